@@ -1,0 +1,158 @@
+"""How much of tiktoken's own speed is left when `train prepare` has read, tokenized, written, hashed and checked?
+
+Both take the same documents (WikiText-2 if `LLM_JAX_DATA` has it, else the standard library's sources, repeated),
+GPT-2's vocabulary, and the same number of processes. tiktoken's side is the best case: the documents lie in memory,
+one process per core calls `encode_ordinary` on its share, and what comes out is dropped. `prepare` is timed from the
+start of the command to its end, as a user waits for it, and also without the start of the processes. The two take
+turns; medians are shown.
+
+    python benchmarks/prepare.py --out benchmarks/results/prepare.json
+"""
+
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Options:
+    megabytes: int = 100
+    """Text to tokenize, in MB of 10^6 bytes."""
+
+    processes: int = 0
+    """Processes on each side. 0: one for each core."""
+
+    repeats: int = 3
+    """How often each side is timed."""
+
+    out: Path | None = None
+    """JSON file for the results."""
+
+
+def main(options: Options) -> None:
+    processes = options.processes or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        corpus = Path(name) / "corpus.jsonl"
+        n_bytes = write_corpus(corpus, options.megabytes * 1_000_000)
+        runs: dict[str, list[Cost]] = {"tiktoken": [], "prepare": []}
+        for _ in range(options.repeats):
+            runs["tiktoken"].append(cost_of_tiktoken(corpus, processes))
+            runs["prepare"].append(cost_of_prepare(corpus, Path(name) / "shards", processes))
+    result = {
+        "megabytes": n_bytes / 1e6,
+        "processes": processes,
+        "sides": {side: summary(n_bytes, costs) for side, costs in runs.items()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    show(result)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+class Cost(NamedTuple):
+    """Seconds on the clock, and of processor time, all processes together."""
+
+    wall: float
+    cpu: float
+
+
+def summary(n_bytes: int, costs: list[Cost]) -> dict:
+    return {
+        "megabytes_per_second": n_bytes / 1e6 / statistics.median(cost.wall for cost in costs),
+        "megabytes_per_cpu_second": n_bytes / 1e6 / statistics.median(cost.cpu for cost in costs),
+        "wall_seconds": [cost.wall for cost in costs],
+        "cpu_seconds": [cost.cpu for cost in costs],
+    }
+
+
+def write_corpus(path: Path, n_bytes: int) -> int:
+    """Documents as JSON lines, repeated until there are `n_bytes` of text; returns how many there are."""
+    documents, written = base_documents(), 0
+    with path.open("w", encoding="utf-8") as file:
+        while written < n_bytes:
+            for text in documents:
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+                written += len(text.encode())
+    return written
+
+
+def base_documents() -> list[str]:
+    data = os.environ.get("LLM_JAX_DATA")
+    if data:
+        text = (Path(data) / "text" / "wikitext-2.test.txt").read_text(encoding="utf-8")
+        return [article for article in text.split("\n = ") if article.strip()]
+    from train.data.text import standard_library
+
+    return [path.read_text(encoding="utf-8") for path in standard_library().paths]
+
+
+def cost_of_tiktoken(corpus: Path, processes: int) -> Cost:
+    """Pure encoding, all processes loaded and waiting at the start; the clock stops with the slowest."""
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(processes), context.Queue()
+    workers = [
+        context.Process(target=encode_share, args=(corpus, i, processes, start, results)) for i in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    costs = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return Cost(max(cost.wall for cost in costs), sum(cost.cpu for cost in costs))
+
+
+def encode_share(corpus: Path, index: int, processes: int, start, results) -> None:
+    import tiktoken
+
+    encoding = tiktoken.get_encoding("gpt2")
+    with corpus.open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for i, line in enumerate(file) if i % processes == index]
+    encoding.encode_ordinary("warm up")
+    start.wait()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for text in texts:
+        encoding.encode_ordinary(text)
+    results.put(Cost(time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def cost_of_prepare(corpus: Path, folder: Path, processes: int) -> Cost:
+    """The whole command, from start to exit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "train", "prepare", "--source", corpus, "--out", folder]
+    wall, before = time.perf_counter(), os.times()
+    subprocess.run([*command, "--processes", str(processes)], check=True, stdout=subprocess.DEVNULL)
+    wall, after = time.perf_counter() - wall, os.times()
+    children = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+    return Cost(wall, children)
+
+
+def show(result: dict) -> None:
+    table = Table("", title=f"{result['megabytes']:.0f} MB, {result['processes']} processes", title_justify="left")
+    for column in ("MB/s", "of tiktoken", "MB per CPU second", "of tiktoken", "seconds of each run"):
+        table.add_column(column, justify="right")
+    base = result["sides"]["tiktoken"]
+    for side, row in result["sides"].items():
+        cells = []
+        for key in ("megabytes_per_second", "megabytes_per_cpu_second"):
+            cells += [f"{row[key]:.2f}", f"{row[key] / base[key]:.0%}"]
+        table.add_row(side, *cells, ", ".join(f"{seconds:.1f}" for seconds in row["wall_seconds"]))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

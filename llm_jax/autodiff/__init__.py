@@ -1,0 +1,49 @@
+"""Automatic differentiation from scratch. Read in this order, each file adds one idea:
+
+graph              a computation as a graph, and the chain rule as two ways to walk it
+scalar             an engine for single numbers
+jacobian           derivatives of arrays without the matrix
+elementwise        exp, tanh, x·y, …: the derivatives of a calculus book
+linear             sum, matmul, indexing, …: the derivative is the operation, its transpose goes back
+functions          softmax, layer norm, …: made of the above, so nothing to derive
+tensor             an engine for functions written in NumPy
+tracing            arguments of any structure
+reverse            value_and_grad and grad
+forward            jvp, and hvp for curvature
+frozen             values that cannot change after they were recorded
+finite_difference  the judge: derivatives by measuring, to check all others
+layout, drawing    a picture of the graph
+by_hand/           fused gradients for the layers of neural networks, derived with pen and paper
+"""
+
+from llm_jax.autodiff.drawing import draw
+from llm_jax.autodiff.finite_difference import numerical_grad
+from llm_jax.autodiff.forward import hvp, jvp
+from llm_jax.autodiff.functions import gelu, layer_norm, log_softmax, logsumexp, relu, softmax
+from llm_jax.autodiff.graph import Node, backward, pull_back, push_forward, topological_order
+from llm_jax.autodiff.reverse import grad, value_and_grad
+from llm_jax.autodiff.scalar import Scalar, weighted_sum
+from llm_jax.autodiff.tensor import Tensor
+
+__all__ = [
+    "Node",
+    "Scalar",
+    "Tensor",
+    "backward",
+    "draw",
+    "gelu",
+    "grad",
+    "hvp",
+    "jvp",
+    "layer_norm",
+    "log_softmax",
+    "logsumexp",
+    "numerical_grad",
+    "pull_back",
+    "push_forward",
+    "relu",
+    "softmax",
+    "topological_order",
+    "value_and_grad",
+    "weighted_sum",
+]

@@ -1,0 +1,57 @@
+"""The derivatives of a calculus book: operations that act on each element by itself.
+
+Output element i depends on input element i alone, so the Jacobian is diagonal, it is its own transpose, and its
+diagonal (the partial derivative) says all there is to say. Operands have one common shape here; stretching a smaller
+one is an operation of its own, `linear.broadcast_to`.
+
+At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+
+
+def _slope_of_base(a: Array, n: Array, y: Array) -> Array:
+    return n * a ** (n - 1 + (n == 0))  # for n = 0, 0·a⁰: it is 0 at a = 0 too, where 0·a⁻¹ is not
+
+
+def _share(winner: Array, loser: Array, y: Array) -> Array:
+    return np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
+
+
+# ufunc → one partial derivative per operand, as a function of the operands and then the value y.
+PARTIALS: dict[np.ufunc, tuple[Callable[..., Array], ...]] = {
+    np.negative: (lambda x, y: -1.0,),
+    np.exp: (lambda x, y: y,),
+    np.log: (lambda x, y: 1.0 / x,),
+    np.tanh: (lambda x, y: 1.0 - y * y,),
+    np.sin: (lambda x, y: np.cos(x),),
+    np.cos: (lambda x, y: -np.sin(x),),
+    np.sqrt: (lambda x, y: 0.5 / y,),
+    np.square: (lambda x, y: 2.0 * x,),
+    np.absolute: (lambda x, y: np.sign(x),),
+    np.add: (lambda a, b, y: 1.0, lambda a, b, y: 1.0),
+    np.subtract: (lambda a, b, y: 1.0, lambda a, b, y: -1.0),
+    np.multiply: (lambda a, b, y: b, lambda a, b, y: a),
+    np.divide: (lambda a, b, y: 1.0 / b, lambda a, b, y: -y / b),
+    np.power: (_slope_of_base, lambda a, n, y: y * np.log(a)),
+    np.maximum: (lambda a, b, y: _share(a, b, y), lambda a, b, y: _share(b, a, y)),
+    np.minimum: (lambda a, b, y: _share(b, a, y), lambda a, b, y: _share(a, b, y)),
+}
+
+
+def apply(*operands: Array, ufunc: np.ufunc) -> Result:
+    """The value of `ufunc` and its diagonal Jacobians. A partial is computed only when a walk gets to it."""
+    y = ufunc(*operands)
+
+    return Result(y, [_diagonal(partial, operands, y) for partial in PARTIALS[ufunc]])
+
+
+def _diagonal(partial: Callable[..., Array], operands: tuple[Array, ...], y: Array) -> Jacobian:
+    def scale(v: Array) -> Array:
+        return v * partial(*operands, y)
+
+    return Jacobian(push=scale, pull=scale)

@@ -1,0 +1,55 @@
+"""Values that cannot change after they were recorded.
+
+NumPy arrays can be changed in place. A gradient computed after that from what was recorded before would be wrong
+without a word: the most treacherous bug an engine of this kind can have. So a graph keeps private copies of all that
+comes from outside, and marks what it computes itself as read-only, whereupon NumPy refuses to write into it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+
+def freeze(value: Any) -> Any:
+    """Marks an array as read-only; numbers cannot change anyway."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    return value
+
+
+def leaf(value: Any) -> Any:
+    """What an input of the graph holds.
+
+    Raises:
+        TypeError: not a floating-point number or array.
+    """
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return np.float64(value)
+    array = np.array(value)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(
+            f"a Tensor holds floating-point numbers; got {array.dtype} of shape {array.shape}: "
+            "convert it first, for example with .astype(np.float32)"
+        )
+    return freeze(array)
+
+
+def constant(value: Any, operation: str) -> Any:
+    """What an operation keeps of an operand that is not a variable of it.
+
+    Raises:
+        TypeError: neither numbers nor an array of them.
+    """
+    if isinstance(value, float | int | np.generic):
+        return value
+    array = np.array(value)
+    if array.dtype == object:
+        raise TypeError(f"{operation}: a Tensor cannot meet {type(value).__name__}")
+    return freeze(array)
+
+
+def index(key: Any) -> Any:
+    """A copy of what stands in square brackets."""
+    if isinstance(key, tuple):
+        return tuple(map(index, key))
+    return np.array(key) if isinstance(key, np.ndarray | list) else key

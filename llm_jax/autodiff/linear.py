@@ -1,0 +1,132 @@
+"""Rules of the operations that move, add up or mix elements. All but `max` are linear.
+
+For a linear operation the Jacobian applied to a direction v is the operation itself applied to v. What has to be found
+is the transpose, which carries gradients back, and the transposes come in pairs:
+
+    sum ↔ broadcast        index ↔ scatter        concatenate ↔ slice
+    reshape ↔ reshape back        transpose ↔ inverse transpose        x·W ↔ g·Wᵀ and xᵀ·g
+
+The functions carry NumPy's names and arguments.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+
+Axis = int | tuple[int, ...] | None
+
+
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
+    """An element that was copied to many places collects the gradient of all of them: the transpose is a sum."""
+    small = np.shape(x)
+    added = len(shape) - len(small)
+    stretched = tuple(i for i in range(len(shape)) if i < added or small[i - added] != shape[i])
+
+    def pull(g: Array) -> Array:
+        return np.reshape(np.sum(g, axis=stretched), small)
+
+    return Result(np.broadcast_to(x, shape), [Jacobian(lambda v: np.broadcast_to(v, shape), pull)])
+
+
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """Every summand has derivative 1, so each receives a copy of the sum's gradient."""
+    shape = np.shape(x)
+    return Result(
+        np.sum(x, axis=axis, keepdims=keepdims),
+        [
+            Jacobian(
+                push=lambda v: np.sum(v, axis=axis, keepdims=keepdims),
+                pull=lambda g: np.broadcast_to(np.reshape(g, _kept_shape(shape, axis)), shape),
+            )
+        ],
+    )
+
+
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
+    """The gradient goes to the largest element; several largest ones share it equally, as in JAX."""
+    shape = np.shape(x)
+    value = np.max(x, axis=axis, keepdims=keepdims)
+
+    def weights() -> Array:
+        is_largest = x == np.reshape(value, _kept_shape(shape, axis))
+        return np.divide(is_largest, np.sum(is_largest, axis=axis, keepdims=True), dtype=x.dtype)
+
+    def push(v: Array) -> Array:
+        return np.sum(v * weights(), axis=axis, keepdims=keepdims)
+
+    def pull(g: Array) -> Array:
+        return np.reshape(g, _kept_shape(shape, axis)) * weights()
+
+    return Result(value, [Jacobian(push, pull)])
+
+
+def matmul(x: Array, y: Array) -> Result:
+    """y_ij = Σₖ xᵢₖ·yₖⱼ for matrices, or stacks of matrices of equal height (`tensor.matmul` sees to that)."""
+    by_x = Jacobian(push=lambda v: v @ y, pull=lambda g: g @ np.swapaxes(y, -1, -2))
+    by_y = Jacobian(push=lambda v: x @ v, pull=lambda g: np.swapaxes(x, -1, -2) @ g)
+    return Result(x @ y, [by_x, by_y])
+
+
+def reshape(x: Array, shape: int | tuple[int, ...]) -> Result:
+    before = np.shape(x)
+    return Result(np.reshape(x, shape), [Jacobian(lambda v: np.reshape(v, shape), lambda g: np.reshape(g, before))])
+
+
+def transpose(x: Array, axes: Sequence[int] | None = None) -> Result:
+    back = None if axes is None else np.argsort([axis % len(axes) for axis in axes])
+    return Result(np.transpose(x, axes), [Jacobian(lambda v: np.transpose(v, axes), lambda g: np.transpose(g, back))])
+
+
+def getitem(x: Array, index) -> Result:
+    """x[index], also with arrays of integers. An element taken twice receives both gradients."""
+    shape = np.shape(x)
+    return Result(x[index], [Jacobian(lambda v: v[index], lambda g: add_at(g, index, shape))])
+
+
+def scatter(x: Array, index, shape: tuple[int, ...]) -> Result:
+    """Zeros of `shape`, with x added at `index`: the transpose of `getitem`, and so a rule of its own."""
+    return Result(add_at(x, index, shape), [Jacobian(lambda v: add_at(v, index, shape), lambda g: g[index])])
+
+
+def concatenate(*arrays: Array, axis: int = 0) -> Result:
+    """Each operand owns a slice of the result, and receives the gradient of that slice."""
+    value = np.concatenate(arrays, axis=axis)
+    before = (slice(None),) * (axis % value.ndim)
+    ends = np.cumsum([array.shape[axis] for array in arrays])
+
+    def owned_slice(array: Array, end: int) -> Jacobian:
+        index = (*before, slice(end - array.shape[axis], end))
+        return Jacobian(push=lambda v: add_at(v, index, value.shape), pull=lambda g: g[index])
+
+    return Result(value, [owned_slice(array, int(end)) for array, end in zip(arrays, ends, strict=True)])
+
+
+def where(condition: Array, x: Array, y: Array) -> Result:
+    """Linear in x and y for a given condition. The side not taken gets a clean 0, even where g is infinite."""
+
+    def only(side: Array) -> Jacobian:
+        def select(v: Array) -> Array:
+            return np.where(side, v, 0.0)
+
+        return Jacobian(push=select, pull=select)
+
+    no_dependence = Jacobian(push=lambda v: 0.0, pull=lambda g: 0.0)
+    return Result(np.where(condition, x, y), [no_dependence, only(condition), only(np.logical_not(condition))])
+
+
+def add_at(x: Array, index, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape`, with x added at `index`; unlike `zeros[index] = x`, repeated indices add up."""
+    if hasattr(x, "add_at"):  # a Tensor: NumPy has no function of this kind that could hand it over
+        return x.add_at(index, shape)
+    zeros = np.zeros(shape, dtype=np.asarray(x).dtype)
+    np.add.at(zeros, index, x)
+    return zeros
+
+
+def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape of a reduction with keepdims=True."""
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    reduced = {a % len(shape) for a in axes}
+    return tuple(1 if i in reduced else n for i, n in enumerate(shape))

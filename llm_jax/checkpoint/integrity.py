@@ -1,0 +1,108 @@
+"""Finds every changed byte: a folder's files are hashed into `integrity.json`, which is written last.
+
+The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So a byte flipped,
+cut off or added anywhere, the list included, is found, and the message says which file it was. SHA-256 rather than a
+checksum because it costs no more where processors have instructions for it (1.4 GB/s on one core of a small virtual
+machine) and because `sha256sum` lets anybody repeat the check. Left out: signatures (whoever can write the folder can
+write a matching list) and repair.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FILE = "integrity.json"
+FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
+
+
+class Damaged(ValueError):
+    """A file is not what was written: missing, of another size, or of other content."""
+
+
+def seal(folder: Path) -> None:
+    """Hashes every file under `folder` into `integrity.json`; all of it is on the disk when this returns."""
+    paths = _files_under(folder)
+    files = {name: _measure(path) for name, path in paths.items()}
+    temporary = folder / f"{FILE}.tmp"
+    temporary.write_bytes(_render({"format": FORMAT, "files": files}))
+    for path in [*paths.values(), temporary]:
+        _flush(path)
+    temporary.rename(folder / FILE)
+
+
+def verify(folder: Path, names: list[str] | None = None) -> None:
+    """Compares every file, or those in `names`, with what was sealed.
+
+    Raises Damaged, which names the first file that differs and how, and ValueError for a format this version does not
+    know. Files that were added later are no damage.
+    """
+    sealed = _read_seal(folder)
+    present = _files_under(folder)
+    for name in sealed if names is None else names:
+        if name not in sealed:
+            raise Damaged(f"{folder / FILE} does not list {name}")
+        if name not in present:
+            raise Damaged(f"{folder / name} is missing")
+        _compare(present[name], sealed[name])
+
+
+def _compare(path: Path, expected: dict[str, Any]) -> None:
+    try:
+        found = _measure(path)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+    if found["bytes"] != expected["bytes"]:
+        raise Damaged(f"{path} has {found['bytes']:,} bytes where {expected['bytes']:,} were written")
+    if found["sha256"] != expected["sha256"]:
+        raise Damaged(
+            f"{path} was changed after it was written: its SHA-256 is {found['sha256'][:12]}… "
+            f"where {expected['sha256'][:12]}… was recorded"
+        )
+
+
+def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / FILE
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Damaged(f"{path} is missing") from error
+    try:
+        body = json.loads(raw)
+        # Rendering again compares every byte, white space too, and with it the hash that the file has of itself.
+        is_intact = _render({key: value for key, value in body.items() if key != "sha256"}) == raw
+    except (ValueError, AttributeError) as error:  # not UTF-8, not JSON, or JSON but not an object
+        raise Damaged(f"{path} is not the JSON that was written: {error}") from error
+    if not is_intact:
+        raise Damaged(f"{path} was changed after it was written: it does not match the hash it has of itself")
+    if body.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is of format {body.get('format')}; this version of llm-jax reads format {FORMAT}: use the version "
+            "that wrote it"
+        )
+    return body["files"]
+
+
+def _render(body: dict[str, Any]) -> bytes:
+    own = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**body, "sha256": own}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _measure(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "sha256": digest}
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _files_under(folder: Path) -> dict[str, Path]:
+    """Relative name → path, itself and half-written lists left out. Names from a list are never turned into paths."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in files if path.name not in (FILE, f"{FILE}.tmp")}

@@ -1,0 +1,97 @@
+"""The folder of a run's checkpoints, for whoever reads it: which steps it has, what each says, which one is intact.
+
+    00000500/
+      metadata.json     step, validation loss, index of the arrays, and whatever the caller adds
+      state/            the arrays, written by orbax
+      integrity.json    the format's number, and a hash of every file above
+
+Nothing here changes a folder.
+"""
+
+import json
+import logging
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from llm_jax.checkpoint import arrays, integrity
+from llm_jax.checkpoint.integrity import Damaged
+
+METADATA_FILE = "metadata.json"
+STATE_FOLDER = "state"
+
+PyTree = Any
+logger = logging.getLogger(__name__)
+
+
+def name_of(step: int) -> str:
+    """The folder's name, zero-padded so that a listing is in order."""
+    return f"{step:08d}"
+
+
+def committed_steps(directory: Path) -> list[int]:
+    """Steps that have a folder in `directory`, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if re.fullmatch(r"\d{8,}", path.name))
+
+
+def choose(directory: Path, step: int | None = None) -> tuple[int, tuple[str, ...]]:
+    """The newest step whose every file is as it was written (or `step`, if it is), and what was passed over.
+
+    Raises FileNotFoundError if there is no checkpoint, Damaged if none is intact.
+    """
+    steps = committed_steps(directory) if step is None else [refuse_unknown(directory, step)]
+    if not steps:
+        raise FileNotFoundError(f"no checkpoint in {directory} yet")
+    problems: list[str] = []
+    for candidate in reversed(steps):
+        try:
+            integrity.verify(directory / name_of(candidate))
+        except Damaged as error:
+            problems.append(f"the checkpoint of step {candidate} is damaged: {error}")
+            continue
+        for problem in problems:
+            logger.warning("%s; falling back to step %d", problem, candidate)
+        return candidate, tuple(problems)
+    raise Damaged(f"no intact checkpoint in {directory}: {'; '.join(problems)}")
+
+
+def read(directory: Path, template: PyTree, step: int, prefix: str = "") -> PyTree:
+    """Arrays of a checkpoint that `choose` found intact; with `prefix` only those whose names begin with it."""
+    folder = directory / name_of(step)
+    return arrays.restore(folder.absolute() / STATE_FOLDER, template, read_record(folder)["arrays"], prefix)
+
+
+def refuse_unknown(directory: Path, step: int) -> int:
+    """`step`, if it has a folder. Raises FileNotFoundError, with the steps there are, if not."""
+    steps = committed_steps(directory)
+    if step not in steps:
+        raise FileNotFoundError(f"no checkpoint of step {step} in {directory}; it has {steps or 'none'}")
+    return step
+
+
+def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], val_loss: float | None) -> str:
+    """The text of `metadata.json`; a loss that is not finite is left out. Raises ValueError for what is no JSON."""
+    measured = val_loss if val_loss is not None and math.isfinite(val_loss) else None
+    index = arrays.index_of(leaves)
+    record = {"step": step, "val_loss": measured, "arrays": index, "metadata": metadata}
+    try:
+        return json.dumps(record, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the metadata of step {step}'s checkpoint cannot be written as JSON: {error}") from error
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What `metadata.json` says. Raises Damaged unless it is as it was written."""
+    integrity.verify(folder, [METADATA_FILE])
+    return json.loads((folder / METADATA_FILE).read_text())
+
+
+def val_loss(folder: Path) -> float | None:
+    """The checkpoint's validation loss, if it was measured and can be read."""
+    try:
+        return read_record(folder)["val_loss"]
+    except ValueError:  # damaged: cannot be called the best; `restore` will say so
+        return None

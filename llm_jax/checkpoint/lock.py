@@ -1,0 +1,60 @@
+"""One job at a time writes to a run: a lock that the operating system frees when its holder dies, however it dies.
+
+The lock itself is `flock` on Unix and its like elsewhere, by way of the `filelock` library; who holds it is written in
+a file beside it, for the message alone. Shared file systems pass these locks between machines if they were mounted to
+(NFSv4 does, Lustre with `-o flock`); where they were not, two machines can each take the lock.
+"""
+
+import datetime
+import json
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+import filelock
+
+
+class RunLock:
+    """Context manager that holds a run's folder.
+
+        with RunLock(Path("runs/shakespeare")):
+            ...
+
+    Several processes of one job share a run, so the first of them takes the lock for all. Entering raises RuntimeError
+    that names the holder's process and machine if another job has it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._holder = run / ".lock.json"
+        self._lock = filelock.FileLock(run / ".lock")
+
+    def __enter__(self) -> "RunLock":
+        self._run.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RuntimeError(
+                f"run {self._run} is in use by {self._describe_holder()}: wait for that job, stop it, or name another "
+                "run"
+            ) from None
+        since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        temporary = self._holder.with_suffix(".tmp")
+        temporary.write_text(json.dumps(holder) + "\n")
+        temporary.rename(self._holder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._holder.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _describe_holder(self) -> str:
+        try:
+            holder = json.loads(self._holder.read_text())
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):  # taken a moment ago, or on a machine that cannot write
+            return "another process"

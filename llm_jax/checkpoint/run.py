@@ -1,0 +1,73 @@
+"""A run's folder, read by whoever wants its model: `load_run` gives config, parameters and tokenizer.
+
+Only the parameters are read from the checkpoint, not the optimizer's moments, which are twice as large. Nothing in the
+folder is changed, so a run that is still training can be looked at.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from llm_jax import tokenizer as tokenizers
+from llm_jax.checkpoint import layout
+from llm_jax.config import GPTConfig, from_dict
+from llm_jax.models import gpt
+from llm_jax.tokenizer import Tokenizer
+
+RUN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A trained model and what is needed to use it."""
+
+    config: GPTConfig
+    params: gpt.GPT  # float32, on the first device
+    tokenizer: Tokenizer
+    step: int
+
+
+def load_run(run: Path, step: int | None = None) -> LoadedRun:
+    """The newest intact checkpoint of a run's folder (`runs/NAME`), or the one of `step`.
+
+    A damaged one is announced before the one before it is taken. Raises FileNotFoundError for what is no run or has no
+    checkpoint yet, Damaged if no intact one is left, ValueError for a config or state this version cannot read.
+    """
+    run = Path(run)
+    config = _read_config(run)
+    if not (run / "tokenizer").is_dir():
+        raise FileNotFoundError(f"{run / 'tokenizer'} is missing: the run's folder is incomplete, copy all of it")
+    tokenizer = tokenizers.load(run / "tokenizer")
+    chosen, _ = layout.choose(run / "checkpoints", step)
+    template = jax.eval_shape(partial(gpt.init, config=config), jax.random.key(0))
+    params = layout.read(run / "checkpoints", template, chosen, prefix="params.")
+    return LoadedRun(config, params, tokenizer, chosen)
+
+
+def _read_config(run: Path) -> GPTConfig:
+    path = run / "config.json"
+    if not path.is_file():
+        found = "it has no config.json" if run.is_dir() else "there is no such folder"
+        raise FileNotFoundError(
+            f"{run} is not a run: {found}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
+        )
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        written_as, model = content["format"], content["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not the config of a run ({error!r}): restore it from a copy, or train again"
+        ) from None
+    if written_as != RUN_FORMAT:
+        raise ValueError(
+            f"{path} is of format {written_as}; this version of llm-jax reads format {RUN_FORMAT}: use the version "
+            "that wrote it"
+        )
+    try:
+        return from_dict(GPTConfig, model)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} describes no model this version knows: {error}") from None

@@ -1,0 +1,185 @@
+"""Saves a run's state in the background and restores the newest intact one.
+
+A checkpoint is a folder named by its step (see `layout`). It is written as `.partial-00000500`: each process writes its
+share of the arrays, all wait for each other, and then the first process alone hashes the files and renames the folder.
+That rename is the commit: a folder without the prefix is complete, and one that is not exactly as written is damaged. A
+process killed at any instant leaves at most a `.partial-…`, which the next start removes. `save` copies arrays to the
+host and returns; the rest happens in orbax's thread, whose `finalize` runs on the first process after all have written.
+
+A run has one history: committing step s removes checkpoints of s and later, which a run that fell back, or was sent
+back, leaves behind. orbax's CheckpointManager is not used: it keeps and finds steps by name without looking inside.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+
+from llm_jax.checkpoint import arrays, integrity, layout
+from llm_jax.checkpoint.retention import Retention
+
+PARTIAL_PREFIX = ".partial-"
+WRITE_TIMEOUT_SECONDS = 3600  # for one checkpoint; a stuck file system is an error after that, not a hung run
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint read back."""
+
+    step: int
+    state: PyTree
+    metadata: dict[str, Any]
+    passed_over: tuple[str, ...] = ()
+    """Newer checkpoints that were damaged: one sentence each, which names the file and what is wrong with it."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, for the job that writes them (see RunLock).
+
+    Every process of a job calls every method; the directory must be on a file system they share. `keep_last`,
+    `keep_every` and `keep_best` are explained in Retention.
+    """
+
+    def __init__(
+        self, directory: Path, keep_last: int = 3, keep_every: int | None = None, keep_best: bool = True
+    ) -> None:
+        self.directory = Path(directory).absolute()  # orbax refuses relative paths
+        self._retention = Retention(keep_last, keep_every, keep_best)
+        self._newest: int | None = None  # the step that this object saved or restored last
+        if jax.process_index() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for leftover in self.directory.glob(f"{PARTIAL_PREFIX}*"):
+                shutil.rmtree(leftover)
+        self._checkpointer = ocp.AsyncCheckpointer(
+            # Parameters and moments are close to noise: compression saves 8 % and costs cores the training needs.
+            ocp.PyTreeCheckpointHandler(use_compression=False),
+            async_options=ocp.options.AsyncOptions(timeout_secs=WRITE_TIMEOUT_SECONDS),
+            temporary_path_class=_then(self._commit),
+        )
+
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        metadata: dict[str, Any],
+        val_loss: float | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Copies `state` to the host and returns; it is written and committed in the background, or now with `wait`.
+
+        The caller may donate the state's buffers as soon as this returns. The step saved or restored last is not
+        written again. Raises ValueError for leaves or metadata that cannot be stored, and OSError if this save (with
+        `wait`) or the one before it failed.
+        """
+        self.wait()
+        if step != self._newest:
+            leaves = arrays.name_leaves(state)
+            partial = self._folder(step, PARTIAL_PREFIX)
+            record = layout.render_record(step, leaves, metadata, val_loss)
+            if jax.process_index() == 0:
+                shutil.rmtree(partial, ignore_errors=True)  # of a save that failed in this process
+                partial.mkdir()
+                (partial / layout.METADATA_FILE).write_text(record)
+            self._checkpointer.save(partial / layout.STATE_FOLDER, args=ocp.args.PyTreeSave(arrays.storable(leaves)))
+            self._newest = step
+        if wait:
+            self.wait()
+
+    def restore(self, template: PyTree, step: int | None = None) -> Restored:
+        """The newest intact checkpoint, or that of `step`; `template` gives shapes, dtypes and shardings.
+
+        The shardings may differ from those it was saved with. A damaged checkpoint is announced in the log, and in
+        `Restored.passed_over`, before the one before it is tried. Raises FileNotFoundError if there is none, Damaged
+        if none is intact (or not that of `step`), ValueError if it holds another state than `template`.
+        """
+        self.wait()
+        chosen, passed_over = _agree(lambda: layout.choose(self.directory, step))
+        state = layout.read(self.directory, template, chosen)
+        self._newest = chosen
+        return Restored(chosen, state, self.metadata(chosen), passed_over)
+
+    def steps(self) -> list[int]:
+        """Committed steps, ascending; damage is found only when one is read."""
+        return layout.committed_steps(self.directory)
+
+    def latest_step(self) -> int | None:
+        """The newest committed step, or None before the first."""
+        return max(self.steps(), default=None)
+
+    def metadata(self, step: int) -> dict[str, Any]:
+        """What was given to `save`, without reading arrays. Raises FileNotFoundError and Damaged."""
+        return layout.read_record(self._folder(layout.refuse_unknown(self.directory, step)))["metadata"]
+
+    def wait(self) -> None:
+        """Returns when the save in the background, if any, is committed. Raises OSError if it failed."""
+        try:
+            self._checkpointer.wait_until_finished()
+        except Exception as error:
+            step, self._newest = self._newest, None
+            raise OSError(f"the checkpoint of step {step} was not written to {self.directory}: {error}") from error
+
+    def close(self) -> None:
+        """Waits for the save in the background and ends its threads."""
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
+
+    def _folder(self, step: int, prefix: str = "") -> Path:
+        return self.directory / f"{prefix}{layout.name_of(step)}"
+
+    def _commit(self, partial: Path) -> None:
+        """Runs on the first process alone, in orbax's thread, when all processes have written."""
+        integrity.seal(partial)
+        final = self.directory / partial.name.removeprefix(PARTIAL_PREFIX)
+        step = int(final.name)
+        for abandoned in self.steps():
+            if abandoned >= step:
+                self._delete(abandoned)
+        partial.rename(final)
+        val_losses = {saved: layout.val_loss(self._folder(saved)) for saved in self.steps()}
+        for expired in self._retention.expired(val_losses):
+            self._delete(expired)
+
+    def _delete(self, step: int) -> None:
+        # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
+        self._folder(step).rename(doomed := self._folder(step, f"{PARTIAL_PREFIX}deleted-"))
+        shutil.rmtree(doomed)
+
+
+def _then(commit: Callable[[Path], None]) -> type[ocp.path.atomicity.AtomicRenameTemporaryPath]:
+    """orbax's own commit of its folder, followed by ours of the folder around it: same thread, same process."""
+
+    class ThenCommit(ocp.path.atomicity.AtomicRenameTemporaryPath):
+        async def finalize(self) -> None:
+            await super().finalize()
+            await asyncio.to_thread(commit, Path(self.get_final()).parent)
+
+    return ThenCommit
+
+
+def _agree(choice: Callable[[], tuple[int, tuple[str, ...]]]) -> tuple[int, tuple[str, ...]]:
+    """The first process looks and tells the others, so that all read the same checkpoint, hashed only once."""
+    if jax.process_count() == 1:
+        return choice()
+    chosen, passed_over, error = -1, (), None
+    if jax.process_index() == 0:
+        try:
+            chosen, passed_over = choice()
+        except (OSError, ValueError) as raised:  # told to the others first: they would wait for ever
+            error = raised
+    chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
+    if error is not None:
+        raise error
+    if chosen < 0:
+        raise ValueError("no checkpoint to restore: see the message of process 0")
+    return chosen, passed_over

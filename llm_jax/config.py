@@ -1,0 +1,125 @@
+"""What a model is and how it is executed, as frozen dataclasses that refuse nonsense when they are built.
+
+`GPTConfig` says which function is computed: two runs with equal `GPTConfig` and equal parameters give the same logits.
+`Execution` says how: number format, attention kernel, unrolled or scanned layers, rematerialisation. It may change
+speed, memory and rounding, never the function. Neither imports JAX, so the command line can read them at once.
+
+Sizes follow Radford et al. 2019 ("GPT-2"), table 2; counts of FLOPs follow Chowdhery et al. 2022 ("PaLM"), appendix B.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VOCAB_MULTIPLE = 128  # a matrix product's tile on GPUs and TPUs; 50,257 → 50,304
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """A GPT-2: pre-norm Transformer decoder with learned positions, tanh GELU and a tied head."""
+
+    vocab_size: int = 50257
+    """Token ids the tokenizer knows. Stored padded to a multiple of 128; the padding is never seen outside."""
+    context_length: int = 1024
+    """Positions: the longest sequence, in tokens."""
+    d_model: int = 768
+    """Width of the residual stream."""
+    n_heads: int = 12
+    """Attention heads; must divide d_model."""
+    n_layers: int = 12
+    """Transformer blocks."""
+    norm_epsilon: float = 1e-5
+    """Added to the variance in layer norm."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.d_model % self.n_heads:
+            raise ValueError(
+                f"n_heads must divide d_model; got d_model={self.d_model}, n_heads={self.n_heads}: "
+                f"try n_heads={_nearest_divisor(self.d_model, self.n_heads)}"
+            )
+        if not 0 < self.norm_epsilon < 1:
+            raise ValueError(f"norm_epsilon must lie between 0 and 1; got {self.norm_epsilon}")
+
+    @property
+    def d_head(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def d_hidden(self) -> int:
+        """Hidden width of the MLP: four times the model's, as in GPT-2."""
+        return 4 * self.d_model
+
+    @property
+    def padded_vocab_size(self) -> int:
+        """Rows in the stored embedding: `vocab_size` rounded up to a multiple of 128."""
+        return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable parameters, position embeddings included and vocabulary padding left out: 124,439,808 for GPT-2."""
+        d, f = self.d_model, self.d_hidden
+        attention = d * 3 * d + 3 * d + d * d + d
+        mlp = d * f + f + f * d + d
+        embeddings = (self.vocab_size + self.context_length) * d
+        return embeddings + self.n_layers * (attention + mlp + 4 * d) + 2 * d
+
+    def flops_per_token(self, convention: Literal["nanogpt", "llm.c"] = "nanogpt") -> int:
+        """Training FLOPs (forward and backward) per token at full context.
+
+        `nanogpt`: 6(N − positions) + 12·L·D·T, every attention score counted (PaLM, appendix B);
+        `llm.c`: 6N + 6·L·D·T, only the scores a causal mask keeps. N counts the padded vocabulary, as both do.
+        GPT-2 124M: 855.4 and 803.5 MFLOP. An MFU must say which one it uses.
+        """
+        attention = self.n_layers * self.d_model * self.context_length
+        stored = self.n_parameters + (self.padded_vocab_size - self.vocab_size) * self.d_model
+        if convention == "llm.c":
+            return 6 * stored + 6 * attention
+        return 6 * (stored - self.context_length * self.d_model) + 12 * attention
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a model is computed; never what it computes."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Compute format of matrix products and the residual stream; auto: bfloat16 on a GPU, float32 on a CPU."""
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    """Attention kernel; auto: cuDNN on a GPU in bfloat16, XLA elsewhere."""
+    scan_layers: bool = False
+    """One compiled block, scanned over the layers: compiles faster, runs slower than the unrolled default."""
+    remat: bool = False
+    """Recompute each block's activations in the backward pass: memory O(1) in depth for a third more FLOPs."""
+    loss_chunks: int = 1
+    """Cross-entropy is computed in this many slices of the sequence: only one slice's logits exist at a time."""
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    return min((n for n in range(1, number + 1) if number % n == 0), key=lambda n: abs(n - wanted))
+
+
+def gpt2(size: str) -> GPTConfig:
+    """The named model's config. Raises ValueError with the known names."""
+    if size not in PRESETS:
+        raise ValueError(f"unknown model preset {size!r}; one of: {', '.join(PRESETS)}")
+    return PRESETS[size]
+
+
+PRESETS: dict[str, GPTConfig] = {
+    "gpt2-nano": GPTConfig(context_length=256, d_model=128, n_heads=4, n_layers=4),  # for CPUs and tests
+    "gpt2-124m": GPTConfig(d_model=768, n_heads=12, n_layers=12),
+    "gpt2-350m": GPTConfig(d_model=1024, n_heads=16, n_layers=24),
+    "gpt2-774m": GPTConfig(d_model=1280, n_heads=20, n_layers=36),
+    "gpt2-1558m": GPTConfig(d_model=1600, n_heads=25, n_layers=48),
+}
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """Builds a dataclass from JSON values; an unknown or missing key is a ValueError that names it."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    return cls(**values)

@@ -1,0 +1,7 @@
+"""From logits to text: a model continues prompts.
+
+options    how the next token is chosen, as a value (imports no JAX)
+choose     logits → next token: temperature, top-k, top-p, one random stream per row
+loop       prompts → tokens: prefill and a decoding loop on the device, compiled once per bucket of shapes
+prompts    text → the ids a model can start from
+"""

@@ -1,0 +1,221 @@
+"""Prompts → tokens: prefill, then a decoding loop on the device.
+
+    prefill   all prompts at once, padded on the right to one length; fills the KV-cache and chooses the first token
+    advance   runs one token a row through the model and chooses the next, until a count is reached or all rows stopped
+
+`advance` is a `lax.while_loop` whose count is an argument: called once it generates a whole batch without a word to the
+host, called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets
+so that few programs are ever compiled, and the cache is donated, so a step writes one slot and copies nothing.
+
+Left out: requests that join a running batch (Yu et al. 2022, "Orca"), speculative decoding, beam search.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode.choose import Rule, choose, rule
+from llm_jax.decode.options import Sampling
+from llm_jax.layers import cache as kv
+from llm_jax.models import gpt
+from llm_jax.shapes import Array, Bool, Int, Key, pytree
+
+LENGTHS = 16  # tokens: lengths are rounded up to a multiple of it, for finer buckets would save nothing
+ABSENT = -1  # in a row that has stopped
+
+
+@pytree
+class State:
+    """A batch while it is decoded."""
+
+    cache: kv.Cache
+    token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
+    keys_B: Key[Array, "B"]
+    stopped_B: Bool[Array, "B"]
+    chosen_BG: Int[Array, "B G"]  # what was generated; ABSENT after a row's stop token
+    count: Int[Array, ""]  # tokens generated so far
+
+
+def generate(
+    params: gpt.GPT,
+    prompts: Sequence[Sequence[int]],
+    config: GPTConfig,
+    how: gpt.Plan,
+    sampling: Sampling,
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = (),
+) -> list[list[int]]:
+    """Each prompt's continuation, without the stop token that ended it; `params` as `prepare` returns them.
+
+    A continuation shorter than `max_new_tokens` was stopped. Raises ValueError for an empty prompt, an id outside the
+    vocabulary, and more tokens than the model has positions.
+    """
+    continuations = [[] for _ in prompts]
+    for pieces in stream(params, prompts, config, how, sampling, max_new_tokens, stop_tokens, max_new_tokens):
+        for continuation, piece in zip(continuations, pieces, strict=True):
+            continuation += piece
+    return continuations
+
+
+def stream(
+    params: gpt.GPT,
+    prompts: Sequence[Sequence[int]],
+    config: GPTConfig,
+    how: gpt.Plan,
+    sampling: Sampling,
+    max_new_tokens: int,
+    stop_tokens: Sequence[int] = (),
+    chunk: int = 1,
+) -> Iterator[list[list[int]]]:
+    """`generate`, piece by piece: after the first token, `chunk` new tokens a row each time.
+
+    Yields one list for each prompt; those of rows that have stopped are empty. Raises as `generate` does, when called.
+    """
+    check(prompts, config, max_new_tokens)
+    tokens_BT, lengths_B = _pad(prompts)
+    keys_B = jax.vmap(jax.random.key)(sampling.seed + jnp.arange(len(lengths_B)))
+    choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
+    slots = bucket(tokens_BT.shape[1] + max_new_tokens, LENGTHS)
+    n_rows = len(prompts)
+
+    def pieces():
+        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, how, slots)
+        shown, until = 0, 1
+        while True:
+            chosen_BG, stopped_B = np.asarray(state.chosen_BG)[:n_rows], np.asarray(state.stopped_B)
+            yield [[int(t) for t in row if t != ABSENT and t not in stop_tokens] for row in chosen_BG[:, shown:until]]
+            if until == max_new_tokens or stopped_B.all():
+                return
+            shown, until = until, min(until + chunk, max_new_tokens)
+            state = advance(params, state, jnp.int32(until), choice, stop_K, config, how)
+
+    return pieces()
+
+
+def prepare(params: gpt.GPT, how: gpt.Plan) -> gpt.GPT:
+    """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider."""
+    cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
+    return dataclasses.replace(
+        cast, position_embedding=params.position_embedding
+    )  # one row a token: its rounding buys nothing
+
+
+@partial(jax.jit, static_argnames=("config", "how", "slots"))
+def prefill(
+    params: gpt.GPT,
+    tokens_BT: Int[Array, "B T"],
+    lengths_B: Int[Array, "B"],
+    n_rows: int | Int[Array, ""],
+    keys_B: Key[Array, "B"],
+    choice: Rule,
+    stop_K: Int[Array, "K"],
+    config: GPTConfig,
+    how: gpt.Plan,
+    slots: int,
+) -> State:
+    """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding, stopped at once."""
+    batch, length = tokens_BT.shape
+    cache = gpt.empty_cache(config, batch, length, how.dtype)
+    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, how, cache)
+    assert cache is not None
+    state = State(
+        cache=kv.extend(kv.forget_padding(cache, lengths_B), slots),
+        token_B=jnp.zeros(batch, jnp.int32),
+        keys_B=keys_B,
+        stopped_B=jnp.arange(batch) >= n_rows,
+        chosen_BG=jnp.full((batch, slots - length), ABSENT, jnp.int32),
+        count=jnp.zeros((), jnp.int32),
+    )
+    last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
+    return _choose_next(params, state, last_BD, choice, stop_K, config)
+
+
+@partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("state",))
+def advance(
+    params: gpt.GPT,
+    state: State,
+    until: Int[Array, ""],
+    choice: Rule,
+    stop_K: Int[Array, "K"],
+    config: GPTConfig,
+    how: gpt.Plan,
+) -> State:
+    """Decodes until `until` tokens are generated or every row has stopped."""
+
+    def goes_on(state: State):
+        return (state.count < until) & ~state.stopped_B.all()
+
+    def step(state: State) -> State:
+        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, how, state.cache)
+        assert cache is not None
+        return _choose_next(params, dataclasses.replace(state, cache=cache), hidden_BTD[:, 0], choice, stop_K, config)
+
+    return jax.lax.while_loop(goes_on, step, state)
+
+
+def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig) -> State:
+    """From the last hidden states to the next token of every row, written down."""
+    logits_BV = gpt.logits(params, hidden_BD, config)
+    # A draw's key follows from the row's key and the token's position: not from the batch, its padding or its count.
+    keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
+    token_B = choose(logits_BV, keys_B, choice)
+    shown_B = jnp.where(state.stopped_B, ABSENT, token_B)
+    return dataclasses.replace(
+        state,
+        token_B=token_B,
+        stopped_B=state.stopped_B | (token_B[:, None] == stop_K).any(axis=-1),
+        chosen_BG=jax.lax.dynamic_update_slice(state.chosen_BG, shown_B[:, None], (0, state.count)),
+        count=state.count + 1,
+    )
+
+
+def bucket(size: int, multiple: int = 1) -> int:
+    """`size` rounded up to four significant bits (at most an eighth is lost) and to a multiple.
+
+    >>> [bucket(size, 16) for size in (3, 17, 100, 288, 1000)]
+    [16, 32, 112, 288, 1024]
+    """
+    step = max(multiple, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
+
+
+def check(prompts: Sequence[Sequence[int]], config: GPTConfig, max_new_tokens: int) -> None:
+    """Raises ValueError for what cannot be decoded, with the numbers and the cure."""
+    if not prompts:
+        raise ValueError("there is nothing to continue: give at least one prompt")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1; got {max_new_tokens}")
+    for number, prompt in enumerate(prompts):
+        room = config.context_length - len(prompt)
+        which = f"prompt {number + 1}" if len(prompts) > 1 else "the prompt"
+        if not len(prompt):
+            raise ValueError(f"{which} has no tokens: start a document with the tokenizer's end_of_text")
+        if room < 1:
+            raise ValueError(
+                f"{which} has {len(prompt)} tokens; the model's context is {config.context_length}: shorten the prompt "
+                f"to {config.context_length - 1} tokens or fewer"
+            )
+        if room < max_new_tokens:
+            raise ValueError(
+                f"{which} has {len(prompt)} tokens and {max_new_tokens} new ones are asked for; the model's context is "
+                f"{config.context_length}: ask for {room} or fewer, or shorten the prompt"
+            )
+        if not 0 <= min(prompt) <= max(prompt) < config.vocab_size:
+            wrong = next(token for token in prompt if not 0 <= token < config.vocab_size)
+            raise ValueError(f"{which} holds id {wrong}; the model knows 0…{config.vocab_size - 1}: wrong tokenizer?")
+
+
+def _pad(prompts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token."""
+    lengths = [len(prompt) for prompt in prompts]
+    batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTHS)
+    tokens_BT, lengths_B = np.zeros((batch, longest), np.int32), np.ones(batch, np.int32)
+    for row, prompt in enumerate(prompts):
+        tokens_BT[row, : len(prompt)] = prompt
+    lengths_B[: len(prompts)] = lengths
+    return tokens_BT, lengths_B

@@ -1,0 +1,11 @@
+"""Hugging Face directories: the one contract with transformers, vLLM and lm-evaluation-harness.
+
+names       one table: HF tensor name ↔ our parameter, and its shape there
+config      HF config.json ↔ GPTConfig; what we do not compute is refused by name
+tensors     safetensors files, read only after their headers have been checked
+directory   load a directory or hub name; export a run, reload it, compare logits
+"""
+
+from llm_jax.hf.directory import ExportReport, Loaded, export, export_run, load
+
+__all__ = ["ExportReport", "Loaded", "export", "export_run", "load"]

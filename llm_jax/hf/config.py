@@ -1,0 +1,92 @@
+"""`config.json` of Hugging Face ↔ GPTConfig. A setting that would change the function we compute is refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llm_jax.config import GPTConfig
+
+FILE_NAME = "config.json"
+ARCHITECTURE = "GPT2LMHeadModel"
+TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
+
+
+def write(config: GPTConfig, end_of_text: int | None) -> dict[str, Any]:
+    """The fields transformers and vLLM read. Token ids are null where the vocabulary has no `<|endoftext|>`."""
+    return {
+        "architectures": [ARCHITECTURE],
+        "model_type": "gpt2",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.context_length,
+        "n_ctx": config.context_length,
+        "n_embd": config.d_model,
+        "n_layer": config.n_layers,
+        "n_head": config.n_heads,
+        "n_inner": None,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": config.norm_epsilon,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "initializer_range": 0.02,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "reorder_and_upcast_attn": False,
+        "tie_word_embeddings": True,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "use_cache": True,
+        "dtype": "float32",
+    }
+
+
+def read(directory: Path) -> GPTConfig:
+    """The config of a directory. Raises FileNotFoundError, or ValueError naming the file, the field and its value."""
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} is no Hugging Face directory: it has no {FILE_NAME}")
+    try:
+        fields = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); download or export it again") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: expected a JSON object; got {type(fields).__name__}")
+    _refuse_what_we_do_not_compute(path, fields)
+    try:
+        return GPTConfig(
+            vocab_size=fields["vocab_size"],
+            context_length=fields["n_positions"],
+            d_model=fields["n_embd"],
+            n_heads=fields["n_head"],
+            n_layers=fields["n_layer"],
+            norm_epsilon=fields.get("layer_norm_epsilon", 1e-5),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: field {error} is missing; expected the config of a GPT-2") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _refuse_what_we_do_not_compute(path: Path, fields: dict[str, Any]) -> None:
+    if "auto_map" in fields:
+        raise ValueError(f"{path}: auto_map asks to run code from the directory; this is refused: remove the field")
+    architectures = fields.get("architectures") or [ARCHITECTURE]
+    if fields.get("model_type") != "gpt2" or ARCHITECTURE not in architectures:
+        raise ValueError(
+            f"{path}: model_type {fields.get('model_type')!r}, architectures {architectures}; expected 'gpt2' and "
+            f"{ARCHITECTURE}: no other architecture is known here"
+        )
+    width = fields.get("n_embd")
+    expected: dict[str, tuple[Any, ...]] = {
+        "activation_function": TANH_GELU,
+        "scale_attn_weights": (True,),
+        "scale_attn_by_inverse_layer_idx": (False,),
+        "tie_word_embeddings": (True,),
+        "add_cross_attention": (False,),
+        "n_inner": (None, 4 * width if isinstance(width, int) else None),
+        "quantization_config": (None,),
+    }
+    for name, allowed in expected.items():
+        value = fields.get(name, allowed[0])
+        if value not in allowed:
+            raise ValueError(f"{path}: {name} is {value!r}; this code computes {' or '.join(map(repr, allowed))}")

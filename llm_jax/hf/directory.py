@@ -1,0 +1,164 @@
+"""A Hugging Face directory, in and out. An export reloads what it wrote and compares logits with the run's."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from llm_jax import tokenizer as tokenizers
+from llm_jax.checkpoint import load_run
+from llm_jax.config import Execution, GPTConfig
+from llm_jax.hf import card, names, tensors
+from llm_jax.hf import config as hf_config
+from llm_jax.models import gpt
+from llm_jax.tokenizer import Tokenizer
+
+HUB_FILES = (hf_config.FILE_NAME, tensors.FILE_NAME, tensors.INDEX_NAME, "model-*.safetensors", "tokenizer*.json")
+IGNORED = (".attn.bias", ".attn.masked_bias")  # old transformers saved the causal mask as a tensor
+CHECK_TOKENS = 64
+TOLERANCE = 1e-4  # on logits, float32
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model read from a Hugging Face directory."""
+
+    config: GPTConfig
+    params: gpt.GPT  # float32
+    tokenizer: Tokenizer | None  # None where the directory has none
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote, and how far its logits are from the run's."""
+
+    out: Path
+    max_abs_logit_diff: float
+    n_parameters: int
+
+
+def load(name_or_path: str | Path) -> Loaded:
+    """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
+
+    Raises FileNotFoundError or ValueError that names the file and the cure: another architecture, settings that change
+    the function, pickle weights, a lying header, tensors that are missing, unknown or of another shape.
+    """
+    directory = Path(name_or_path)
+    if not directory.is_dir():
+        directory = _download(str(name_or_path))
+    config = hf_config.read(directory)
+    params = names.from_hf(_checked(directory, tensors.read(directory), config), config)
+    has_tokenizer = (directory / "tokenizer.json").is_file()
+    return Loaded(config, params, tokenizers.load(directory) if has_tokenizer else None)
+
+
+def export_run(run: Path, out: Path, step: int | None = None, overwrite: bool = False) -> ExportReport:
+    """Exports the newest intact checkpoint of a run, or that of `step`. Raises as `load_run` and `export` do."""
+    loaded = load_run(run, step)
+    return export(loaded.params, loaded.config, loaded.tokenizer, out, card.describe(run, loaded), overwrite)
+
+
+def export(
+    params: gpt.GPT,
+    config: GPTConfig,
+    tokenizer: Tokenizer,
+    out: Path,
+    readme: str,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Writes config, weights, tokenizer and card to a temporary folder, checks it, and renames it to `out`.
+
+    Raises FileExistsError if `out` is there (and is not an earlier export that may be overwritten), RuntimeError if the
+    reloaded logits differ by more than 1e-4.
+    """
+    out = Path(out)
+    if out.exists() and not (overwrite and (out / hf_config.FILE_NAME).is_file()):
+        raise FileExistsError(
+            f"{out} exists already: choose another folder, or overwrite an earlier export with --force"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        _write(scratch, params, config, tokenizer, readme)
+        difference = _compare(params, config, load(scratch))
+        if out.exists():
+            shutil.rmtree(out)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return ExportReport(out, difference, config.n_parameters)
+
+
+def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, readme: str) -> None:
+    end = tokenizer.end_of_text
+    ids = {"bos_token_id": end, "eos_token_id": end} if end is not None else {}
+    for name, content in (
+        (hf_config.FILE_NAME, hf_config.write(config, end)),
+        ("generation_config.json", {"_from_model_config": True, **ids}),
+    ):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
+    save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
+    tokenizer.save(folder, config.context_length)
+    (folder / "README.md").write_text(readme, encoding="utf8")
+
+
+def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
+    """Largest difference of float32 logits on one sequence of random tokens."""
+    how = gpt.plan(Execution(dtype="float32"))
+    length = min(CHECK_TOKENS, config.context_length)
+    tokens_BT = jnp.asarray(np.random.default_rng(0).integers(0, config.vocab_size, (1, length)), jnp.int32)
+
+    @jax.jit
+    def logits_of(params):
+        return gpt.logits(params, gpt.forward(params, tokens_BT, config, how)[0], config)
+
+    difference = float(jnp.abs(logits_of(params) - logits_of(reloaded.params)).max())
+    if not difference <= TOLERANCE:
+        raise RuntimeError(f"the export's logits differ from the run's by {difference}; expected at most {TOLERANCE}")
+    return difference
+
+
+def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -> dict[str, np.ndarray]:
+    """The tensors of the table by their names without prefix; the head, if it is there, must be the embedding."""
+    bare = {name.removeprefix(names.PREFIX): tensor for name, tensor in found.items() if not name.endswith(IGNORED)}
+    head = bare.pop("lm_head.weight", None)
+    expected = dict(names.table(config).values())
+    _refuse("is missing", directory, expected.keys() - bare.keys())
+    _refuse("is not part of a GPT-2 of this config", directory, bare.keys() - expected.keys())
+    for name, shape in expected.items():
+        if bare[name].shape != shape:
+            raise ValueError(f"{directory}: tensor {name!r} has shape {bare[name].shape}; its config says {shape}")
+    if head is not None and not np.array_equal(head, bare["wte.weight"]):
+        raise ValueError(f"{directory}: lm_head.weight is not the embedding; this code ties the two")
+    return bare
+
+
+def _refuse(what: str, directory: Path, wrong: Iterable[str]) -> None:
+    if wrong := sorted(wrong):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ValueError(f"{directory}: tensor {wrong[0]!r}{more} {what}")
+
+
+def _download(name: str) -> Path:
+    """The files of a hub model that are needed, from the local cache or the hub."""
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise FileNotFoundError(f"{name}: no such directory, and no owner/name of a model on the Hugging Face hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise FileNotFoundError(
+            f"{name} is neither a directory here nor in the hub's cache, and the hub did not answer "
+            f"({type(error).__name__}): check the name and the network, or give a directory"
+        ) from None

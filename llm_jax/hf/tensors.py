@@ -1,0 +1,136 @@
+"""Tensors of a Hugging Face directory, from safetensors files alone.
+
+A safetensors file is 8 bytes (length of the header), the header (JSON: name → dtype, shape, offsets) and the data.
+Its safety is that of its header, so this is checked before a byte of data is used: every tensor's bytes lie inside
+the file, are as many as its shape says, and together fill the data without overlap or hole. Pickle files are never
+opened.
+"""
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+FILE_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+LARGEST_HEADER = 100_000_000  # bytes, the format's own bound
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+BUFFER_DTYPES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}  # of attention masks, which are not read
+
+
+def read(directory: Path) -> dict[str, np.ndarray]:
+    """All floating-point tensors of a directory, by name, mapped from disk.
+
+    Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    for path, expected in _files(directory):
+        found = _read_file(path)
+        if expected is not None and (lost := expected - set(found)):
+            raise ValueError(f"{path}: tensor {sorted(lost)[0]!r} is not there, though {INDEX_NAME} says so")
+        if twice := set(found) & set(tensors):
+            raise ValueError(f"{path}: tensor {sorted(twice)[0]!r} is in another file as well")
+        tensors |= found
+    return tensors
+
+
+def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
+    """The safetensors files of a directory, and which tensors an index promises in each."""
+    single, index = directory / FILE_NAME, directory / INDEX_NAME
+    if single.exists():
+        return [(_inside(directory, FILE_NAME), None)]
+    if index.exists():
+        try:
+            weight_map: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
+            promised: dict[str, set[str]] = {}
+            for tensor, file in weight_map.items():
+                promised.setdefault(file, set()).add(tensor)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index}: no index of tensors ({error!r}); download it again") from None
+        return [(_inside(directory, file), names) for file, names in sorted(promised.items())]
+    if pickles := sorted(path.name for pattern in PICKLES for path in directory.glob(pattern)):
+        raise ValueError(
+            f"{directory / pickles[0]}: weights in pickle format can run code when they are opened, so they are "
+            f"refused; convert them to {FILE_NAME}"
+        )
+    raise FileNotFoundError(f"{directory} has no {FILE_NAME}")
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """The file `name` of the directory. A hub download is a folder of links into its own cache, and nothing else may
+    point elsewhere.
+    """
+    path = directory / name
+    resolved, folder = path.resolve(), directory.resolve()
+    in_hub_cache = resolved.parent.name == "blobs" and resolved.parent.parent == folder.parent.parent
+    if Path(name).name != name or not (resolved.parent == folder or in_hub_cache):
+        raise ValueError(f"{directory}: file {name!r} lies outside the directory; copy it there")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: download or export the directory again")
+    return path
+
+
+def _read_file(path: Path) -> dict[str, np.ndarray]:
+    header, start = read_header(path)
+    data = np.memmap(path, np.uint8, "r", offset=start) if path.stat().st_size > start else np.empty(0, np.uint8)
+    tensors = {}
+    for name, entry in header.items():
+        if entry["dtype"] in DTYPES:
+            begin, end = entry["data_offsets"]
+            tensors[name] = data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """The checked header (metadata left out), and where the data begins. Raises ValueError that names the lie."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else -1
+        if not 0 < length <= min(LARGEST_HEADER, size - 8):
+            raise ValueError(
+                f"{path}: a header of {length} bytes in a file of {size}: the file is damaged or no safetensors"
+            )
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ValueError(f"{path}: the header is not valid JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: the header is a {type(header).__name__}; expected an object")
+    header.pop("__metadata__", None)
+    spans = sorted(_span(path, name, entry) for name, entry in header.items())
+    position = 0
+    for begin, end, name in spans:
+        if begin != position:
+            raise ValueError(
+                f"{path}: tensor {name!r} begins at byte {begin} of the data; expected {position}: "
+                "tensors overlap or leave a hole"
+            )
+        position = end
+    if position != size - 8 - length:
+        raise ValueError(f"{path}: the header speaks of {position} bytes of data; the file has {size - 8 - length}")
+    return header, 8 + length
+
+
+def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
+    """Where a tensor's bytes lie, if they are as many as its shape and dtype need."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+            raise TypeError("not whole numbers")
+    except (TypeError, KeyError, ValueError):
+        raise ValueError(f"{path}: tensor {name!r} has no dtype, shape and data_offsets of whole numbers") from None
+    width = np.dtype(DTYPES[dtype]).itemsize if dtype in DTYPES else BUFFER_DTYPES.get(dtype)
+    if width is None:
+        raise ValueError(f"{path}: tensor {name!r} has dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if end - begin != math.prod(shape) * width:
+        raise ValueError(
+            f"{path}: tensor {name!r} of shape {shape} and dtype {dtype} needs {math.prod(shape) * width} bytes; "
+            f"its offsets {begin}…{end} give {end - begin}"
+        )
+    return begin, end, name

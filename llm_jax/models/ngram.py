@@ -1,0 +1,100 @@
+"""Count models: the next symbol's frequency after the n − 1 symbols before it. What a neural model has to beat.
+
+Two ways to deal with what was never seen. Additive smoothing pretends that every symbol was seen α times more in
+every context. Interpolation (Witten & Bell 1991, method C) believes a context as far as it has been seen to repeat
+itself, and the shorter context for the rest:
+
+    p(c | h) = (count(h c) + kinds(h) · p(c | h′)) / (count(h) + kinds(h)),   h′ = h without its first symbol
+
+where kinds(h) is the number of different symbols seen after h, and the empty context falls back on 1/alphabet.
+Counts are kept as sorted codes (a context and a symbol are one number), so memory grows with the text and not with
+alphabet^n.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sorted codes and how often each was seen."""
+
+    codes: np.ndarray  # uint64 [distinct]
+    counts: np.ndarray  # int64 [distinct]
+
+    def look_up(self, codes: np.ndarray) -> np.ndarray:
+        """Counts of `codes`, 0 for those never seen."""
+        if not len(self.codes):
+            return np.zeros(codes.shape, np.int64)
+        place = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        return np.where(self.codes[place] == codes, self.counts[place], 0)
+
+
+@dataclass(frozen=True)
+class NGram:
+    """Counts of every order up to `order` over symbols 0 … alphabet − 1."""
+
+    order: int
+    alphabet: int
+    seen: tuple[Counts, ...]  # [k]: context of k symbols and the next one
+    contexts: tuple[Counts, ...]  # [k]: occurrences of each context of k symbols
+    kinds: tuple[Counts, ...]  # [k]: different symbols seen after it
+
+
+def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
+    """Counts the n-grams of each sequence (integers below `alphabet`); none reaches across two sequences.
+
+    Raises ValueError for a symbol outside the alphabet or an order whose codes would not fit 64 bits.
+    """
+    if order < 1 or alphabet**order > 2**63:
+        raise ValueError(f"order must be at least 1 and alphabet^order at most 2^63; got {order} and {alphabet}")
+    for sequence in sequences:
+        if len(sequence) and not 0 <= int(sequence.min()) <= int(sequence.max()) < alphabet:
+            raise ValueError(f"symbols must lie in 0…{alphabet - 1}; got {int(sequence.min())}…{int(sequence.max())}")
+    seen, contexts, kinds = [], [], []
+    for k in range(order):
+        codes = [_codes(sequence, k + 1, alphabet) for sequence in sequences]
+        distinct, counts = np.unique(np.concatenate(codes), return_counts=True)
+        context = distinct // np.uint64(alphabet)  # sorted as `distinct` is
+        starts = np.flatnonzero(np.r_[True, context[1:] != context[:-1]])
+        seen.append(Counts(distinct, counts))
+        contexts.append(Counts(context[starts], np.add.reduceat(counts, starts)))
+        kinds.append(Counts(context[starts], np.diff(np.r_[starts, len(context)])))
+    return NGram(order, alphabet, tuple(seen), tuple(contexts), tuple(kinds))
+
+
+def interpolated(model: NGram, sequence: np.ndarray) -> np.ndarray:
+    """p(symbol | up to order − 1 symbols before it) for every position, float64, interpolated as above."""
+    probability = np.full(len(sequence), 1 / model.alphabet)
+    for k in range(model.order):
+        codes = _codes(sequence, k + 1, model.alphabet)  # of positions k, k + 1, …
+        context = codes // np.uint64(model.alphabet)
+        count, total, kinds = (
+            model.seen[k].look_up(codes),
+            *(c[k].look_up(context) for c in (model.contexts, model.kinds)),
+        )
+        shorter = probability[k:]
+        probability[k:] = np.where(total > 0, (count + kinds * shorter) / np.maximum(total + kinds, 1), shorter)
+    return probability
+
+
+def additive(model: NGram, sequence: np.ndarray, alpha: float) -> np.ndarray:
+    """p = (count + α) / (total + α·alphabet) at positions order − 1 and later, float64 [len − order + 1]."""
+    codes = _codes(sequence, model.order, model.alphabet)
+    count = model.seen[-1].look_up(codes)
+    total = model.contexts[-1].look_up(codes // np.uint64(model.alphabet))
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # α = 0 and a context never seen: not a number, as it should be
+        return (count + alpha) / (total + alpha * model.alphabet)
+
+
+def _codes(sequence: np.ndarray, length: int, alphabet: int) -> np.ndarray:
+    """Every run of `length` symbols as one number in base `alphabet`, the first symbol the most significant."""
+    n = len(sequence) - length + 1
+    codes = np.zeros(max(n, 0), np.uint64)
+    for i in range(length):
+        codes = codes * np.uint64(alphabet) + sequence[i : i + len(codes)].astype(np.uint64)
+    return codes

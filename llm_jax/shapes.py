@@ -1,0 +1,45 @@
+"""The letters that name every dimension in this code base, and the array aliases built from them.
+
+A variable's suffix lists its dimensions in order: `q_BTNH` has batch, query position, head and head width.
+Einsum strings and jaxtyping annotations repeat the same letters, and `llm_jax.sharding` maps each letter to a
+mesh axis, so the letter is the one name a dimension has from the formula to the machine.
+
+| letter | dimension                                   |
+|--------|---------------------------------------------|
+| A      | accumulation: micro-batches in a step       |
+| B      | batch: sequences                            |
+| T      | query position in the sequence              |
+| S      | key position (T and S differ with a cache)  |
+| P      | position in the table of learned positions  |
+| D      | model width (the residual stream)           |
+| N      | attention heads                             |
+| R      | batch and heads as one (the KV-cache)       |
+| H      | width of one head                           |
+| F      | hidden width of the MLP                     |
+| V      | vocabulary; cut into C pieces of W tokens   |
+| L      | layers                                      |
+| G      | tokens generated                            |
+| K      | tokens that stop a row                      |
+"""
+
+from typing import TypeVar, dataclass_transform
+
+from flax import struct
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "pytree"]
+
+Class = TypeVar("Class", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def pytree(cls: Class) -> Class:
+    """A frozen dataclass whose fields are children of a pytree (`flax.struct.dataclass`).
+
+    Its annotations tell a reader what the fields hold; they are not checked when one is built, because the same
+    class also holds gradients, shardings, dimension letters or whatever else a tree map puts in its leaves.
+    """
+    cls = struct.dataclass(cls)
+    cls.__no_type_check__ = True
+    return cls

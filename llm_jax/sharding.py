@@ -1,0 +1,88 @@
+"""Dimension letter → mesh axis: the whole of data, fully sharded and tensor parallelism in one table.
+
+The mesh has three axes. `data` splits the batch and copies the parameters; `fsdp` splits the batch and the
+parameters' model width as well (ZeRO-3, Rajbhandari et al. 2020: XLA gathers a weight where it is used); `tensor`
+splits heads, MLP width and vocabulary (Megatron, Shoeybi et al. 2019). Arrays carry letters (`llm_jax.shapes`), the
+table below maps letters to axes, and XLA's partitioner inserts the communication.
+
+An axis can split an array once, so the first letter that asks for it gets it: in "BTD" the batch takes `fsdp` and the
+width stays whole; in "DF", a weight, the width takes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from llm_jax.config import GPTConfig
+
+AXES = ("data", "fsdp", "tensor")
+
+RULES: dict[str, tuple[str, ...]] = {
+    "B": ("data", "fsdp"),
+    "D": ("fsdp",),
+    "N": ("tensor",),
+    "F": ("tensor",),
+    "V": ("tensor",),
+}
+
+
+def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of data × fsdp × tensor devices; `data=0` takes what the other axes leave.
+
+    Raises ValueError when the product is not the number of devices there are.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if data == 0:
+        data = max(1, len(devices) // (fsdp * tensor))
+    if data * fsdp * tensor != len(devices):
+        raise ValueError(
+            f"the mesh data={data} × fsdp={fsdp} × tensor={tensor} needs {data * fsdp * tensor} devices, but JAX sees "
+            f"{len(devices)} ({devices[0].platform}): change the mesh flags, or give the job the devices it asks for"
+        )
+    return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def check_divides(config: GPTConfig, mesh: Mesh) -> None:
+    """Raises ValueError when a dimension of the model cannot be split evenly over its mesh axis."""
+    sizes = {
+        "d_model": (config.d_model, "fsdp"),
+        "n_heads": (config.n_heads, "tensor"),
+        "padded vocabulary": (config.padded_vocab_size, "tensor"),
+    }
+    for name, (size, axis) in sizes.items():
+        if size % mesh.shape[axis]:
+            raise ValueError(f"mesh axis {axis}={mesh.shape[axis]} must divide the model's {name}={size}")
+
+
+def spec(letters: str) -> PartitionSpec:
+    """Letters of an array's dimensions → which mesh axes split which dimension."""
+    free = set(AXES)
+    entries = []
+    for letter in letters:
+        axes = tuple(axis for axis in RULES.get(letter, ()) if axis in free)
+        free -= set(axes)
+        entries.append(axes or None)
+    return PartitionSpec(*entries)
+
+
+def named(mesh: Mesh, letters: str) -> NamedSharding:
+    """The sharding of an array with these dimension letters; "" is replicated."""
+    return NamedSharding(mesh, spec(letters))
+
+
+def shardings(mesh: Mesh, letters_tree: Any) -> Any:
+    """A tree of dimension letters → the same tree of shardings."""
+    return jax.tree.map(lambda letters: named(mesh, letters), letters_tree)
+
+
+@dataclass(frozen=True)
+class Constrain:
+    """Places activations on the mesh by their letters; the model calls it without knowing the mesh."""
+
+    mesh: Mesh
+
+    def __call__(self, x: jax.Array, letters: str) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, named(self.mesh, letters))

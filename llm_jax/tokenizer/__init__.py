@@ -1,0 +1,25 @@
+"""Text ↔ ids. Read in this order: protocol, patterns, bpe_merge, bpe, bpe_train, tokenizer_json, pretrained.
+
+Importing this package is quick: tiktoken's core and the Hugging Face hub are loaded when first needed.
+"""
+
+from llm_jax.tokenizer.bpe import BytePairTokenizer
+from llm_jax.tokenizer.bpe_train import train_bpe
+from llm_jax.tokenizer.characters import CharacterTokenizer
+from llm_jax.tokenizer.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
+from llm_jax.tokenizer.pretrained import load
+from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
+from llm_jax.tokenizer.streaming import StreamDecoder
+
+__all__ = [
+    "CL100K_PATTERN",
+    "END_OF_TEXT",
+    "GPT2_PATTERN",
+    "O200K_PATTERN",
+    "BytePairTokenizer",
+    "CharacterTokenizer",
+    "StreamDecoder",
+    "Tokenizer",
+    "load",
+    "train_bpe",
+]

@@ -1,0 +1,201 @@
+"""Byte-level byte-pair encoding (BPE): text ↔ ids, given a vocabulary.
+
+Sennrich et al. 2016 (arXiv 1508.07909) build words from the pairs that occur most often; GPT-2 (Radford et al. 2019)
+starts from the 256 bytes instead of from characters, so no text is ever out of vocabulary. Text is cut into pre-tokens
+(`patterns.py`) and each is merged by itself (`bpe_merge.py`); a vocabulary is learned in `bpe_train.py`.
+
+The vocabulary is one dictionary, token bytes → rank, and the rank is the id: tiktoken's form, from which the merges of
+a `tokenizer.json` follow. Left out: vocabularies whose ids are not in merge order (RoBERTa's), text normalisation,
+tokens that are added without being special.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import regex
+
+from llm_jax.tokenizer import rank_file, tokenizer_json
+from llm_jax.tokenizer.bpe_merge import merge
+from llm_jax.tokenizer.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
+from llm_jax.tokenizer.protocol import END_OF_TEXT, NONE_ALLOWED, AllowedSpecial, check_text, resolve_special
+
+CACHE_ENTRIES = 1 << 17  # distinct pre-tokens remembered; English text of 10 MB has about 50,000
+CACHE_LONGEST = 64  # characters; a longer pre-token is unlikely to come again
+
+
+class BytePairTokenizer:
+    """A `Tokenizer` from `ranks` (every single byte, and each merged token, to its id), `pattern` and special tokens.
+
+    Raises ValueError unless the ranks count up from 0 without a gap, apart from ids that special tokens take.
+
+    >>> tokenizer = BytePairTokenizer({bytes([byte]): byte for byte in range(256)} | {b"ab": 256})
+    >>> tokenizer.encode("cab")
+    [99, 256]
+    """
+
+    def __init__(
+        self,
+        ranks: Mapping[bytes, int],
+        pattern: str = GPT2_PATTERN,
+        special_tokens: Mapping[str, int] | None = None,
+        name: str | None = None,
+    ):
+        self.ranks = dict(ranks)
+        self.pattern = published(pattern)
+        self.special_tokens = dict(special_tokens or {})
+        _check_vocabulary(self.ranks, self.special_tokens)
+        self.vocab_size = 1 + max(max(self.ranks.values()), *self.special_tokens.values(), 0)
+        self.name = name or f"bpe-{self.vocab_size}"
+        self.fingerprint = _fingerprint(self.ranks, self.pattern, self.special_tokens)
+        self._split = splitter(self.pattern)
+        self._cache: dict[str, list[int]] = {}
+        self._bytes_of = {rank: token for token, rank in self.ranks.items()}
+        self._bytes_of.update((number, token.encode()) for token, number in self.special_tokens.items())
+
+    def __repr__(self) -> str:
+        return f"<BytePairTokenizer {self.name!r}: {self.vocab_size} ids>"
+
+    def __reduce__(self):
+        # For multiprocessing: the Rust core and the cache are rebuilt on the other side.
+        return BytePairTokenizer, (self.ranks, self.pattern, self.special_tokens, self.name)
+
+    @property
+    def end_of_text(self) -> int | None:
+        return self.special_tokens.get(END_OF_TEXT)
+
+    def encode(self, text: str, allowed_special: AllowedSpecial = NONE_ALLOWED) -> list[int]:
+        """The ids of `text`, in plain Python: see `merge`. For bulk work take `encode_array` or `encode_batch`."""
+        ids: list[int] = []
+        for part, special in self._parts(text, allowed_special):
+            if special is None:
+                self._encode_ordinary(part, ids)
+            else:
+                ids.append(special)
+        return ids
+
+    def _encode_ordinary(self, text: str, ids: list[int]) -> None:
+        for piece in self._split(text):
+            known = self._cache.get(piece)
+            if known is None:
+                known = self._encode_piece(piece)
+            ids += known
+
+    def _encode_piece(self, piece: str) -> list[int]:
+        piece_bytes = piece.encode()
+        whole = self.ranks.get(piece_bytes)
+        ids = [whole] if whole is not None else [self.ranks[token] for token in merge(piece_bytes, self.ranks)]
+        if len(piece) <= CACHE_LONGEST:
+            if len(self._cache) >= CACHE_ENTRIES:
+                self._cache.clear()
+            self._cache[piece] = ids
+        return ids
+
+    def encode_array(self, text: str, allowed_special: AllowedSpecial = NONE_ALLOWED) -> np.ndarray:
+        """The ids that `encode` gives, as uint32, from tiktoken's Rust core: the same ranks, without the GIL."""
+        arrays = [
+            self._encode_by_core(part) if special is None else np.array([special], np.uint32)
+            for part, special in self._parts(text, allowed_special)
+        ]
+        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, np.uint32), *arrays])
+
+    def _encode_by_core(self, text: str) -> np.ndarray:
+        try:
+            return self._core.encode_to_numpy(text, disallowed_special=())
+        except ValueError:
+            # Its regular expressions backtrack on a stack of fixed size: 100,000 spaces are too many. Ours do not.
+            ids: list[int] = []
+            self._encode_ordinary(text, ids)
+            return np.array(ids, np.uint32)
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        allowed_special: AllowedSpecial = NONE_ALLOWED,
+        threads: int | None = None,
+    ) -> list[list[int]]:
+        """The ids of each text by `encode_array`, on `threads` threads at once (None: one per core)."""
+        threads = min(threads or os.cpu_count() or 1, len(texts))
+        if threads <= 1:
+            return [self.encode_array(text, allowed_special).tolist() for text in texts]
+        _ = self._core  # built once, before the threads ask for it
+        with ThreadPoolExecutor(threads) as pool:
+            return [ids.tolist() for ids in pool.map(lambda text: self.encode_array(text, allowed_special), texts)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        try:
+            return b"".join([self._bytes_of[number] for number in ids])
+        except KeyError as error:
+            raise ValueError(
+                f"id {error.args[0]} has no token in {self.name!r}; its ids lie in 0…{self.vocab_size - 1}"
+            ) from None
+
+    def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
+        """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and vLLM load with the same ids.
+
+        They, unlike this class, turn text that spells a special token into that token, unless called with
+        `split_special_tokens=True`.
+        """
+        document = tokenizer_json.bpe_document(self.ranks, self.pattern, self.special_tokens)
+        end_of_text = None if self.end_of_text is None else END_OF_TEXT
+        tokenizer_json.write(directory, document, end_of_text, model_max_length)
+
+    def save_ranks(self, path: str | Path) -> None:
+        """Writes tiktoken's rank file. It holds neither the pattern nor the special tokens: keep those beside it."""
+        rank_file.write(path, self.ranks)
+
+    @cached_property
+    def _core(self):
+        import tiktoken
+
+        # Special tokens are cut out before, in one place for both paths, and never allowed here. But without any,
+        # tiktoken would search each text for the empty string: a third of its speed.
+        special_tokens = self.special_tokens or {END_OF_TEXT: self.vocab_size}
+        return tiktoken.Encoding(
+            self.name, pat_str=for_tiktoken(self.pattern), mergeable_ranks=self.ranks, special_tokens=special_tokens
+        )
+
+    def _parts(self, text: str, allowed_special: AllowedSpecial) -> Iterator[tuple[str, int | None]]:
+        """Stretches of ordinary text (with None) and allowed special tokens (with their id), in order."""
+        check_text(text)
+        allowed = resolve_special(self.special_tokens, allowed_special)
+        if not allowed:
+            yield text, None
+            return
+        # The longest first, where one special token begins with another.
+        alternatives = "|".join(map(regex.escape, sorted(allowed, key=len, reverse=True)))
+        for index, part in enumerate(regex.split(f"({alternatives})", text)):
+            if part:
+                yield part, self.special_tokens[part] if index % 2 else None
+
+
+def _fingerprint(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int]) -> str:
+    lines = ["byte-level BPE 1", json.dumps(pattern)]
+    lines += [f"{rank} {token.hex()}" for rank, token in sorted((rank, token) for token, rank in ranks.items())]
+    lines += [f"{number} special {json.dumps(token)}" for token, number in sorted(special_tokens.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _check_vocabulary(ranks: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> None:
+    if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
+        raise ValueError(f"a byte-level vocabulary has a token for each of the 256 bytes; missing: {missing[:8]}")
+    special_ids = set(special_tokens.values())
+    if len(special_ids) < len(special_tokens) or "" in special_tokens or min(special_ids, default=0) < 0:
+        raise ValueError(f"special tokens need distinct ids from 0 and a spelling each; got {dict(special_tokens)}")
+    if clash := [token for token, rank in ranks.items() if rank in special_ids]:
+        raise ValueError(f"ids of special tokens {dict(special_tokens)} are ranks too, of {clash[:8]}")
+    expected = iter(number for number in range(len(ranks) + len(special_ids)) if number not in special_ids)
+    for (token, rank), should_be in zip(sorted(ranks.items(), key=lambda item: item[1]), expected, strict=False):
+        if rank != should_be:
+            raise ValueError(
+                f"ranks count up from 0, without a gap but for special tokens, in order of merging; "
+                f"found {rank} ({token!r}) where {should_be} belongs"
+            )

@@ -1,0 +1,79 @@
+r"""Cutting text into pre-tokens: pieces that no merge may join.
+
+Without them, "dog", "dog." and "dog!" would each earn a token of their own (Radford et al. 2019, section 2.2). The
+three patterns are those of OpenAI's GPT-2, cl100k_base (GPT-3.5, GPT-4) and o200k_base (GPT-4o). What they have in
+common: a space belongs to the word after it; letters, digits and signs part; a contraction such as 's is cut off.
+`\s+(?!\S)` leaves the last of several spaces to the word that follows.
+"""
+
+from collections.abc import Callable
+
+import regex
+
+from llm_jax.tokenizer.unicode_classes import with_stand_ins
+
+Splitter = Callable[[str], list[str]]
+
+GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+CL100K_PATTERN = (
+    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
+    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+
+_O200K_HEAD = r"[^\r\n\p{L}\p{N}]?"
+_O200K_UPPER, _O200K_LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_O200K_TAIL = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+O200K_PATTERN = (
+    rf"{_O200K_HEAD}{_O200K_UPPER}*{_O200K_LOWER}+{_O200K_TAIL}"
+    rf"|{_O200K_HEAD}{_O200K_UPPER}+{_O200K_LOWER}*{_O200K_TAIL}"
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+
+# tiktoken's spellings: the same pieces without backtracking, and so twice as fast in Rust. Python's `$` and
+# Hugging Face's `{1,3}+` mean something else, so everyone but tiktoken gets the published spelling.
+_POSSESSIVE = {
+    GPT2_PATTERN: r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
+    CL100K_PATTERN: (
+        r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
+        r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+    ),
+    O200K_PATTERN: O200K_PATTERN,
+}
+_PUBLISHED = {possessive: published for published, possessive in _POSSESSIVE.items()}
+
+
+def published(pattern: str) -> str:
+    """The one spelling of a known pattern that fingerprints and files hold; any other pattern as it is."""
+    return _PUBLISHED.get(pattern, pattern)
+
+
+def for_tiktoken(pattern: str) -> str:
+    """The spelling to hand to tiktoken's Rust core: the same pieces as `splitter(pattern)` gives."""
+    return _POSSESSIVE.get(pattern) or _covering(pattern)
+
+
+def splitter(pattern: str) -> Splitter:
+    """A function that cuts a text into its pre-tokens; joined, they are the text.
+
+    Raises ValueError for a pattern that is not a regular expression or that matches the empty string.
+    """
+    try:
+        compiled = regex.compile(pattern if pattern in _POSSESSIVE else _covering(pattern))
+    except regex.error as error:
+        raise ValueError(f"the split pattern {pattern!r} is not a regular expression: {error}") from None
+    if compiled.match(""):
+        raise ValueError(f"the split pattern {pattern!r} matches the empty string; each pre-token needs a character")
+
+    def split(text: str) -> list[str]:
+        shown = with_stand_ins(text)
+        if shown is text and not compiled.groups:  # findall would return the groups
+            return compiled.findall(text)
+        return [text[match.start() : match.end()] for match in compiled.finditer(shown)]
+
+    return split
+
+
+def _covering(pattern: str) -> str:
+    """Makes pieces of what `pattern` leaves out, as Hugging Face's "Isolated" does; tiktoken would drop it."""
+    return rf"{pattern}|(?:(?!{pattern})[\s\S])+"

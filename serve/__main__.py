@@ -1,0 +1,13 @@
+"""`python -m serve COMMAND`: generate, export, serve, evaluate."""
+
+import sys
+
+from llm_jax.command_line import Commands, run
+
+COMMANDS: Commands = {
+    "generate": ("serve.generate", "continue prompts with a trained run or a Hugging Face directory"),
+    "export": ("serve.export", "a run → a Hugging Face directory that checks itself"),
+}
+
+if __name__ == "__main__":
+    sys.exit(run("python -m serve", __doc__ or "", COMMANDS))

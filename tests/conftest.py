@@ -1,0 +1,35 @@
+"""What every test shares: eight fake CPU devices, run-time shape checks, and real data where it is at hand."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before JAX is imported anywhere: sharding is tested on one machine with eight fake devices.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# House rule: annotations are checked in tests, never in users' runs.
+install_import_hook(["llm_jax.layers", "llm_jax.models", "llm_jax.decode"], "beartype.beartype")
+
+# The default run tries the same examples every time; `pytest --hypothesis-profile=explore` looks for new ones.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile("repeatable")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data files (`LLM_JAX_DATA`); the test is skipped where there is none."""
+    folder = Path(os.environ.get("LLM_JAX_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set LLM_JAX_DATA to a folder that has it")
+    os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder / "tiktoken"))
+    return folder

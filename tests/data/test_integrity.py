@@ -1,0 +1,174 @@
+"""Changed, swapped, missing or foreign data is refused before the first step; unchanged data is not read twice."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+from train.data import integrity
+from train.data.integrity import open_data, refuse_other_data, refuse_other_tokenizer, verify
+from train.data.manifest import Manifest
+from train.data.shards import ShardError
+from train.prepare import Options
+from train.verify import Options as VerifyOptions
+from train.verify import main as verify_main
+
+
+@pytest.fixture
+def prepared(tmp_path, json_lines, small_tokenizer) -> Manifest:
+    """Three training shards and one for validation."""
+    from train.data.preparation import prepare
+
+    return prepare(
+        Options(
+            source=(str(json_lines),),
+            out=tmp_path / "data",
+            tokenizer=str(small_tokenizer),
+            shard_tokens=2000,
+            processes=1,
+        )
+    )
+
+
+def flip(path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_sound_data_is_opened_with_the_manifest_that_was_written(prepared):
+    assert len(prepared.shards) >= 4
+    assert open_data(prepared.folder) == prepared
+
+
+@pytest.mark.parametrize("offset", [1024, 1501, -1])
+def test_one_changed_bit_is_refused_and_the_file_named(prepared, offset):
+    open_data(prepared.folder)  # notes of the sound state must not hide the change
+    path = prepared.path(prepared.shards[2])
+    flip(path, offset % path.stat().st_size)
+    with pytest.raises(ShardError, match=rf"{re.escape(str(path))}: sha256 .*; expected sha256 .* as in the manifest"):
+        open_data(prepared.folder)
+
+
+def test_a_change_that_keeps_size_and_modification_time_is_seen(prepared):
+    open_data(prepared.folder)
+    path = prepared.path(prepared.shards[1])
+    before = path.stat()
+    flip(path, 1030)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ShardError, match="The file was changed"):
+        open_data(prepared.folder)
+
+
+def test_a_change_in_the_unused_part_of_the_header_is_seen(prepared):
+    flip(prepared.path(prepared.shards[0]), 100)
+    with pytest.raises(ShardError, match="sha256"):
+        open_data(prepared.folder)
+
+
+def test_swapped_shards_are_recognised_as_swapped(prepared):
+    open_data(prepared.folder)
+    one, two = (prepared.path(shard) for shard in prepared.shards[1:3])
+    os.rename(one, one.with_suffix(".tmp"))
+    os.rename(two, one)
+    os.rename(one.with_suffix(".tmp"), two)
+    with pytest.raises(ShardError, match=rf"{one.name}: the contents of {two.name}; .* swapped: rename {one.name}"):
+        open_data(prepared.folder)
+
+
+def test_a_missing_shard_is_refused(prepared):
+    prepared.path(prepared.shards[2]).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{prepared.shards[2].name}: shard is missing"):
+        open_data(prepared.folder)
+
+
+def test_a_whole_shard_of_another_length_is_refused(prepared, shard_bytes):
+    prepared.path(prepared.shards[1]).write_bytes(shard_bytes([1, 2, 3]))
+    with pytest.raises(ShardError, match="3 tokens; expected 2,000, as in the manifest"):
+        open_data(prepared.folder)
+
+
+def test_an_id_outside_the_vocabulary_is_refused(shard_folder):
+    folder = shard_folder(train_000001=[0, 50256], val_000000=[5, 50257])
+    with pytest.raises(
+        ShardError, match=r"val_000000\.bin: token id 50,257; expected ids below the vocabulary's 50,257"
+    ):
+        open_data(folder)
+    assert open_data(folder, vocab_size=50258).tokenizer.vocab_size == 50258
+
+
+def test_an_unchanged_shard_is_read_through_only_once(prepared, monkeypatch):
+    open_data(prepared.folder)
+    monkeypatch.setattr(integrity, "examine", lambda *_: pytest.fail("read again"))
+    assert open_data(prepared.folder) == prepared
+
+
+def test_damaged_notes_or_a_read_only_folder_only_cost_time(prepared, monkeypatch):
+    (prepared.folder / integrity.NOTES).write_text('{"half')
+    assert open_data(prepared.folder) == prepared
+    (prepared.folder / integrity.NOTES).unlink()
+
+    def read_only(*_):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(integrity, "write_json", read_only)
+    assert open_data(prepared.folder) == prepared
+
+
+def test_another_tokenizer_is_refused_with_both_fingerprints(prepared):
+    tokenizer = prepared.tokenizer
+    refuse_other_tokenizer(prepared, tokenizer.name, tokenizer.fingerprint)
+    with pytest.raises(ValueError, match=rf"{tokenizer.fingerprint}.*the run has 'gpt2' \(sha256 {'e' * 64}\)"):
+        refuse_other_tokenizer(prepared, "gpt2", "e" * 64)
+
+
+def test_shards_without_a_known_tokenizer_are_taken_for_gpt2(shard_folder):
+    manifest = open_data(shard_folder(train_000001=[1, 2]))
+    refuse_other_tokenizer(manifest, "gpt2", "e" * 64)
+    with pytest.raises(ValueError, match=r"'gpt2' .*the run has 'bpe-300'"):
+        refuse_other_tokenizer(manifest, "bpe-300", "e" * 64)
+
+
+def test_other_data_is_refused_with_both_fingerprints(prepared):
+    refuse_other_data(prepared, prepared.fingerprint)
+    with pytest.raises(ValueError, match=f"{prepared.fingerprint}; the run was trained on {'d' * 64}"):
+        refuse_other_data(prepared, "d" * 64)
+
+
+def test_verify_goes_on_after_a_fault_and_names_every_file(prepared, capsys):
+    assert verify_main(VerifyOptions(prepared.folder)) == 0
+    flip(prepared.path(prepared.shards[1]), 2000)
+    prepared.path(prepared.shards[3]).unlink()
+    verdicts = verify(prepared.folder)
+    assert [bool(verdict.fault) for verdict in verdicts] == [i in (1, 3) for i in range(len(verdicts))]
+    capsys.readouterr()
+    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    output = capsys.readouterr().out
+    assert f"fault: {prepared.path(prepared.shards[1])}: sha256" in output
+    assert f"fault: {prepared.path(prepared.shards[3])}: shard is missing" in output
+    assert f"{len(verdicts) - 2} of {len(verdicts)} shards are sound" in output
+
+
+def test_verify_believes_no_notes(prepared):
+    """The notes are forged to say that the changed file is sound."""
+    open_data(prepared.folder)
+    path, notes = prepared.path(prepared.shards[1]), prepared.folder / integrity.NOTES
+    flip(path, 2000)
+    known = integrity._read_notes(notes)
+    known[path.name]["stamp"] = integrity._stamp(path)
+    integrity.write_json(notes, known)
+    assert open_data(prepared.folder) == prepared
+    assert "The file was changed" in verify(prepared.folder)[1].fault
+
+
+def test_verify_without_a_manifest_checks_header_and_ids(shard_folder, shard_bytes):
+    folder = shard_folder(a_val=[1, 2], b_train=[3, 9])
+    np.save(folder / "c.npy", np.array([1, 2], np.uint32))
+    verdicts = {verdict.name: verdict for verdict in verify(folder, vocab_size=9)}
+    assert verdicts["a_val.bin"].fault == ""
+    assert verdicts["a_val.bin"].split == "val"
+    assert "token id 9; expected ids below the vocabulary's 9" in verdicts["b_train.bin"].fault
+    assert "uint32" in verdicts["c.npy"].fault

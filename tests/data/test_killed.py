@@ -1,0 +1,171 @@
+"""Killed at any instant, the same command goes on and ends with the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from train.data.integrity import open_data
+from train.data.preparation import prepare
+from train.prepare import Options
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def options(tmp_path, json_lines):
+    """A preparation with every kind of stage: a tokenizer from the text, fourteen parts, six shards."""
+
+    def build(name: str) -> Options:
+        return Options(
+            source=(str(json_lines),),
+            out=tmp_path / name,
+            tokenizer="train:280",
+            shard_tokens=2500,
+            processes=1,
+            unit_megabytes=0.002,
+        )
+
+    return build
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Stopped(BaseException):
+    """Not an Exception, so that nothing on the way may take it for a failure that it can mend."""
+
+
+def test_stopped_between_any_two_writes_it_ends_with_the_same_bytes(options, monkeypatch):
+    expected = files_of(prepare(options("whole")).folder)
+    monkeypatch.setattr("train.data.plan.abandon", lambda _: None)  # a process that is killed tidies nothing
+    replace = os.replace
+
+    def stop_after(n_writes: int, folder: Path) -> bool:
+        """Whether the run was stopped, after exactly so many renames."""
+        done = 0
+
+        def counting_replace(source, target):
+            nonlocal done
+            if done == n_writes:
+                raise Stopped
+            replace(source, target)
+            done += 1
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", counting_replace)
+            try:
+                prepare(options(folder.name))
+            except Stopped:
+                return True
+        return False
+
+    n_writes = 0
+    while stop_after(n_writes, folder := options(f"stopped-{n_writes}").out):
+        for path in folder.glob("*.bin"):
+            assert path.read_bytes() == expected[path.name]
+        assert files_of(prepare(options(folder.name)).folder) == expected
+        n_writes += 1
+    assert n_writes == 1 + 4 + 14 + 6 + 2 + 1  # plan, tokenizer (made, saved), parts, shards, tokenizer, manifest
+
+
+def test_a_half_written_shard_never_has_its_final_name(options, monkeypatch):
+    from train.data import assemble
+
+    def half(*_):
+        yield next(tokens)[:100]
+        raise Stopped
+
+    tokens = iter([])
+    original = assemble._tokens
+
+    def stop_in_the_middle(plan, part_starts, stretch):
+        nonlocal tokens
+        tokens = original(plan, part_starts, stretch)
+        return half()
+
+    monkeypatch.setattr(assemble, "_tokens", stop_in_the_middle)
+    with pytest.raises(Stopped):
+        prepare(options("half"))
+    assert not list(options("half").out.glob("*.bin"))
+    with pytest.raises(ValueError, match="interrupted; run the same"):
+        open_data(options("half").out)
+
+
+DRIVER = """
+import os, random, signal, sys, time, json
+from pathlib import Path
+from train.prepare import Options
+from train.data.preparation import prepare
+
+fields = json.loads(sys.argv[1])
+options = Options(**fields | {"source": tuple(fields["source"]), "out": Path(fields["out"])})
+random.seed(0)
+kills, longest = 0, float(sys.argv[2])
+while True:
+    child = os.fork()
+    if child == 0:
+        prepare(options)
+        os._exit(0)
+    time.sleep(random.uniform(0, longest))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        break
+    kills += 1
+    longest *= 1.1
+print(kills)
+"""
+
+
+def test_sigkill_at_random_instants_again_and_again(options, tmp_path):
+    """Real kills of real processes, from 0 to some hundredths of a second after the start, until one gets through."""
+    begun = time.monotonic()
+    expected = files_of(prepare(options("whole")).folder)
+    seconds = time.monotonic() - begun
+    killed = options("killed")
+    fields = {**vars(killed), "out": str(killed.out)}
+    driver = [sys.executable, "-c", DRIVER, json.dumps(fields), str(seconds / 8)]
+    result = subprocess.run(driver, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 3
+    assert files_of(killed.out) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")
+def test_workers_of_a_killed_run_die_and_the_next_run_finishes(options, tmp_path):
+    """The command as users start it, with two processes."""
+    expected = files_of(prepare(options("whole")).folder)
+    flags = vars(options("killed")) | {"processes": 2}
+    command = [
+        sys.executable,
+        "-m",
+        "train",
+        "prepare",
+        "--source",
+        *flags["source"],
+        "--tokenizer",
+        flags["tokenizer"],
+    ]
+    for name in ("out", "shard_tokens", "processes", "unit_megabytes"):
+        command += [f"--{name.replace('_', '-')}", str(flags[name])]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers: list[str] = []
+    while process.poll() is None and len(workers) < 3:  # two workers and multiprocessing's resource tracker
+        workers = children.read_text().split()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(Path("/proc", worker).exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlives its parent"
+        time.sleep(0.05)
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    assert files_of(flags["out"]) == expected

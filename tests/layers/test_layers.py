@@ -1,0 +1,70 @@
+"""Layer norm, attention and linear maps against NumPy in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llm_jax.layers.attention import attend, causal_attend
+from llm_jax.layers.linear import Linear, linear
+from llm_jax.layers.mlp import init_mlp, mlp
+from llm_jax.layers.norm import Norm, layer_norm
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def test_layer_norm_equals_its_definition():
+    x, norm = 3 + 2 * normal(0, 2, 5, 16), Norm(gain=normal(1, 16), bias=normal(2, 16))
+    wide = np.asarray(x, np.float64)
+    centred = wide - wide.mean(-1, keepdims=True)
+    expected = centred / np.sqrt(wide.var(-1, keepdims=True) + 1e-5) * np.asarray(norm.gain) + np.asarray(norm.bias)
+    np.testing.assert_allclose(layer_norm(norm, x, 1e-5), expected, rtol=2e-6, atol=2e-6)
+
+
+def test_layer_norm_epsilon_is_inside_the_root():
+    norm = Norm(gain=jnp.ones(4), bias=jnp.zeros(4))
+    x = 1e-3 * jnp.array([[[1.0, -1.0, 1.0, -1.0]]])  # variance 1e-6, below ε
+    assert float(layer_norm(norm, x, 1e-5)[0, 0, 0]) == pytest.approx(1e-3 / np.sqrt(1.1e-5), rel=1e-5)
+
+
+def test_layer_norm_statistics_are_float32_for_a_bfloat16_stream():
+    x = 1000 + normal(0, 1, 1, 768)
+    norm = Norm(gain=jnp.ones(768), bias=jnp.zeros(768))
+    low = x.astype(jnp.bfloat16)
+    expected = layer_norm(norm, low.astype(jnp.float32), 1e-5)
+    np.testing.assert_allclose(layer_norm(norm, low, 1e-5).astype(jnp.float32), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_attention_equals_its_definition():
+    q, k, v = normal(0, 2, 4, 3, 8), normal(1, 2, 6, 3, 8), normal(2, 2, 6, 3, 8)
+    mask = jax.random.bernoulli(jax.random.key(3), 0.6, (2, 4, 6)).at[:, :, 0].set(True)
+    scores = np.einsum("btnh,bsnh->bnts", *(np.asarray(x, np.float64) for x in (q, k))) / np.sqrt(8)
+    weights = np.where(np.asarray(mask)[:, None], np.exp(scores), 0)
+    weights /= weights.sum(-1, keepdims=True)
+    expected = np.einsum("bnts,bsnh->btnh", weights, np.asarray(v, np.float64))
+    np.testing.assert_allclose(attend(q, k, v, mask), expected, rtol=2e-5, atol=2e-6)
+
+
+def test_future_keys_change_nothing_under_the_causal_mask():
+    q, k, v = (normal(i, 1, 6, 2, 8) for i in range(3))
+    changed = causal_attend(q, k.at[:, 4:].add(100.0), v.at[:, 4:].add(100.0), "xla")
+    np.testing.assert_array_equal(changed[:, :4], causal_attend(q, k, v, "xla")[:, :4])
+    assert not np.allclose(changed[:, 4:], causal_attend(q, k, v, "xla")[:, 4:])
+
+
+def test_linear_contracts_its_input_dimensions_in_order():
+    layer = Linear(weight=normal(0, 2, 3, 4, 5), bias=normal(1, 4, 5))
+    x = normal(2, 1, 7, 2, 3)
+    expected = np.einsum("btij,ijkl->btkl", x, layer.weight) + layer.bias
+    np.testing.assert_allclose(linear(layer, x, n_inputs=2), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_mlp_uses_the_tanh_form_of_gelu():
+    layer = init_mlp(jax.random.key(0), 8, 32, std=1.0, residual_std=1.0)
+    x = normal(1, 1, 3, 8)
+    hidden = np.asarray(x @ layer.up.weight + layer.up.bias, np.float64)
+    gelu = 0.5 * hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
+    expected = gelu @ np.asarray(layer.down.weight) + np.asarray(layer.down.bias)
+    np.testing.assert_allclose(mlp(layer, x), expected, rtol=1e-5, atol=1e-5)

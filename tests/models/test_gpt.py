@@ -1,0 +1,159 @@
+"""Properties of the GPT: causality, size, initialisation, and independence of how it is executed."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llm_jax.config import PRESETS, Execution, GPTConfig, gpt2
+from llm_jax.models import gpt
+
+TINY = GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=3)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return gpt.init(jax.random.key(0), TINY)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return jax.random.randint(jax.random.key(1), (2, 17), 0, TINY.vocab_size)
+
+
+def loss_and_gradients(params, tokens, execution):
+    how = gpt.plan(execution)
+    return jax.value_and_grad(gpt.loss)(params, tokens[:, :-1], tokens[:, 1:], TINY, how)
+
+
+def test_parameter_counts_are_the_published_ones():
+    assert gpt2("gpt2-124m").n_parameters == 124_439_808
+    assert gpt2("gpt2-350m").n_parameters == 354_823_168
+    assert gpt2("gpt2-774m").n_parameters == 774_030_080
+    assert gpt2("gpt2-1558m").n_parameters == 1_557_611_200
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameter_count_is_that_of_the_tree(name):
+    config = gpt2(name)
+    tree = jax.eval_shape(lambda key: gpt.init(key, config), jax.random.key(0))
+    stored = sum(leaf.size for leaf in jax.tree.leaves(tree))
+    assert stored - (config.padded_vocab_size - config.vocab_size) * config.d_model == config.n_parameters
+
+
+def test_flops_per_token_are_those_of_nanogpt_and_llm_c():
+    config = gpt2("gpt2-124m")
+    assert config.flops_per_token("nanogpt") == pytest.approx(855.4e6, rel=1e-4)
+    assert config.flops_per_token("llm.c") == pytest.approx(803.5e6, rel=1e-4)
+
+
+def test_dimension_letters_name_every_axis_of_every_parameter(params):
+    sizes = {"V": 128, "D": 32, "P": 16, "N": 4, "H": 8, "F": 128, "3": 3}
+    letters = gpt.dimension_letters(TINY)
+    jax.tree.map(lambda x, axes: np.testing.assert_equal(x.shape, tuple(sizes[a] for a in axes)), params, letters)
+
+
+def test_future_tokens_get_zero_gradient(params, tokens):
+    def logit_at(embedded_BTD, position):
+        x_BTD = embedded_BTD
+        for layer in params.blocks:
+            x_BTD, _ = gpt.block(layer, x_BTD, TINY, gpt.plan(Execution()))
+        return x_BTD[0, position].sum()
+
+    embedded = params.token_embedding[tokens[:, :-1]]
+    gradient = jax.grad(logit_at)(embedded, 5)[0]
+    assert (gradient[6:] == 0).all()
+    assert (jnp.abs(gradient[:6]).max(axis=-1) > 0).all()
+
+
+def test_positions_are_told_apart(params):
+    same = jnp.full((1, 8), 7)
+    hidden, _ = gpt.forward(params, same, TINY, gpt.plan(Execution()))
+    assert np.abs(np.diff(np.asarray(hidden[0]), axis=0)).max(axis=1).min() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "execution", [Execution(scan_layers=True), Execution(remat=True), Execution(loss_chunks=4)], ids=str
+)
+def test_execution_changes_no_number_beyond_rounding(params, tokens, execution):
+    expected_loss, expected = loss_and_gradients(params, tokens, Execution())
+    loss, gradients = loss_and_gradients(params, tokens, execution)
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, expected)
+
+
+def test_bfloat16_stays_within_its_precision(params, tokens):
+    loss, gradients = loss_and_gradients(params, tokens, Execution(dtype="bfloat16"))
+    expected_loss, expected = loss_and_gradients(params, tokens, Execution())
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-3)
+    assert gradients.blocks[0].mlp.up.weight.dtype == jnp.float32
+    cosine = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True))
+    norms = [math.sqrt(sum(float(jnp.vdot(x, x)) for x in jax.tree.leaves(tree))) for tree in (gradients, expected)]
+    assert float(cosine) / (norms[0] * norms[1]) > 0.999
+
+
+def test_initial_loss_is_that_of_a_uniform_guess():
+    config = gpt2("gpt2-nano")
+    params = gpt.init(jax.random.key(0), config)
+    tokens = jax.random.randint(jax.random.key(1), (2, 65), 0, config.vocab_size)
+    loss = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], config, gpt.plan(Execution()))
+    assert float(loss) == pytest.approx(math.log(config.vocab_size), abs=0.1)
+
+
+def test_initial_spread_is_gpt2s():
+    config = GPTConfig(vocab_size=2000, context_length=64, d_model=256, n_heads=4, n_layers=8)
+    params = gpt.init(jax.random.key(0), config)
+    layer = params.blocks[3]
+    residual = 0.02 / math.sqrt(2 * config.n_layers)
+    for weight, std in (
+        (params.token_embedding[: config.vocab_size], 0.02),
+        (params.position_embedding, 0.02),
+        (layer.attention.qkv.weight, 0.02),
+        (layer.mlp.up.weight, 0.02),
+        (layer.attention.out.weight, residual),
+        (layer.mlp.down.weight, residual),
+    ):
+        assert float(weight.std()) == pytest.approx(std, rel=0.03)
+    assert (layer.attention.qkv.bias == 0).all()
+    assert (layer.norm_1.gain == 1).all()
+
+
+def test_logits_have_no_padding(params, tokens):
+    hidden, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(Execution()))
+    logits = gpt.logits(params, hidden, TINY)
+    assert logits.shape[-1] == TINY.vocab_size
+    assert np.isfinite(logits).all()
+
+
+def test_padding_rows_of_the_embedding_are_zero_and_get_no_gradient(params, tokens):
+    _, gradients = loss_and_gradients(params, tokens, Execution())
+    assert (params.token_embedding[TINY.vocab_size :] == 0).all()
+    assert (gradients.token_embedding[TINY.vocab_size :] == 0).all()
+
+
+def test_cudnn_attention_is_refused_where_it_cannot_run():
+    if jax.default_backend() == "gpu":
+        pytest.skip("this machine can")
+    with pytest.raises(ValueError, match="attention=cudnn needs a GPU and bfloat16"):
+        gpt.plan(Execution(attention="cudnn"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"d_model": 100, "n_heads": 12}, "d_model=100, n_heads=12: try n_heads=10"),
+        ({"n_layers": 0}, "n_layers must be at least 1; got 0"),
+        ({"vocab_size": -1}, "vocab_size must be at least 1"),
+        ({"norm_epsilon": 0.0}, "norm_epsilon must lie between"),
+    ],
+)
+def test_nonsense_configs_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        GPTConfig(**values)
+
+
+def test_unknown_preset_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"'gpt3'; one of: gpt2-nano"):
+        gpt2("gpt3")

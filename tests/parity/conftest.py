@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from llm_jax.config import Execution, GPTConfig
+from train.parity.comparison import Comparison
+from train.parity.sides import Sides, drawn
+from train.parity.stream import drawn as drawn_stream
+
+# Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
+TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Matrices of this size are not worth PyTorch's threads, which wait in a loop."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sides() -> Sides:
+    """Both models with the same weights."""
+    return drawn(TINY, Execution(dtype="float32", loss_chunks=2), seed=0)
+
+
+@pytest.fixture(scope="session")
+def comparison(sides: Sides) -> Comparison:
+    """A comparison without a fault."""
+    return compare_tiny(sides)
+
+
+def compare_tiny(sides: Sides) -> Comparison:
+    stream = drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0)
+    return Comparison(sides, stream, steps=5, new_tokens=16)
+
+
+@pytest.fixture(scope="session")
+def compare():
+    """Sides → a comparison on the same few tokens."""
+    return compare_tiny

@@ -1,0 +1,147 @@
+"""`python -m train parity`: the files it writes, its exit status, and every refusal in one line."""
+
+import json
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import transformers
+from planted import FAULTS
+
+from llm_jax import command_line
+from train.__main__ import COMMANDS
+from train.parity import sides as both
+from train.parity.command import Options
+
+FLAGS = ("--steps", "4", "--length", "16", "--new-tokens", "16")
+
+
+def run(*arguments: str) -> int:
+    return command_line.run("python -m train", "", COMMANDS, ["parity", *arguments])
+
+
+@pytest.fixture(scope="session")
+def directory(sides, tmp_path_factory):
+    """A tiny GPT-2 as transformers saves it."""
+    folder = tmp_path_factory.mktemp("hf") / "tiny"
+    sides.theirs.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(directory, tmp_path_factory):
+    """Exit status and folder of a comparison from the directory."""
+    out = tmp_path_factory.mktemp("parity")
+    return run("--hf", str(directory), *FLAGS, "--out", str(out)), out
+
+
+class Tags(HTMLParser):
+    """Names of all elements, and everything a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.names.append(tag)
+        self.fetched += [v or "" for k, v in attributes if k in ("src", "href", "xlink:href") and not v.startswith("#")]
+
+
+def test_a_directory_is_compared_and_all_promises_hold(first_run):
+    status, out = first_run
+    found = json.loads((out / "parity.json").read_text())
+    assert status == 0
+    assert found["passed"]
+    assert all(promise["held"] for promise in found["promises"])
+    assert len(found["promises"]) == 5
+    assert {row["section"] for row in found["rows"]} == {
+        *("operations", "activations", "gradients", "accumulated gradients", "AdamW step"),
+        *("AdamW step, own gradients", "loss curve", "greedy decoding"),
+    }
+    assert len(found["curve"]["ours"]) == 4
+    assert found["curve"]["ours"] != found["curve"]["theirs"]
+
+
+def test_the_page_needs_nothing_but_itself(first_run):
+    tags = Tags()
+    tags.feed((first_run[1] / "parity.html").read_text())
+    assert tags.names.count("svg") == 3
+    assert "script" not in tags.names
+    assert not tags.fetched
+
+
+def test_the_same_command_twice_gives_the_same_bits(first_run, directory, tmp_path):
+    assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path)) == 0
+    first, second = (json.loads((out / "parity.json").read_text()) for out in (first_run[1], tmp_path))
+    for name in ("rows", "curve", "promises"):
+        assert first[name] == second[name]
+
+
+def test_another_seed_gives_other_bits(first_run, directory, tmp_path):
+    assert run("--hf", str(directory), *FLAGS, "--seed", "1", "--out", str(tmp_path)) == 0
+    first, second = (json.loads((out / "parity.json").read_text())["rows"] for out in (first_run[1], tmp_path))
+    assert all(a["fingerprint"] != b["fingerprint"] for a, b in zip(first, second, strict=True) if a["size"] > 100)
+
+
+def test_a_fault_is_exit_status_1_and_named(directory, tmp_path, capsys, monkeypatch):
+    fault = next(fault for fault in FAULTS if fault.name == "square projection transposed")
+    clean = both.loaded(str(directory), both.Execution(dtype="float32", loss_chunks=2))
+    with fault.plant(clean) as faulty:
+        monkeypatch.setattr(both, "loaded", lambda *_: faulty)
+        assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path)) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The two first part at: activations, block 1, after attention" in said
+    assert not json.loads((tmp_path / "parity.json").read_text())["passed"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--batch", "3"), "--batch must be even and at least 2 (two micro-batches); got 3"),
+        (("--steps", "0"), "--steps must be at least 1; got 0"),
+        (("--length", "49"), "--length must lie between 8 and the model's context, 48; got 49"),
+        (("--device", "gpu"), "--device gpu needs a GPU that both sides can use, but JAX sees cpu"),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(flags, message, directory, tmp_path, capsys):
+    assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path), *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_another_architecture_and_another_vocabulary_are_refused(directory, tmp_path, capsys):
+    config = json.loads((directory / "config.json").read_text())
+    for change, message in (
+        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "model_type 'llama'"),
+        ({"vocab_size": 200}, "tensor 'wte.weight' has shape (211, 32); its config says (200, 32)"),
+    ):
+        folder = tmp_path / str(config["vocab_size"] + len(change))
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config | change))
+        (folder / "model.safetensors").symlink_to(folder / "weights")
+        (folder / "weights").write_bytes((directory / "model.safetensors").read_bytes())
+        assert run("--hf", str(folder), *FLAGS) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_without_pytorch_it_says_which_group_to_install(monkeypatch, capsys):
+    find = sys.modules["importlib.util"].find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else find(name))
+    assert run() == 2
+    assert "torch cannot be found: install the group `test`" in capsys.readouterr().err
+
+
+def test_dropout_is_off_whatever_the_directory_says(sides, tmp_path):
+    config = transformers.GPT2Config.from_dict(sides.theirs.config.to_dict() | {"resid_pdrop": 0.5, "attn_pdrop": 0.5})
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    theirs = both.loaded(str(tmp_path), both.Execution(dtype="float32")).theirs
+    assert theirs.config.resid_pdrop == theirs.config.attn_pdrop == 0
+    assert not theirs.training
+
+
+def test_options_are_checked_when_they_are_made():
+    with pytest.raises(ValueError, match="even"):
+        Options(batch=1)

@@ -1,0 +1,189 @@
+"""Faults planted in our side, one at a time, to see that the comparison with PyTorch finds each where it is.
+
+A fault replaces one function or one value while its context lasts; the code it is planted in knows nothing of it.
+`python tests/planted.py` prints, for each, what `train parity` shows for gpt2-nano: the figures of docs/numerics.md.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import jax
+import jax.numpy as jnp
+
+from llm_jax.config import Execution, gpt2
+from llm_jax.layers import attention, loss, mlp
+from llm_jax.models import gpt
+from train import optimizer
+from train.parity import model
+from train.parity.comparison import Comparison
+from train.parity.sides import Sides, drawn
+from train.parity.stream import drawn as drawn_stream
+from train.parity.terminal import number
+from train.parity.verdict import Row
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake, and the first row in which it must be called wrong: among all, and among the model's own."""
+
+    name: str
+    plant: Callable[[Sides], AbstractContextManager[Sides]]
+    first: tuple[str, str]  # section, row
+    in_model: tuple[str, str] | None = None  # where `first` is an operation
+
+
+def _changing(change: Callable[[Any], Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+    """Plants by changing our side: its config or its parameters."""
+
+    @contextlib.contextmanager
+    def plant(sides: Sides) -> Iterator[Sides]:
+        yield dataclasses.replace(sides, ours=change(sides.ours))
+
+    return plant
+
+
+def _replacing(module: Any, name: str, wrap: Callable[..., Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+    """Plants by replacing `module.name` with `wrap`, which is given the original first."""
+
+    @contextlib.contextmanager
+    def plant(sides: Sides) -> Iterator[Sides]:
+        with patch.object(module, name, partial(wrap, getattr(module, name))):
+            yield sides
+
+    return plant
+
+
+def _epsilon(ours):
+    return dataclasses.replace(ours, config=dataclasses.replace(ours.config, norm_epsilon=1e-6))
+
+
+def _other_weights(ours):
+    return dataclasses.replace(ours, params=gpt.init(jax.random.key(99), ours.config))
+
+
+def _transposed_projection(ours):
+    def transpose(block: gpt.Block) -> gpt.Block:
+        weight_NHD = block.attention.out.weight
+        out = dataclasses.replace(block.attention.out, weight=weight_NHD.reshape(-1, weight_NHD.shape[-1]).T)
+        out = dataclasses.replace(out, weight=out.weight.reshape(weight_NHD.shape))
+        return dataclasses.replace(block, attention=dataclasses.replace(block.attention, out=out))
+
+    blocks = tuple(map(transpose, ours.params.blocks))
+    return dataclasses.replace(ours, params=dataclasses.replace(ours.params, blocks=blocks))
+
+
+def _positions_off_by_one(forward, params, *arguments, **more):
+    position = jnp.roll(params.position_embedding, -1, axis=0)
+    return forward(dataclasses.replace(params, position_embedding=position), *arguments, **more)
+
+
+def _inverted_mask(attend, q, k, v, mask):
+    return attend(q, k, v, ~mask)
+
+
+def _unscaled(softmax, scores, mask, d_head):
+    return softmax(scores, mask, 1)
+
+
+def _other_head(tied_logits, hidden, embedding, vocab_size):
+    return tied_logits(hidden, jnp.roll(embedding, 1, axis=0), vocab_size)
+
+
+def _untrained_head(cross_entropy, hidden, embedding, *arguments):
+    return cross_entropy(hidden, jax.lax.stop_gradient(embedding), *arguments)
+
+
+def _padding_seen(tied_logits, hidden, embedding, vocab_size):
+    return tied_logits(hidden, embedding, embedding.shape[0])
+
+
+def _tf32(linear, layer, x, n_inputs=1):
+    """A GPU's TF32: the operands of a matrix product keep 10 bits of their mantissa."""
+    weight, x = (jax.lax.reduce_precision(a, exponent_bits=8, mantissa_bits=10) for a in (layer.weight, x))
+    return linear(dataclasses.replace(layer, weight=weight), x, n_inputs)
+
+
+def _undivided(accumulate, params, tokens_ABT, config, how):
+    return jax.tree.map(lambda x: x * tokens_ABT.shape[0], accumulate(params, tokens_ABT, config, how))
+
+
+AFTER_ATTENTION, AFTER_MLP = ("activations", "block 1, after attention"), ("activations", "block 1, after MLP")
+EMBEDDING, LOGITS = ("activations", "embedding"), ("activations", "logits")
+
+FAULTS = (
+    Fault(
+        "exact instead of tanh GELU",
+        _replacing(jax.nn, "gelu", lambda gelu, x, approximate: gelu(x, approximate=False)),
+        ("operations", "tanh GELU"),
+        AFTER_MLP,
+    ),
+    Fault("ε 1e-6 instead of 1e-5", _changing(_epsilon), ("operations", "layer norm"), AFTER_ATTENTION),
+    Fault(
+        "positions off by one",
+        _replacing(gpt, "forward", _positions_off_by_one),
+        ("operations", "embedding"),
+        EMBEDDING,
+    ),
+    Fault(
+        "inverted causal mask",
+        _replacing(attention, "attend", _inverted_mask),
+        ("operations", "attention"),
+        AFTER_ATTENTION,
+    ),
+    Fault("missing 1/√H", _replacing(attention, "_softmax", _unscaled), ("operations", "attention"), AFTER_ATTENTION),
+    Fault("head is another matrix", _replacing(gpt, "tied_logits", _other_head), LOGITS),
+    Fault("head is not trained", _replacing(gpt, "cross_entropy", _untrained_head), ("gradients", "token_embedding")),
+    Fault(
+        "decay on biases and gains",
+        _replacing(optimizer, "is_matrix", lambda is_matrix, letters: True),
+        ("AdamW step", "norm.gain"),
+    ),
+    Fault(
+        "accumulation forgets to divide",
+        _replacing(model, "accumulate_gradients", _undivided),
+        ("accumulated gradients", "token_embedding"),
+    ),
+    Fault("each side draws its own weights", _changing(_other_weights), EMBEDDING),
+    Fault("square projection transposed", _changing(_transposed_projection), AFTER_ATTENTION),
+    Fault(
+        "softmax over the padded vocabulary",
+        _replacing(loss, "tied_logits", _padding_seen),
+        ("operations", "cross-entropy"),
+        ("activations", "loss of each token"),
+    ),
+    Fault("TF32 matrix products", _replacing(mlp, "linear", _tf32), ("operations", "tanh GELU"), AFTER_MLP),
+)
+
+
+def first_wrong(comparison: Comparison) -> Row | None:
+    """The first wrong row; sections behind it are not computed."""
+    for _, section in comparison.sections():
+        for row in section():
+            if row.verdict == "wrong":
+                return row
+    return None
+
+
+def _print_figures() -> None:
+    """A Markdown table: where each fault is found in gpt2-nano, and what it does to logits and loss."""
+    clean = drawn(gpt2("gpt2-nano"), Execution(dtype="float32", loss_chunks=2), seed=0)
+    stream = drawn_stream(clean.ours.config.vocab_size, batch=2, length=64, seed=0)
+    print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
+    for fault in FAULTS:
+        with fault.plant(clean) as sides:
+            comparison = Comparison(sides, stream)
+            row = first_wrong(comparison)
+            assert row is not None
+            moved = {row.name: number(row.largest_absolute) for row in comparison.activations()}
+        where = f"{row.section}: {row.name}"
+        print(f"| {fault.name} | {where} | {number(row.ours.yardsticks)} | {moved['logits']} | {moved['mean loss']} |")
+
+
+if __name__ == "__main__":
+    _print_figures()

@@ -1,0 +1,64 @@
+"""The record of a run has one line a step, whatever happened to the process that wrote it."""
+
+import json
+
+import pytest
+
+from train.metrics import FILE_NAME, Metrics, read
+
+
+def line(step: int) -> dict:
+    return {"step": step, "train_loss": 1 / step}
+
+
+def write(run, steps, keep_steps=0):
+    with Metrics(run, keep_steps) as metrics:
+        for step in steps:
+            metrics.write(line(step))
+
+
+def steps(run) -> list[int]:
+    return [values["step"] for values in read(run)]
+
+
+def test_resuming_cuts_off_what_the_checkpoint_does_not_know(tmp_path):
+    write(tmp_path, range(1, 8))
+    write(tmp_path, range(6, 10), keep_steps=5)
+    assert steps(tmp_path) == list(range(1, 10))
+
+
+def test_a_line_that_was_being_written_is_not_read_and_is_cut_off(tmp_path):
+    write(tmp_path, range(1, 4))
+    with (tmp_path / FILE_NAME).open("a") as file:
+        file.write('{"step": 4, "train_')
+    assert steps(tmp_path) == [1, 2, 3]
+    write(tmp_path, [4], keep_steps=3)
+    assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+def test_starting_from_step_zero_drops_everything(tmp_path):
+    write(tmp_path, range(1, 4))
+    write(tmp_path, [1], keep_steps=0)
+    assert steps(tmp_path) == [1]
+
+
+def test_missing_lines_are_an_error_and_not_a_gap(tmp_path):
+    write(tmp_path, range(1, 4))
+    with pytest.raises(ValueError, match=r"metrics.jsonl ends at step 3, but the checkpoint is of step 5"):
+        Metrics(tmp_path, 5)
+
+
+def test_a_missing_file_is_an_error_when_resuming(tmp_path):
+    with pytest.raises(ValueError, match="is missing, but the checkpoint is of step 5"):
+        Metrics(tmp_path, 5)
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with Metrics(tmp_path) as metrics, pytest.raises(ValueError, match="unknown metric 'loss'"):
+        metrics.write({"step": 1, "loss": 2.0})
+
+
+def test_lines_are_plain_json_in_a_fixed_order(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.write({"val_loss": 2.0, "train_loss": 1.5, "step": 1})
+    assert (tmp_path / FILE_NAME).read_text() == json.dumps({"step": 1, "train_loss": 1.5, "val_loss": 2.0}) + "\n"

@@ -1,0 +1,138 @@
+"""The step: accumulation, skipping of what is not finite, and agreement of every mesh with one device."""
+
+import itertools
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llm_jax import sharding
+from llm_jax.config import Execution, GPTConfig
+from llm_jax.models import gpt
+from train.optimizer import make_optimizer
+from train.optimizer_config import OptimizerConfig
+from train.step import TrainState, accumulate_gradients, init_state, make_train_step, state_shardings
+
+TINY = GPTConfig(vocab_size=100, context_length=8, d_model=32, n_heads=8, n_layers=1)
+HOW = gpt.plan(Execution())
+OPTIMIZER = make_optimizer(OptimizerConfig(), gpt.dimension_letters(TINY))
+LR = np.float32(3e-3)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return jax.random.randint(jax.random.key(1), (16, 9), 0, TINY.vocab_size)
+
+
+@pytest.fixture
+def state() -> TrainState:
+    return init_state(jax.random.key(0), TINY, OPTIMIZER)
+
+
+@pytest.mark.parametrize("micro_batches", [2, 4])
+def test_accumulated_gradients_are_those_of_the_whole_batch(state, tokens, micro_batches):
+    whole_loss, whole = accumulate_gradients(state.params, tokens[None], TINY, HOW)
+    cut = tokens.reshape(-1, micro_batches, 9).swapaxes(0, 1)
+    loss, gradients = accumulate_gradients(state.params, cut, TINY, HOW)
+    assert float(loss) == pytest.approx(float(whole_loss), rel=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, whole)
+
+
+def test_accumulation_happens_inside_the_compiled_step(state, tokens):
+    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 4))
+    once = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    (accumulated, measured), (whole, expected) = step(state, tokens, LR), once(state, tokens, LR)
+    assert float(measured.loss) == pytest.approx(float(expected.loss), rel=1e-6)
+    assert float(measured.grad_norm) == pytest.approx(float(expected.grad_norm), rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), accumulated.params, whole.params)
+
+
+def test_the_step_descends(state, tokens):
+    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    losses = []
+    for _ in range(10):
+        state, measured = step(state, tokens, LR)
+        losses.append(float(measured.loss))
+    assert losses[-1] < losses[0] - 0.1
+    assert int(state.step) == 10
+
+
+def test_a_step_that_is_not_finite_leaves_parameters_and_optimizer_untouched(state, tokens):
+    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    good, _ = step(state, tokens, LR)
+    positions = good.params.position_embedding.at[3, 0].set(jnp.nan)
+    poisoned = replace(good, params=replace(good.params, position_embedding=positions))
+    after, measured = step(poisoned, tokens, LR)
+    assert not np.isfinite(measured.loss)
+    jax.tree.map(np.testing.assert_array_equal, after.params, poisoned.params)
+    jax.tree.map(np.testing.assert_array_equal, after.optimizer, poisoned.optimizer)
+    assert int(after.step) == int(poisoned.step) + 1
+    assert int(measured.skipped) == 1
+    after, measured = step(after, tokens, LR)
+    assert int(measured.skipped) == 2
+    _, measured = step(good, tokens, LR)
+    assert int(measured.skipped) == 0
+
+
+MESHES = [mesh for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]
+
+
+@pytest.fixture(scope="module")
+def one_device(tokens):
+    """Losses of twenty steps and the first gradients on a single device."""
+    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 2))
+    state, losses = init_state(jax.random.key(0), TINY, OPTIMIZER), []
+    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, how=HOW))(state.params, tokens[None])
+    for _ in range(20):
+        state, measured = step(state, tokens, LR)
+        losses.append(float(measured.loss))
+    return losses, gradients
+
+
+@pytest.mark.parametrize(("data", "fsdp", "tensor"), MESHES)
+def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_device, data, fsdp, tensor):
+    mesh = sharding.make_mesh(data, fsdp, tensor)
+    how = gpt.plan(Execution(), sharding.Constrain(mesh))
+    places = state_shardings(mesh, TINY, OPTIMIZER)
+    state = jax.device_put(init_state(jax.random.key(0), TINY, OPTIMIZER), places)
+    placed = jax.device_put(tokens, sharding.named(mesh, "BT"))
+    expected_losses, expected_gradients = one_device
+
+    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, how=how))(state.params, placed[None])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), gradients, expected_gradients)
+
+    step = jax.jit(make_train_step(TINY, how, OPTIMIZER, 2), out_shardings=(places, None), donate_argnums=0)
+    losses = []
+    for _ in range(20):
+        state, measured = step(state, placed, LR)
+        losses.append(float(measured.loss))
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    weight = state.params.blocks[0].mlp.up.weight
+    assert weight.addressable_shards[0].data.size == weight.size // (fsdp * tensor)
+
+
+def test_optimizer_moments_live_where_their_parameters_do():
+    mesh = sharding.make_mesh(1, 4, 2)
+    for config in (OptimizerConfig(), OptimizerConfig(optimizer="muon")):
+        places = state_shardings(mesh, TINY, make_optimizer(config, gpt.dimension_letters(TINY)))
+        moments = [
+            place
+            for path, place in jax.tree_util.tree_leaves_with_path(places.optimizer)
+            if "mlp.up.weight" in jax.tree_util.keystr(path)
+        ]
+        assert moments
+        assert all(place == places.params.blocks[0].mlp.up.weight for place in moments)
+
+
+def test_a_mesh_of_another_size_than_the_devices_is_refused():
+    with pytest.raises(ValueError, match=r"data=2 × fsdp=2 × tensor=1 needs 4 devices, but JAX sees 8"):
+        sharding.make_mesh(2, 2, 1)
+
+
+def test_a_mesh_that_does_not_divide_the_model_is_refused():
+    mesh = sharding.make_mesh(1, 1, 8)
+    with pytest.raises(ValueError, match="tensor=8 must divide the model's n_heads=12"):
+        sharding.check_divides(GPTConfig(), mesh)

@@ -1,0 +1,24 @@
+"""`python -m train COMMAND`: prepare data, train, compare."""
+
+import sys
+
+from llm_jax.command_line import Commands, run
+
+COMMANDS: Commands = {
+    "quickstart": (
+        "train.quickstart",
+        "text → tokenizer → trained GPT-2 → Hugging Face directory, in minutes on a CPU",
+    ),
+    "by-hand": ("train.by_hand", "one example through a two-layer network, every value and derivative as on paper"),
+    "prepare": ("train.prepare", "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json"),
+    "verify": ("train.verify", "check every shard of a prepared folder: header, hash, id range"),
+    "pretrain": ("train.pretrain", "train a GPT-2 on prepared shards; stop and resume at any time"),
+    "parity": (
+        "train.parity.command",
+        "our GPT-2 against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
+    ),
+    "compare": ("train.compare", "two runs, or a run and a published curve, side by side: where they part"),
+}
+
+if __name__ == "__main__":
+    sys.exit(run("python -m train", __doc__ or "", COMMANDS))

@@ -1,0 +1,165 @@
+"""From options to a running loop: inputs, devices, compiled step, state (new or restored), loop."""
+
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+
+from llm_jax import sharding
+from llm_jax.checkpoint import Checkpoints, RunLock
+from llm_jax.models import gpt
+from llm_jax.tokenizer import Tokenizer
+from train import devices, estimate, loop, run_folder
+from train.config import RunOptions, TrainConfig
+from train.data.loader import TokenBatches, on_devices
+from train.data.manifest import Manifest
+from train.evaluate import Evaluator
+from train.inputs import open_inputs
+from train.metrics import Metrics
+from train.optimizer import make_optimizer
+from train.progress import StepProgress, print_table
+from train.resume import begin_or_resume
+from train.run_folder import Identity
+from train.sampling import Sampler
+from train.signals import EXIT_NOT_FINITE, EXIT_SAVED, StopRequest
+from train.step import init_state, make_eval_step, make_train_step, state_shardings
+
+OUT_OF_MEMORY = (
+    "the devices ran out of memory: lower --micro-batch (sequences per device at once), turn on --remat, raise "
+    "--loss-chunks, or shard the parameters with --fsdp"
+)
+
+
+def pretrain(where: RunOptions, config: TrainConfig) -> int:
+    """Trains one run to its end, or until asked to stop; returns the exit status (see `train.signals`)."""
+    folder = run_folder.folder_of(where.runs, where.run)
+    where = run_folder.decide_resume(where, folder)
+    devices.join_processes()
+    with StopRequest() as stop, ExitStack() as stack, _explaining_memory():
+        first = jax.process_index() == 0
+        if first:
+            stack.enter_context(RunLock(folder))
+        manifest, vocabulary = open_inputs(where, config, folder, prepares=first)
+        model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
+        config = dataclasses.replace(config, model=model)
+        job = devices.open_job(config)
+        run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
+        if run is None:
+            return EXIT_SAVED  # asked to stop while compiling: nothing has happened that a checkpoint would hold
+        try:
+            state, complete = loop.train(run, state)
+        except loop.NotFiniteError as error:
+            print(f"stopped: {error}", file=sys.stderr)
+            return EXIT_NOT_FINITE
+        if complete:
+            run.progress.say(f"done: {folder}")
+            return 0
+        run.progress.say(f"{stop.name or 'another process'}: saved step {int(state.step)}; go on with --resume")
+        return EXIT_SAVED
+
+
+def _build(
+    where: RunOptions,
+    config: TrainConfig,
+    manifest: Manifest,
+    vocabulary: Tokenizer | None,
+    job: devices.Job,
+    stop: StopRequest,
+    stack: ExitStack,
+) -> tuple[Any, Any]:
+    """Everything the loop needs, and the state it starts from."""
+    folder = run_folder.folder_of(where.runs, where.run)
+    how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
+    if job.is_first:
+        rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.kernel == "cudnn")
+        print_table(f"run {where.run}", rows)
+    identity = Identity(
+        data=manifest.fingerprint,
+        tokenizer=manifest.tokenizer.fingerprint or manifest.tokenizer.name,
+        global_batch=config.batch_size,
+        context_length=config.model.context_length,
+        seed=config.seed,
+    )
+    if where.resume:
+        run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
+    letters: Any = gpt.dimension_letters(config.model)
+    optimizer = make_optimizer(config.optimizer, letters)
+    batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
+    evaluate = Evaluator(make_eval_step(config.model, how), manifest, vocabulary, config, job)
+    step, initialise = compile_step(config, how, optimizer, job)
+    if stop.agreed():
+        return None, None
+    keep = config.cadence
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, keep.keep_last, keep.keep_every or None)
+    stack.enter_context(contextlib.closing(checkpoints))
+    if job.is_first and not (folder / run_folder.CONFIG).exists():
+        run_folder.create(folder, config, identity, where.data, vocabulary)
+    start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job)
+    metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
+    bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
+    run = loop.Run(
+        config=config,
+        folder=folder,
+        train_step=step,
+        load_batch=on_devices(batches, sharding.named(job.mesh, "BT")),
+        evaluate=evaluate,
+        sample=Sampler(config, vocabulary, folder, job, bar.say),
+        checkpoints=checkpoints,
+        metadata={"layout": job.layout, "identity": dataclasses.asdict(identity)},
+        metrics=metrics,
+        progress=bar,
+        stop=stop,
+        reference=where.reference,
+        peak_flops=devices.peak_flops(),
+        seconds=start.seconds,
+        unfinished=start.unfinished,
+    )
+    return run, start.state
+
+
+def compile_step(
+    config: TrainConfig, how: gpt.Plan, optimizer: optax.GradientTransformation, job: devices.Job
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The step, compiled ahead for its exact shapes with the state's buffers donated, and the initialisation."""
+    places: Any = state_shardings(job.mesh, config.model, optimizer)
+    everywhere = sharding.named(job.mesh, "")
+    initialise = jax.jit(partial(init_state, config=config.model, optimizer=optimizer), out_shardings=places)
+    step = jax.jit(
+        make_train_step(config.model, how, optimizer, config.micro_batches(job.batch_devices)),
+        in_shardings=(places, sharding.named(job.mesh, "BT"), everywhere),
+        out_shardings=(places, everywhere),
+        donate_argnums=0,
+    )
+    state = jax.eval_shape(initialise, jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")
+    started = time.monotonic()
+    compiled = step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile()
+    if job.is_first:
+        print(f"compiled the step in {time.monotonic() - started:.1f} s{_true_memory(compiled)}", flush=True)
+    return compiled, initialise
+
+
+def _true_memory(compiled: Any) -> str:
+    found = compiled.memory_analysis()
+    if found is None:
+        return ""
+    total = found.argument_size_in_bytes + found.temp_size_in_bytes + found.output_size_in_bytes
+    return f"; it needs {estimate.size(total - found.alias_size_in_bytes)} per device"
+
+
+@contextlib.contextmanager
+def _explaining_memory():
+    """Turns XLA's out-of-memory error into one that names the levers."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise RuntimeError(f"{OUT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

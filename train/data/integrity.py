@@ -1,0 +1,181 @@
+"""Are these the tokens that the manifest speaks of? Asked before the first step, never in the middle of a run.
+
+Header and size of every shard are read each time. Its hash and its largest id need every byte once, in one pass on
+all cores (about 1 GB/s on each); what was found is kept in `.examined.json` beside the shards, under the file's size,
+inode and times of modification and change. A shard that was swapped, edited or copied anew has other values and is
+read again, so a changed byte is seen at the next start while 20 GB of unchanged shards cost nothing. (The change time
+cannot be set back by a program, unlike the modification time.) `python -m train verify` trusts no such notes and
+reads everything.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from train.data import manifest as manifests
+from train.data.files import write_json
+from train.data.manifest import Manifest, Shard
+from train.data.shards import ShardError, open_tokens
+
+GPT2_VOCABULARY = 50257
+NOTES = ".examined.json"
+CHUNK_BYTES = 1 << 23
+
+OnBytes = Callable[[int], None]  # told how many bytes were just read
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one pass over a shard finds."""
+
+    tokens: int
+    sha256: str  # of the whole file
+    largest_id: int
+
+
+def open_data(folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None) -> Manifest:
+    """The manifest of a folder whose every shard has been checked: what a training run opens.
+
+    Without a manifest.json one is derived, and ids must be below `vocab_size`; with one, its own vocab_size rules.
+    Raises FileNotFoundError or ValueError (ShardError) naming the first file at fault, what was found, what was
+    expected, the cure.
+    """
+    if (folder / manifests.FILE_NAME).exists():
+        manifest = manifests.read(folder)
+        facts = examine_all([manifest.path(shard) for shard in manifest.shards], folder / NOTES, on_bytes)
+    else:
+        names = manifests.shard_names(folder)
+        facts = examine_all([folder / name for name in names], folder / NOTES, on_bytes)
+        hashes = {name: facts[folder / name].sha256 for name in names}
+        manifest = manifests.derived(folder, hashes, vocab_size)
+    for shard in manifest.shards:
+        check(shard, facts[manifest.path(shard)], manifest)
+    return manifest
+
+
+def check(shard: Shard, facts: Facts, manifest: Manifest) -> None:
+    """Raises ShardError if what a shard holds is not what the manifest says of it."""
+    path, again = manifest.path(shard), "Copy it back, or prepare the text again."
+    if facts.tokens != shard.tokens:
+        raise ShardError(path, f"{facts.tokens:,} tokens", f"{shard.tokens:,}, as in the manifest", again)
+    if facts.sha256 != shard.sha256:
+        twin = next((other.name for other in manifest.shards if other.sha256 == facts.sha256), None)
+        found = f"the contents of {twin}" if twin else f"sha256 {facts.sha256}"
+        cure = f"The files were swapped: rename {path.name} to {twin}." if twin else f"The file was changed. {again}"
+        raise ShardError(path, found, f"sha256 {shard.sha256}, as in the manifest", cure)
+    _check_ids(path, facts, manifest.tokenizer.vocab_size)
+
+
+def _check_ids(path: Path, facts: Facts, vocab_size: int) -> None:
+    if facts.largest_id >= vocab_size:
+        cure = "Give the tokenizer's own --vocab-size, or prepare the text again."
+        raise ShardError(path, f"token id {facts.largest_id:,}", f"ids below the vocabulary's {vocab_size:,}", cure)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` says of one shard; `fault` is empty if it is sound."""
+
+    name: str
+    split: str
+    facts: Facts | None  # None if it could not be read through
+    fault: str = ""
+
+
+def verify(folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None) -> list[Verdict]:
+    """Reads every byte of every shard and goes on after a fault. Raises only if there is nothing to verify."""
+    manifest = manifests.read(folder) if (folder / manifests.FILE_NAME).exists() else None
+
+    def judge(name: str) -> Verdict:
+        facts, split = None, listed[name].split if manifest else manifests.split_of(name)
+        try:
+            facts = examine(folder / name, on_bytes)
+            if manifest:
+                check(listed[name], facts, manifest)
+            else:
+                _check_ids(folder / name, facts, vocab_size)
+        except (ValueError, OSError) as error:
+            return Verdict(name, split, facts, str(error))
+        return Verdict(name, split, facts)
+
+    listed = {shard.name: shard for shard in manifest.shards} if manifest else {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(judge, listed or manifests.shard_names(folder)))
+
+
+def refuse_other_tokenizer(manifest: Manifest, name: str, fingerprint: str) -> None:
+    """Raises ValueError unless the data was made with this tokenizer (the one of a checkpoint, or of a model)."""
+    data = manifest.tokenizer
+    if data.fingerprint is None and name == data.name:
+        return  # shards of others: nothing but the name is known
+    if data.fingerprint != fingerprint:
+        raise ValueError(
+            f"{manifest.folder}: prepared with tokenizer {data.name!r} (sha256 {data.fingerprint}); the run has "
+            f"{name!r} (sha256 {fingerprint}). Resume with the data it began with, or start a new run."
+        )
+
+
+def refuse_other_data(manifest: Manifest, fingerprint: str) -> None:
+    """Raises ValueError unless `fingerprint` (a checkpoint's note of `Manifest.fingerprint`) is that of this data."""
+    if manifest.fingerprint != fingerprint:
+        raise ValueError(
+            f"{manifest.folder}: data with fingerprint {manifest.fingerprint}; the run was trained on {fingerprint}. "
+            "Resume with the data it began with, or start a new run."
+        )
+
+
+def examine(path: Path, on_bytes: OnBytes | None = None) -> Facts:
+    """Reads a whole shard once: token count, sha256 of the file, largest id. Raises as `open_tokens`."""
+    tokens = open_tokens(path)
+    digest, largest = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        digest.update(file.read(path.stat().st_size - tokens.nbytes))  # the header
+        while block := file.read(CHUNK_BYTES):
+            digest.update(block)
+            largest = max(largest, int(np.frombuffer(block, tokens.dtype).max()))
+            if on_bytes:
+                on_bytes(len(block))
+    return Facts(len(tokens), digest.hexdigest(), largest)
+
+
+def examine_all(paths: Iterable[Path], notes: Path, on_bytes: OnBytes | None = None) -> Mapping[Path, Facts]:
+    """`examine` for many shards, on all cores, skipping those that `notes` knows unchanged."""
+    paths, known = list(paths), _read_notes(notes)
+    facts: dict[Path, Facts] = {}
+    for path in paths:
+        open_tokens(path)  # header and size are cheap: every shard fails here before any is read through
+        if path.name in known and known[path.name]["stamp"] == _stamp(path):
+            facts[path] = Facts(**known[path.name]["facts"])
+    unread = [path for path in paths if path not in facts]
+    stamps = {path: _stamp(path) for path in unread}  # taken before reading: a change meanwhile shows next time
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        facts.update(zip(unread, pool.map(lambda path: examine(path, on_bytes), unread), strict=True))
+    if unread:
+        known.update({path.name: {"stamp": stamps[path], "facts": asdict(facts[path])} for path in unread})
+        _write_notes(notes, known)
+    return facts
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _read_notes(notes: Path) -> dict:
+    try:
+        return json.loads(notes.read_bytes())
+    except (OSError, ValueError):
+        return {}  # no notes, or damaged ones: everything is read again
+
+
+def _write_notes(notes: Path, known: dict) -> None:
+    try:
+        write_json(notes, known)
+    except OSError:
+        return  # a read-only data folder is fine: the next start reads it again

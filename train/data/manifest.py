@@ -1,0 +1,191 @@
+"""`manifest.json`: what a folder of token shards is made of.
+
+    format_version    1
+    tokenizer         name, fingerprint (sha256), vocab_size
+    dtype             "uint16"
+    source            where the text came from, and the settings that shaped the shards
+    splits            for train and val: documents, bytes of text, tokens
+    shards            for each: name, split, tokens, sha256 of the whole file (as `sha256sum` prints it)
+
+The order of the shards is the order of the data. Nothing in the file depends on when, where or with how many
+processes it was made, so preparing the same text twice gives the same bytes.
+
+A folder of llm.c's or build-nanogpt's shards has no manifest; `derived` makes one from the names (those with "val" in
+them are validation), under the assumption that the ids are GPT-2's.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from train.data.files import read_json, write_json
+from train.data.shards import SUFFIXES, open_tokens
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+SPLITS = ("val", "train")
+UNFINISHED = ".prepare"  # folder of a preparation that is under way, or was interrupted
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Which tokenizer made the ids; `fingerprint` is None where nobody wrote it down."""
+
+    name: str
+    fingerprint: str | None
+    vocab_size: int  # ids are below it
+
+
+@dataclass(frozen=True)
+class Split:
+    """How much text a split holds; None where nobody counted. Bits per byte need tokens / bytes."""
+
+    tokens: int
+    documents: int | None
+    bytes: int | None  # UTF-8, without the <|endoftext|> between documents
+
+
+@dataclass(frozen=True)
+class Shard:
+    name: str  # file name, inside the manifest's folder
+    split: str  # "train" or "val"
+    tokens: int
+    sha256: str  # of the whole file
+
+
+@dataclass(frozen=True)
+class Manifest:
+    folder: Path  # where the shards are; not written to the file
+    tokenizer: Tokenizer
+    source: dict[str, Any]
+    splits: dict[str, Split]
+    shards: tuple[Shard, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over splits, order and contents of the shards: the identity of the token stream, whatever the files
+        are called."""
+        contents = [[shard.split, shard.tokens, shard.sha256] for shard in self.shards]
+        return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+
+    def of_split(self, split: str) -> tuple[Shard, ...]:
+        """The shards of "train" or "val", in the order of the data; raises ValueError if there is none."""
+        shards = tuple(shard for shard in self.shards if shard.split == split)
+        if not shards:
+            cure = "Name one file ...val..., or prepare the text with a validation share." if split == "val" else ""
+            raise ValueError(f"{self.folder}: no shard for {split!r} among {len(self.shards)}. {cure}".rstrip())
+        return shards
+
+    def path(self, shard: Shard) -> Path:
+        return self.folder / shard.name
+
+    def save(self) -> Path:
+        """Writes manifest.json beside the shards, atomically."""
+        path = self.folder / FILE_NAME
+        write_json(
+            path,
+            {
+                "format_version": FORMAT_VERSION,
+                "tokenizer": asdict(self.tokenizer),
+                "dtype": "uint16",
+                "source": self.source,
+                "splits": {name: asdict(split) for name, split in self.splits.items()},
+                "shards": [asdict(shard) for shard in self.shards],
+            },
+        )
+        return path
+
+
+def read(folder: Path) -> Manifest:
+    """Reads `folder/manifest.json`. Does not look at the shards: see `integrity`.
+
+    Raises ValueError naming the field for another format version, a missing field, a wrong type, or a path that leaves
+    the folder.
+    """
+    path = folder / FILE_NAME
+    fields = read_json(path)
+    try:
+        if fields["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: format_version {fields['format_version']}; expected {FORMAT_VERSION}. "
+                "Prepare the text again, or use the release that made it."
+            )
+        if fields["dtype"] != "uint16":
+            raise ValueError(f"{path}: dtype {fields['dtype']!r}; expected 'uint16'. Prepare the text again.")
+        manifest = Manifest(
+            folder=folder,
+            tokenizer=_typed(Tokenizer, fields["tokenizer"]),
+            source=dict(fields["source"]),
+            splits={name: _typed(Split, split) for name, split in fields["splits"].items()},
+            shards=tuple(_typed(Shard, shard) for shard in fields["shards"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: field missing or of a wrong type ({error!r}); prepare the text again") from error
+    _check_names(path, manifest)
+    return manifest
+
+
+def derived(folder: Path, hashes: dict[str, str], vocab_size: int) -> Manifest:
+    """A manifest for shards that came without one; `hashes` maps every shard's name to its sha256."""
+    shards = tuple(
+        Shard(name, split_of(name), len(open_tokens(folder / name)), sha256) for name, sha256 in hashes.items()
+    )
+    sizes = {split: sum(shard.tokens for shard in shards if shard.split == split) for split in SPLITS}
+    return Manifest(
+        folder=folder,
+        tokenizer=Tokenizer("gpt2", None, vocab_size),
+        source={"kind": "shards without a manifest"},
+        splits={split: Split(tokens, None, None) for split, tokens in sizes.items() if tokens},
+        shards=shards,
+    )
+
+
+def split_of(name: str) -> str:
+    """The split of a shard by its name alone: fineweb_val_000000.bin is validation."""
+    return "val" if "val" in name else "train"
+
+
+def shard_names(folder: Path) -> list[str]:
+    """Sorted names of the shards that lie in a folder. Raises FileNotFoundError, or ValueError for an unfinished
+    folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; make it with `python -m train prepare --out {folder}`")
+    if (folder / UNFINISHED).exists() and not (folder / FILE_NAME).exists():
+        raise ValueError(
+            f"{folder}: its preparation was interrupted; run the same `python -m train prepare` again to finish it"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    if not names:
+        raise FileNotFoundError(
+            f"{folder}: no shard (*.bin, *.npy); make some with `python -m train prepare --out {folder}`"
+        )
+    return names
+
+
+def _typed(kind: type, fields: dict[str, Any]) -> Any:
+    """Builds a dataclass from JSON, refusing what its annotations do not allow."""
+    value = kind(**fields)
+    for name, annotation in kind.__annotations__.items():
+        found = getattr(value, name)
+        if not isinstance(found, annotation) or isinstance(found, bool):
+            raise TypeError(f"{kind.__name__.lower()}.{name} is {found!r}")
+    return value
+
+
+def _check_names(path: Path, manifest: Manifest) -> None:
+    folder = manifest.folder.resolve()
+    seen = set()
+    for shard in manifest.shards:
+        # `..`, absolute paths, and symbolic links that point outside all resolve to another folder.
+        if (folder / shard.name).resolve().parent != folder:
+            raise ValueError(
+                f"{path}: shard {shard.name!r} lies outside the folder of its manifest; expected a file name in "
+                f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
+            )
+        if shard.split not in SPLITS:
+            raise ValueError(f"{path}: shard {shard.name!r} has split {shard.split!r}; expected one of {SPLITS}")
+        if shard.name in seen:
+            raise ValueError(f"{path}: shard {shard.name!r} is listed twice; expected once. Prepare the text again.")
+        seen.add(shard.name)

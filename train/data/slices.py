@@ -1,0 +1,106 @@
+"""What a source of text must offer so that its work can be cut up, shared out, and taken up again.
+
+A source lists its input as slices (a range of bytes, rows or dataset shards of one file) without reading the text,
+and reads any slice on its own. Slices are grouped into units of some megabytes; one unit is one piece of work, and
+what an interrupted run may have to repeat. Slices and units depend on the input alone, never on the number of
+processes, and that makes the result independent of it too.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Slice:
+    path: str  # a file, or the name of a dataset
+    start: int  # first byte, row or dataset shard
+    stop: int  # one past the last
+    bytes: int  # of text, roughly; 0 if unknown until it is read
+    split: str | None = None  # "train" or "val" where the source itself decides
+
+
+Unit = tuple[Slice, ...]
+
+
+class Source(Protocol):
+    """Text documents in a fixed order."""
+
+    separated: bool  # whether each document is preceded by <|endoftext|>
+
+    def describe(self) -> dict[str, Any]:
+        """What manifest.json says of it: equal for equal input, and only then."""
+        ...
+
+    def slices(self) -> Iterator[Slice]:
+        """The whole input, in order. Raises ValueError for input that can be seen to be wrong without reading it
+        through."""
+        ...
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        """The documents of one slice. Raises ValueError naming the file and the place of what cannot be read."""
+        ...
+
+    def place(self, piece: Slice, index: int) -> str:
+        """Where document `index` of a slice stands, for messages: 'corpus.jsonl:17'."""
+        ...
+
+
+def group(slices: Iterable[Slice], unit_bytes: int) -> list[Unit]:
+    """Joins neighbouring small slices until each unit holds about `unit_bytes`; slices of unknown size stay alone."""
+    units: list[Unit] = []
+    unit: list[Slice] = []
+    for piece in slices:
+        full = sum(known.bytes for known in unit) + piece.bytes > unit_bytes or not piece.bytes
+        if unit and (full or piece.split != unit[0].split):
+            units.append(tuple(unit))
+            unit = []
+        unit.append(piece)
+    return [*units, tuple(unit)] if unit else units
+
+
+def cut(path: Path, start: int, stop: int, spacing: int, boundary: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
+    """Byte ranges that cover [start, stop) of a file, each about `spacing` long and ending where `boundary` last
+    matched."""
+    with path.open("rb") as file:
+        while stop - start > spacing:
+            end = _after_match(file, start + spacing, stop, boundary)
+            yield start, end
+            start = end
+    if start < stop:
+        yield start, stop
+
+
+def _after_match(file, position: int, stop: int, boundary: re.Pattern[bytes]) -> int:
+    """The end of the first match at or after `position`; `stop` if there is none."""
+    file.seek(position)
+    while position < stop and (block := file.read(1 << 16)):
+        if match := boundary.search(block):
+            return min(position + match.end(), stop)
+        position += len(block)
+    return stop
+
+
+def decode(raw: bytes, path: Path, offset: int) -> str:
+    """`raw`, read at byte `offset` of `path`, as UTF-8; a ValueError names file, offset and byte."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} is not UTF-8 ({error.reason}); "
+            f"expected UTF-8 text. Convert it, for example: iconv -f latin1 -t utf8 {path.name}"
+        ) from None
+
+
+def listing(paths: Iterable[Path]) -> dict[str, Any]:
+    """Number, total size and a hash of names and sizes: tells whether the same files are meant, without reading
+    them."""
+    sizes = [(path.name, path.stat().st_size) for path in paths]
+    return {
+        "files": len(sizes),
+        "bytes": sum(size for _, size in sizes),
+        "names_and_sizes": hashlib.sha256(repr(sizes).encode()).hexdigest(),
+    }

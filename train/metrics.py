@@ -1,0 +1,107 @@
+"""The record of a run: `metrics.jsonl`, one line a step, and the same numbers for TensorBoard.
+
+A line is written when its step is known to be done and before a checkpoint of that step is committed. So whatever a
+checkpoint says has happened is in the file, and going on from it means cutting off what came after: no gap, no
+duplicate.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+FILE_NAME = "metrics.jsonl"
+
+KEYS = (
+    "step",  # optimizer steps done
+    "tokens",  # tokens seen in training so far
+    "seconds",  # since the run began, pauses between resumes left out
+    "train_loss",  # nats per token, of this step's batch before the update
+    "val_loss",  # nats per token, after the update; only where measured
+    "val_bits_per_byte",  # only where measured
+    "lr",
+    "grad_norm",  # before clipping
+    "tokens_per_second",
+    "mfu",  # part of the devices' peak, nanoGPT's convention; null where the peak is not known
+)
+
+
+class Metrics:
+    """Appends to a run's metrics, from process 0 alone. `keep_steps` cuts off later lines when a run is resumed."""
+
+    def __init__(self, run: Path, keep_steps: int = 0) -> None:
+        self.path = run / FILE_NAME
+        _truncate_after(self.path, keep_steps)
+        self._file = self.path.open("a", encoding="utf8")
+        self._board = _open_board(run / "tensorboard", keep_steps)
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Appends one step. Raises ValueError for a key that is not in `KEYS`: names must not drift apart."""
+        if unknown := set(values) - set(KEYS):
+            raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(KEYS)}")
+        self._file.write(json.dumps({key: values[key] for key in KEYS if key in values}) + "\n")
+        if self._board:
+            for key, value in values.items():
+                if key not in ("step", "tokens") and value is not None:
+                    self._board.add_scalar(key, value, values["step"])
+
+    def flush(self) -> None:
+        """On the disk when this returns: called before a checkpoint is saved."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._board:
+            self._board.flush()
+
+    def close(self) -> None:
+        self.flush()
+        self._file.close()
+        if self._board:
+            self._board.close()
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read(run: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's metrics; an unfinished last line (the run was killed while writing it) is left out."""
+    with (run / FILE_NAME).open(encoding="utf8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            yield json.loads(line)
+
+
+def _truncate_after(path: Path, step: int) -> None:
+    """Cuts the file behind the line of `step`. Raises ValueError when lines up to `step` are missing."""
+    if not path.exists():
+        if step:
+            raise ValueError(
+                f"{path} is missing, but the checkpoint is of step {step}: put the file back, or start anew"
+            )
+        return
+    offset, last = 0, 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or last == step:
+                break
+            last = json.loads(line)["step"]
+            offset += len(line)
+    if last != step:
+        raise ValueError(
+            f"{path} ends at step {last}, but the checkpoint is of step {step}: the file was cut or changed"
+        )
+    os.truncate(path, offset)
+
+
+def _open_board(folder: Path, keep_steps: int):
+    """TensorBoard's writer, where the package is installed. Events after `keep_steps` are purged when a run resumes."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=keep_steps + 1 if keep_steps else None)

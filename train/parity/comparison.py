@@ -1,0 +1,114 @@
+"""All six sections of one comparison, each to be had by itself: same weights, same tokens, section after section."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import torch
+
+from llm_jax.models import gpt
+from train.optimizer_config import OptimizerConfig
+from train.parity.compare import Gathered, Theirs, compare, gather
+from train.parity.curve import Curve, curve_row, train_both
+from train.parity.decode import PROMPT, decode_row
+from train.parity.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
+from train.parity.operations import operation_rows
+from train.parity.rounding import FORMATS, Format
+from train.parity.sides import Sides, ours_by_parameter
+from train.parity.step import given_step_rows, our_own_step, their_own_step
+from train.parity.stream import Stream
+from train.parity.verdict import Row
+
+ACTIVATIONS, GRADIENTS, ACCUMULATED = "activations", "gradients", "accumulated gradients"
+OWN_STEP = "AdamW step, own gradients"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared. The numbers of PyTorch's side are gathered once, when first needed."""
+
+    sides: Sides
+    stream: Stream
+    steps: int = 100
+    learning_rate: float = 6e-4
+    new_tokens: int = 256
+    seed: int = 0
+
+    def sections(self) -> list[tuple[str, Callable[[], Iterable[Row]]]]:
+        """What each section does, and the section, in the order of the computation."""
+        return [
+            ("operations", self.operations),
+            ("activations, in float64 and with rounding", self.activations),
+            ("gradients", self.gradients),
+            ("accumulated gradients", self.accumulated),
+            ("AdamW", self.given_step),
+            ("AdamW, from each side's own gradients", self.own_step),
+            (f"{self.steps} training steps, three times", self.training),
+            ("decoding", self.decoding),
+        ]
+
+    def operations(self) -> Iterable[Row]:
+        return operation_rows(self.sides, self.tokens_BT, self.seed)
+
+    def activations(self) -> list[Row]:
+        return compare(ACTIVATIONS, our_activations(self.sides.ours, self.tokens_BT), self.gathered)
+
+    def gradients(self) -> list[Row]:
+        return compare(GRADIENTS, ours_by_parameter(self.our_gradients, self.sides.ours.config), self.gathered)
+
+    def accumulated(self) -> list[Row]:
+        gradients = our_gradients(self.sides.ours, self.tokens_BT, MICRO_BATCHES)
+        return compare(ACCUMULATED, ours_by_parameter(gradients, self.sides.ours.config), self.gathered)
+
+    def given_step(self) -> list[Row]:
+        return given_step_rows(self.sides, self.our_gradients, self.optimizer)
+
+    def own_step(self) -> list[Row]:
+        return compare(OWN_STEP, our_own_step(self.sides.ours, self.tokens_BT, self.optimizer), self.gathered)
+
+    def training(self) -> list[Row]:
+        return [curve_row(self.curve)]
+
+    def decoding(self) -> list[Row]:
+        prompt, context = self.tokens_BT[0, :PROMPT].tolist(), self.sides.ours.config.context_length
+        logit_noise = self.gathered.noise["logits"] / math.sqrt(self.gathered.reference["logits"].size)
+        return [decode_row(self.sides, prompt, min(self.new_tokens, context - PROMPT), logit_noise)]
+
+    @property
+    def format(self) -> Format:
+        return FORMATS[str(self.sides.ours.how.dtype)]
+
+    @cached_property
+    def tokens_BT(self) -> np.ndarray:
+        """The batch of every section but the curve: B × (T + 1) ids."""
+        return self.stream(0)
+
+    @cached_property
+    def our_gradients(self) -> gpt.GPT:
+        return our_gradients(self.sides.ours, self.tokens_BT)
+
+    @cached_property
+    def optimizer(self) -> OptimizerConfig:
+        """AdamW that clips to half the gradient's norm."""
+        norm = float(jax.jit(optax.tree_utils.tree_norm)(self.our_gradients))
+        return OptimizerConfig(learning_rate=self.learning_rate, clip_norm=norm / 2)
+
+    @cached_property
+    def gathered(self) -> Gathered:
+        """Activations, gradients and one step of PyTorch's model."""
+
+        def evaluate(model: torch.nn.Module) -> Mapping[str, Any]:
+            found = their_pass(model, self.tokens_BT, self.sides.ours)
+            return found | their_own_step(model, self.sides.ours, self.optimizer)
+
+        return gather(Theirs(self.sides.theirs, evaluate), self.format)
+
+    @cached_property
+    def curve(self) -> Curve:
+        loss_noise = self.gathered.noise["mean loss"]
+        return train_both(self.sides, self.stream, self.steps, self.learning_rate, loss_noise)

@@ -1,0 +1,116 @@
+"""Section 5: N training steps on the same stream of tokens with the same learning rates, loss by loss.
+
+Training amplifies rounding, faster the higher the learning rate, so no bound can be derived from one step's arithmetic.
+What can be asked is whether ours parts from float64 as another run with the same roundings does. The yardstick at a
+step is the largest distance of that other run from float64 up to there, and at least what rounding does to one loss.
+
+In float32 the other run is PyTorch's own. In bfloat16 it is float64 with bfloat16's roundings: PyTorch's mixed
+precision keeps the residual stream in float32 and we keep it in bfloat16, so it rounds less than we do and is no
+measure for us.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from llm_jax.models import gpt
+from train.optimizer import learning_rate, make_optimizer
+from train.optimizer_config import OptimizerConfig, ScheduleConfig
+from train.parity.compare import autocast
+from train.parity.model import their_losses
+from train.parity.rounding import FLOAT32, FORMATS, Format, Rounding
+from train.parity.sides import Ours, Sides
+from train.parity.step import clip, start, their_optimizer
+from train.parity.stream import Stream
+from train.parity.verdict import Error, Row, fingerprint, judge
+from train.step import make_train_step
+
+SECTION = "loss curve"
+WARMUP = 0.1  # of the steps
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses of every step, each before its update."""
+
+    learning_rates: list[float]
+    ours: np.ndarray
+    theirs: np.ndarray
+    reference: np.ndarray  # PyTorch in float64
+    yardstick: np.ndarray
+
+
+def train_both(sides: Sides, stream: Stream, steps: int, peak: float, loss_noise: float) -> Curve:
+    """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
+    schedule = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps))
+    rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
+    config = OptimizerConfig(learning_rate=peak)
+    format = FORMATS[str(sides.ours.how.dtype)]
+    ours = np.array(list(_our_losses(sides.ours, stream, rates, config)))
+    theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
+    double = copy.deepcopy(sides.theirs).double()
+    reference = np.array(list(_their_losses(copy.deepcopy(double), stream, rates, config, FLOAT32)))
+    other = theirs
+    if format is not FLOAT32:
+        with Rounding(format, seed=0):
+            other = np.array(list(_their_losses(copy.deepcopy(double), stream, rates, config, FLOAT32)))
+    yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)
+    return Curve(rates, ours, theirs, reference, yardstick)
+
+
+def curve_row(curve: Curve) -> Row:
+    """The curve as a row: what is largest over its steps."""
+
+    def error(losses: np.ndarray) -> Error:
+        apart = np.abs(losses - curve.reference)
+        return Error(float(np.linalg.norm(apart)), None, float(np.max(apart / curve.yardstick)))
+
+    errors = error(curve.ours), error(curve.theirs)
+    apart = np.abs(curve.ours - curve.theirs)
+    relative = apart / np.abs(curve.reference)
+    verdict = judge(errors[0])
+    return Row(
+        section=SECTION,
+        name=f"loss of each of {len(curve.ours)} steps",
+        size=len(curve.ours),
+        largest_absolute=float(apart.max()),
+        largest_relative=float(relative.max()),
+        relative_norm=float(np.linalg.norm(apart) / np.linalg.norm(curve.reference)),
+        reference_norm=float(np.linalg.norm(curve.reference)),
+        yardstick=float(curve.yardstick[-1]),
+        ours=errors[0],
+        theirs=errors[1],
+        verdict="equal" if verdict == "rounding" and not apart.any() else verdict,
+        fingerprint=fingerprint(curve.ours),
+        note=f"farthest apart at step {int(relative.argmax()) + 1}; loss {curve.ours[0]:.3f} → {curve.ours[-1]:.3f}",
+    )
+
+
+def _our_losses(ours: Ours, stream: Stream, rates: list[float], config: OptimizerConfig) -> Iterator[float]:
+    optimizer = make_optimizer(config, gpt.dimension_letters(ours.config))
+    train_step = jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1), donate_argnums=0)
+    state = start(ours.params, optimizer)
+    for step, rate in enumerate(rates):
+        state, measured = train_step(state, jnp.asarray(stream(step)), jnp.float32(rate))
+        yield float(measured.loss)
+
+
+def _their_losses(
+    model: torch.nn.Module, stream: Stream, rates: list[float], config: OptimizerConfig, format: Format
+) -> Iterator[float]:
+    optimizer = their_optimizer(model, config)
+    for step, rate in enumerate(rates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(model, format):
+            loss = their_losses(model, stream(step))[1].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        clip(model, config.clip_norm)
+        optimizer.step()
+        yield float(loss.detach())

@@ -1,0 +1,89 @@
+"""From options to a report: what `python -m train parity` does."""
+
+import platform
+import sys
+from typing import Any
+
+import jax
+import torch
+import transformers
+from rich.console import Console
+
+from llm_jax.config import Execution, gpt2
+from train.parity import sides as both
+from train.parity import stream as streams
+from train.parity.command import Options
+from train.parity.comparison import Comparison
+from train.parity.decode import PROMPT
+from train.parity.report import Report, promises
+from train.parity.sides import Sides
+from train.parity.stream import Stream
+from train.parity.verdict import Row
+
+LOSS_CHUNKS = 2  # the loss as pretraining computes it, slice by slice
+
+
+def run(options: Options) -> Report:
+    """Loads, compares, reports. Raises ValueError or RuntimeError with one line for what cannot be compared."""
+    device = _device(options)
+    execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
+    if options.hf:
+        sides = both.loaded(options.hf, execution)
+    else:
+        sides = both.drawn(gpt2(options.preset), execution, options.seed)
+    torch.nn.Module.to(sides.theirs, device)  # transformers' own `to` hides its types
+    comparison = Comparison(
+        sides,
+        _stream(options, sides),
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        new_tokens=options.new_tokens,
+        seed=options.seed,
+    )
+    rows: list[Row] = []
+    with Console(stderr=True).status("") as status:
+        for what, section in comparison.sections():
+            status.update(what)
+            rows += section()
+    promised = options.dtype == "float32" and options.device == "cpu"
+    made = promises(rows, options.learning_rate) if promised else []
+    return Report(_setup(options, sides), rows, comparison.curve, made)
+
+
+def _stream(options: Options, sides: Sides) -> Stream:
+    config = sides.ours.config
+    if not PROMPT <= options.length <= config.context_length:
+        raise ValueError(
+            f"--length must lie between {PROMPT} and the model's context, {config.context_length}; got {options.length}"
+        )
+    if options.data:
+        return streams.prepared(options.data, config.vocab_size, options.batch, options.length, options.steps)
+    return streams.drawn(config.vocab_size, options.batch, options.length, options.seed)
+
+
+def _device(options: Options) -> str:
+    """PyTorch's name of the device. On a GPU, float32 means float32: no TF32 on either side."""
+    if options.device == "cpu":
+        return "cpu"
+    if jax.default_backend() != "gpu" or not torch.cuda.is_available():
+        seen = f"JAX sees {jax.default_backend()}, PyTorch {'CUDA' if torch.cuda.is_available() else 'no CUDA'}"
+        raise RuntimeError(f"--device gpu needs a GPU that both sides can use, but {seen}: use --device cpu")
+    if options.dtype == "float32":
+        jax.config.update("jax_default_matmul_precision", "highest")
+        torch.set_float32_matmul_precision("highest")
+    return "cuda"
+
+
+def _setup(options: Options, sides: Sides) -> dict[str, Any]:
+    return {
+        "model": options.hf or options.preset,
+        "parameters": sides.ours.config.n_parameters,
+        "weights": "loaded" if options.hf else f"drawn, seed {options.seed}",
+        "dtype": options.dtype,
+        "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
+        "attention": sides.ours.how.kernel,
+        "batch": f"{options.batch} × {options.length} tokens, {options.data or 'drawn by Zipf’s law'}",
+        "curve": f"{options.steps} steps, AdamW, peak learning rate {options.learning_rate:g}",
+        "versions": f"JAX {jax.__version__}, PyTorch {torch.__version__}, transformers {transformers.__version__}",
+        "command": " ".join(["python -m train", *sys.argv[1:]]),
+    }

@@ -1,0 +1,136 @@
+"""Section 4: one AdamW step against `torch.optim.AdamW`, with clipping and a decay mask.
+
+From identical gradients the two must agree to rounding: parameters and both moments. Each side says for itself what
+decays: we by dimension letters, PyTorch's side by the usual rule, tensors of two dimensions or more (in transformers'
+layout the qkv bias has one). The clipping norm is half the gradient's, so that clipping acts; PyTorch adds 1e-6 to the
+norm it divides by and optax does not, a relative difference of 1e-6/norm in the moments.
+
+PyTorch's float32 norm on a CPU loses squares that are small beside their running sum: 2e-4 of it for six million
+numbers, 3e-3 for GPT-2's embedding. It has a row of its own; the steps clip by a norm that is summed in float64.
+
+From each side's own gradients a first step is not smooth: m/√v is g/|g|, the gradient's sign, and where rounding
+decides the sign, two correct implementations step in opposite directions, 2·lr apart. These rows are shown because
+everyone who compares trained weights meets them; their yardstick has been through the same step and so contains the
+flips.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from llm_jax.hf import names
+from llm_jax.models import gpt
+from train.optimizer import make_optimizer
+from train.optimizer_config import OptimizerConfig
+from train.parity.compare import Tensors, Theirs, compare, gather
+from train.parity.rounding import FLOAT32
+from train.parity.sides import Ours, Sides, by_parameter
+from train.parity.verdict import Row
+from train.step import TrainState, make_train_step
+
+STEP = "AdamW step"
+NORM = "gradient norm"
+
+
+def given_step_rows(sides: Sides, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
+    """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
+    given = names.to_hf(gradients, sides.ours.config)
+    theirs = Theirs(sides.theirs, partial(_their_given_step, given=given, ours=sides.ours, config=config))
+    return compare(STEP, _our_given_step(sides.ours, gradients, config), gather(theirs, FLOAT32))
+
+
+def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> dict[str, Any]:
+    letters: Any = gpt.dimension_letters(ours.config)
+    optimizer = make_optimizer(config, letters)
+
+    @jax.jit
+    def run(params: Any, gradients: Any):
+        direction, moments = optimizer.update(gradients, optimizer.init(params), params)
+        params = jax.tree.map(lambda p, d: p - config.learning_rate * d, params, direction)
+        return optax.tree_utils.tree_norm(gradients), params, moments
+
+    norm, params, moments = run(ours.params, gradients)
+    first, second = (optax.tree_utils.tree_get(moments, name) for name in ("mu", "nu"))
+    params, first, second = (names.to_hf(tree, ours.config) for tree in (params, first, second))
+    return {NORM: norm} | _named(params, first, second, ours)
+
+
+def our_own_step(ours: Ours, tokens_BT: np.ndarray, config: OptimizerConfig) -> dict[str, Any]:
+    """Parameters after one training step."""
+    optimizer = make_optimizer(config, gpt.dimension_letters(ours.config))
+    train_step = jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1))
+    state, _ = train_step(start(ours.params, optimizer), jnp.asarray(tokens_BT), jnp.float32(config.learning_rate))
+    return _stepped(names.to_hf(state.params, ours.config), ours)
+
+
+def start(params: gpt.GPT, optimizer: optax.GradientTransformation) -> TrainState:
+    """A training state that begins at a copy of these parameters."""
+    params = jax.tree.map(jnp.copy, params)
+    return TrainState(
+        params=params,
+        optimizer=optimizer.init(cast(Any, params)),
+        step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
+        key=jax.random.key(0),
+    )
+
+
+def _their_given_step(
+    model: torch.nn.Module, given: Mapping[str, np.ndarray], ours: Ours, config: OptimizerConfig
+) -> dict[str, Any]:
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.tensor(given[name], dtype=parameter.dtype, device=parameter.device)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None], foreach=False)
+    optimizer = clip_and_step(model, config)
+    moments = {name: optimizer.state[parameter] for name, parameter in model.named_parameters()}
+    first, second = ({name: m[key] for name, m in moments.items()} for key in ("exp_avg", "exp_avg_sq"))
+    return {NORM: norm} | _named(dict(model.named_parameters()), first, second, ours)
+
+
+def their_own_step(model: torch.nn.Module, ours: Ours, config: OptimizerConfig) -> dict[str, Any]:
+    """Parameters after a step from the gradients that the model holds."""
+    clip_and_step(model, config)
+    return _stepped(dict(model.named_parameters()), ours)
+
+
+def clip_and_step(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Clips the model's gradients and steps; returns the optimizer, which is new."""
+    optimizer = their_optimizer(model, config)
+    clip(model, config.clip_norm)
+    optimizer.step()
+    return optimizer
+
+
+def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW in two groups; one tensor at a time (`foreach` off), so that each operation can be given its rounding."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    betas = (config.beta_1, config.beta_2)
+    return torch.optim.AdamW(groups, config.learning_rate, betas, config.adam_epsilon, foreach=False)
+
+
+def clip(model: torch.nn.Module, max_norm: float) -> None:
+    """`clip_grad_norm_` with a norm that is summed in float64."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    norms = torch.stack([torch.linalg.vector_norm(p.grad, dtype=torch.float64) for p in parameters])
+    norm = torch.linalg.vector_norm(norms).to(parameters[0].dtype)
+    torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=False)
+
+
+def _named(params: Tensors, first: Tensors, second: Tensors, ours: Ours) -> dict[str, Any]:
+    named = by_parameter(params, ours.config)
+    named |= {f"{name}: first moment": value for name, value in by_parameter(first, ours.config).items()}
+    return named | {f"{name}: second moment": value for name, value in by_parameter(second, ours.config).items()}
+
+
+def _stepped(params: Tensors, ours: Ours) -> dict[str, Any]:
+    return {f"{name}: stepped": value for name, value in by_parameter(params, ours.config).items()}

@@ -1,0 +1,132 @@
+"""What one comparison says, and the rule that turns it into a word.
+
+Both sides are judged against PyTorch in float64. Their error's norm is divided by the *yardstick*: the norm of what
+rounding to the compared format does at this very place, measured by `train.parity.rounding`. The quotient needs no
+tolerance that someone has to choose for each layer, because depth, format and the conditioning of these weights on this
+batch are all in the yardstick.
+
+    equal        the two sides agree in every bit (and are not both beyond rounding)
+    rounding     error ≤ 3 yardsticks: what is left of three standard deviations
+    suspicious   error ≤ 30 yardsticks: a decimal digit more than rounding explains
+    wrong        error > 30 yardsticks, or not a number
+
+The verdict is on our side; where PyTorch's own arithmetic is beyond rounding, a note says so. The two factors are
+conventions (three sigma, one digit), the same in every row, and never adjusted to a result.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Verdict = Literal["equal", "rounding", "suspicious", "wrong"]
+SEVERITY: tuple[Verdict, ...] = ("equal", "rounding", "suspicious", "wrong")
+
+ROUNDING, SUSPICIOUS = 3.0, 30.0  # yardsticks
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "bfloat16": 2.0**-8}  # half the distance from 1 to the next number
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far one side is from float64."""
+
+    norm: float  # ‖x − reference‖₂
+    ulps: float | None  # largest element, in units in the last place of max(|element|, root mean square)
+    yardsticks: float  # norm / yardstick
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor, compared. `largest_relative` and `ulps` are None where the true value is zero up to rounding."""
+
+    section: str
+    name: str
+    size: int  # elements
+    largest_absolute: float  # largest |ours − theirs|
+    largest_relative: float | None  # largest |ours − theirs| / max(|element|, root mean square)
+    relative_norm: float | None  # ‖ours − theirs‖ / ‖reference‖
+    reference_norm: float  # ‖reference‖
+    yardstick: float  # what rounding explains of ‖x − reference‖
+    ours: Error
+    theirs: Error
+    verdict: Verdict
+    fingerprint: str  # of our numbers, bit for bit
+    note: str = ""
+
+
+def judge(error: Error) -> Verdict:
+    """The rule above, for one side."""
+    if error.yardsticks <= ROUNDING:
+        return "rounding"
+    return "suspicious" if error.yardsticks <= SUSPICIOUS else "wrong"  # NaN is not ≤ anything
+
+
+def measure(
+    section: str,
+    name: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    reference: np.ndarray,
+    noise: float,
+    format: str,
+    stored: str,
+) -> Row:
+    """Compares one tensor. `noise`: norm of what rounding to `format` does to it; `stored`: the format it is kept in.
+
+    Raises ValueError when the shapes differ: that is a mistake of the harness, not a difference of numbers.
+    """
+    if not ours.shape == theirs.shape == reference.shape:
+        raise ValueError(f"{section}, {name}: shapes differ: {ours.shape}, {theirs.shape} and {reference.shape}")
+    o, t, r = (np.asarray(x, np.float64).ravel() for x in (ours, theirs, reference))
+    length = float(np.linalg.norm(r))
+    # The result itself is rounded to be kept: an error spread evenly over ± half a unit in the last place.
+    yardstick = float(np.hypot(noise, UNIT_ROUNDOFF[stored] * length / np.sqrt(3)))
+    is_zero = length <= noise
+    scale = np.maximum(np.abs(r), length / np.sqrt(r.size))
+    apart = np.abs(o - t)
+
+    def error(x: np.ndarray) -> Error:
+        norm = float(np.linalg.norm(x - r))
+        ulps = None if is_zero else float(np.max(np.abs(x - r) / _ulp(scale, UNIT_ROUNDOFF[format])))
+        return Error(norm, ulps, norm / yardstick if yardstick else (0.0 if norm == 0 else np.inf))
+
+    sides = error(o), error(t)
+    verdict = judge(sides[0])
+    return Row(
+        section=section,
+        name=name,
+        size=r.size,
+        largest_absolute=float(apart.max()),
+        largest_relative=None if is_zero else float(np.max(apart / np.where(scale, scale, 1))),
+        relative_norm=None if is_zero else float(np.linalg.norm(o - t)) / length,
+        reference_norm=length,
+        yardstick=yardstick,
+        ours=sides[0],
+        theirs=sides[1],
+        verdict="equal" if verdict == "rounding" and not apart.any() else verdict,
+        fingerprint=fingerprint(ours),
+        note="; ".join(filter(None, ["true value 0: judged by its absolute size" * is_zero, note_on(sides[1])])),
+    )
+
+
+def note_on(theirs: Error) -> str:
+    """Says so where PyTorch's own arithmetic is beyond rounding."""
+    verdict = judge(theirs)
+    return "" if verdict == "rounding" else f"PyTorch's own error is {verdict}"
+
+
+def fingerprint(numbers: np.ndarray) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of an array's bytes: equal if and only if every bit is."""
+    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()[:16]
+
+
+def first_wrong(rows: list[Row]) -> Row | None:
+    """Rows are in the order of the computation, so the first wrong one names where the implementations part."""
+    return next((row for row in rows if row.verdict == "wrong"), None)
+
+
+def _ulp(size: np.ndarray, roundoff: float) -> np.ndarray:
+    """Distance between neighbouring numbers of a format, at numbers of this size."""
+    return np.spacing(size.astype(np.float32)) * (roundoff / UNIT_ROUNDOFF["float32"])

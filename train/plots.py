@@ -1,0 +1,74 @@
+"""`loss.png`: training and validation loss over tokens, and a published curve behind them."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INK, TRAIN, VAL, REFERENCE = "#1f2933", "#9fb8d9", "#c2410c", "#8a8f98"
+
+
+def read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """A published curve, CSV with the columns step, metric, value: metric → (step, value) in the order of the steps.
+
+    Raises ValueError that names the file when the columns or a value are not what they should be.
+    """
+    curves: dict[str, list[tuple[int, float]]] = {}
+    with path.open(newline="", encoding="utf8") as file:
+        reader = csv.DictReader(file)
+        if not {"step", "metric", "value"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path} has columns {reader.fieldnames}; expected step,metric,value")
+        for row in reader:
+            try:
+                curves.setdefault(row["metric"], []).append((int(row["step"]), float(row["value"])))
+            except (TypeError, ValueError):
+                raise ValueError(f"{path}, line {reader.line_num}: expected step,metric,value; got {row}") from None
+    return {metric: sorted(points) for metric, points in curves.items()}
+
+
+def draw_loss(out: Path, lines: list[dict[str, Any]], title: str, reference: tuple[Path, int] | None = None) -> None:
+    """Draws metrics lines to `out` (PNG). `reference` is a curve's file and the tokens of one of its steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import EngFormatter
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    if reference:
+        path, batch_tokens = reference
+        for metric, points in read_curve(path).items():
+            steps, values = np.array(points).T
+            style = "-" if "val" in metric else ":"
+            axes.plot(steps * batch_tokens, values, style, color=REFERENCE, lw=1.2, label=f"{path.stem}: {metric}")
+    trained = [(line["tokens"], line["train_loss"]) for line in lines if line.get("train_loss") is not None]
+    if trained:
+        tokens, losses = np.array(trained, float).T
+        axes.plot(tokens, losses, color=TRAIN, lw=0.6, alpha=0.6)
+        axes.plot(tokens, _smooth(losses), color=TRAIN, lw=1.8, label="training (smoothed)")
+    measured = [(line["tokens"], line["val_loss"]) for line in lines if line.get("val_loss") is not None]
+    if measured:
+        tokens, losses = np.array(measured, float).T
+        axes.plot(tokens, losses, "o-", color=VAL, ms=4, lw=1.5, label=f"validation: {losses[-1]:.3f} at the end")
+    axes.set(xlabel="tokens seen", ylabel="loss (nats per token)", title=title)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, labelcolor=INK)
+    if reference and trained:
+        axes.set_xlim(right=trained[-1][0] * 1.05)
+    scratch = out.with_name(f".{out.name}.partial.png")
+    figure.savefig(scratch, dpi=120)
+    plt.close(figure)
+    os.replace(scratch, out)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Centred running mean over a fiftieth of the run: without a lag, so it lies on the curve it smooths."""
+    width = max(1, len(values) // 50)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    index = np.arange(len(values))
+    low, high = np.maximum(index - width, 0), np.minimum(index + width + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)

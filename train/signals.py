@@ -1,0 +1,45 @@
+"""A polite request to stop, as SLURM makes it: SIGTERM at the time limit or at preemption, SIGUSR1 by --signal.
+
+The handler only raises a flag. The loop polls it between steps, and so do evaluation and sampling; the run then saves
+and leaves with `EXIT_SAVED`, which the batch script takes as "requeue me".
+"""
+
+import signal
+from types import FrameType
+
+EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+EXIT_NOT_FINITE = 3  # the run stopped itself; starting it again would stop at the same place
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """Context manager: while it is open, the two signals set `name` instead of ending the process."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+
+    def __enter__(self) -> "StopRequest":
+        self._previous = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def __bool__(self) -> bool:
+        return self.name is not None
+
+    def agreed(self) -> bool:
+        """Whether any process of the job was asked: all must leave the loop at the same step."""
+        import jax
+
+        if jax.process_count() == 1:
+            return bool(self)
+        import numpy as np
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.process_allgather(np.array(bool(self))).any())
+
+    def _raise_flag(self, number: int, _: FrameType | None) -> None:
+        self.name = signal.Signals(number).name

@@ -1,0 +1,60 @@
+"""Check every shard of a folder: header, size, token count, hash and range of ids.
+
+Reads every byte, trusts no notes of earlier checks, and names each file at fault; the exit status is 1 if there is
+one. A folder without manifest.json (llm.c's or build-nanogpt's shards) is checked for all but token count and hash.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from train.data.integrity import Verdict
+
+
+@dataclass(frozen=True)
+class Options:
+    folder: Annotated[Path, tyro.conf.Positional] = Path("data/stdlib")
+    """Folder of shards."""
+
+    vocab_size: int = 50257
+    """Every id must be below it. Only for a folder without manifest.json, which has its own."""
+
+
+def main(options: Options) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from train.data.integrity import verify
+
+    console = Console(highlight=False)
+    with Progress(console=console, transient=True) as progress:
+        files = options.folder.iterdir() if options.folder.is_dir() else ()
+        task = progress.add_task("reading", total=sum(file.stat().st_size for file in files))
+        verdicts = verify(options.folder, options.vocab_size, lambda n_bytes: progress.advance(task, n_bytes))
+    console.print(_table(options.folder, verdicts))
+    faults = [verdict.fault for verdict in verdicts if verdict.fault]
+    for fault in faults:
+        console.print(f"fault: {fault}", markup=False, soft_wrap=True)
+    tokens = sum(verdict.facts.tokens for verdict in verdicts if verdict.facts)
+    console.print(f"{len(verdicts) - len(faults)} of {len(verdicts)} shards are sound; {tokens:,} tokens read")
+    return 1 if faults else 0
+
+
+def _table(folder: Path, verdicts: list["Verdict"]) -> "Table":
+    from rich.table import Table
+
+    table = Table("shard", "split", title=str(folder), title_justify="left")
+    for column in ("tokens", "largest id"):
+        table.add_column(column, justify="right")
+    table.add_column("sha256")
+    table.add_column("verdict")
+    for verdict in verdicts:
+        facts = verdict.facts
+        numbers = (f"{facts.tokens:,}", f"{facts.largest_id:,}", facts.sha256[:16]) if facts else ("", "", "")
+        table.add_row(verdict.name, verdict.split, *numbers, "[red]FAULT[/]" if verdict.fault else "[green]sound[/]")
+    return table
