@@ -14,6 +14,7 @@ mistakes. Whoever returns nothing has not begun; that needs no line of its own.
 """
 
 import functools
+import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,16 +50,15 @@ def exercise(hint: str) -> Callable[[Callable[[Any], None]], Callable[[Callable]
     def decorate(judge: Callable[[Any], None]) -> Callable[[Callable], None]:
         @functools.wraps(judge)
         def check(answer: Callable) -> None:
+            name = judge.__name__
             try:
                 judge(_answering(answer))
             except Wrong as wrong:
-                outcome = Outcome(judge.__name__, False, f"✗ {judge.__name__}: {wrong}\n  Hint: {hint}")
+                outcome = Outcome(name, False, _wrapped(f"✗ {name}: {wrong}", f"Hint: {hint}"))
             except Exception as error:  # whatever a learner's code raises is shown to the learner
-                outcome = Outcome(
-                    judge.__name__, False, f"✗ {judge.__name__}: {_where_it_failed(error)}\n  Hint: {hint}"
-                )
+                outcome = Outcome(name, False, _wrapped(f"✗ {name}: {_where_it_failed(error)}", f"Hint: {hint}"))
             else:
-                outcome = Outcome(judge.__name__, True, f"✓ {judge.__name__}: right.")
+                outcome = Outcome(name, True, f"✓ {name}: right.")
             outcomes.append(outcome)
             print(outcome.message)
 
@@ -101,6 +101,14 @@ def _answering(answer: Callable) -> Callable:
         return found
 
     return ask
+
+
+def _wrapped(*paragraphs: str) -> str:
+    """A notebook breaks long lines in the middle of a word."""
+    return "\n".join(
+        textwrap.fill(text, 96, initial_indent="  " if i else "", subsequent_indent="  ")
+        for i, text in enumerate(paragraphs)
+    )
 
 
 def _same(found: Any, right: Any) -> bool:

@@ -27,7 +27,7 @@ ROW, GAP, MARGIN, PORT = CARD + 14, 78.0, 16.0, 18.0
 STYLE = """
 text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #1f2933; }
 .title { font-weight: bold; } .derivative { fill: #b4410e; }
-.local { fill: #52606d; text-anchor: end; stroke: #ffffff; stroke-width: 5px; paint-order: stroke; }
+.local { fill: #52606d; text-anchor: end; stroke: #ffffff; stroke-width: 8px; paint-order: stroke; }
 .paper { fill: #ffffff; } .edge { fill: none; stroke: #9aa5b1; stroke-width: 1.3; }
 .operation { fill: #f7f8f9; stroke: #9aa5b1; } .input { fill: #eaf3ff; stroke: #3d7dd8; }
 .output { fill: #fff4dc; stroke: #d08a10; }
