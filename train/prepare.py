@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     source: tuple[str, ...] = ("stdlib",)
-    """Text to prepare: stdlib (the Python standard library's own sources), files, globs or folders of text, .jsonl or
-    .parquet, or hf:NAME (a Hugging Face dataset, streamed). One text file alone is a running text with its end for
-    validation."""
+    """Text to prepare: stdlib (the Python standard library's own sources), or files, globs or folders (parquet, JSONL,
+    else plain text), or hf:NAME (a Hugging Face dataset, streamed). One text file alone is a running text with its end
+    for validation."""
 
     out: Path | None = None
     """Folder for the shards. Default: data/ and the name of the source."""

@@ -14,11 +14,13 @@ from llm_jax.tokenizer.unicode_classes import with_stand_ins
 
 Splitter = Callable[[str], list[str]]
 
-GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+_SPACES = r"|\s+(?!\S)|\s+"
+
+GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+""" + _SPACES
 
 CL100K_PATTERN = (
     r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""
-    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    r"""| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+""" + _SPACES
 )
 
 _O200K_HEAD = r"[^\r\n\p{L}\p{N}]?"
@@ -27,20 +29,19 @@ _O200K_TAIL = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 O200K_PATTERN = (
     rf"{_O200K_HEAD}{_O200K_UPPER}*{_O200K_LOWER}+{_O200K_TAIL}"
     rf"|{_O200K_HEAD}{_O200K_UPPER}+{_O200K_LOWER}*{_O200K_TAIL}"
-    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+""" + _SPACES
 )
 
-# tiktoken's spellings: the same pieces without backtracking, and so twice as fast in Rust. Python's `$` and
-# Hugging Face's `{1,3}+` mean something else, so everyone but tiktoken gets the published spelling.
-_POSSESSIVE = {
-    GPT2_PATTERN: r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
-    CL100K_PATTERN: (
+_PATTERNS = (GPT2_PATTERN, CL100K_PATTERN, O200K_PATTERN)
+
+# tiktoken's own spellings of the first two: with their vocabularies they give the same ids.
+_PUBLISHED = {
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": GPT2_PATTERN,
+    (
         r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"""
         r"""| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
-    ),
-    O200K_PATTERN: O200K_PATTERN,
+    ): CL100K_PATTERN,
 }
-_PUBLISHED = {possessive: published for published, possessive in _POSSESSIVE.items()}
 
 
 def published(pattern: str) -> str:
@@ -49,8 +50,15 @@ def published(pattern: str) -> str:
 
 
 def for_tiktoken(pattern: str) -> str:
-    """The spelling to hand to tiktoken's Rust core: the same pieces as `splitter(pattern)` gives."""
-    return _POSSESSIVE.get(pattern) or _covering(pattern)
+    """The spelling to hand to tiktoken's Rust core: the same pieces as `splitter(pattern)` gives.
+
+    fancy-regex, which the core uses, steps through a pattern with lookahead one instruction at a time, but hands an
+    alternative without any whole to a finite automaton. With all but the spaces gathered into one alternative, GPT-2's
+    pattern takes half the time of tiktoken's own spelling.
+    """
+    if pattern in _PATTERNS:
+        return f"(?:{pattern.removesuffix(_SPACES)}){_SPACES}"
+    return _covering(pattern)
 
 
 def splitter(pattern: str) -> Splitter:
@@ -59,7 +67,7 @@ def splitter(pattern: str) -> Splitter:
     Raises ValueError for a pattern that is not a regular expression or that matches the empty string.
     """
     try:
-        compiled = regex.compile(pattern if pattern in _POSSESSIVE else _covering(pattern))
+        compiled = regex.compile(pattern if pattern in _PATTERNS else _covering(pattern))
     except regex.error as error:
         raise ValueError(f"the split pattern {pattern!r} is not a regular expression: {error}") from None
     if compiled.match(""):

@@ -29,6 +29,8 @@ from train.data.slices import Source, Unit
 if TYPE_CHECKING:
     from train.data.progress import Progress
 
+COUNT_BYTES = 1 << 19  # of text between two updates of what the progress bar shows
+
 
 @dataclass
 class Work:
@@ -41,34 +43,44 @@ class Work:
 
     def make_part(self, number: int) -> int:
         """Tokenizes unit `number` and writes its part; returns the number."""
-        pieces: list[np.ndarray] = []
+        end_of_text = self.tokenizer.end_of_text if self.source.separated else None
+        before = np.array([] if end_of_text is None else [end_of_text], np.uint32)
+        pieces: list[np.ndarray] = [np.empty(0, np.uint32)]
         lengths: list[int] = []
-        for tokens, n_bytes in self._documents(self.plan.units[number]):
-            pieces.append(tokens)
-            lengths.append(len(tokens))
-            self._count(n_bytes, len(tokens))
-        tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind") if pieces else np.empty(0, TOKEN)
+        documents = n_bytes = n_tokens = 0
+        for text, ids in self._documents(self.plan.units[number]):
+            pieces += before, ids
+            lengths.append(len(before) + len(ids))
+            documents, n_bytes, n_tokens = documents + 1, n_bytes + _size(text), n_tokens + lengths[-1]
+            if n_bytes >= COUNT_BYTES:
+                self._count(documents, n_bytes, n_tokens)
+                documents = n_bytes = n_tokens = 0
+        self._count(documents, n_bytes, n_tokens)
+        tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind")
         with replacing(self.plan.part(number)) as file:
             np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32))
         return number
 
-    def _documents(self, unit: Unit) -> Iterator[tuple[np.ndarray, int]]:
-        """Ids of each document, <|endoftext|> first, and its bytes."""
-        end_of_text = self.tokenizer.end_of_text if self.source.separated else None
-        before = np.array([] if end_of_text is None else [end_of_text], np.uint32)
+    def _documents(self, unit: Unit) -> Iterator[tuple[str, np.ndarray]]:
+        """Each document and its ids."""
         for piece in unit:
             for index, text in enumerate(self.source.read(piece)):
                 try:
                     ids = self.tokenizer.encode_array(text)
                 except ValueError as error:
                     raise ValueError(f"{self.source.place(piece, index)}: {error}") from error
-                yield np.concatenate([before, ids]), len(text.encode())
+                yield text, ids
 
-    def _count(self, n_bytes: int, n_tokens: int) -> None:
+    def _count(self, *amounts: int) -> None:
         lock = getattr(self.counted, "get_lock", threading.Lock)()
         with lock:
-            for i, amount in enumerate((1, n_bytes, n_tokens)):
+            for i, amount in enumerate(amounts):
                 self.counted[i] += amount
+
+
+def _size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Progress") -> None:
