@@ -7,6 +7,8 @@ from llm_jax.command_line import Commands, run
 COMMANDS: Commands = {
     "generate": ("serve.generate", "continue prompts with a trained run or a Hugging Face directory"),
     "export": ("serve.export", "a run → a Hugging Face directory that checks itself"),
+    "vllm": ("serve.vllm", "serve a Hugging Face directory with vLLM, behind a key"),
+    "api": ("serve.api", "serve a run or a Hugging Face directory on the JAX decoder, behind a key"),
     "install-vllm": ("serve.install_vllm", "build an environment of its own for vLLM"),
 }
 

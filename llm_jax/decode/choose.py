@@ -6,23 +6,29 @@ exactly. The draw inverts the cumulative distribution with one random number a r
 would need a random number for every token, 4 ms of a CPU's 25 ms step at GPT-2's vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from llm_jax.config import VOCAB_MULTIPLE
 from llm_jax.decode.options import Sampling
 from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
 
+ALL_TOKENS = np.iinfo(np.int32).max
+
 
 @pytree
 class Rule:
-    """A `Sampling` as it crosses `jit`: numbers may change without a new compilation, what is None costs nothing."""
+    """A `Sampling` as it crosses `jit`: numbers may change without a new compilation, what is None costs nothing.
 
-    temperature: Float[Array, ""] | None  # None: the most likely token
-    top_k: Int[Array, ""] | None
-    top_p: Float[Array, ""] | None
+    Each number is one for all rows, or one for each.
+    """
+
+    temperature: Float[Array, "*B"] | None  # None: the most likely token; of a row: 0
+    top_k: Int[Array, "*B"] | None
+    top_p: Float[Array, "*B"] | None
 
 
 def rule(sampling: Sampling) -> Rule:
@@ -35,11 +41,38 @@ def rule(sampling: Sampling) -> Rule:
     )
 
 
+def rule_of_rows(samplings: Sequence[Sampling]) -> Rule:
+    """One Sampling a row, without their seeds. A filter costs its time if any row asks for it, and leaves the others'
+    logits exactly as they are.
+    """
+    draws = [s.temperature > 0 for s in samplings]
+    uses_k = any(s.top_k for s, drawn in zip(samplings, draws, strict=True) if drawn)
+    uses_p = any(s.top_p < 1 for s, drawn in zip(samplings, draws, strict=True) if drawn)
+    return Rule(
+        temperature=jnp.asarray([s.temperature for s in samplings], jnp.float32) if any(draws) else None,
+        top_k=jnp.asarray([s.top_k or ALL_TOKENS for s in samplings], jnp.int32) if uses_k else None,
+        # Probabilities sum to 1 only up to rounding: to keep all of them takes more.
+        top_p=jnp.asarray([s.top_p if s.top_p < 1 else 2.0 for s in samplings], jnp.float32) if uses_p else None,
+    )
+
+
 def choose(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule) -> Int[Array, "B"]:
     """One token a row. A row's choice depends on its own logits and key alone."""
     if rule.temperature is None:
-        return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-    logits_BV /= rule.temperature
+        return _most_likely(logits_BV)
+    if rule.temperature.ndim == 0:
+        return _drawn(logits_BV, keys_B, rule, rule.temperature)
+    temperature_B1 = jnp.where(rule.temperature > 0, rule.temperature, 1)[:, None]
+    drawn_B = _drawn(logits_BV, keys_B, rule, temperature_B1)
+    return jnp.where(rule.temperature > 0, drawn_B, _most_likely(logits_BV))
+
+
+def _most_likely(logits_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
+    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+
+
+def _drawn(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule, temperature) -> Int[Array, "B"]:
+    logits_BV = logits_BV / temperature
     if rule.top_k is not None:
         logits_BV = keep_top_k(logits_BV, rule.top_k)
     if rule.top_p is not None:
@@ -74,12 +107,12 @@ def _find(weights: Float[Array, "B W"], target_B: Float[Array, "B"]) -> tuple[In
     return index_B.astype(jnp.int32), target_B - before_B
 
 
-def keep_top_k(logits_BV: Float[Array, "B V"], k: Int[Array, ""]) -> Float[Array, "B V"]:
+def keep_top_k(logits_BV: Float[Array, "B V"], k: Int[Array, "*B"]) -> Float[Array, "B V"]:
     """All but the k largest logits become −∞; those that tie with the k-th stay."""
     return _keep(logits_BV, lambda kept_BV: kept_BV.sum(axis=-1) >= k)
 
 
-def keep_top_p(logits_BV: Float[Array, "B V"], p: Float[Array, ""]) -> Float[Array, "B V"]:
+def keep_top_p(logits_BV: Float[Array, "B V"], p: Float[Array, "*B"]) -> Float[Array, "B V"]:
     """The fewest largest logits whose probabilities sum to at least p; the others become −∞."""
     probabilities_BV = jax.nn.softmax(logits_BV, axis=-1)
     return _keep(logits_BV, lambda kept_BV: jnp.where(kept_BV, probabilities_BV, 0).sum(axis=-1) >= p)

@@ -7,7 +7,7 @@
 host, called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets
 so that few programs are ever compiled, and the cache is donated, so a step writes one slot and copies nothing.
 
-Left out: requests that join a running batch (Yu et al. 2022, "Orca"), speculative decoding, beam search.
+Requests that join a running batch are `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
 """
 
 import dataclasses

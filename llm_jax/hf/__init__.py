@@ -6,6 +6,6 @@ tensors     safetensors files, read only after their headers have been checked
 directory   load a directory or hub name; export a run, reload it, compare logits
 """
 
-from llm_jax.hf.directory import ExportReport, Loaded, export, export_run, load
+from llm_jax.hf.directory import ExportReport, Loaded, check, export, export_run, load
 
-__all__ = ["ExportReport", "Loaded", "export", "export_run", "load"]
+__all__ = ["ExportReport", "Loaded", "check", "export", "export_run", "load"]

@@ -59,6 +59,24 @@ def load(name_or_path: str | Path) -> Loaded:
     return Loaded(config, params, tokenizers.load(directory) if has_tokenizer else None)
 
 
+def check(directory: Path) -> GPTConfig:
+    """Everything that `load` checks, without making arrays of the weights; and that there is a tokenizer.
+
+    For a directory that another program will load. Raises as `load` does, and ValueError if the tokenizer has more ids
+    than the model.
+    """
+    config = hf_config.read(directory)
+    _checked(directory, tensors.read(directory), config)
+    if not (directory / "tokenizer.json").is_file():
+        raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
+    n_ids = tokenizers.load(directory).vocab_size
+    if n_ids > config.vocab_size:
+        raise ValueError(
+            f"{directory}: the tokenizer has {n_ids} ids, the model knows {config.vocab_size}: wrong tokenizer?"
+        )
+    return config
+
+
 def export_run(run: Path, out: Path, step: int | None = None, overwrite: bool = False) -> ExportReport:
     """Exports the newest intact checkpoint of a run, or that of `step`. Raises as `load_run` and `export` do."""
     loaded = load_run(run, step)

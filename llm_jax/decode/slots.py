@@ -1,0 +1,156 @@
+"""Requests that join and leave a running batch: continuous batching (Yu et al. 2022, "Orca") over a fixed set of slots.
+
+    join     one prompt: prefill in its own cache, choose its first token, put its keys and values into one row
+    advance  one token for every row, each by its own rule; a row that nobody uses computes what nobody reads
+
+The batch is as large as the set of rows, so one program serves any number of requests. All rows write to the same
+column of the cache, as in `llm_jax.decode.loop`, and the column goes round: a prompt that joins is laid down just
+before it, and is overwritten when the column has gone round once, which no row that fits the cache lives to see:
+
+    column       0    1    2    3    4    5    6    7      eight columns, the next write goes to 3
+    row 0        4    5    6    -    0    1    2    3      has seen seven tokens, the latest in column 2
+    row 1        0    1    2    -    -    -    -    -      joined a moment ago with three
+
+So `gpt.forward` needs to know nothing of requests: the positions beside the cache say what each row may look at. A
+row's draws follow from its own key and position, so a request gets the same tokens alone, in company and in any row.
+
+Left out: pages (Kwon et al. 2023), so a row's memory is the longest sequence's; prompts that share a beginning; prefill
+in pieces between steps.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode.choose import Rule, choose
+from llm_jax.layers import cache as kv
+from llm_jax.models import gpt
+from llm_jax.shapes import Array, Float, Int, Key, pytree
+
+PIECE = 16  # positions whose logits exist at once when a prompt is scored; every bucket is a multiple of it
+
+
+@pytree
+class Slots:
+    """The rows while they are decoded."""
+
+    cache: kv.Cache
+    token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
+    keys_B: Key[Array, "B"]
+
+
+@pytree
+class Scores:
+    """Log-probabilities in float32, before temperature and filters: what the model says, not what was drawn from."""
+
+    chosen: Float[Array, "*rows"]
+    top: Float[Array, "*rows K"]  # K may be 0
+    top_ids: Int[Array, "*rows K"]
+
+
+@partial(jax.jit, static_argnames=("config", "how", "rows", "columns"))
+def empty(config: GPTConfig, how: gpt.Plan, rows: int, columns: int) -> Slots:
+    """Rows without requests; `columns` bounds a request's tokens, prompt and answer."""
+    return Slots(
+        cache=gpt.empty_cache(config, rows, columns, how.dtype),
+        token_B=jnp.zeros(rows, jnp.int32),
+        keys_B=jax.vmap(jax.random.key)(jnp.zeros(rows, jnp.int32)),
+    )
+
+
+def join(
+    params: gpt.GPT,
+    slots: Slots,
+    row: int,
+    tokens_T: Int[np.ndarray, "T"],
+    length: int,
+    seed: int,
+    rule: Rule,
+    config: GPTConfig,
+    how: gpt.Plan,
+    n_top: int = 0,
+) -> tuple[Slots, Int[Array, ""], Scores]:
+    """A prompt, padded on the right, takes a row: the slots, its first token and that token's scores.
+
+    Two programs: one for each bucket of lengths, one for each kind of rule, not one for each pair.
+    """
+    slots, last_BD = _lay_down(params, slots, jnp.int32(row), tokens_T, jnp.int32(length), config, how)
+    return _first(params, slots, jnp.int32(row), last_BD, jnp.uint32(seed), rule, config, n_top)
+
+
+@partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
+def advance(
+    params: gpt.GPT, slots: Slots, rule: Rule, config: GPTConfig, how: gpt.Plan, n_top: int = 0
+) -> tuple[Slots, Int[Array, "B"], Scores]:
+    """The next token of every row, and its scores."""
+    hidden_BTD, cache = gpt.forward(params, slots.token_B[:, None], config, how, slots.cache)
+    assert cache is not None
+    keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
+    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, config, n_top)
+    cache = dataclasses.replace(cache, filled=cache.filled % cache.positions_BS.shape[1])
+    return dataclasses.replace(slots, cache=cache, token_B=token_B), token_B, scores
+
+
+@partial(jax.jit, static_argnames=("config", "how", "n_top"))
+def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, how: gpt.Plan, n_top: int = 0) -> Scores:
+    """What the model says of a text, padded on the right: entry t is about token t + 1, given those up to t."""
+    # With a cache, though nothing is decoded: padding may then go beyond the last position.
+    cache = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
+    hidden_BTD, _ = gpt.forward(params, tokens_T[None], config, how, cache)
+    pieces_CWD = hidden_BTD[0].reshape(-1, PIECE, hidden_BTD.shape[-1])
+    next_CW = jnp.roll(tokens_T, -1).reshape(-1, PIECE)
+    # In pieces: the logits of a long text at once would be the largest array of all.
+    scores = jax.lax.map(
+        lambda piece: _score(gpt.logits(params, piece[0], config), piece[1], n_top), (pieces_CWD, next_CW)
+    )
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), scores)
+
+
+@partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("slots",))
+def _lay_down(params, slots: Slots, row, tokens_T, length, config: GPTConfig, how: gpt.Plan):
+    """The prompt's keys and values into the row, its last token in the column before the next write, going round."""
+    one = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
+    hidden_BTD, one = gpt.forward(params, tokens_T[None], config, how, one)
+    assert one is not None
+    cache = slots.cache
+    one = kv.extend(kv.forget_padding(one, length[None]), cache.positions_BS.shape[1])
+    first, n_heads = cache.filled - length, config.n_heads
+
+    def put(all_RSH, one_RSH):
+        return jax.lax.dynamic_update_slice(all_RSH, jnp.roll(one_RSH, first, axis=1), (row * n_heads, 0, 0))
+
+    cache = kv.Cache(
+        layers=jax.tree.map(put, cache.layers, one.layers),
+        positions_BS=cache.positions_BS.at[row].set(jnp.roll(one.positions_BS[0], first)),
+        lengths_B=cache.lengths_B.at[row].set(length),
+        filled=cache.filled,
+    )
+    return dataclasses.replace(slots, cache=cache), jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
+
+
+@partial(jax.jit, static_argnames=("config", "n_top"), donate_argnames=("slots",))
+def _first(params, slots: Slots, row, last_BD, seed, rule: Rule, config: GPTConfig, n_top: int):
+    key = jax.random.key(seed)
+    keys_B = jax.random.fold_in(key, slots.cache.lengths_B[row])[None]
+    token_B, scores = _choose(params, last_BD, keys_B, rule, config, n_top)
+    slots = dataclasses.replace(
+        slots, token_B=slots.token_B.at[row].set(token_B[0]), keys_B=slots.keys_B.at[row].set(key)
+    )
+    return slots, token_B[0], jax.tree.map(lambda x: x[0], scores)
+
+
+def _choose(params, hidden_BD, keys_B, rule: Rule, config: GPTConfig, n_top: int):
+    logits_BV = gpt.logits(params, hidden_BD, config)
+    token_B = choose(logits_BV, keys_B, rule)
+    return token_B, _score(logits_BV, token_B, n_top)
+
+
+def _score(logits_BV: Float[Array, "B V"], token_B: Int[Array, "B"], n_top: int) -> Scores:
+    normaliser_B = jax.nn.logsumexp(logits_BV, axis=-1)
+    chosen_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0] - normaliser_B
+    top_BK, ids_BK = jax.lax.top_k(logits_BV, n_top)
+    return Scores(chosen_B, top_BK - normaliser_B[:, None], ids_BK)

@@ -1,0 +1,128 @@
+"""Serve a run or a Hugging Face directory on the JAX decoder: OpenAI's completions interface, without vLLM.
+
+Requests are decoded together, and join and leave at any step. A request with a seed gets the same tokens whatever else
+the server is doing.
+"""
+
+import importlib.util
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import tyro
+
+from llm_jax.config import Execution
+from serve.engine import Ended
+
+if TYPE_CHECKING:
+    from serve.engine import Engine, Event
+    from serve.models import Model
+
+
+@dataclass(frozen=True)
+class Options:
+    model: tyro.conf.Positional[str]
+    """Folder of a run, a Hugging Face directory, or owner/name on the hub."""
+    port: int = 8000
+    """TCP port; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """Address to listen on; another one lets other machines reach the server."""
+    name: str | None = None
+    """Name of the model in requests. Default: the folder's."""
+    step: int | None = None
+    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    rows: int = 8
+    """Sequences decoded at once; others wait. A step takes about the same time for one as for all."""
+    max_model_len: int | None = None
+    """Longest sequence, prompt and answer, in tokens. Default: the model's context."""
+    max_requests: int = 256
+    """Requests answered or waiting at once; one more gets status 429."""
+    key_file: Path | None = None
+    """File with the API key; made if missing. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    shutdown_timeout: float = 30
+    """Seconds that running requests get to finish after a SIGTERM or Ctrl-C."""
+    execution: tyro.conf.OmitArgPrefixes[Execution] = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port must lie between 0 and 65535; got {self.port}")
+        for name in ("rows", "max_requests", "max_model_len"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+
+
+def main(options: Options) -> int:
+    """Serves until a signal; returns 0 after a clean end."""
+    if not (importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn")):
+        raise ImportError(
+            "serve api needs FastAPI and uvicorn: `uv sync --extra serve`, or `pip install 'llm-jax[serve]'`"
+        )
+    import uvicorn
+
+    from llm_jax import backend
+
+    backend.configure()
+    from serve import examples, key, listening
+    from serve.application import Served, application
+    from serve.models import load_model
+
+    model = load_model(options.model, options.step)
+    secret, source = key.for_server(options.key_file)
+    context = options.max_model_len or model.config.context_length
+    if context > model.config.context_length:
+        raise ValueError(f"max_model_len is {context}; the model's context is {model.config.context_length}")
+    name = options.name or Path(options.model).resolve().name
+    socket = listening.bound(options.host, options.port)
+    engine = start_engine(model, options, context)
+    app = application(Served(engine, model.tokenizer, name, context), secret, options.max_requests)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            # Streams end with an error event at the engine's own time; this is for what does not listen.
+            timeout_graceful_shutdown=int(options.shutdown_timeout) + 10,
+        )
+    )
+
+    def end(sig: int, frame: FrameType | None) -> None:
+        """Instead of uvicorn's own, which would raise the signal once more at the end."""
+        engine.close("the server is shutting down", options.shutdown_timeout)
+        server.should_exit = True
+
+    server.handle_exit = end
+    print(examples.how_to_call(options.host, socket.getsockname()[1], name, source), flush=True)
+    server.run(sockets=[socket])
+    engine.close("the server has ended", 0)
+    engine.join(timeout=30)
+    print("the server has ended", flush=True)
+    return 0
+
+
+def start_engine(model: "Model", options: Options, context: int) -> "Engine":
+    """An engine that has answered two short requests: what they need is compiled before the first client comes."""
+    from llm_jax.decode.loop import prepare
+    from llm_jax.decode.options import Sampling
+    from llm_jax.models import gpt
+    from serve.engine import Engine, Request
+
+    how = gpt.plan(options.execution)
+    engine = Engine(prepare(model.params, how), model.config, how, options.rows, context, options.max_requests)
+    engine.start()
+    for temperature in (0.0, 1.0):
+        ended = threading.Event()
+        warm_up = Request([0], Sampling(temperature), min(2, context - 1), partial(_set_at_the_end, ended))
+        engine.submit([warm_up])
+        ended.wait()
+    return engine
+
+
+def _set_at_the_end(ended: threading.Event, event: "Event") -> None:
+    if isinstance(event, Ended):
+        ended.set()

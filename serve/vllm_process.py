@@ -1,0 +1,121 @@
+"""A vLLM server as a child process: started, waited for, told to end.
+
+It runs in a session of its own, so that Ctrl-C reaches it once, through us, and so that whatever it has started can be
+ended with it. If this process dies without a word, the kernel ends vLLM (`front/vllm_main.py`).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+from llm_jax import backend
+from serve import listening
+from serve.front import guard
+from serve.vllm_environment import Environment
+
+GRACE = 20.0  # seconds after the requests' own time
+
+
+class Server:
+    """`vllm serve` with the guard in front."""
+
+    def __init__(
+        self, environment: Environment, arguments: list[str], key: str, host: str, port: int, max_requests: int
+    ):
+        self._command = environment.command(*arguments)
+        self._variables = environment.variables() | {
+            guard.KEY_VARIABLE: key,
+            guard.REQUESTS_VARIABLE: str(max_requests),
+            "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
+            "LLM_JAX_END_WITH_PARENT": "1",
+        }
+        if "--distributed-executor-backend" not in arguments:
+            self._variables.setdefault("VLLM_HOST_IP", "127.0.0.1")  # its workers' sockets stay on this machine
+        self.host, self.port = host, port
+        self.log = backend.cache_folder() / "vllm" / f"serve-{port}.log"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._asked_to_stop = False
+
+    def run(self, name: str, key_source: str, ready_timeout: float, shutdown_timeout: float) -> int:
+        """Starts, waits until it answers, prints how to call it, and stays until it ends. Raises RuntimeError if it
+        does not come up.
+        """
+        from serve import examples
+
+        self.start()
+        try:
+            if self.wait_until_ready(ready_timeout):
+                print(examples.how_to_call(self.host, self.port, name, key_source), flush=True)
+            while self._child and self._child.poll() is None and not self._asked_to_stop:
+                time.sleep(0.2)
+        finally:
+            status = self.stop(shutdown_timeout)
+        if not self._asked_to_stop:
+            raise RuntimeError(f"vLLM ended with status {status}:\n{self.last_words()}")
+        print("vLLM has ended", flush=True)
+        return 0
+
+    def start(self) -> None:
+        """Raises OSError if the port is taken."""
+        listening.bound(self.host, self.port).close()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._ask_to_stop)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+            self._child = subprocess.Popen(
+                self._command,
+                env=self._variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """True when it answers, False when a signal came first. Raises RuntimeError with the log's end."""
+        from rich.console import Console
+
+        assert self._child
+        started = time.monotonic()
+        with Console(stderr=True).status("vLLM is loading") as status:
+            while not self._asked_to_stop:
+                elapsed = time.monotonic() - started
+                status.update(f"vLLM is loading, {elapsed:.0f} s · {self.last_words(1)[:90]}")
+                if (code := self._child.poll()) is not None:
+                    raise RuntimeError(f"vLLM ended with status {code} before it was ready:\n{self.last_words()}")
+                if elapsed > timeout:
+                    raise RuntimeError(
+                        f"vLLM was not ready after {timeout:.0f} s (--ready-timeout):\n{self.last_words()}"
+                    )
+                if listening.answers(self.host, self.port):
+                    return True
+                time.sleep(0.5)
+        return False
+
+    def stop(self, timeout: float) -> int | None:
+        """Asks vLLM to end, gives requests and workers their time, then ends the whole session."""
+        child = self._child
+        if child is None:
+            return None
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(timeout + GRACE)
+            except subprocess.TimeoutExpired:
+                print(f"vLLM did not end within {timeout + GRACE:.0f} s and is killed", flush=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)  # what vLLM may have left behind, itself included
+        return child.wait()
+
+    def last_words(self, lines: int = 20) -> str:
+        """The end of the log."""
+        if not self.log.is_file():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+            return "\n".join(log.read().decode(errors="replace").strip().splitlines()[-lines:])
+
+    def _ask_to_stop(self, number: int, frame: object) -> None:
+        self._asked_to_stop = True

@@ -1,0 +1,123 @@
+"""Continuous batching gives each request what it gets alone, whatever comes and goes beside it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llm_jax.decode import loop, slots
+from llm_jax.decode.choose import rule_of_rows
+from llm_jax.decode.options import Sampling
+from llm_jax.models import gpt
+
+ROWS, COLUMNS = 3, 48
+IDLE = Sampling(temperature=0.0)
+REQUESTS = [  # prompt, sampling, new tokens, the step at which it arrives
+    ([7, 3, 250], Sampling(temperature=1.3, seed=4), 12, 0),
+    (list(range(20)), Sampling(temperature=0.0), 20, 0),
+    ([299], Sampling(temperature=0.9, top_k=5, seed=9), 47, 2),  # goes round the columns once, to the last
+    ([5] * 5, Sampling(temperature=1.3, top_p=0.7, seed=1), 9, 3),
+    (list(range(100, 145)), Sampling(temperature=1.1, top_k=100, top_p=0.95, seed=2), 3, 4),
+    ([11, 12], Sampling(temperature=1.3, seed=4), 12, 20),
+]
+
+
+class Scheduler:
+    """The simplest one there can be: first come, first served."""
+
+    def __init__(self, params, config, how):
+        self.params, self.config, self.how = params, config, how
+        self.state = slots.empty(config, how, ROWS, COLUMNS)
+        self.rows: list[int | None] = [None] * ROWS
+        self.tokens: dict[int, list[int]] = {}
+        self.scores: dict[int, list[slots.Scores]] = {}
+
+    def join(self, number, row, n_top=0):
+        prompt, sampling, _, _ = REQUESTS[number]
+        padded = np.zeros(loop.bucket(len(prompt), loop.LENGTHS), np.int32)
+        padded[: len(prompt)] = prompt
+        self.state, token, scores = slots.join(
+            self.params, self.state, row, padded, len(prompt), sampling.seed,
+            rule_of_rows([sampling]), self.config, self.how, n_top,
+        )  # fmt: skip
+        self.rows[row] = number
+        self.tokens[number], self.scores[number] = [int(token)], [scores]
+
+    def step(self, n_top=0):
+        samplings = [IDLE if number is None else REQUESTS[number][1] for number in self.rows]
+        self.state, tokens, scores = slots.advance(
+            self.params, self.state, rule_of_rows(samplings), self.config, self.how, n_top
+        )
+        for row, number in enumerate(self.rows):
+            if number is not None:
+                self.tokens[number].append(int(tokens[row]))
+                self.scores[number].append(jax.tree.map(lambda x, row=row: x[row], scores))
+
+    def run(self, order, n_top=0):
+        """All requests of `order`, each in the first row that is free; returns tokens by request."""
+        waiting, step = list(order), 0
+        while waiting or any(number is not None for number in self.rows):
+            for row, number in enumerate(self.rows):
+                if number is not None and len(self.tokens[number]) == REQUESTS[number][2]:
+                    self.rows[row] = None
+                if self.rows[row] is None and waiting and REQUESTS[waiting[0]][3] <= step:
+                    self.join(waiting.pop(0), row, n_top)
+            self.step(n_top)
+            step += 1
+        return {number: tokens[: REQUESTS[number][2]] for number, tokens in self.tokens.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(params, config, how):
+    """Each request by the ordinary loop, on its own."""
+    return {
+        number: loop.generate(params, [prompt], config, how, sampling, new)[0]
+        for number, (prompt, sampling, new, _) in enumerate(REQUESTS)
+    }
+
+
+def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_and_leave(params, config, how, alone):
+    order = list(range(len(REQUESTS)))
+    assert Scheduler(params, config, how).run(order) == alone
+    assert Scheduler(params, config, how).run(order[::-1]) == alone  # other rows, other columns
+    assert len({tuple(tokens[:3]) for tokens in alone.values()}) == len(REQUESTS)  # else the test would prove little
+
+
+def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, how):
+    run = Scheduler(params, config, how)
+    run.run([1, 3], n_top=4)
+    for number in (1, 3):
+        prompt, _, new, _ = REQUESTS[number]
+        sequence = prompt + run.tokens[number][:new]
+        padded = jnp.array(sequence + [0] * (-len(sequence) % slots.PIECE), jnp.int32)
+        hidden, _ = gpt.forward(params, padded[None], config, how)
+        expected = np.asarray(jax.nn.log_softmax(gpt.logits(params, hidden[0], config)))
+        for step in range(new):
+            position = len(prompt) + step - 1
+            found = run.scores[number][step]
+            np.testing.assert_allclose(found.chosen, expected[position, sequence[position + 1]], atol=1e-5)
+            np.testing.assert_allclose(found.top, np.sort(expected[position])[::-1][:4], atol=1e-5)
+            assert found.top_ids[0] == expected[position].argmax()
+        scored = slots.score(params, padded, config, how, 4)
+        following = np.arange(len(sequence) - 1), np.array(sequence[1:])
+        np.testing.assert_allclose(scored.chosen[: len(sequence) - 1], expected[following], atol=1e-5)
+
+
+def test_a_step_and_a_join_consume_their_cache(params, config, how):
+    run = Scheduler(params, config, how)
+    before = run.state.cache.layers[0].k_RSH
+    run.join(0, 0)
+    between = run.state.cache.layers[0].k_RSH
+    run.step()
+    assert before.is_deleted()
+    assert between.is_deleted()
+
+
+def test_one_program_serves_every_row_and_every_number(params, config, how):
+    run = Scheduler(params, config, how)
+    run.join(0, 0)
+    run.step()
+    compiled = slots._lay_down._cache_size(), slots.advance._cache_size()
+    run.join(5, 2)
+    run.step()
+    assert (slots._lay_down._cache_size(), slots.advance._cache_size()) == compiled

@@ -1,0 +1,143 @@
+"""Real servers on real sockets: ours, and vLLM's where it is (marker `vllm`), both serving one tiny directory."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from llm_jax import hf
+from llm_jax.config import GPTConfig
+from llm_jax.models import gpt
+from llm_jax.tokenizer import train_bpe
+from serve import vllm_environment
+
+TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
+CONTEXT = 1024
+ROWS = 4
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory) -> Path:
+    """A GPT-2 that vLLM serves on a CPU, too: heads 32 wide. Its choices vary, for its weights are large."""
+    vocabulary = train_bpe([TEXT], 290)
+    config = GPTConfig(vocabulary.vocab_size, context_length=CONTEXT, d_model=64, n_heads=2, n_layers=1)
+    params = jax.tree.map(lambda x: 6 * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), config))
+    out = tmp_path_factory.mktemp("served") / "tiny"
+    hf.export(params, config, vocabulary, out, "card")
+    return out
+
+
+@dataclass
+class Server:
+    """A server's process, and the plainest way to talk to it."""
+
+    process: subprocess.Popen
+    log: Path
+    cache: Path
+    address: tuple[str, int] = ("127.0.0.1", 0)
+
+    @property
+    def key(self) -> str:
+        return (self.cache / "api-key").read_text().strip()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address[0]}:{self.address[1]}"
+
+    def wait_until_ready(self, timeout: float) -> "Server":
+        until = time.monotonic() + timeout
+        while time.monotonic() < until and self.process.poll() is None:
+            if found := re.search(r"ready: http://([\d.]+):(\d+)/v1", self.log.read_text()):
+                self.address = (found[1], int(found[2]))
+                return self
+            time.sleep(0.1)
+        raise AssertionError(f"not ready:\n{self.log.read_text()}")
+
+    def ask(self, method: str, path: str, body: Any = None, key: str | None = "right", headers=()) -> tuple[int, Any]:
+        """Status and content (JSON where it is)."""
+        connection = http.client.HTTPConnection(*self.address, timeout=120)
+        connection.request(method, path, self._encoded(body), self._headers(key) | dict(headers))
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        try:
+            return response.status, json.loads(content)
+        except ValueError:
+            return response.status, content.decode(errors="replace")
+
+    def complete(self, **fields: Any) -> tuple[int, Any]:
+        return self.ask("POST", "/v1/completions", {"model": "tiny", **fields})
+
+    @contextlib.contextmanager
+    def stream(self, **fields: Any) -> Iterator[http.client.HTTPResponse]:
+        """An answer of which the beginning has come; at the end of the context the client hangs up."""
+        connection = http.client.HTTPConnection(*self.address, timeout=120)
+        body = self._encoded({"model": "tiny", "stream": True, **fields})
+        connection.request("POST", "/v1/completions", body, self._headers("right"))
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        assert response.readline().startswith(b"data: ")
+        with contextlib.closing(connection), response:
+            yield response
+
+    def _headers(self, key: str | None) -> dict[str, str]:
+        key = self.key if key == "right" else key
+        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def _encoded(self, body: Any) -> bytes | None:
+        return body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+
+    def end(self, number: int = signal.SIGTERM, timeout: float = 90) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+def start(folder: Path, command: str, *arguments: str) -> Server:
+    """`python -m serve COMMAND …`, with a cache, and so a key, of its own; compiled programs are shared."""
+    log, cache = folder / "log", folder / "cache"
+    variables = {k: v for k, v in os.environ.items() if k not in ("LLM_JAX_API_KEY", "JAX_NUM_CPU_DEVICES")}
+    variables |= {"LLM_JAX_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve", command, *arguments], env=variables, stdout=output, stderr=subprocess.STDOUT
+        )
+    return Server(process, log, cache)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session", params=["api", pytest.param("vllm", marks=pytest.mark.vllm)])
+def server(request, directory, tmp_path_factory) -> Iterator[Server]:
+    """The same questions are put to both."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "vllm":
+        try:
+            python = str(vllm_environment.find().python)
+        except (FileNotFoundError, ValueError) as error:
+            pytest.skip(str(error))
+        flags = ("--port", str(free_port()), "--python", python, "--max-num-seqs", str(ROWS))
+        server = start(folder, "vllm", str(directory), *flags, "--shutdown-timeout", "20")
+    else:
+        server = start(folder, "api", str(directory), "--port", "0", "--rows", str(ROWS), "--max-requests", "80")
+    try:
+        yield server.wait_until_ready(400)
+    finally:
+        server.end()

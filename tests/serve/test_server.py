@@ -1,0 +1,252 @@
+"""What every server promises careless and hostile clients: asked of ours and, under the marker `vllm`, of vLLM."""
+
+import contextlib
+import json
+import os
+import socket
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import openai
+import pytest
+
+CONTEXT, ROWS = 1024, 4  # as in conftest.py
+
+INTERFACE = [("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions")]
+# What vLLM answers to anybody, or would with the key.
+ELSEWHERE = [
+    "/",
+    "/tokenize",
+    "/detokenize",
+    "/invocations",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/ping",
+    "/version",
+    "/load",
+    "/v1",
+    "/v1/",
+    "/v1/models/",
+    "/v1/models/tiny",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/pooling",
+    "/score",
+    "/rerank",
+    "/classify",
+    "/tokenizer_info",
+    "/server_info",
+    "/reset_prefix_cache",
+    "/sleep",
+    "/start_profile",
+    "/collective_rpc",
+    "/scale_elastic_ep",
+    "/v1/load_lora_adapter",
+    "/inference/v1/generate",
+    "/health/",
+    "/HEALTH",
+    "/%68ealth/../metrics",
+    "//metrics",
+]
+
+
+def test_health_needs_no_key_and_says_nothing(server):
+    assert server.ask("GET", "/health", key=None) == (200, "")
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong", "right too"])
+def test_without_the_right_key_every_route_is_closed_and_looks_the_same(server, key):
+    wrong = f"{server.key}x" if key == "right too" else key
+    for method, path in [*INTERFACE, *(("GET", path) for path in ELSEWHERE), ("POST", "/invocations")]:
+        status, content = server.ask(method, path, {} if method == "POST" else None, key=wrong)
+        assert (status, content["error"]["code"]) == (401, 401), path
+    assert server.ask("OPTIONS", "/v1/completions", key=wrong)[0] == 401
+
+
+def test_with_the_key_only_the_interface_answers(server):
+    for path in ELSEWHERE:
+        for method in ("GET", "POST", "OPTIONS"):
+            assert server.ask(method, path, {} if method == "POST" else None)[0] == 404, (method, path)
+    assert server.ask("GET", "/v1/completions")[0] == 405
+    status, models = server.ask("GET", "/v1/models")
+    assert (status, models["data"][0]["id"], models["data"][0]["max_model_len"]) == (200, "tiny", CONTEXT)
+
+
+def test_the_key_is_in_no_process_list_and_in_no_log(server):
+    assert stat.S_IMODE((server.cache / "api-key").stat().st_mode) == 0o600
+    assert len(server.key) >= 40
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert server.key.encode() not in process.read_bytes()
+        except OSError:
+            continue  # it has ended
+    for file in [server.log, *server.cache.rglob("*.log")]:
+        assert server.key not in file.read_text(errors="replace"), file
+
+
+def test_a_huge_body_is_refused_before_it_is_read(server):
+    head = (
+        f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n"
+        "Content-Type: application/json\r\n"
+    )
+    with socket.create_connection(server.address, 30) as announced:
+        announced.sendall(f"{head}Content-Length: {10**12}\r\n\r\n".encode())
+        assert announced.recv(4096).startswith(b"HTTP/1.1 413")
+    with socket.create_connection(server.address, 30) as chunked:
+        chunked.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        piece = b"10000\r\n" + b" " * 65536 + b"\r\n"
+        with pytest.raises((ConnectionError, TimeoutError)):
+            chunked.sendall(piece * 2000)  # 131 MB, of which 4 MB are read
+    assert server.complete(prompt="the", max_tokens=1)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000, b"{'model': 'tiny'}"],
+    ids=["nothing", "cut", "list", "null", "text", "bytes", "deep list", "deep object", "python"],
+)
+def test_what_is_no_json_object_gets_400(server, body):
+    status, content = server.ask("POST", "/v1/completions", body)
+    assert (status, content["error"]["code"]) == (400, 400)
+    assert "JSON" in content["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"n": 10_000}, "128"),
+        ({"n": 128, "prompt": ["a", "b"]}, "128"),
+        ({"prompt": ["a"] * 10_000}, "128"),
+        ({"n": 0}, "n"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"top_k": -2}, "top_k"),
+        ({"logprobs": 1000}, "logprobs"),
+        ({"prompt": {"text": "a"}}, "prompt"),
+        ({"prompt": [10**6]}, ""),
+        ({"prompt": [-1]}, ""),
+        ({"prompt": [1] * (CONTEXT + 1)}, f"maximum context length is {CONTEXT} tokens"),
+        ({"prompt": "a", "max_tokens": CONTEXT}, str(CONTEXT)),
+    ],
+)
+def test_what_makes_no_sense_gets_400_that_names_it(server, fields, words):
+    status, content = server.complete(**{"prompt": "the", "max_tokens": 2, **fields})
+    assert status == 400, content
+    assert words in content["error"]["message"]
+
+
+def test_an_unknown_model_gets_404(server):
+    status, content = server.complete(prompt="the", model="other")
+    assert status == 404
+    assert "other" in content["error"]["message"]
+
+
+def test_the_openai_client_gets_the_same_streamed_and_whole(server):
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+    ask = {"model": "tiny", "prompt": "the quick", "max_tokens": 24, "logprobs": 2, "seed": 5}
+    for temperature in (0.0, 0.8):
+        whole = client.completions.create(**ask, temperature=temperature)
+        pieces = list(
+            client.completions.create(
+                **ask, temperature=temperature, stream=True, stream_options={"include_usage": True}
+            )
+        )
+        assert "".join(c.text for piece in pieces for c in piece.choices) == whole.choices[0].text
+        logprobs = [c.logprobs for piece in pieces for c in piece.choices if c.logprobs]
+        assert [t for one in logprobs for t in one.tokens] == whole.choices[0].logprobs.tokens
+        assert pieces[-1].usage == whole.usage
+        assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.tokens)
+
+
+def test_n_prompts_and_seeds_give_every_choice_its_place(server):
+    _, content = server.complete(prompt=["the quick", " lazy"], n=3, max_tokens=8, seed=7, temperature=1.0, echo=True)
+    choices = sorted(content["choices"], key=lambda choice: choice["index"])
+    texts = [choice["text"] for choice in choices]
+    assert [choice["index"] for choice in choices] == list(range(6))
+    assert all(text.startswith("the quick") for text in texts[:3])
+    assert all(text.startswith(" lazy") for text in texts[3:])
+    assert len(set(texts[:3])) == 3
+    assert content["usage"]["completion_tokens"] == 6 * 8
+
+
+def test_a_stop_text_ends_an_answer_and_is_not_in_it(server):
+    ask = {"prompt": "the quick", "max_tokens": 30, "temperature": 0}
+    _, free = server.complete(**ask)
+    text = free["choices"][0]["text"]
+    stop = text[9:12]
+    assert stop not in text[:9]
+    _, cut = server.complete(**ask, stop=[stop, "never there"])
+    assert cut["choices"][0]["text"] == text[: text.index(stop)]
+    assert cut["choices"][0]["finish_reason"] == "stop"
+
+
+def test_a_scored_prompt_is_echoed_with_its_log_probabilities(server):
+    """What lm-evaluation-harness asks for."""
+    _, content = server.complete(prompt=[5, 9, 120, 44], max_tokens=1, echo=True, logprobs=1, temperature=0)
+    logprobs = content["choices"][0]["logprobs"]
+    assert logprobs["token_logprobs"][0] is None
+    assert len(logprobs["token_logprobs"]) == len(logprobs["tokens"]) == 5
+    assert all(value < 0 for value in logprobs["token_logprobs"][1:])
+    last = logprobs["top_logprobs"][-1]
+    assert max(last.values()) == logprobs["token_logprobs"][-1]
+
+
+def test_64_clients_at_once_lose_and_mix_up_nothing(server):
+    def ask(number: int, streamed: bool) -> str:
+        fields = {"prompt": f"client {number} says", "max_tokens": 8 + number % 9, "echo": True}
+        fields |= {"temperature": 0, "ignore_eos": True}
+        if not streamed:
+            status, content = server.complete(**fields)
+            assert status == 200, content
+            assert content["usage"]["completion_tokens"] == fields["max_tokens"]
+            return content["choices"][0]["text"]
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+        fields["extra_body"] = {"ignore_eos": fields.pop("ignore_eos")}
+        pieces = client.completions.create(model="tiny", stream=True, **fields)
+        return "".join(choice.text for piece in pieces for choice in piece.choices)
+
+    alone = [ask(number, streamed=False) for number in range(0, 64, 8)]
+    with ThreadPoolExecutor(64) as pool:
+        together = list(pool.map(ask, range(64), [number % 2 == 1 for number in range(64)]))
+    assert together[::8] == alone
+    assert all(text.startswith(f"client {number} says") for number, text in enumerate(together))
+    assert len(set(together)) == 64
+
+
+def test_clients_that_hang_up_leave_a_server_that_answers(server):
+    for _ in range(2):
+        with contextlib.ExitStack() as clients:
+            for _ in range(ROWS):
+                clients.enter_context(server.stream(prompt="the", max_tokens=1000, ignore_eos=True))
+    status, content = server.complete(prompt="the", max_tokens=5, ignore_eos=True)
+    assert (status, content["usage"]["completion_tokens"]) == (200, 5)
+
+
+def test_sigterm_under_load_ends_every_answer_cleanly_and_the_process_with_0(server):
+    """The last test of a server: it is gone afterwards. Whoever waits gets an answer, whole or with an error."""
+
+    def read(stream) -> list[bytes]:
+        return [line for line in stream.read().split(b"\n") if line.startswith(b"data: ")]
+
+    with ThreadPoolExecutor(3 * ROWS) as pool, contextlib.ExitStack() as clients:
+        streams = [
+            clients.enter_context(server.stream(prompt="the", max_tokens=100, ignore_eos=True)) for _ in range(ROWS)
+        ]
+        waiting = [pool.submit(server.complete, prompt="the", max_tokens=5) for _ in range(ROWS)]
+        answers = [pool.submit(read, stream) for stream in streams]
+        os.kill(server.process.pid, 15)
+        for answer in answers:
+            last = answer.result()[-1].removeprefix(b"data: ")
+            assert last == b"[DONE]" or "error" in json.loads(last)
+        for answer in waiting:
+            with contextlib.suppress(ConnectionError):  # it came after the door was closed
+                assert answer.result()[0] in (200, 429, 503)
+    assert server.process.wait(90) == 0
+    assert "Traceback" not in server.log.read_text()
