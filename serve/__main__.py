@@ -9,6 +9,9 @@ COMMANDS: Commands = {
     "export": ("serve.export", "a run → a Hugging Face directory that checks itself"),
     "vllm": ("serve.vllm", "serve a Hugging Face directory with vLLM, behind a key"),
     "api": ("serve.api", "serve a run or a Hugging Face directory on the JAX decoder, behind a key"),
+    "complete": ("serve.complete", "continue a prompt, by a server or here"),
+    "chat": ("serve.chat", "write with a model in the terminal, by a server or here"),
+    "bench": ("serve.bench", "latency and throughput of a server over a sweep of concurrency"),
     "install-vllm": ("serve.install_vllm", "build an environment of its own for vLLM"),
 }
 

@@ -1,0 +1,166 @@
+"""One measurement of a server: so many clients at once, by clients of our own or by `vllm bench serve`."""
+
+import json
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from serve.bench import Options
+    from serve.client import Remote
+
+WORDS = tuple(
+    [
+        "the",
+        "a",
+        "one",
+        "old",
+        "new",
+        "red",
+        "small",
+        "house",
+        "river",
+        "road",
+        "night",
+        "day",
+        "king",
+        "child",
+        "word",
+        "sea",
+        "stone",
+        "bread",
+        "wind",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """What so many clients at once saw. Times in milliseconds: median and 99th percentile."""
+
+    clients: int
+    completed: int
+    failed: int
+    seconds: float
+    tokens_per_second: float  # new tokens, all clients together
+    ttft: tuple[float, float]
+    tpot: tuple[float, float]
+    itl: tuple[float, float]
+
+
+def prompts(number: int, n_words: int) -> list[str]:
+    """Different texts of so many words, the same ones each time."""
+    draw = random.Random(0)
+    return [" ".join(draw.choice(WORDS) for _ in range(n_words)) for _ in range(number)]
+
+
+def own(
+    remote: "Remote", texts: Sequence[str], n_clients: int, new_tokens: int, seconds: float, key_file: Path | None
+) -> Level:
+    """Threads that each send one request after the other, greedy, until all are sent or the time is over."""
+    from serve.client import connect
+
+    client = connect(remote.url, key_file)
+    until = time.monotonic() + seconds
+    fields = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
+
+    def ask(text: str) -> list[float] | None:
+        """The moments of sending and of every token; None if it failed, an empty list if it was not sent."""
+        if time.monotonic() > until:
+            return []
+        moments = [time.monotonic()]
+        try:
+            for piece in client.completions.create(model=remote.name, prompt=text, stream=True, **fields):
+                # A last piece may bring the end and no token: a token is what comes with no reason, or with text.
+                moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
+        except Exception:  # whatever it was: the request is lost, and counted
+            return None
+        return moments
+
+    client.completions.create(model=remote.name, prompt=texts[0], **fields)  # compiled and warm from here on
+    started = time.monotonic()
+    with ThreadPoolExecutor(n_clients) as pool:
+        answers = list(pool.map(ask, texts))
+    elapsed = time.monotonic() - started
+    whole = [np.array(moments) for moments in answers if moments and len(moments) > 1]
+    gaps = [np.diff(moments[1:]) for moments in whole]
+    return Level(
+        clients=n_clients,
+        completed=len(whole),
+        failed=sum(moments is None or len(moments) == 1 for moments in answers),
+        seconds=elapsed,
+        tokens_per_second=sum(len(moments) - 1 for moments in whole) / elapsed,
+        ttft=_quantiles([moments[1] - moments[0] for moments in whole]),
+        tpot=_quantiles([float(gap.mean()) for gap in gaps if len(gap)]),
+        itl=_quantiles([float(x) for gap in gaps for x in gap]),
+    )
+
+
+def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """Median and 99th percentile in milliseconds; 0 of nothing."""
+    if not seconds:
+        return 0.0, 0.0
+    median, high = np.quantile(seconds, (0.5, 0.99))
+    return 1e3 * float(median), 1e3 * float(high)
+
+
+def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_clients: int) -> Level:
+    """`vllm bench serve` on the same prompts. Raises RuntimeError with its last words if it fails."""
+    from serve import key, vllm_environment
+
+    environment = vllm_environment.find(options.python)
+    with tempfile.TemporaryDirectory() as folder:
+        data, result = Path(folder) / "prompts.jsonl", Path(folder) / "result.json"
+        data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        command = environment.command(
+            *("bench", "serve", "--backend", "openai", "--base-url", remote.url, "--endpoint", "/v1/completions"),
+            *("--model", remote.name, "--tokenizer", str(_tokenizer_of(options.model))),
+            *("--dataset-name", "custom", "--dataset-path", str(data), "--skip-chat-template", "--disable-shuffle"),
+            *("--custom-output-len", str(options.new_tokens), "--num-prompts", str(len(texts)), "--ignore-eos"),
+            *("--max-concurrency", str(n_clients), "--temperature", "0"),
+            *("--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm"),
+            *("--save-result", "--result-dir", folder, "--result-filename", result.name),
+        )
+        variables = environment.variables() | {"OPENAI_API_KEY": key.for_client(options.key_file)}
+        try:
+            # Loading vLLM takes most of a minute on a slow machine, and is not part of the measurement.
+            done = subprocess.run(
+                command, env=variables, capture_output=True, text=True, timeout=options.seconds + 120, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(
+                f"vLLM's benchmark took longer than {options.seconds + 120:.0f} s: ask for less"
+            ) from None
+        if done.returncode or not result.is_file():
+            words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+            raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
+        found = json.loads(result.read_text())
+    return Level(
+        clients=n_clients,
+        completed=found["completed"],
+        failed=len(texts) - found["completed"],
+        seconds=found["duration"],
+        tokens_per_second=found["output_throughput"],
+        ttft=(found["median_ttft_ms"], found["p99_ttft_ms"]),
+        tpot=(found["median_tpot_ms"], found["p99_tpot_ms"]),
+        itl=(found["median_itl_ms"], found["p99_itl_ms"]),
+    )
+
+
+def _tokenizer_of(model: Path | None) -> Path:
+    """The Hugging Face directory of what is served: itself, or a run's export."""
+    assert model is not None
+    for folder in (model, model / "hf"):
+        if (folder / "tokenizer_config.json").is_file():
+            return folder.resolve()
+    raise FileNotFoundError(
+        f"{model} has no tokenizer_config.json: `python -m serve export {model}` first, or --tool own"
+    )

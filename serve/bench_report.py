@@ -1,0 +1,62 @@
+"""A benchmark as a table and as a plot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serve.bench_decoder import Bound, Decoded
+    from serve.bench_measure import Level
+
+
+def table(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None") -> None:
+    """One line for each number of clients."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title="milliseconds: median (99th percentile)", title_justify="left", box=None, header_style="dim")
+    for name in ("clients", "requests", "TTFT", "TPOT", "ITL", "tokens/s"):
+        shown.add_column(name, justify="right")
+    if decoder and bound:
+        for name in ("JAX decoder\nfirst token", "\nper token", "\ntokens/s", "bound\ntokens/s"):
+            shown.add_column(name, justify="right")
+    for row, level in enumerate(measured):
+        times = [f"{median:,.1f} ({high:,.1f})" for median, high in (level.ttft, level.tpot, level.itl)]
+        requests = f"{level.completed}" + (f", {level.failed} failed" if level.failed else "")
+        cells = [str(level.clients), requests, *times, f"{level.tokens_per_second:,.0f}"]
+        if decoder and bound:
+            beside = decoder[row]
+            cells += [f"{beside.ttft:,.1f}", f"{beside.tpot:,.2f}", f"{beside.tokens_per_second:,.0f}"]
+            cells.append(f"{bound.tokens_per_second(level.clients):,.0f}")
+        shown.add_row(*cells)
+    Console(width=140, highlight=False).print(shown)
+
+
+def plot(
+    measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None", path: Path, name: str
+) -> None:
+    """Throughput and latency against the number of clients."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    clients = [level.clients for level in measured]
+    left.plot(clients, [level.tokens_per_second for level in measured], "o-", label="server")
+    if decoder:
+        left.plot(clients, [beside.tokens_per_second for beside in decoder], "s--", label="JAX decoder")
+    if bound:
+        left.plot(clients, [bound.tokens_per_second(n) for n in clients], "k:", label="roofline bound")
+    left.set(ylabel="new tokens per second", yscale="log", title=f"throughput of {name}")
+    for label in ("ttft", "tpot", "itl"):
+        values = [getattr(level, label) for level in measured]
+        (line,) = right.plot(clients, [median for median, _ in values], "o-", label=f"{label.upper()}, median")
+        right.plot(clients, [high for _, high in values], ":", color=line.get_color(), label="99th percentile")
+    right.set(ylabel="milliseconds", yscale="log", title="latency")
+    for axes in (left, right):
+        axes.set(xlabel="clients at once", xscale="log", xticks=clients, xticklabels=list(map(str, clients)))
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
