@@ -10,6 +10,10 @@ COMMANDS: Commands = {
         "text → tokenizer → trained GPT-2 → Hugging Face directory, in minutes on a CPU",
     ),
     "by-hand": ("train.by_hand", "one example through a two-layer network, every value and derivative as on paper"),
+    "digits": (
+        "train.digits",
+        "handwritten digits: gradients by hand, our autodiff, JAX or PyTorch, step by step the same",
+    ),
     "prepare": ("train.prepare", "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json"),
     "verify": ("train.verify", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain", "train a GPT-2 on prepared shards; stop and resume at any time"),

@@ -28,14 +28,24 @@ def read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
     return {metric: sorted(points) for metric, points in curves.items()}
 
 
-def draw_loss(out: Path, lines: list[dict[str, Any]], title: str, reference: tuple[Path, int] | None = None) -> None:
-    """Draws metrics lines to `out` (PNG). `reference` is a curve's file and the tokens of one of its steps."""
-    import matplotlib
+def draw_loss(
+    out: Path,
+    lines: list[dict[str, Any]],
+    title: str,
+    reference: tuple[Path, int] | None = None,
+    x: str = "tokens",
+    x_label: str = "tokens seen",
+    unit: str = "nats per token",
+) -> None:
+    """Draws metrics lines to `out` (PNG).
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    Args:
+        reference: a curve's file and the tokens of one of its steps.
+        x: the metric along the horizontal axis.
+    """
     from matplotlib.ticker import EngFormatter
 
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     if reference:
         path, batch_tokens = reference
@@ -43,25 +53,40 @@ def draw_loss(out: Path, lines: list[dict[str, Any]], title: str, reference: tup
             steps, values = np.array(points).T
             style = "-" if "val" in metric else ":"
             axes.plot(steps * batch_tokens, values, style, color=REFERENCE, lw=1.2, label=f"{path.stem}: {metric}")
-    trained = [(line["tokens"], line["train_loss"]) for line in lines if line.get("train_loss") is not None]
+    trained = [(line[x], line["train_loss"]) for line in lines if line.get("train_loss") is not None]
     if trained:
         tokens, losses = np.array(trained, float).T
         axes.plot(tokens, losses, color=TRAIN, lw=0.6, alpha=0.6)
         axes.plot(tokens, _smooth(losses), color=TRAIN, lw=1.8, label="training (smoothed)")
-    measured = [(line["tokens"], line["val_loss"]) for line in lines if line.get("val_loss") is not None]
+    measured = [(line[x], line["val_loss"]) for line in lines if line.get("val_loss") is not None]
     if measured:
         tokens, losses = np.array(measured, float).T
         axes.plot(tokens, losses, "o-", color=VAL, ms=4, lw=1.5, label=f"validation: {losses[-1]:.3f} at the end")
-    axes.set(xlabel="tokens seen", ylabel="loss (nats per token)", title=title)
+    axes.set(xlabel=x_label, ylabel=f"loss ({unit})", title=title)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, labelcolor=INK)
     if reference and trained:
         axes.set_xlim(right=trained[-1][0] * 1.05)
+    save(figure, out)
+
+
+def pyplot() -> Any:
+    """matplotlib's pyplot, drawing to files alone. Imported here, since it takes half a second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save(figure: Any, out: Path) -> None:
+    """Writes a figure as PNG, absent or whole, and closes it."""
     scratch = out.with_name(f".{out.name}.partial.png")
     figure.savefig(scratch, dpi=120)
-    plt.close(figure)
+    pyplot().close(figure)
     os.replace(scratch, out)
 
 

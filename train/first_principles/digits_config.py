@@ -1,0 +1,42 @@
+"""What there is to choose about the network that reads digits. A file of its own, since `--help` reads nothing else."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """The network and its training."""
+
+    hidden: int = 256
+    """Hidden units."""
+    epochs: int = 30
+    """Passes over the training images."""
+    batch_size: int = 32
+    """Images per step."""
+    learning_rate: float = 0.3
+    """At the first step; it falls linearly to 0."""
+    weight_decay: float = 1e-4
+    """This times a parameter is added to its gradient."""
+    shift: int | None = None
+    """Pixels by which a training picture is moved at most; default: 1 for pictures of 20 rows or more, else 0."""
+    seed: int = 0
+    """Seed of initial weights and order of the images; the split is the same for every seed."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must not be negative; got {self.weight_decay}")
+        for name in ("seed", "shift"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Raises ValueError when there are fewer images than one batch has."""
+        if images < self.batch_size:
+            raise ValueError(f"batch_size must not exceed the training images; got {self.batch_size} and {images}")
+        return images // self.batch_size

@@ -1,0 +1,79 @@
+"""The network that reads digits, and what all its engines share: initial weights, batches, learning rate.
+
+    h = tanh(x·W₁ + b₁)      z = h·W₂ + b₂      loss = softmax-cross-entropy(z, label), mean over the batch
+
+Two layers, trained by gradient descent on small batches with a little weight decay and a learning rate that falls to
+zero: chapter 1 of Nielsen's "Neural Networks and Deep Learning" with a softmax at the end. Pictures large enough for it
+are moved by a pixel at random whenever they are shown, since a digit stays what it is (Simard et al. 2003).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from llm_jax.autodiff.by_hand import linear, softmax_cross_entropy
+from train.first_principles.digits_config import DigitsConfig
+from train.first_principles.digits_data import CLASSES, Digits
+
+Parameters = dict[str, np.ndarray]  # w1_DF, b1_F, w2_FV, b2_V
+Batch = tuple[np.ndarray, np.ndarray]  # images (B, D), labels (B,)
+
+SMALLEST_TO_SHIFT = 20  # rows; in an 8×8 picture one pixel is as wide as a stroke
+
+
+def initial_parameters(config: DigitsConfig, pixels: int) -> Parameters:
+    """Weights with variance 1/(inputs), biases 0; float32."""
+    rng = np.random.default_rng(config.seed)
+    w1_DF = rng.normal(size=(pixels, config.hidden)) / math.sqrt(pixels)
+    w2_FV = rng.normal(size=(config.hidden, CLASSES)) / math.sqrt(config.hidden)
+    parameters = {"w1_DF": w1_DF, "b1_F": np.zeros(config.hidden), "w2_FV": w2_FV, "b2_V": np.zeros(CLASSES)}
+    return {name: value.astype(np.float32) for name, value in parameters.items()}
+
+
+def batches(config: DigitsConfig, digits: Digits) -> Iterator[Batch]:
+    """Every epoch in a new order; images that do not fill the last batch of an epoch have their turn in another."""
+    rng = np.random.default_rng(config.seed + 1)
+    shift = config.shift if config.shift is not None else int(digits.rows >= SMALLEST_TO_SHIFT)
+    count = len(digits.train_BD)
+    for _ in range(config.epochs):
+        order = rng.permutation(count)
+        for step in range(config.steps_per_epoch(count)):
+            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
+            yield shifted(digits.train_BD[chosen], digits.rows, shift, rng), digits.train_labels_B[chosen]
+
+
+def shifted(images_BD: np.ndarray, rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Every picture moved by up to `most` pixels in each direction; what comes in at an edge repeats the edge."""
+    if not most:
+        return images_BD
+    pictures = images_BD.reshape(len(images_BD), rows, -1)
+    padded = np.pad(pictures, ((0, 0), (most, most), (most, most)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, pictures.shape[1:], axis=(1, 2))
+    down, right = rng.integers(0, 2 * most + 1, size=(2, len(pictures)))
+    return windows[np.arange(len(pictures)), down, right].reshape(images_BD.shape)
+
+
+def falling_rate(config: DigitsConfig, total_steps: int) -> Callable:
+    """Step (from 0) → learning rate; for a number, or for a step that JAX traces."""
+    return lambda step: config.learning_rate * (1 - step / total_steps)
+
+
+def logits(parameters: Parameters, images_BD: np.ndarray) -> np.ndarray:
+    h_BF = np.tanh(linear(images_BD, parameters["w1_DF"], parameters["b1_F"]))
+    return linear(h_BF, parameters["w2_FV"], parameters["b2_V"])
+
+
+def measure(parameters: Parameters, images_BD: np.ndarray, labels_B: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean loss, and the probabilities (B, V)."""
+    loss, p_BV = softmax_cross_entropy(logits(parameters, images_BD), labels_B)
+    return float(loss), p_BV
+
+
+def refuse_divergence(loss: float, step: int, config: DigitsConfig) -> None:
+    """Raises ValueError for a loss ten times that of guessing, or none at all; names the step it came at."""
+    if not loss < 10 * math.log(CLASSES):
+        raise ValueError(
+            f"training diverged: the loss is {loss:.3g} at step {step}, where guessing has {math.log(CLASSES):.2f}. "
+            f"Learning rate {config.learning_rate:g} is too large; try {config.learning_rate / 10:g}"
+        )
