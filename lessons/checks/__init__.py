@@ -88,7 +88,7 @@ def expect(found: Any, right: Any, mistakes: Mapping[str, Any] | None = None, gi
 def predicted(what: str, prediction: float | None, measured: float) -> None:
     """Prints a measurement beside the number that the learner wrote down before."""
     said = "you made no prediction" if prediction is None else f"you predicted {prediction:g}"
-    print(f"{what}: {measured:.6g} ({said})")
+    print(f"{what}: {measured + 0.0:.6g} ({said})")  # + 0.0: zero has no sign here
 
 
 def _answering(answer: Callable) -> Callable:
@@ -126,7 +126,7 @@ def _same(found: Any, right: Any) -> bool:
         found, right = np.asarray(found, dtype=float), np.asarray(right, dtype=float)
     except (TypeError, ValueError):
         return False
-    return found.shape == right.shape and bool(np.allclose(found, right, rtol=1e-6, atol=1e-9))
+    return found.shape == right.shape and bool(np.allclose(found, right, rtol=1e-6, atol=1e-9, equal_nan=True))
 
 
 def _brief(value: Any) -> str:
