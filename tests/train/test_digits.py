@@ -88,7 +88,7 @@ def test_command_reads_97_percent_of_the_embedded_digits_and_draws_four_pictures
 
 
 def test_command_reads_96_percent_of_mnist_after_8000_images(shared_data, tmp_path, capsys):
-    options = Options(data=str(shared_data / "mnist"), engine="jax", runs=tmp_path)
+    options = Options(data=str(shared_data / "mnist"), engine="jax", runs=tmp_path, config=DigitsConfig(epochs=20))
     assert main(options) == 0
     printed = capsys.readouterr().out
     assert "8,000 images to train on, 2,000 to test on" in printed
