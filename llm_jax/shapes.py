@@ -12,6 +12,7 @@ mesh axis, so the letter is the one name a dimension has from the formula to the
 | S      | key position (T and S differ with a cache)  |
 | P      | position in the table of learned positions  |
 | D      | model width (the residual stream)           |
+| E      | width of a character's embedding (makemore) |
 | N      | attention heads                             |
 | R      | batch and heads as one (the KV-cache)       |
 | H      | width of one head                           |

@@ -14,6 +14,7 @@ COMMANDS: Commands = {
         "train.digits",
         "handwritten digits: gradients by hand, our autodiff, JAX or PyTorch, step by step the same",
     ),
+    "makemore": ("train.makemore.command", "names and the like, from counting to a Transformer, with a look inside"),
     "prepare": ("train.prepare", "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json"),
     "verify": ("train.verify", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain", "train a GPT-2 on prepared shards; stop and resume at any time"),

@@ -18,7 +18,7 @@ def init_linear(key: Key[Array, ""], inputs: tuple[int, ...], outputs: tuple[int
     return Linear(weight=std * jax.random.normal(key, inputs + outputs), bias=jnp.zeros(outputs))
 
 
-def linear(layer: Linear, x: Float[Array, "B T *inputs"], n_inputs: int = 1) -> Float[Array, "B T *outputs"]:
+def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Float[Array, "B *outputs"]:
     """x·W + b, where the last `n_inputs` dimensions of x meet the first `n_inputs` of W.
 
     Computed as one flat matrix product: weights are reshaped, never transposed, and XLA sees the plainest form.

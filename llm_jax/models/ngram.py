@@ -91,6 +91,23 @@ def additive(model: NGram, sequence: np.ndarray, alpha: float) -> np.ndarray:
         return (count + alpha) / (total + alpha * model.alphabet)
 
 
+def next_symbol(model: NGram, context: np.ndarray, alpha: float) -> np.ndarray:
+    """p of every symbol after a context of order − 1 symbols, float64 [alphabet]: for sampling. Sums to 1.
+
+    Raises ValueError for a context of another length, or for α = 0 after a context that was never seen.
+    """
+    if len(context) != model.order - 1:
+        raise ValueError(f"a model of order {model.order} needs {model.order - 1} symbols before; got {len(context)}")
+    symbols = np.arange(model.alphabet)
+    texts = np.column_stack([np.broadcast_to(context, (model.alphabet, len(context))), symbols])
+    probability = np.array([additive(model, text, alpha)[0] for text in texts])
+    if np.isnan(probability).any():
+        raise ValueError(
+            f"the context {context.tolist()} was never seen, and α = 0 has nothing to say about it: smooth"
+        )
+    return probability
+
+
 def _codes(sequence: np.ndarray, length: int, alphabet: int) -> np.ndarray:
     """Every run of `length` symbols as one number in base `alphabet`, the first symbol the most significant."""
     n = len(sequence) - length + 1

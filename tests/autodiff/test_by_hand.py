@@ -183,3 +183,17 @@ def test_a_query_that_sees_nothing_is_refused():
     mask = np.array([[[True, False], [False, False]]])
     with pytest.raises(ValueError, match="the mask of example 0 shows none to query 1"):
         by_hand.attention(x, x, x, mask)
+
+
+@few
+@given(sizes, sizes, sizes, seeds)
+def test_embedding(batch, rows, d, seed):
+    rng = np.random.default_rng(seed)
+    table, ids, dy = rng.normal(size=(rows, d)), rng.integers(rows, size=(batch, 3)), rng.normal(size=(batch, 3, d))
+    found = by_hand.embedding_backward(dy, ids, rows)
+    check((found,), lambda table: table[ids], lambda table: table[torch.tensor(ids)], (table,), dy)
+
+
+def test_a_row_looked_up_twice_gets_both_gradients():
+    dy = np.array([[[1.0], [10.0]], [[100.0], [1000.0]]])
+    assert by_hand.embedding_backward(dy, np.array([[0, 2], [0, 0]]), 3).tolist() == [[1101.0], [0.0], [10.0]]

@@ -1,0 +1,51 @@
+"""Batch norm (Ioffe & Szegedy 2015): each feature is centred and scaled over the examples, then gain and bias.
+
+While training, the moments (mean and variance) are the batch's own, so the examples of a batch influence each other.
+Afterwards a prediction must not depend on its neighbours: `calibrate` writes down the moments of many training
+examples, and a norm that has moments uses those. Left out: running averages, which get nearly the same numbers as a
+by-product of training, at the price of a state that changes in the forward pass. The derivation of its gradient is in
+`llm_jax.autodiff.by_hand.batch_norm`.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from llm_jax.shapes import Array, Float, pytree
+
+EPSILON = 1e-5
+
+
+@pytree
+class Moments:
+    mean: Float[Array, "D"]
+    variance: Float[Array, "D"]  # the biased one, as in PyTorch's forward
+
+
+@pytree
+class BatchNorm:
+    gain: Float[Array, "D"]
+    bias: Float[Array, "D"]
+    moments: Moments | None = None  # None, an empty tree: the batch's own; so an optimizer never sees them
+
+
+def init_batch_norm(width: int) -> BatchNorm:
+    return BatchNorm(gain=jnp.ones(width), bias=jnp.zeros(width))
+
+
+def batch_norm(norm: BatchNorm, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    """(x − mean) / √(variance + ε) · gain + bias; all axes but the last count as examples."""
+    moments = norm.moments or moments_of(x)
+    normal = (x - moments.mean) * jax.lax.rsqrt(moments.variance + EPSILON)
+    return normal * norm.gain + norm.bias
+
+
+def moments_of(x: Float[Array, "*batch D"]) -> Moments:
+    axes = tuple(range(x.ndim - 1))
+    return Moments(mean=x.mean(axis=axes), variance=x.var(axis=axes))
+
+
+def calibrate(norm: BatchNorm, x: Float[Array, "*batch D"]) -> BatchNorm:
+    """The same norm with the moments of `x` written down: from now on, no example sees its neighbours."""
+    return dataclasses.replace(norm, moments=moments_of(x))

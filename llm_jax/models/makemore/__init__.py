@@ -1,0 +1,14 @@
+"""Models of single lines, one character after the other, after Karpathy's makemore. Each file adds one idea:
+
+lookup      a table of logits: the bigram model as a neural network
+mlp         an embedding and a hidden layer over a window of characters (Bengio et al. 2003); batch norm
+wavenet     the same with the window fused two by two, layer by layer (van den Oord et al. 2016)
+recurrent   a state in place of a window: the simple recurrent network, and the gated one (Cho et al. 2014)
+
+The count models are `llm_jax.models.ngram`, the Transformer is `llm_jax.models.gpt`.
+
+Every file offers a frozen `Config`, `init(key, config)`, `logits(params, tokens, watch)`, and `dimension_letters`,
+which tell the optimizer which parameters are matrices. Windows have one prediction, of the character that follows them;
+sequences have one at every position. `watch` sees every layer of activations by name and may change it: diagnostics are
+made with it (`looking_in`).
+"""

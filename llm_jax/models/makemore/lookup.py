@@ -1,0 +1,40 @@
+"""The bigram model as a neural network: row c of a table holds the logits of what follows character c.
+
+A linear layer whose input is one-hot does nothing but look up a row. Trained to the end it finds the counts again: the
+loss of a softmax is least where its probabilities are the frequencies.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
+from llm_jax.shapes import Array, Float, Int, Key, pytree
+
+
+@dataclass(frozen=True)
+class Config:
+    vocab_size: int
+    """Characters, the line's end among them."""
+
+
+@pytree
+class Lookup:
+    table: Float[Array, "V V"]
+
+
+def init(key: Key[Array, ""], config: Config) -> Lookup:
+    """Zeros: every character equally likely, a loss of ln V. Nothing needs breaking a symmetry, so no randomness."""
+    del key
+    return Lookup(table=jnp.zeros((config.vocab_size, config.vocab_size)))
+
+
+def dimension_letters(params: Lookup) -> Lookup:
+    """No matrix between features, so nothing that decays."""
+    del params
+    (table,) = letters("VV")
+    return Lookup(table=table)
+
+
+def logits(params: Lookup, tokens_BT: Int[Array, "B T"], watch: Watch = unwatched) -> Float[Array, "B T V"]:
+    return watch("logits", params.table[tokens_BT])

@@ -1,0 +1,13 @@
+"""Models of single lines, such as names: what is counted, what is learned, and a look inside while it learns.
+
+lines        a file's lines, their alphabet, and the split into train, dev and test
+examples     lines as arrays: windows with what follows them, or whole lines shifted by one
+counting     the count models
+recipes      every model by name: its size, and how it is trained
+training     many steps per call of the device; the loss, and where it diverges
+by_hand      the same training with gradients derived by pen and paper
+diagnostics  activations, gradients, dead units, updates against parameters
+pictures     what the diagnostics look like
+sampling     new lines
+report       what a run leaves in its folder
+"""

@@ -1,0 +1,76 @@
+"""makemore: learn from a file of lines how lines are made, and make more of them.
+
+From counting pairs of characters to a Transformer, on one split, so that every model's loss can be compared with every
+other's. Without --data the lines are words that come with Python: those of its Unicode character names. The run's
+folder holds loss.png, diagnostics.png (activations, gradients, dead units, updates), samples.txt and summary.json.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ModelName = Literal["bigram", "ngram", "neural-bigram", "mlp", "mlp-batchnorm", "rnn", "gru", "wavenet", "transformer"]
+
+
+@dataclass(frozen=True)
+class Options:
+    model: ModelName = "mlp-batchnorm"
+    """Which model; bigram and ngram are counted, the others are trained."""
+    data: Path | None = None
+    """Text file, one name or word per line. Default: the words of Python's Unicode character names."""
+    run: str = ""
+    """Name of the run; its folder is RUNS/NAME. Default: makemore-MODEL. An older run of that name is replaced."""
+    runs: Path = Path("runs")
+    """Folder of all runs."""
+    order: int = 3
+    """ngram: characters counted together; 3 is a trigram, which knows two characters of context."""
+    smoothing: float = 0.1
+    """bigram, ngram: added to every count before probabilities are taken from them."""
+    initialisation: Literal["kaiming", "original"] = "kaiming"
+    """mlp, mlp-batchnorm: width of the first random weights; original: all from N(0, 1), as in the first lecture."""
+    gradients: Literal["jax", "by-hand"] = "jax"
+    """mlp-batchnorm: by-hand takes the derivatives worked out with pen and paper (llm_jax.autodiff.by_hand)."""
+    steps: int | None = None
+    """Optimizer steps. Default: the model's own."""
+    batch_size: int | None = None
+    """Windows (mlp, wavenet) or lines (the others) per step. Default: the model's own."""
+    learning_rate: float | None = None
+    """Peak learning rate. Default: the model's own."""
+    weight_decay: float | None = None
+    """Decoupled decay of matrices, per unit of learning rate. Default: the model's own."""
+    seed: int = 42
+    """Seed of initial parameters, order of the data, and samples. (The split always has seed 42.)"""
+    prompt: str = ""
+    """Beginning of the lines that are made at the end."""
+    samples: int = 10
+    """Lines made at the end."""
+    temperature: float = 1.0
+    """Logits are divided by it before a character is drawn; below 1 is more cautious."""
+
+    def __post_init__(self) -> None:
+        for name in ("order", "steps", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        if self.model == "bigram" and self.order not in (2, 3):
+            raise ValueError(f"a bigram has order 2; got --order {self.order}: use --model ngram")
+        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
+            raise ValueError(f"smoothing must be 0 or more; got {self.smoothing}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature must be above 0; got {self.temperature}")
+        if self.samples < 0:
+            raise ValueError(f"samples must not be negative; got {self.samples}")
+        if self.gradients == "by-hand" and self.model != "mlp-batchnorm":
+            raise ValueError(f"gradients by hand are derived for mlp-batchnorm; got --model {self.model}")
+        if self.initialisation == "original" and self.model not in ("mlp", "mlp-batchnorm"):
+            raise ValueError(f"only mlp and mlp-batchnorm have an original initialisation; got --model {self.model}")
+
+
+def main(options: Options) -> int:
+    from llm_jax import backend
+
+    backend.configure()
+    from train.makemore.run import run
+
+    return run(options)
