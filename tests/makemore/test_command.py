@@ -28,7 +28,7 @@ def test_every_model_trains_and_leaves_everything_in_its_folder(model, file, tmp
     assert names <= {path.name for path in folder.iterdir()}
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["losses"]) == {"train", "dev", "test"}
-    assert summary["loss_at_initialisation"] == pytest.approx(math.log(7), abs=0.1)
+    assert summary["loss_at_initialisation"] == pytest.approx(math.log(7), abs=0.2)
     assert [line["step"] for line in read(folder)] == [1, 2, 3, 4]
     assert len((folder / "samples.txt").read_text().splitlines()) == 2
     assert "guessing would be ln 7 = 1.9459" in capsys.readouterr().out

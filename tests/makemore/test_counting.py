@@ -26,13 +26,11 @@ def test_longer_counts_reach_the_published_dev_losses(names, order, dev):
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_losses_equal_counting_with_a_dictionary(data, order):
     pad = (0,) * (order - 1)
-    pairs = (
-        lambda part: [  # noqa: E731
-            ((*pad, *line, 0)[i : i + order - 1], (*line, 0)[i])
-            for line in map(tuple, part)
-            for i in range(len(line) + 1)
-        ]
-    )
+
+    def pairs(part):
+        texts = [(*pad, *line, 0) for line in part]
+        return [(text[i - order + 1 : i], text[i]) for text in texts for i in range(order - 1, len(text))]
+
     seen = Counter(pairs(data.splits["train"]))
     after = Counter(context for context, _ in pairs(data.splits["train"]))
     v = data.vocab_size

@@ -26,6 +26,7 @@ from train.progress import print_table
 MEASUREMENTS = 40  # of the dev loss in a run
 CURVE_EXAMPLES = 8192  # of the dev split, for the curve; the losses at the end are over all of it
 LOOKED_AT = 1024  # examples
+SURPRISE = 0.5  # nats above guessing, from which on an initialisation is called wrong
 SUMMARY, SAMPLES, DIAGNOSTICS = "summary.json", "samples.txt", "diagnostics.png"
 
 
@@ -147,7 +148,7 @@ def _announce(model: models.Model, recipe: training.Recipe, data: Lines, n_param
     reads = f"window of {model.length} characters" if model.reads == "windows" else "whole lines"
     what = "windows" if model.reads == "windows" else "lines"
     guess = math.log(data.vocab_size)
-    verdict = "as good as guessing" if start.loss < guess + 0.1 else "confidently wrong: look at the initialisation"
+    verdict = "as good as that" if start.loss < guess + SURPRISE else "confidently wrong: see --initialisation"
     rows = [
         ("model", f"{n_parameters:,} parameters · {reads}"),
         ("data", _describe(data)),
