@@ -122,7 +122,7 @@ check.cross_entropy(cross_entropy)
 # ## Training
 #
 # 37,573 windows, 256 of them in a step. The trigram counts of lesson 4 reach a dev loss of about 2.45 here, from two
-# characters of context. Where will the network be, with three, after 3,000 steps?
+# characters of context. Where will the network be, with three, after 1,500 steps?
 
 # %%
 prediction = None
@@ -143,7 +143,7 @@ def fit(network, recipe, name, **changes):
     return params, np.array(curve).T
 
 
-params, curve = fit(network, "mlp", "MLP", steps=3000)
+params, curve = fit(network, "mlp", "MLP", steps=1500)
 predicted("dev loss of the MLP", prediction, curve[2][-1])
 trigram = counting.fit(data, 3, 0.1).losses["dev"]
 
@@ -173,7 +173,7 @@ print(inspect.getsource(training._on_device))
 
 # %%
 flat = models.build(mlp.Config(data.vocab_size, embedding=2, width=100), data.longest)
-flat_params, _ = fit(flat, "mlp", "two numbers for a character", steps=3000)
+flat_params, _ = fit(flat, "mlp", "two numbers for a character", steps=1500)
 figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
 for character, (x, y) in zip(characters, np.asarray(flat_params.embedding), strict=True):
     color = "#c2410c" if character in "aeiou" else "#1f2933"
@@ -223,9 +223,9 @@ prediction = None  # the lowest dev loss
 # %%
 curves = {"MLP, window of 3": curve}
 hierarchical = models.build(wavenet.Config(data.vocab_size), data.longest)
-_, curves["fused, window of 8"] = fit(hierarchical, "wavenet", "fused", steps=1000)
+_, curves["fused, window of 8"] = fit(hierarchical, "wavenet", "fused", steps=400)
 gated = models.build(recurrent.Config(data.vocab_size, gated=True), data.longest)
-_, curves["gated state"] = fit(gated, "gru", "gated", steps=600)
+_, curves["gated state"] = fit(gated, "gru", "gated", steps=300)
 predicted("lowest dev loss", prediction, min(each[2].min() for each in curves.values()))
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")

@@ -117,14 +117,6 @@ def test_evaluation_is_the_mean_over_predictions_and_not_over_batches(data, monk
     assert whole == pytest.approx(-np.mean([log_p[a, b] for a, b in pairs]), rel=1e-5)
 
 
-def test_noise_replaces_the_share_asked_for_and_no_first_character():
-    tokens = jnp.full((400, 10), 3)
-    found = np.asarray(training.noised(jax.random.key(0), tokens, jnp.array([1, 1, 2]), 0.3))
-    assert (found[:, 0] == 3).all()
-    shares = [(found[:, 1:] == symbol).mean() for symbol in (3, 1, 2)]
-    np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.03)
-
-
 def test_divergence_names_the_step_and_the_rate(data):
     model = small(data)
     examples = model.examples(data.splits["train"])

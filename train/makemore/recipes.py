@@ -27,22 +27,24 @@ def _recipe(steps: int, batch_size: int, learning_rate: float, weight_decay: flo
         steps,
         batch_size,
         OptimizerConfig(
-            learning_rate=learning_rate, weight_decay=weight_decay, **{"beta_2": 0.99, "clip_norm": 1.0, **optimizer}
+            learning_rate=learning_rate, weight_decay=weight_decay, **{"beta_2": 0.99, "clip_norm": 0.0, **optimizer}
         ),
-        ScheduleConfig(warmup_steps=200, final_fraction=0.0),
+        ScheduleConfig(warmup_steps=100, final_fraction=0.0),
     )
 
 
 RECIPES: dict[str, Named] = {
     "neural-bigram": Named(lambda v, _: lookup.Config(v), _recipe(4_000, 2_048, 0.05)),
-    "mlp": Named(lambda v, _: mlp.Config(v), _recipe(60_000, 256, 5e-3)),
-    "mlp-batchnorm": Named(lambda v, _: mlp.Config(v, batch_norm=True), _recipe(60_000, 256, 5e-3)),
+    "mlp": Named(lambda v, _: mlp.Config(v), _recipe(40_000, 256, 5e-3)),
+    "mlp-batchnorm": Named(lambda v, _: mlp.Config(v, batch_norm=True), _recipe(40_000, 256, 5e-3)),
     "wavenet": Named(lambda v, _: wavenet.Config(v), _recipe(20_000, 256, 3e-3, weight_decay=0.5)),
-    "rnn": Named(lambda v, _: recurrent.Config(v), _recipe(10_000, 64, 2e-3, weight_decay=0.3)),
-    "gru": Named(lambda v, _: recurrent.Config(v, gated=True), _recipe(10_000, 64, 2e-3, weight_decay=0.3)),
+    "rnn": Named(lambda v, _: recurrent.Config(v), _recipe(6_000, 64, 2e-3, weight_decay=0.3, clip_norm=1.0)),
+    "gru": Named(
+        lambda v, _: recurrent.Config(v, gated=True), _recipe(6_000, 64, 2e-3, weight_decay=0.3, clip_norm=1.0)
+    ),
     "transformer": Named(
         lambda v, longest: GPTConfig(vocab_size=v, context_length=longest + 1, d_model=64, n_heads=4, n_layers=4),
-        _recipe(5_000, 128, 2e-3, weight_decay=0.1),
+        _recipe(6_000, 64, 4e-3, weight_decay=1.0, clip_norm=1.0, optimizer="muon"),
     ),
 }
 

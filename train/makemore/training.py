@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from llm_jax.models.makemore.looking_in import Watch, unwatched
-from llm_jax.shapes import Array, Float, Int, Key
+from llm_jax.shapes import Array, Float, Int
 from train.makemore.examples import Examples
 from train.makemore.models import Model
 from train.optimizer import learning_rate, make_optimizer
@@ -35,7 +35,6 @@ class Recipe:
     batch_size: int  # windows, or lines
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
-    noising: float = 0.0  # share of the input characters that are replaced by random ones, anew in every step
     seed: int = 42
 
     def rate(self, step: int) -> float:
@@ -79,7 +78,7 @@ def train(
     """
     optimizer = make_optimizer(recipe.optimizer, model.letters(params))
     if gradients is None:
-        run_chunk = _on_device(model, recipe, optimizer, examples)
+        run_chunk = _on_device(model, optimizer, examples)
     else:
         run_chunk = _by_host(gradients, optimizer, examples)
     state = State(params, optimizer.init(params))
@@ -89,7 +88,7 @@ def train(
         steps = range(start, min(start + chunk, recipe.steps))
         rates = [recipe.rate(step) for step in steps]
         rows_SB = np.stack([next(rows) for _ in steps])
-        state, measured = run_chunk(state, rows_SB, np.array(steps, np.int32), np.array(rates, np.float32))
+        state, measured = run_chunk(state, rows_SB, np.array(rates, np.float32))
         bound = bound or BEYOND * max(float(measured.loss_S[0]), math.log(model.config.vocab_size))
         _refuse_divergence(measured.loss_S, rates, start, bound)
         yield steps[-1] + 1, state.params, measured
@@ -138,27 +137,20 @@ def _apply(optimizer: optax.GradientTransformation, state: State, gradients: Any
     return State(jax.tree.map(jnp.subtract, state.params, updates), moments), ratios
 
 
-def _on_device(model: Model, recipe: Recipe, optimizer: optax.GradientTransformation, examples: Examples):
+def _on_device(model: Model, optimizer: optax.GradientTransformation, examples: Examples):
     data = jax.tree.map(jnp.asarray, examples)
-    characters = data.targets[data.weights > 0]  # to draw from: as frequent as they are
 
-    def loss_of(params: Any, batch: Examples, key: Key[Array, ""]) -> Array:
-        if recipe.noising:
-            batch = batch._replace(inputs=noised(key, jnp.asarray(batch.inputs), characters, recipe.noising))
-        return batch_loss(model, params, batch)
-
-    def step(data: Examples, state: State, order: tuple[Array, Array, Array]):
-        rows_B, number, lr = order
+    def step(data: Examples, state: State, order: tuple[Array, Array]):
+        rows_B, lr = order
         batch = jax.tree.map(lambda array: array[rows_B], data)
-        key = jax.random.fold_in(jax.random.key(recipe.seed), number)
-        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, key)
+        loss, gradients = jax.value_and_grad(partial(batch_loss, model))(state.params, batch)
         state, ratios = _apply(optimizer, state, gradients, lr)
         return state, Measured(loss, optax.tree_utils.tree_norm(gradients), ratios)
 
     scan = jax.jit(lambda data, state, *order: jax.lax.scan(partial(step, data), state, order))
 
-    def run_chunk(state: State, rows_SB: np.ndarray, number_S: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
-        state, measured = scan(data, state, rows_SB, number_S, lr_S)
+    def run_chunk(state: State, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
+        state, measured = scan(data, state, rows_SB, lr_S)
         return state, jax.tree.map(np.asarray, measured)
 
     return run_chunk
@@ -168,8 +160,7 @@ def _by_host(gradients: Callable, optimizer: optax.GradientTransformation, examp
     """Gradients from NumPy, the same optimizer."""
     apply = jax.jit(partial(_apply, optimizer))
 
-    def run_chunk(state: State, rows_SB: np.ndarray, number_S: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
-        del number_S
+    def run_chunk(state: State, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
         losses, norms, ratios = [], [], []
         for rows_B, lr in zip(rows_SB, lr_S, strict=True):
             loss, gradient = gradients(state.params, Examples(*(array[rows_B] for array in examples)))
@@ -181,19 +172,6 @@ def _by_host(gradients: Callable, optimizer: optax.GradientTransformation, examp
         return state, Measured(np.array(losses), np.array(norms), stacked)
 
     return run_chunk
-
-
-def noised(
-    key: Key[Array, ""], tokens: Int[Array, "B T"], characters: Int[Array, "N"], share: float
-) -> Int[Array, "B T"]:
-    """Some tokens replaced by ones drawn from `characters` (unigram noising, Xie et al. 2017); never the first column.
-
-    A network that cannot trust any one character has to look at the others, too: on a small text it overfits less.
-    """
-    where_key, what_key = jax.random.split(key)
-    is_replaced = jax.random.bernoulli(where_key, share, tokens.shape).at[:, 0].set(False)
-    drawn = characters[jax.random.randint(what_key, tokens.shape, 0, len(characters))]
-    return jnp.where(is_replaced, drawn, tokens)
 
 
 def _refuse_divergence(loss_S: np.ndarray, rates: list[float], start: int, bound: float) -> None:
