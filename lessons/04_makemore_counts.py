@@ -82,7 +82,8 @@ axes.xaxis.set_label_position("top")
 _ = axes.set(xlabel="next character", ylabel="character")
 
 # %% [markdown]
-# Find the row of `q`. What does it say? And the column of `·`: on which characters do words like to end?
+# Find the dark cells of the row of `n`. What do they say? And the column of `·`: on which characters do words like to
+# end?
 #
 # ## Probabilities
 #
@@ -205,9 +206,9 @@ right.semilogx(alphas, by_alpha, "o-", color="#c2410c")
 _ = right.set(xlabel="α", ylabel="dev loss of the trigram", title="smoothing")
 
 # %% [markdown]
-# The training loss falls and falls; the dev loss turns. At order 7 there are $27^6$ contexts, 390 million, and the
-# training words show some twenty thousand of them, mostly once. A context that was seen once predicts its one
-# successor with great confidence, and is wrong. This is **overfitting**, and the reason why there is a dev split.
+# The training loss falls (as far as smoothing lets it); the dev loss turns. At order 7 there are $27^6$ contexts, 390
+# million, and the training words show at most 37,573 of them, mostly once. A context that was seen once predicts its
+# one successor with great confidence, and is wrong. This is **overfitting**, and the reason why there is a dev split.
 #
 # Smoothing has a best amount, too: too little, and the unseen costs too much; too much, and the seen is forgotten.
 #
@@ -257,7 +258,9 @@ for axes, table, title in (
     axes.set_title(title)
 
 # %% [markdown]
-# The same table. No table of this kind can have a lower loss than the frequencies, and gradient descent found them
+# The same table (look at the row of `q`).
+#
+# No table of this kind can have a lower loss than the frequencies, and gradient descent found them
 # without being told how to count. So the network is no better, yet. But a table for seven characters of context is out
 # of reach, while a network can be given more context and made to *share* what it learns between contexts. That is
 # [lesson 5](05_makemore_networks.py).

@@ -1,10 +1,10 @@
 r"""A window of characters, fused two by two, layer by layer (after van den Oord et al. 2016, "WaveNet").
 
-    c1 c2  c3 c4  c5 c6  c7 c8        embeddings
-      \/     \/     \/     \/          two neighbours → D features, batch norm, tanh
-       h1    h2     h3    h4
-         \__/        \__/            the same again, until one is left
-          …                           and a linear layer to the logits
+    c1  c2  c3  c4  c5  c6  c7  c8      embeddings
+     \  /    \  /    \  /    \  /       two neighbours → D features, batch norm, tanh
+      h1      h2      h3      h4
+        \    /          \    /          the same again, until one is left
+         …                …             and a linear layer to the logits
 
 One hidden layer over eight characters would have to squeeze all of them at once; here each layer joins only what lies
 side by side, and the same weights serve every pair. The window is 2^layers long. Left out of WaveNet: dilated
