@@ -33,8 +33,10 @@ def main(options: Options) -> int:
 
     text = sys.stdin.read() if options.prompt == "-" else options.prompt
     source = open_source(options.source, options.key_file)
-    print(text, end="", flush=True)
-    for piece in source.stream(text, Wish(options.sampling, options.max_new_tokens, options.stop)):
+    pieces = source.stream(text, Wish(options.sampling, options.max_new_tokens, options.stop))
+    first = next(pieces, "")  # a prompt that is refused is not shown
+    print(text, end=first, flush=True)
+    for piece in pieces:
         print(piece, end="", flush=True)
     print(flush=True)
     return 0

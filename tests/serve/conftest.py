@@ -1,6 +1,7 @@
 """Real servers on real sockets: ours, and vLLM's where it is (marker `vllm`), both serving one tiny directory."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -25,15 +26,19 @@ from llm_jax.tokenizer import train_bpe
 from serve import vllm_environment
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
-CONTEXT = 1024
 ROWS = 4
 
 
 @pytest.fixture(scope="session")
 def directory(tmp_path_factory) -> Path:
-    """A GPT-2 that vLLM serves on a CPU, too: heads 32 wide. Its choices vary, for its weights are large."""
+    """A GPT-2 that vLLM serves on a CPU, too: heads 32 wide. Its choices vary, for its weights are large.
+
+    `LLM_JAX_SERVED` names another one, such as a quickstart's export.
+    """
+    if given := os.environ.get("LLM_JAX_SERVED"):
+        return Path(given)
     vocabulary = train_bpe([TEXT], 290)
-    config = GPTConfig(vocabulary.vocab_size, context_length=CONTEXT, d_model=64, n_heads=2, n_layers=1)
+    config = GPTConfig(vocabulary.vocab_size, context_length=1024, d_model=64, n_heads=2, n_layers=1)
     params = jax.tree.map(lambda x: 6 * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), config))
     out = tmp_path_factory.mktemp("served") / "tiny"
     hf.export(params, config, vocabulary, out, "card")
@@ -56,6 +61,11 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{self.address[0]}:{self.address[1]}"
+
+    @functools.cached_property
+    def context(self) -> int:
+        """The longest sequence, as the server says."""
+        return self.ask("GET", "/v1/models")[1]["data"][0]["max_model_len"]
 
     def wait_until_ready(self, timeout: float) -> "Server":
         until = time.monotonic() + timeout
@@ -113,7 +123,10 @@ def start(folder: Path, command: str, *arguments: str) -> Server:
     variables |= {"LLM_JAX_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve", command, *arguments], env=variables, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "serve", command, *arguments, "--name", "tiny"],
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     return Server(process, log, cache)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import openai
 import pytest
 
-CONTEXT, ROWS = 1024, 4  # as in conftest.py
+from llm_jax.decode.options import Sampling
+from serve import bench_measure, client
+
+ROWS = 4  # as in conftest.py
 
 INTERFACE = [("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions")]
 # What vLLM answers to anybody, or would with the key.
@@ -73,7 +76,7 @@ def test_with_the_key_only_the_interface_answers(server):
             assert server.ask(method, path, {} if method == "POST" else None)[0] == 404, (method, path)
     assert server.ask("GET", "/v1/completions")[0] == 405
     status, models = server.ask("GET", "/v1/models")
-    assert (status, models["data"][0]["id"], models["data"][0]["max_model_len"]) == (200, "tiny", CONTEXT)
+    assert (status, models["data"][0]["id"]) == (200, "tiny")
 
 
 def test_the_key_is_in_no_process_list_and_in_no_log(server):
@@ -132,14 +135,45 @@ def test_what_is_no_json_object_gets_400(server, body):
         ({"prompt": {"text": "a"}}, "prompt"),
         ({"prompt": [10**6]}, ""),
         ({"prompt": [-1]}, ""),
-        ({"prompt": [1] * (CONTEXT + 1)}, f"maximum context length is {CONTEXT} tokens"),
-        ({"prompt": "a", "max_tokens": CONTEXT}, str(CONTEXT)),
     ],
 )
 def test_what_makes_no_sense_gets_400_that_names_it(server, fields, words):
     status, content = server.complete(**{"prompt": "the", "max_tokens": 2, **fields})
     assert status == 400, content
     assert words in content["error"]["message"]
+
+
+def test_a_prompt_longer_than_the_context_gets_400_and_our_client_says_what_to_do(server, monkeypatch):
+    status, content = server.complete(prompt=[1] * (server.context + 1), max_tokens=1)
+    assert status == 400
+    assert f"maximum context length is {server.context} tokens" in content["error"]["message"]
+    status, content = server.complete(prompt="a", max_tokens=server.context)
+    assert status == 400
+    assert str(server.context) in content["error"]["message"]
+    monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
+    remote = client.Remote(server.url, None)
+    wish = client.Wish(Sampling(), 8)
+    with pytest.raises(ValueError, match=r"shorten the prompt, or ask for fewer tokens with --max-new-tokens\. http"):
+        list(remote.stream("a b " * server.context, wish))
+    assert "".join(remote.stream("the", wish)) == "".join(remote.stream("the", wish)) != ""
+
+
+def test_our_client_says_what_a_wrong_key_and_a_silent_port_are(server, monkeypatch):
+    monkeypatch.setenv("LLM_JAX_API_KEY", "another-key")
+    with pytest.raises(PermissionError, match="refuses the key"):
+        client.Remote(server.url, None)
+    with pytest.raises(ConnectionError, match="no server answers at"):
+        client.Remote("http://127.0.0.1:1/v1", None)
+
+
+def test_our_benchmark_loses_no_request(server, monkeypatch):
+    monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
+    remote = client.Remote(server.url, None)
+    level = bench_measure.own(remote, bench_measure.prompts(6, 8), 3, new_tokens=7, seconds=60, key_file=None)
+    assert (level.clients, level.completed, level.failed) == (3, 6, 0)
+    assert level.tokens_per_second == pytest.approx(6 * 7 / level.seconds)
+    assert level.ttft[0] > 0
+    assert level.tpot[0] > 0
 
 
 def test_an_unknown_model_gets_404(server):
@@ -149,14 +183,12 @@ def test_an_unknown_model_gets_404(server):
 
 
 def test_the_openai_client_gets_the_same_streamed_and_whole(server):
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+    ours = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
     ask = {"model": "tiny", "prompt": "the quick", "max_tokens": 24, "logprobs": 2, "seed": 5}
     for temperature in (0.0, 0.8):
-        whole = client.completions.create(**ask, temperature=temperature)
+        whole = ours.completions.create(**ask, temperature=temperature)
         pieces = list(
-            client.completions.create(
-                **ask, temperature=temperature, stream=True, stream_options={"include_usage": True}
-            )
+            ours.completions.create(**ask, temperature=temperature, stream=True, stream_options={"include_usage": True})
         )
         assert "".join(c.text for piece in pieces for c in piece.choices) == whole.choices[0].text
         logprobs = [c.logprobs for piece in pieces for c in piece.choices if c.logprobs]
@@ -177,11 +209,10 @@ def test_n_prompts_and_seeds_give_every_choice_its_place(server):
 
 
 def test_a_stop_text_ends_an_answer_and_is_not_in_it(server):
-    ask = {"prompt": "the quick", "max_tokens": 30, "temperature": 0}
+    ask = {"prompt": "the quick", "max_tokens": 30, "seed": 5}
     _, free = server.complete(**ask)
     text = free["choices"][0]["text"]
-    stop = text[9:12]
-    assert stop not in text[:9]
+    stop = next(text[at : at + 3] for at in range(4, len(text)) if text.find(text[at : at + 3]) == at)
     _, cut = server.complete(**ask, stop=[stop, "never there"])
     assert cut["choices"][0]["text"] == text[: text.index(stop)]
     assert cut["choices"][0]["finish_reason"] == "stop"
@@ -207,9 +238,9 @@ def test_64_clients_at_once_lose_and_mix_up_nothing(server):
             assert status == 200, content
             assert content["usage"]["completion_tokens"] == fields["max_tokens"]
             return content["choices"][0]["text"]
-        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+        theirs = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
         fields["extra_body"] = {"ignore_eos": fields.pop("ignore_eos")}
-        pieces = client.completions.create(model="tiny", stream=True, **fields)
+        pieces = theirs.completions.create(model="tiny", stream=True, **fields)
         return "".join(choice.text for piece in pieces for choice in piece.choices)
 
     alone = [ask(number, streamed=False) for number in range(0, 64, 8)]
@@ -224,7 +255,7 @@ def test_clients_that_hang_up_leave_a_server_that_answers(server):
     for _ in range(2):
         with contextlib.ExitStack() as clients:
             for _ in range(ROWS):
-                clients.enter_context(server.stream(prompt="the", max_tokens=1000, ignore_eos=True))
+                clients.enter_context(server.stream(prompt="the", max_tokens=server.context - 24, ignore_eos=True))
     status, content = server.complete(prompt="the", max_tokens=5, ignore_eos=True)
     assert (status, content["usage"]["completion_tokens"]) == (200, 5)
 

@@ -1,0 +1,120 @@
+"""The small parts of serving: the key's file, the text that may be shown, the front door of `serve vllm`."""
+
+import os
+import stat
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from llm_jax.tokenizer import train_bpe
+from serve import bench_measure, examples, key, vllm
+from serve.bench_decoder import Bound
+from serve.continuation import Continuation
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.delenv(key.VARIABLE, raising=False)
+    monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_key_is_made_once_readable_by_its_owner_alone_and_found_by_the_client():
+    with pytest.raises(FileNotFoundError, match="there is no API key"):
+        key.for_client(None)
+    mask = os.umask(0)
+    try:
+        secret, source = key.for_server(None)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(key.default_file().stat().st_mode) == 0o600
+    assert len(secret) >= 40
+    assert source == str(key.default_file())
+    assert key.for_server(None)[0] == key.for_client(None) == secret
+
+
+def test_the_environment_wins_and_a_file_that_is_named_wins_over_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(key.VARIABLE, "from-the-environment")
+    assert key.for_server(None) == ("from-the-environment", "$LLM_JAX_API_KEY")
+    assert key.for_server(tmp_path / "named")[0] != "from-the-environment"
+
+
+@pytest.mark.parametrize("content", ["", "short", "two words here", "zeilen\numbruch", "schlüssel-schlüssel"])
+def test_a_key_that_could_not_be_sent_is_refused(tmp_path, content):
+    path = tmp_path / "key"
+    path.touch(0o600)
+    path.write_text(content)
+    with pytest.raises(ValueError, match="holds no usable key"):
+        key.for_server(path)
+
+
+def test_a_key_that_others_can_read_is_refused_with_the_cure(tmp_path):
+    path = tmp_path / "key"
+    path.write_text("a-fine-long-key")
+    path.chmod(0o640)
+    with pytest.raises(PermissionError, match=r"mode 640\): chmod 600"):
+        key.for_server(path)
+
+
+@pytest.mark.parametrize("stops", [["bra"], ["c", "dab"], ["abrac!", "ra"], ["zzz"], ["abracadabra"], ["a"]])
+def test_a_stop_text_is_never_shown_however_the_tokens_cut_it(stops):
+    text = "xx abracadabra, ä🎉 abrac"
+    tokenizer = train_bpe([text], 262)
+    continuation = Continuation(tokenizer, stops)
+    shown = [continuation.push(token) for token in tokenizer.encode(text)]
+    cut = min((text.find(stop) for stop in stops if stop in text), default=len(text))
+    assert "".join(shown) + continuation.finish() == text[:cut]
+    assert continuation.stopped == (cut < len(text))
+
+
+def test_what_cannot_become_a_stop_text_is_shown_at_once():
+    tokenizer = train_bpe([""], 257)
+    continuation = Continuation(tokenizer, ["END"])
+    assert [continuation.push(token) for token in b"an EN, E"] == ["a", "n", " ", "", "", "EN,", " ", ""]
+    assert continuation.finish() == "E"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"port": 0}, "port must lie between 1 and 65535; got 0"),
+        ({"gpu_memory_utilization": 1.5}, "between 0 and 1; got 1.5"),
+        ({"max_num_seqs": 0}, "max_num_seqs must be at least 1; got 0"),
+        ({"more": ("--api-key", "secret")}, "--api-key is set here; the key comes from"),
+        ({"more": ("--api_key=secret",)}, "--api_key is set here"),
+        ({"more": ("--middleware", "a.b")}, "--middleware is set here"),
+    ],
+)
+def test_serve_vllm_refuses_what_makes_no_sense(fields, message):
+    with pytest.raises(ValueError, match=message):
+        vllm.Options(Path("model"), **fields)
+
+
+def test_flags_after_two_dashes_reach_vllm_as_they_are():
+    options = vllm.parse(["folder", "--port", "9000", "--", "--enable-lora", "--max-loras", "2"])
+    given = vllm._arguments(options, on_cpu=False)
+    assert given[-3:] == ["--enable-lora", "--max-loras", "2"]
+    assert ("--port", "9000") in pairwise(given)
+    assert ("--dtype", "bfloat16") in pairwise(given)
+    assert ("--dtype", "float32") in pairwise(vllm._arguments(options, on_cpu=True))
+    assert "--api-key" not in given
+
+
+def test_the_examples_hold_where_the_key_is_and_never_the_key():
+    shown = examples.how_to_call("127.0.0.1", 8000, "tiny", "/home/me/api-key")
+    assert "$(cat '/home/me/api-key')" in shown
+    assert 'pathlib.Path("/home/me/api-key").read_text().strip()' in shown
+    assert 'os.environ["LLM_JAX_API_KEY"]' in examples.how_to_call("::", 80, "tiny", "$LLM_JAX_API_KEY")
+
+
+def test_a_bound_is_that_of_memory_for_few_and_of_arithmetic_for_many():
+    bound = Bound(1000, 10, 500, bytes_per_second=1e6, flops_per_second=1e7)
+    assert bound.tokens_per_second(1) == pytest.approx(1e6 / 1010)
+    assert bound.tokens_per_second(100) == pytest.approx(1e7 / 500)
+
+
+def test_a_benchmark_sends_the_same_different_prompts_each_time():
+    texts = bench_measure.prompts(20, 32)
+    assert texts == bench_measure.prompts(20, 32)
+    assert len(set(texts)) == 20
+    assert {len(text.split()) for text in texts} == {32}
