@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def own(
 
     client = connect(remote.url, key_file)
     until = time.monotonic() + seconds
-    fields = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
+    fields: dict[str, Any] = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
 
     def ask(text: str) -> list[float] | None:
         """The moments of sending and of every token; None if it failed, an empty list if it was not sent."""
@@ -66,8 +66,9 @@ def own(
         return moments
 
     # Compiled and warm from here on; other texts than those measured, for a server may keep the beginnings it has seen.
+    short: dict[str, Any] = {**fields, "max_tokens": 2}
     for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
-        client.completions.create(model=remote.name, prompt=text, **(fields | {"max_tokens": 2}))
+        client.completions.create(model=remote.name, prompt=text, **short)
     started = time.monotonic()
     with ThreadPoolExecutor(n_clients) as pool:
         answers = list(pool.map(ask, texts))

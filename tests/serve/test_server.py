@@ -148,8 +148,11 @@ def test_a_prompt_longer_than_the_context_gets_400_and_our_client_says_what_to_d
     assert status == 400
     assert f"maximum context length is {server.context} tokens" in content["error"]["message"]
     status, content = server.complete(prompt="a", max_tokens=server.context)
-    assert status == 400
-    assert str(server.context) in content["error"]["message"]
+    if status == 200:  # vLLM gives what there is room for, we say that it is too much
+        assert content["usage"]["total_tokens"] <= server.context
+    else:
+        assert status == 400
+        assert str(server.context) in content["error"]["message"]
     monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
     remote = client.Remote(server.url, None)
     wish = client.Wish(Sampling(), 8)
