@@ -3,7 +3,7 @@
     TTFT  time to the first token      TPOT  time per output token after it, averaged over a request
     ITL   time between two tokens, each of them
 
-Measured by `vllm bench serve` where vLLM is installed and --model names the tokenizer, else by clients of our own.
+Measured by clients of our own, or with --tool vllm by `vllm bench serve`, for which --model names the tokenizer.
 With --model, the JAX decoder runs the same prompts in this process, beside the bound that memory and arithmetic set.
 """
 
@@ -32,8 +32,8 @@ class Options:
     """New tokens of each request; the end of a text is ignored."""
     seconds: float = 120
     """Time after which a measurement sends no more requests (of our own clients), or is ended (vLLM's)."""
-    tool: Literal["auto", "own", "vllm"] = "auto"
-    """Who measures."""
+    tool: Literal["auto", "own", "vllm"] = "own"
+    """Who measures: our clients, vLLM's benchmark, or (auto) vLLM's where it is installed."""
     out: Path = Path("runs/bench")
     """Folder for bench.json and bench.png."""
     key_file: Path | None = None
