@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,7 +31,12 @@ from train.resume import begin_or_resume
 from train.run_folder import Identity
 from train.sampling import Sampler
 from train.signals import EXIT_NOT_FINITE, EXIT_SAVED, StopRequest
+from train.slurm import job as slurm_job
+from train.slurm import place as slurm_place
+from train.slurm.place import Place
 from train.step import init_state, make_eval_step, make_train_step, state_shardings
+
+DEAD_LOCK_SECONDS = 180.0  # a file server may take so long to notice that the node which held a lock is dead
 
 OUT_OF_MEMORY = (
     "the devices ran out of memory: lower --micro-batch (sequences per device at once), turn on --remat, raise "
@@ -40,29 +47,47 @@ OUT_OF_MEMORY = (
 def pretrain(where: RunOptions, config: TrainConfig) -> int:
     """Trains one run to its end, or until asked to stop; returns the exit status (see `train.signals`)."""
     folder = run_folder.folder_of(where.runs, where.run)
-    where = run_folder.decide_resume(where, folder)
-    devices.join_processes()
-    with StopRequest() as stop, ExitStack() as stack, _explaining_memory():
-        first = jax.process_index() == 0
-        if first:
-            stack.enter_context(RunLock(folder))
-        manifest, vocabulary = open_inputs(where, config, folder, prepares=first)
+    place = slurm_place.here(os.environ)
+    with StopRequest() as stop, slurm_job.ending_together(folder, place), ExitStack() as stack, _explaining_memory():
+        where = run_folder.decide_resume(where, folder)
+        opened = None
+        if place and place.is_first:  # before the others are called: what is wrong now is told to all
+            opened = _take(where, config, folder, stack, place)
+        devices.join_processes(place, slurm_job.shared_folder(folder))
+        if opened is None and jax.process_index() == 0:
+            opened = _take(where, config, folder, stack)
+        manifest, vocabulary = opened or open_inputs(where, config, folder, prepares=False)
         model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
         config = dataclasses.replace(config, model=model)
         job = devices.open_job(config)
         run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
         if run is None:
             return EXIT_SAVED  # asked to stop while compiling: nothing has happened that a checkpoint would hold
+        if place and job.is_first:
+            slurm_job.record_start(folder, place, int(state.step))
         try:
             state, complete = loop.train(run, state)
         except loop.NotFiniteError as error:
             print(f"stopped: {error}", file=sys.stderr)
+            if place:
+                slurm_job.stop(folder, EXIT_NOT_FINITE, str(error))
             return EXIT_NOT_FINITE
         if complete:
             run.progress.say(f"done: {folder}")
             return 0
         run.progress.say(f"{stop.name or 'another process'}: saved step {int(state.step)}; go on with --resume")
         return EXIT_SAVED
+
+
+def _take(
+    where: RunOptions, config: TrainConfig, folder: Path, stack: ExitStack, place: Place | None = None
+) -> tuple[Manifest, Tokenizer | None]:
+    """On the first process: locks the run, for all, and opens its data, which may have to be prepared first."""
+    patience = DEAD_LOCK_SECONDS if place and place.restarts else 0.0
+    stack.enter_context(RunLock(folder, patience))
+    if place:
+        slurm_job.introduce(folder)
+    return open_inputs(where, config, folder, prepares=True)
 
 
 def _build(

@@ -2,11 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 
 from llm_jax import sharding
 from train.config import TrainConfig
+from train.slurm import place as places
+from train.slurm import rendezvous
+from train.slurm.place import Place
 
 # Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets (without sparsity).
 PEAK_FLOPS = {
@@ -40,10 +44,44 @@ class Job:
         }
 
 
-def join_processes() -> None:
-    """Joins the other processes of the job, if the environment says so (SLURM, or JAX's variables)."""
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "JAX_COORDINATOR_ADDRESS" in os.environ:
-        jax.distributed.initialize()
+HEARTBEAT_SECONDS = 100  # after so long without a sign of life, a process counts as dead and the others end
+
+
+def join_processes(place: Place | None, shared: Path) -> None:
+    """Joins the other processes of the job: by JAX's own variables where they are set, else as SLURM says.
+
+    `place` is this process's place in a SLURM step, or None; `shared` a folder that all processes see. Raises
+    ValueError when the devices are not those that SLURM gave, RuntimeError when process 0 failed, TimeoutError.
+    """
+    # Its handler of SIGTERM would take the place of ours (train.signals).
+    jax.config.update("jax_enable_preemption_service", False)
+    heartbeat = int(os.environ.get("LLM_JAX_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))
+    if "JAX_COORDINATOR_ADDRESS" in os.environ and place is None:
+        jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
+    if place is None:
+        return
+    gpus = places.local_gpus(place, places.visible_gpus(os.environ))
+    if place.processes > 1:
+        coordinator = _find_coordinator(place, shared)
+        jax.distributed.initialize(
+            coordinator.address,
+            place.processes,
+            place.process,
+            gpus,
+            cluster_detection_method="deactivate",  # else one task per node would get the first GPU alone
+            coordinator_bind_address=coordinator.bind,
+            heartbeat_timeout_seconds=heartbeat,
+        )
+        if place.is_first:
+            rendezvous.clear(shared, place)
+    if os.environ.get("JAX_PLATFORMS") != "cpu":
+        places.check_devices(place, jax.local_devices()[0].platform, jax.local_device_count())
+
+
+def _find_coordinator(place: Place, shared: Path) -> rendezvous.Coordinator:
+    if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
+        return rendezvous.Coordinator(address)
+    return rendezvous.announce(shared, place) if place.is_first else rendezvous.find(shared, place)
 
 
 def open_job(config: TrainConfig) -> Job:

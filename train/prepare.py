@@ -52,13 +52,26 @@ class Options:
     unit_megabytes: float = 4.0
     """Text in one unit of work, in MB of 10^6 bytes: what an interrupted run may have to repeat for each process."""
 
+    task: int | None = None
+    """Do one share of the work and write no shards: for the tasks of a job array, of which this is number TASK (from
+    any number on). When all have ended, --assemble."""
+
+    tasks: int = 1
+    """With --task: how many tasks share the work. A task alone does whatever is missing."""
+
+    assemble: bool = False
+    """Write shards and manifest from the work of all tasks; refused if some of it is missing."""
+
 
 def main(options: Options) -> int:
     from rich.console import Console
 
-    from train.data.preparation import prepare
+    from train.data.preparation import prepare, prepare_share
 
     console = Console()
+    if options.task is not None:
+        prepare_share(options, console)
+        return 0
     manifest = prepare(options, console)
     console.print(_table(manifest))
     console.print(f"next: python -m train pretrain gpt2-nano --data {manifest.folder}", markup=False, soft_wrap=True)

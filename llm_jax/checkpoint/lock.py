@@ -22,18 +22,18 @@ class RunLock:
             ...
 
     Several processes of one job share a run, so the first of them takes the lock for all. Entering raises RuntimeError
-    that names the holder's process and machine if another job has it.
+    that names the holder's process and machine if another job has it, and still has it after `patience` seconds.
     """
 
-    def __init__(self, run: Path) -> None:
-        self._run = run
+    def __init__(self, run: Path, patience: float = 0.0) -> None:
+        self._run, self._patience = run, patience
         self._holder = run / ".lock.json"
         self._lock = filelock.FileLock(run / ".lock")
 
     def __enter__(self) -> "RunLock":
         self._run.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=self._patience)
         except filelock.Timeout:
             raise RuntimeError(
                 f"run {self._run} is in use by {self._describe_holder()}: wait for that job, stop it, or name another "

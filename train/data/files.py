@@ -8,6 +8,7 @@ happens entirely or not at all. A dead process leaves at worst a stray `.tmp` fi
 import errno
 import json
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,8 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
     `scratch` is the folder for the temporary file, on the same file system; by default that of `path`. If the block
     raises, nothing is left. Raises OSError that names `path` when the disk is full or the folder cannot be written.
     """
-    # The process id keeps two writers of the same file (a run, and the worker that a dead run left behind) apart.
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
+    # Host and process keep two writers of the same file (a run, and the worker that a dead run left behind) apart.
+    temporary = (scratch or path.parent) / f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         with temporary.open("wb") as file:
             yield file

@@ -13,6 +13,7 @@ That is all there is to going on after a crash: no journal, no cleaning up.
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -30,37 +31,37 @@ from train.data.tokenise import Work, make_parts
 from train.data.vocabulary import load_tokenizer, made_from_text, make_tokenizer
 from train.prepare import Options
 
+PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
+
+
+class Preparation(NamedTuple):
+    """What a command line asks for."""
+
+    folder: Path
+    source: Source
+    tokenizer: Tokenizer | None  # None if it is to be made from the text
+    recipe: dict[str, Any]
+
 
 def prepare(options: Options, console: Console | None = None) -> Manifest:
     """Prepares a folder, or goes on preparing it, and returns its manifest; does nothing if it is finished.
 
     Raises ValueError, FileNotFoundError or OSError with a message for the user: no input, unreadable input (file and
-    place), a folder made with other options, a folder that another process is preparing, a full disk.
+    place), a folder made with other options, a folder that another process is preparing, a full disk, and with
+    `options.assemble`, work that is missing.
     """
-    _check(options)
-    console = console or Console(quiet=True)
-    folder = options.out or Path("data") / _name(options)
-    source = open_source(
-        options.source,
-        text_column=options.text_column,
-        config=options.config,
-        dataset_split=options.dataset_split,
-        revision=options.revision,
-        val_fraction=options.val_fraction,
-        slice_bytes=_unit_bytes(options),
-    )
-    tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
-    recipe = _recipe(options, source, tokenizer)
-    if (folder / manifests.FILE_NAME).exists():
-        manifest = manifests.read(folder)
-        plans.refuse_other_recipe(folder, manifest.source, recipe, "finished")
+    asked, console = _open(options), console or Console(quiet=True)
+    folder = asked.folder
+    if (manifest := _finished(asked)) is not None:
         plans.finish(folder)
         console.print(f"{folder} is prepared already: nothing to do", markup=False, soft_wrap=True)
         return manifest
+    if options.assemble:
+        _refuse_missing_parts(asked)
     plans.begin(folder)
     try:
         with FileLock(plans.scratch_folder(folder) / "lock", timeout=0):
-            manifest = _run(options, folder, source, recipe, tokenizer, console)
+            manifest = _run(options, asked, console)
     except Timeout:
         raise ValueError(f"{folder}: another process is preparing it; wait for that, or choose another --out") from None
     except EmptyCorpus:
@@ -73,23 +74,91 @@ def prepare(options: Options, console: Console | None = None) -> Manifest:
     return manifest
 
 
-def _run(
-    options: Options, folder: Path, source: Source, recipe: dict, tokenizer: Tokenizer | None, console: Console
-) -> Manifest:
-    """Plan, tokenizer, parts, shards: each goes on from what an interrupted run has left."""
-    plan = plans.read_plan(folder, recipe)
+def prepare_share(options: Options, console: Console | None = None) -> None:
+    """Makes the parts of one task of several, on any machine; no shards. Raises as `prepare`, and TimeoutError.
+
+    Unit u belongs to task u mod tasks. A part depends on its unit alone and appears whole, so a task that was killed
+    may be started again, and if two make the same part, that is waste and no harm.
+    """
+    asked, console = _open(options), console or Console(quiet=True)
+    assert options.task is not None
+    if _finished(asked) is not None:
+        console.print(f"{asked.folder} is prepared already: nothing to do", markup=False, soft_wrap=True)
+        return
+    plans.begin(asked.folder)
+    try:
+        # Whoever comes first plans and makes the tokenizer; the others wait and find both.
+        with FileLock(plans.scratch_folder(asked.folder) / "planning", timeout=PLANNING_SECONDS):
+            plan, tokenizer = _plan(options, asked, console)
+            if not (plan.tokenizer_folder / "tokenizer.json").exists():
+                tokenizer.save(plan.tokenizer_folder)
+    except Timeout:
+        raise TimeoutError(
+            f"{asked.folder}: another task has been planning for {PLANNING_SECONDS / 3600:.0f} hours; see its log, and "
+            "submit this task again when it is done"
+        ) from None
+    numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
+    with Progress(console, f"task {options.task}") as progress:
+        make_parts(Work(plan, asked.source, tokenizer), numbers, options.processes or _cores(), progress)
+
+
+def _open(options: Options) -> Preparation:
+    _check(options)
+    source = open_source(
+        options.source,
+        text_column=options.text_column,
+        config=options.config,
+        dataset_split=options.dataset_split,
+        revision=options.revision,
+        val_fraction=options.val_fraction,
+        slice_bytes=_unit_bytes(options),
+    )
+    tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
+    folder = options.out or Path("data") / _name(options)
+    return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer))
+
+
+def _finished(asked: Preparation) -> Manifest | None:
+    """The manifest that is there already, if it is of the same input and options."""
+    if not (asked.folder / manifests.FILE_NAME).exists():
+        return None
+    manifest = manifests.read(asked.folder)
+    plans.refuse_other_recipe(asked.folder, manifest.source, asked.recipe, "finished")
+    return manifest
+
+
+def _refuse_missing_parts(asked: Preparation) -> None:
+    plan = plans.read_plan(asked.folder, asked.recipe)
     if plan is None:
-        plan = Plan(folder, recipe, group(source.slices(), _unit_bytes(options)))
-        plan.save()
-    if tokenizer is None:
-        tokenizer = _tokenizer_from_text(options, plan, source, console)
+        raise ValueError(f"{asked.folder}: no task has begun, so there is nothing to assemble; run prepare --task first")
+    missing = [number for number in range(len(plan.units)) if not plan.part(number).exists()]
+    if missing:
+        raise ValueError(
+            f"{asked.folder}: {len(missing)} of {len(plan.units)} parts are missing (the first: {missing[0]}): a task "
+            "failed or has not ended. Submit the same array again, which makes only those, or run prepare without "
+            "--assemble to make them here"
+        )
+
+
+def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
+    """Plan, tokenizer, parts, shards: each goes on from what an interrupted run has left."""
+    plan, tokenizer = _plan(options, asked, console)
     processes = options.processes or _cores()
     with ThreadPoolExecutor(1) as aside, Progress(console, "tokenizing") as progress:
         saved = aside.submit(tokenizer.save, plan.tokenizer_folder)  # to spell out GPT-2's merges takes a second
-        make_parts(Work(plan, source, tokenizer), range(len(plan.units)), processes, progress)
+        make_parts(Work(plan, asked.source, tokenizer), range(len(plan.units)), processes, progress)
         saved.result()
     with console.status("writing shards"):
         return assemble(plan, tokenizer, options.shard_tokens, options.val_fraction, processes)
+
+
+def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan, Tokenizer]:
+    """The plan and the tokenizer, as they are on the disk or made now."""
+    plan = plans.read_plan(asked.folder, asked.recipe)
+    if plan is None:
+        plan = Plan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
+        plan.save()
+    return plan, asked.tokenizer or _tokenizer_from_text(options, plan, asked.source, console)
 
 
 def _tokenizer_from_text(options: Options, plan: Plan, source: Source, console: Console) -> Tokenizer:
@@ -116,6 +185,11 @@ def _check(options: Options) -> None:
         raise ValueError(f"--shard-tokens must be at least 1; got {options.shard_tokens}")
     if not 0 <= options.val_fraction < 1:
         raise ValueError(f"--val-fraction must be at least 0 and below 1; got {options.val_fraction}")
+    if options.task is not None and (options.task < 0 or options.tasks < 1 or options.assemble):
+        raise ValueError(
+            f"--task must not be negative, --tasks at least 1, and --assemble comes after the tasks; got {options.task} "
+            f"and {options.tasks}{' with --assemble' * options.assemble}"
+        )
     if options.processes < 0:
         raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {options.processes}")
     if _unit_bytes(options) < 1:

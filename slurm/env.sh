@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# The one place for what every job needs: project folder, site, environment, caches, and what happens when it ends.
+# The scripts of this folder source it; a setting made before, or in slurm/site.env, wins.
+
+say() { printf '%s %s: %s\n' "$(date '+%F %T')" "job ${SLURM_JOB_ID:-?}" "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# Project. SLURM runs a copy of the script, so the script cannot know where it came from.
+export LLM_JAX_HOME="${LLM_JAX_HOME:-$SLURM_SUBMIT_DIR}"
+[ -f "$LLM_JAX_HOME/slurm/env.sh" ] || fail "$LLM_JAX_HOME is not the project's folder: submit from there, or set LLM_JAX_HOME"
+cd "$LLM_JAX_HOME" || exit 2
+
+# Site: partition, account, modules, network. Optional, for all of it can come from the command line.
+if [ -n "${LLM_JAX_SITE:-}" ] && [ ! -f "$LLM_JAX_SITE" ]; then
+  fail "LLM_JAX_SITE=$LLM_JAX_SITE: no such file; copy slurm/site.env.example there, or unset it"
+fi
+site="${LLM_JAX_SITE:-$LLM_JAX_HOME/slurm/site.env}"
+# shellcheck source=/dev/null
+if [ -f "$site" ]; then source "$site"; fi
+
+# Environment: .venv on the shared file system, made on the login node by `uv sync`, or here if it is not there yet or
+# lacks the extras of the site (LLM_JAX_EXTRAS="cuda12"). One job at a time makes it.
+export UV_PROJECT_ENVIRONMENT="${UV_PROJECT_ENVIRONMENT:-$LLM_JAX_HOME/.venv}"
+make_environment() {
+  local stamp="$UV_PROJECT_ENVIRONMENT/.llm-jax-extras" extra flags=()
+  [ -x "$UV_PROJECT_ENVIRONMENT/bin/python" ] && [ "${LLM_JAX_EXTRAS:-}" = "$(cat "$stamp" 2>/dev/null)" ] && return
+  for extra in ${LLM_JAX_EXTRAS:-}; do flags+=(--extra "$extra"); done
+  command -v uv >/dev/null || fail "no uv on $(hostname) to make $UV_PROJECT_ENVIRONMENT with: run \`uv sync ${flags[*]}\` on the login node"
+  uv sync --quiet --inexact "${flags[@]}" || fail "\`uv sync ${flags[*]}\` failed: run it on the login node, where the network is open"
+  printf '%s' "${LLM_JAX_EXTRAS:-}" >"$stamp"
+}
+{ flock 9 && make_environment; } 9>"$LLM_JAX_HOME/slurm/logs/.environment.lock"
+export PATH="$UV_PROJECT_ENVIRONMENT/bin:$PATH"
+
+# Caches and JAX. XLA's flags are set by the program itself (llm_jax/backend.py).
+[ -z "${LLM_JAX_OFFLINE:-}" ] || export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-4}}"
+export PYTHONUNBUFFERED=1
+
+# How the processes of a step find each other, and what they tell this script (train/slurm/). Normally JAX's coordinator
+# is found by itself; on a network that needs it, set JAX_COORDINATOR_ADDRESS=host:port.
+export LLM_JAX_JOB="$LLM_JAX_HOME/slurm/logs/job-$SLURM_JOB_ID"
+export LLM_JAX_HEARTBEAT_SECONDS="${LLM_JAX_HEARTBEAT_SECONDS:-100}"
+mkdir -p "$LLM_JAX_JOB" 2>/dev/null || fail "cannot write to $LLM_JAX_HOME/slurm/logs: make it writable, it takes logs and notes of jobs"
+rm -f "$LLM_JAX_JOB/stopped"
+
+# python -m …, through the site's container if there is one: LLM_JAX_CONTAINER="apptainer exec --nv image.sif".
+read -r -a container <<<"${LLM_JAX_CONTAINER:-}"
+# shellcheck disable=SC2034 # for the scripts
+python=("${container[@]}" python)
+
+# end_or_requeue STATUS: the job ends, or goes back into the queue. 75 means saved on request. A process that died (69,
+# or killed by a signal) is given another chance, but not for ever: three times without a new checkpoint. Anything else
+# is a mistake that would happen again.
+end_or_requeue() {
+  local status=$1 why
+  if [ "$status" -eq 0 ]; then rm -rf "$LLM_JAX_JOB"; say "complete"; exit 0; fi
+  if [ -s "$LLM_JAX_JOB/stopped" ]; then
+    read -r status why <"$LLM_JAX_JOB/stopped"
+    say "stopped, not requeued: $why"
+    exit "$status"
+  fi
+  if [ "$status" -eq 75 ]; then
+    say "saved on request: back into the queue"
+  elif [ "$status" -eq 69 ] || [ "$status" -ge 128 ]; then
+    may_die_again || { say "a process died (status $status) for the third time without a new checkpoint: not requeued"; exit "$status"; }
+    say "a process died (status $status): back into the queue, to go on from the last checkpoint"
+  else
+    say "failed with status $status: not requeued"
+    exit "$status"
+  fi
+  scontrol requeue "$SLURM_JOB_ID" || fail "this cluster does not requeue jobs: submit the same command again, it goes on"
+  sleep 60 # SLURM ends this script meanwhile
+  exit "$status"
+}
+
+may_die_again() {
+  local run newest deaths=0 last=""
+  run="$(cat "$LLM_JAX_JOB/run" 2>/dev/null)"
+  newest="$(find "${run:-.}/checkpoints" -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort | tail -n 1)"
+  if [ -f "$LLM_JAX_JOB/deaths" ]; then read -r deaths last <"$LLM_JAX_JOB/deaths"; fi
+  if [ "${newest:-none}" != "$last" ]; then deaths=0; fi
+  echo "$((deaths + 1)) ${newest:-none}" >"$LLM_JAX_JOB/deaths"
+  [ "$((deaths + 1))" -lt 3 ]
+}

@@ -1,0 +1,92 @@
+"""A cluster for the session, and a project folder to submit from."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster, missing_programs
+from small_runs import FLAGS, Run, environment, new_run, shards
+
+__all__ = ["environment", "new_run", "shards"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
+    if missing := missing_programs():
+        pytest.skip(f"no {', '.join(missing)}: apt-get install slurm-wlm munge")
+    # munged wants a folder that everybody can reach, and a socket's path must be short: pytest's folders are neither.
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    settings = {
+        "JAX_NUM_CPU_DEVICES": "1",
+        "LLM_JAX_HEARTBEAT_SECONDS": "10",
+        "UV_PROJECT_ENVIRONMENT": sys.prefix,
+    }
+    with Cluster(folder, environment | settings) as cluster:
+        yield cluster
+    shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted job."""
+
+    cluster: Cluster
+    number: str
+    log: Path
+
+    def wait(self, state: str = "", timeout: float = 180) -> dict[str, str]:
+        return self.cluster.wait(self.number, state, timeout)
+
+    def complete(self) -> str:
+        """Waits until it has ended well; returns the log."""
+        facts = self.wait()
+        assert facts["JobState"] == "COMPLETED", f"{facts}\n{self.text}"
+        return self.text
+
+    def fail(self) -> str:
+        """Waits until it has failed; returns the log."""
+        facts = self.wait()
+        assert facts["JobState"] == "FAILED", f"{facts}\n{self.text}"
+        return self.text
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else "no log"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with slurm/ in it; the code itself is that of the environment."""
+
+    cluster: Cluster
+    folder: Path
+
+    def submit(self, script: str, *arguments: str, flags: str = "", **environment: str) -> Job:
+        """`sbatch FLAGS slurm/SCRIPT.sbatch ARGUMENTS`, from this folder."""
+        command = ["sbatch", "--parsable", f"--chdir={self.folder}", *flags.split(), f"slurm/{script}.sbatch"]
+        done = self.cluster.run("env", "-C", str(self.folder), *command, *arguments, **environment)
+        number = done.stdout.strip()
+        return Job(self.cluster, number, self.folder / "slurm" / "logs" / f"{script}-{number}.log")
+
+
+@pytest.fixture
+def project(cluster: Cluster, tmp_path: Path) -> Project:
+    shutil.copytree(REPOSITORY / "slurm", tmp_path / "slurm", ignore=shutil.ignore_patterns("site.env", "*.log", "job-*"))
+    return Project(cluster, tmp_path)
+
+
+@pytest.fixture
+def run_of(project: Project, shards: Path):
+    """What `sbatch slurm/pretrain.sbatch` is given to train a very small model, and the folder it then has."""
+
+    def describe(name: str, *flags: str) -> Run:
+        where = ["--data", str(shards), "--runs", "runs", "--run", name]
+        return Run(project.folder / "runs" / name, [*FLAGS.split(), *where, *flags], project.cluster.environment)
+
+    return describe
