@@ -29,7 +29,9 @@ make_environment() {
   uv sync --quiet --inexact "${flags[@]}" || fail "\`uv sync ${flags[*]}\` failed: run it on the login node, where the network is open"
   printf '%s' "${LLM_JAX_EXTRAS:-}" >"$stamp"
 }
-{ flock 9 && make_environment; } 9>"$LLM_JAX_HOME/slurm/logs/.environment.lock"
+logs="$LLM_JAX_HOME/slurm/logs"
+if [ ! -d "$logs" ] || [ ! -w "$logs" ]; then fail "$logs is not a folder that can be written to: it takes the logs and notes of jobs"; fi
+{ flock 9 && make_environment; } 9>"$logs/.environment.lock"
 export PATH="$UV_PROJECT_ENVIRONMENT/bin:$PATH"
 
 # Caches and JAX. XLA's flags are set by the program itself (llm_jax/backend.py).
@@ -39,9 +41,8 @@ export PYTHONUNBUFFERED=1
 
 # How the processes of a step find each other, and what they tell this script (train/slurm/). Normally JAX's coordinator
 # is found by itself; on a network that needs it, set JAX_COORDINATOR_ADDRESS=host:port.
-export LLM_JAX_JOB="$LLM_JAX_HOME/slurm/logs/job-$SLURM_JOB_ID"
+export LLM_JAX_JOB="$logs/job-$SLURM_JOB_ID"
 export LLM_JAX_HEARTBEAT_SECONDS="${LLM_JAX_HEARTBEAT_SECONDS:-100}"
-mkdir -p "$LLM_JAX_JOB" 2>/dev/null || fail "cannot write to $LLM_JAX_HOME/slurm/logs: make it writable, it takes logs and notes of jobs"
 rm -f "$LLM_JAX_JOB/stopped"
 
 # python -m …, through the site's container if there is one: LLM_JAX_CONTAINER="apptainer exec --nv image.sif".
@@ -49,9 +50,9 @@ read -r -a container <<<"${LLM_JAX_CONTAINER:-}"
 # shellcheck disable=SC2034 # for the scripts
 python=("${container[@]}" python)
 
-# end_or_requeue STATUS: the job ends, or goes back into the queue. 75 means saved on request. A process that died (69,
-# or killed by a signal) is given another chance, but not for ever: three times without a new checkpoint. Anything else
-# is a mistake that would happen again.
+# end_or_requeue STATUS: the job ends, or goes back into the queue. 75 means saved on request, 143 that the request came
+# before there was anything to save. A process that died (69, or killed by another signal) is given another chance, but
+# not for ever: three times without a new checkpoint. Anything else is a mistake that would happen again.
 end_or_requeue() {
   local status=$1 why
   if [ "$status" -eq 0 ]; then rm -rf "$LLM_JAX_JOB"; say "complete"; exit 0; fi
@@ -62,6 +63,8 @@ end_or_requeue() {
   fi
   if [ "$status" -eq 75 ]; then
     say "saved on request: back into the queue"
+  elif [ "$status" -eq 143 ]; then
+    say "asked to stop before it had begun: back into the queue"
   elif [ "$status" -eq 69 ] || [ "$status" -ge 128 ]; then
     may_die_again || { say "a process died (status $status) for the third time without a new checkpoint: not requeued"; exit "$status"; }
     say "a process died (status $status): back into the queue, to go on from the last checkpoint"
@@ -69,7 +72,9 @@ end_or_requeue() {
     say "failed with status $status: not requeued"
     exit "$status"
   fi
-  scontrol requeue "$SLURM_JOB_ID" || fail "this cluster does not requeue jobs: submit the same command again, it goes on"
+  # After the death of a node SLURM may have been faster.
+  scontrol requeue "$SLURM_JOB_ID" || squeue --noheader --jobs="$SLURM_JOB_ID" --states=PENDING | grep -q . ||
+    fail "this cluster does not requeue jobs: submit the same command again, it goes on"
   sleep 60 # SLURM ends this script meanwhile
   exit "$status"
 }
@@ -80,6 +85,7 @@ may_die_again() {
   newest="$(find "${run:-.}/checkpoints" -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort | tail -n 1)"
   if [ -f "$LLM_JAX_JOB/deaths" ]; then read -r deaths last <"$LLM_JAX_JOB/deaths"; fi
   if [ "${newest:-none}" != "$last" ]; then deaths=0; fi
+  mkdir -p "$LLM_JAX_JOB"
   echo "$((deaths + 1)) ${newest:-none}" >"$LLM_JAX_JOB/deaths"
   [ "$((deaths + 1))" -lt 3 ]
 }

@@ -4,10 +4,12 @@ Both nodes are this host under the names n1 and n2, which nothing resolves: that
 the start-up has to cope with. There is no accounting database, as on many small clusters.
 """
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 SBIN = "/usr/sbin:/sbin"  # where daemons are, and where PATH of a user often does not lead
 FINISHED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+FORGET_SECONDS = 3.0
 GPUS_PER_NODE = 2  # two files that SLURM hands out as if they were devices
 
 CONFIGURATION = """
@@ -48,7 +51,7 @@ GresTypes=gpu
 ReturnToService=2
 JobRequeue=1
 KillWait=10
-SlurmdTimeout=20
+SlurmdTimeout=10
 MessageTimeout=30
 MinJobAge=3600
 PropagateResourceLimits=NONE
@@ -66,7 +69,7 @@ def missing_programs() -> list[str]:
 
 @dataclass
 class Cluster:
-    """Started by entering it, stopped by leaving it; every command takes the environment of a user who has logged in."""
+    """Started by entering it, stopped by leaving it; commands run in the environment of a user who has logged in."""
 
     folder: Path
     environment: dict[str, str]
@@ -104,15 +107,23 @@ class Cluster:
         return dict(re.findall(r"(\S+?)=(\S*)", text))
 
     def wait(self, job: str, state: str = "", timeout: float = 180) -> dict[str, str]:
-        """Waits until the job is in `state`, or has ended; a job that waits after a requeue is let go at once."""
+        """Waits until the job is in `state`, or has ended; a job that waits after a requeue is let go soon.
+
+        SLURM makes it wait for two minutes, so that nodes have forgotten its old credential: they need a second or two.
+        """
         deadline = time.monotonic() + timeout
+        requeued = None
         while True:
             facts = self.facts(job)
             if facts["JobState"] == state or (not state and facts["JobState"] in FINISHED):
                 return facts
             assert facts["JobState"] not in FINISHED, f"job {job} ended: {facts}"
             if facts["JobState"] == "PENDING" and facts["Reason"] == "BeginTime":
-                self.run("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+                requeued = requeued or time.monotonic()
+                if time.monotonic() - requeued > FORGET_SECONDS:
+                    self.run("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            else:
+                requeued = None
             assert time.monotonic() < deadline, f"job {job} is not {state or 'at its end'} after {timeout} s: {facts}"
             time.sleep(0.2)
 
@@ -120,10 +131,32 @@ class Cluster:
         self._start(node, "slurmd", "-D", "-N", node)
 
     def kill_node(self, node: str) -> None:
-        """The machine loses its power: daemon, steps and tasks die at one stroke."""
-        stepd = subprocess.run(["pgrep", "-f", f"spool-{node}|slurmstepd"], capture_output=True, text=True).stdout
-        self.daemons.pop(node).kill()
-        del stepd
+        """The machine loses its power: the daemon, its steps and their tasks die at one stroke."""
+        tasks = self._processes(SLURMD_NODENAME=node)
+        steps = {parent for parent in map(_parent, tasks) if "slurmstepd" in Path(f"/proc/{parent}/comm").read_text()}
+        daemon = self.daemons.pop(node)
+        daemon.kill()
+        daemon.wait()
+        for pid in [*steps, *tasks]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def task(self, job: str, process: int) -> int:
+        """The process id of one task of the job's newest step."""
+        (pid,) = self._processes(SLURM_JOB_ID=job, SLURM_PROCID=str(process), SLURM_STEP_ID="0")
+        return pid
+
+    def _processes(self, **variables: str) -> list[int]:
+        """Processes of this cluster's jobs whose environment says so."""
+        wanted = {
+            f"{name}={value}" for name, value in {**variables, "SLURM_CONF": self.environment["SLURM_CONF"]}.items()
+        }
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if wanted <= set(path.read_text(errors="replace").split("\0")):
+                    found.append(int(path.parent.name))
+        return found
 
     def _configure(self) -> None:
         self.folder.chmod(0o711)  # munged wants to be reached by everybody
@@ -161,7 +194,9 @@ class Cluster:
     def _stop(self) -> None:
         """Ends the jobs and then the daemons, the last started first; only processes that were started here."""
         if "slurmctld" in self.daemons:
-            self.run("scancel", "--full", "--signal=KILL", "--user=" + self.environment.get("USER", "root"), check=False)
+            self.run(
+                "scancel", "--full", "--signal=KILL", "--user=" + self.environment.get("USER", "root"), check=False
+            )
         for daemon in reversed(self.daemons.values()):
             daemon.terminate()
             try:
@@ -178,6 +213,10 @@ class Cluster:
                 assert daemon.poll() is None, f"{name} ended: {(self.folder / f'{name}.out').read_text()[-2000:]}"
             assert time.monotonic() < deadline, f"no {what} after {timeout} s; logs are in {self.folder}"
             time.sleep(0.1)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def _free_ports(number: int) -> list[int]:

@@ -22,6 +22,9 @@ COMMANDS: Commands = {
         "train.parity.command",
         "our GPT-2 against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
     ),
+    "submit": ("train.submit", "hand a command to SLURM: renders its script, shows or submits it, says how to follow"),
+    "status": ("train.status", "how a run is doing: SLURM's word on its job, and its metrics"),
+    "jupyter": ("train.jupyter", "JupyterLab for you alone, here or on a compute node (slurm/jupyter.sbatch)"),
     "compare": ("train.compare", "two runs, or a run and a published curve, side by side: where they part"),
 }
 

@@ -46,7 +46,7 @@ class StepProgress:
                 self.console.print(f"step {step:,}: {numbers}")
         elif self._shown and (measured or step == self._total or (self._log_every and step % self._log_every == 0)):
             left = (self._total - step) * values["seconds"] / step
-            print(f"step {step:>6,}/{self._total:,}  {numbers}  left {_clock(left)}", flush=True)
+            print(f"step {step:>6,}/{self._total:,}  {numbers}  left {clock(left)}", flush=True)
 
     def say(self, message: str) -> None:
         """One line above the live one."""
@@ -79,7 +79,8 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """HOURS:MINUTES:SECONDS."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

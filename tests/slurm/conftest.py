@@ -3,7 +3,8 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
     }
     with Cluster(folder, environment | settings) as cluster:
         yield cluster
-    shutil.rmtree(folder)
+    shutil.rmtree(folder) if not __import__("os").environ.get("KEEP") else print(folder)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Job:
         assert facts["JobState"] == "FAILED", f"{facts}\n{self.text}"
         return self.text
 
+    def await_text(self, text: str, timeout: float = 120) -> None:
+        deadline = time.monotonic() + timeout
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"no {text!r} after {timeout} s in: {self.text}"
+            time.sleep(0.1)
+
     @property
     def text(self) -> str:
         return self.log.read_text() if self.log.exists() else "no log"
@@ -75,17 +82,26 @@ class Project:
         return Job(self.cluster, number, self.folder / "slurm" / "logs" / f"{script}-{number}.log")
 
 
+def new_project(cluster: Cluster, folder: Path) -> Project:
+    shutil.copytree(REPOSITORY / "slurm", folder / "slurm", ignore=shutil.ignore_patterns("site.env", "*.log", "job-*"))
+    return Project(cluster, folder)
+
+
 @pytest.fixture
 def project(cluster: Cluster, tmp_path: Path) -> Project:
-    shutil.copytree(REPOSITORY / "slurm", tmp_path / "slurm", ignore=shutil.ignore_patterns("site.env", "*.log", "job-*"))
-    return Project(cluster, tmp_path)
+    return new_project(cluster, tmp_path)
 
 
-@pytest.fixture
-def run_of(project: Project, shards: Path):
+@pytest.fixture(scope="module")
+def module_project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return new_project(cluster, tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def run_in(shards: Path) -> Callable[..., Run]:
     """What `sbatch slurm/pretrain.sbatch` is given to train a very small model, and the folder it then has."""
 
-    def describe(name: str, *flags: str) -> Run:
+    def describe(project: Project, name: str, *flags: str) -> Run:
         where = ["--data", str(shards), "--runs", "runs", "--run", name]
         return Run(project.folder / "runs" / name, [*FLAGS.split(), *where, *flags], project.cluster.environment)
 

@@ -1,24 +1,200 @@
-"""Training under a real SLURM: the same losses as without it, and nothing lost or repeated whatever happens to a job."""
+"""Training under a real SLURM: the same losses as without it, and nothing lost or repeated whatever happens to a job.
+
+Jobs that something is to happen to run "slowly": a wrapper, set where a site would name its container, makes them wait
+a moment before every step. It changes no number.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from train.metrics import read
+
 pytestmark = pytest.mark.slurm
 
 TWO_BY_TWO = "--nodes=2 --ntasks-per-node=2"
+STEPS = 40
+FLAGS = f"--steps {STEPS} --eval-every 20 --checkpoint-every 5 --keep-last 100".split()
+HEARTBEAT_SECONDS = 10  # as tests/slurm/conftest.py sets it
+
+SLOWLY = """
+import runpy, sys, time
+from train.signals import StopRequest
+agreed = StopRequest.agreed
+def agreed_after_a_moment(self):
+    time.sleep(0.4)
+    return agreed(self)
+StopRequest.agreed = agreed_after_a_moment
+sys.argv = sys.argv[4:]  # python -m train …
+sys.argv.insert(0, "train")
+runpy.run_module("train", run_name="__main__")
+"""
 
 
-def submit(project, run, *flags: str, layout: str = TWO_BY_TWO):
-    return project.submit("pretrain", *run.flags, *flags, flags=layout)
+def start(project, run, *flags: str, layout: str = TWO_BY_TWO, **environment: str):
+    return project.submit("pretrain", *run.flags, *flags, flags=layout, **environment)
 
 
-def test_two_nodes_of_two_processes_give_the_losses_of_one_process(project, run_of, new_run):
-    run = run_of("four", "--steps", "12", "--eval-every", "6", "--checkpoint-every", "6")
-    log = submit(project, run).complete()
-    alone = new_run("alone", "--steps", "12", "--eval-every", "6", "--checkpoint-every", "6")
+@pytest.fixture
+def slowly(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    return {"LLM_JAX_CONTAINER": f"{sys.executable} {tmp_path / 'slowly.py'}"}
+
+
+@pytest.fixture(scope="module")
+def whole(module_project, run_in):
+    """The run that nothing happened to, on two nodes of two processes."""
+    run = run_in(module_project, "whole", *FLAGS)
+    start(module_project, run).complete()
+    return run
+
+
+def await_steps(run, number: int, timeout: float = 120) -> None:
+    deadline = time.monotonic() + timeout
+    while not (run.folder / "metrics.jsonl").exists() or max(run.committed(), default=0) < number:
+        assert time.monotonic() < deadline, f"no checkpoint of step {number}"
+        time.sleep(0.1)
+
+
+def assert_same_end(run, whole) -> None:
+    """Every line of the metrics but its clocks, and every bit of the last state."""
+    assert run.record() == whole.record()
+    for found, expected in zip(run.state(), whole.state(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_two_nodes_of_two_processes_give_the_losses_of_one_process(whole, new_run):
+    alone = new_run("alone", *FLAGS)
     alone.finish()
-    print(log)
-    for ours, theirs in zip(run.record(), alone.record(), strict=True):
+    for ours, theirs in zip(whole.record(), alone.record(), strict=True):
+        assert ours.keys() == theirs.keys()
         assert ours["step"] == theirs["step"]
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
-    np.testing.assert_allclose(run.record()[-1]["val_loss"], alone.record()[-1]["val_loss"], rtol=1e-5)
+    assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-5)
+
+
+def test_only_the_first_process_writes_metrics(whole):
+    assert [line["step"] for line in read(whole.folder)] == list(range(1, STEPS + 1))
+    assert len(list((whole.folder / "tensorboard").iterdir())) == 1
+
+
+def test_term_saves_requeues_and_goes_on_bit_equal(project, run_in, whole, slowly):
+    run = run_in(project, "term", *FLAGS)
+    job = start(project, run, **slowly)
+    await_steps(run, 5)
+    project.cluster.run("scancel", "--signal=TERM", job.number)
+    log = job.complete()
+    assert_requeued_and_resumed(log, "SIGTERM")
+    assert_same_end(run, whole)
+
+
+def assert_requeued_and_resumed(log: str, by: str) -> None:
+    saved = re.search(rf"{by}: saved step (\d+)", log)
+    assert saved, log
+    assert "saved on request: back into the queue" in log
+    assert f"resume: from step {saved[1]}, same devices: bit-equal" in log
+    assert "attempt 2 on n[1-2]" in log
+
+
+def test_time_limit_saves_requeues_and_goes_on_bit_equal(project, run_in, whole, slowly):
+    # A minute is the shortest limit; SLURM looks every half minute, and 120 s before the end have then long begun.
+    run = run_in(project, "limit", *FLAGS, "--steps", "100")
+    job = start(project, run, layout=f"{TWO_BY_TWO} --time=1", **slowly)
+    log = job.complete()
+    assert_requeued_and_resumed(log, "SIGTERM")
+    reference = run_in(project, "reference", *FLAGS, "--steps", "100")
+    start(project, reference).complete()
+    assert_same_end(run, reference)
+
+
+def test_killed_process_ends_the_job_within_the_heartbeat_and_it_goes_on(project, run_in, whole, slowly):
+    run = run_in(project, "killed", *FLAGS)
+    job = start(project, run, **slowly)
+    await_steps(run, 5)
+    os.kill(project.cluster.task(job.number, process=2), signal.SIGKILL)
+    killed = time.monotonic()
+    job.await_text("back into the queue", timeout=HEARTBEAT_SECONDS + 20)
+    assert time.monotonic() - killed < HEARTBEAT_SECONDS + 15
+    log = job.complete()
+    print(log)
+    assert "another process of the job died" in log or "fatal errors" in log
+    assert re.search(r"resume: from step \d+, same devices: bit-equal", log)
+    assert_same_end(run, whole)
+    assert not list((run.folder / "checkpoints").glob(".partial-*"))
+
+
+def test_node_that_dies_gives_the_job_back_and_it_goes_on(project, run_in, whole, slowly):
+    run = run_in(project, "node", *FLAGS)
+    job = start(project, run, **slowly)
+    await_steps(run, 5)
+    project.cluster.kill_node("n2")
+    job.wait("PENDING", timeout=90)
+    project.cluster.start_node("n2")
+    log = job.complete()
+    print(log)
+    assert re.search(r"resume: from step \d+, same devices: bit-equal", log)
+    assert_same_end(run, whole)
+
+
+def test_four_processes_resumed_by_two_see_the_same_tokens(project, run_in, whole):
+    run = run_in(project, "fewer", *FLAGS)
+    shutil.copytree(whole.folder, run.folder)
+    for step in run.committed():
+        if step > 20:
+            shutil.rmtree(run.folder / "checkpoints" / f"{step:08}")
+    log = start(project, run, layout="--nodes=1 --ntasks-per-node=2").complete()
+    assert "resume: from step 20, other devices" in log
+    assert "processes 4 → 2" in log
+    for ours, theirs in zip(run.record(), whole.record(), strict=True):
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
+
+
+def test_run_that_is_not_finite_is_not_requeued(project, run_in):
+    run = run_in(project, "nan", *FLAGS, "--learning-rate", "1e38", "--max-skipped", "3")
+    job = start(project, run)
+    log = job.fail()
+    assert job.wait()["ExitCode"] == "3:0"
+    assert job.wait()["Restarts"] == "0"
+    assert "stopped, not requeued: step" in log
+    assert "steps in a row were not" in log
+
+
+def test_missing_data_ends_all_processes_at_once_with_one_reason(project, run_in):
+    run = run_in(project, "missing", "--data", "nowhere")
+    job = start(project, run)
+    log = job.fail()
+    assert job.wait()["ExitCode"] == "2:0"
+    assert "stopped, not requeued: nowhere: no such folder" in log
+    assert "process 0 failed: nowhere" in log
+    assert "Traceback" not in log
+
+
+def test_second_job_on_the_same_run_is_refused(project, run_in, whole, slowly):
+    run = run_in(project, "twice", *FLAGS)
+    first = start(project, run, **slowly)
+    await_steps(run, 5)
+    second = start(project, run, layout="--nodes=1")
+    assert re.search(r"stopped, not requeued: run runs/twice is in use by process \d+ on", second.fail())
+    project.cluster.run("scancel", first.number)
+
+
+def test_gpus_that_jax_does_not_see_are_reported_with_the_setting_to_change(project, run_in):
+    run = run_in(project, "gpus", *FLAGS)
+    log = start(project, run, layout="--nodes=1 --gpus-per-node=2", JAX_PLATFORMS="").fail()
+    assert "2 processes per node" in log
+    assert re.search("SLURM gave node n[12] 2 GPUs, but JAX sees none: set LLM_JAX_EXTRAS=cuda12", log)
+
+
+def test_more_gpus_than_a_node_has_are_refused_by_sbatch(project):
+    done = project.cluster.run(
+        "sbatch", "--gpus-per-node=9", str(project.folder / "slurm/pretrain.sbatch"), check=False
+    )
+    assert done.returncode != 0
+    assert "Requested node configuration is not available" in done.stderr

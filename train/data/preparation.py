@@ -130,7 +130,9 @@ def _finished(asked: Preparation) -> Manifest | None:
 def _refuse_missing_parts(asked: Preparation) -> None:
     plan = plans.read_plan(asked.folder, asked.recipe)
     if plan is None:
-        raise ValueError(f"{asked.folder}: no task has begun, so there is nothing to assemble; run prepare --task first")
+        raise ValueError(
+            f"{asked.folder}: no task has begun, so there is nothing to assemble; run prepare --task first"
+        )
     missing = [number for number in range(len(plan.units)) if not plan.part(number).exists()]
     if missing:
         raise ValueError(
@@ -187,7 +189,7 @@ def _check(options: Options) -> None:
         raise ValueError(f"--val-fraction must be at least 0 and below 1; got {options.val_fraction}")
     if options.task is not None and (options.task < 0 or options.tasks < 1 or options.assemble):
         raise ValueError(
-            f"--task must not be negative, --tasks at least 1, and --assemble comes after the tasks; got {options.task} "
+            f"--task must not be negative, --tasks at least 1, and --assemble comes after them; got {options.task} "
             f"and {options.tasks}{' with --assemble' * options.assemble}"
         )
     if options.processes < 0:

@@ -11,6 +11,7 @@ are ended by JAX with a larger one, which looks like a node that died; hence the
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from train.slurm import rendezvous
 from train.slurm.place import Place
 
 STARTS = "jobs.jsonl"  # in the run's folder: one line for every start under SLURM
+OF_THE_RUNTIME = re.compile(
+    r"Gloo|NCCL|coordination service|heartbeat|\b(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): ", re.I
+)
 EXIT_LOST = 69  # EX_UNAVAILABLE of sysexits.h: another process of the job died; starting again may help
 
 
@@ -33,13 +37,20 @@ def shared_folder(run: Path) -> Path:
 
 def introduce(run: Path) -> None:
     """On the first process, before anything can die: tells the batch script which run this job is about."""
-    _note(shared_folder(run) / "run", str(run.absolute()))
+    folder = shared_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run").write_text(f"{run.absolute()}\n")
 
 
 def stop(run: Path, status: int, reason: str) -> None:
     """Tells the batch script not to requeue the job."""
-    with contextlib.suppress(OSError):  # a folder that cannot be written to is often the very reason
-        _note(shared_folder(run) / "stopped", f"{status} {reason}")
+    path = shared_folder(run) / "stopped"
+    # The first word counts: the others only say that they end, too. And a folder that cannot be written to may be the
+    # very reason.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x") as file:
+            file.write(f"{status} {reason}\n")
 
 
 def record_start(run: Path, place: Place, step: int) -> None:
@@ -75,12 +86,12 @@ def ending_together(run: Path, place: Place | None) -> Iterator[None]:
         return
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if place.processes == 1:
-            raise
-        reason = str(error).splitlines()[0]
-        _leave(EXIT_LOST, f"process {place.process} on {place.node_name}: another process of the job died ({reason})")
     except USER_ERRORS as error:
+        if place.processes > 1 and _tells_of_a_dead_peer(error):
+            reason = str(error).splitlines()[0]
+            _leave(
+                EXIT_LOST, f"process {place.process} on {place.node_name}: another process of the job died ({reason})"
+            )
         message = f"process {place.process} on {place.node_name}: {error}" if place.process else str(error)
         stop(run, 2, message)
         if place.processes == 1:
@@ -90,12 +101,12 @@ def ending_together(run: Path, place: Place | None) -> Iterator[None]:
         _leave(2, message)
 
 
+def _tells_of_a_dead_peer(error: BaseException) -> bool:
+    """JAX has no class of its own for it: it is an error of the runtime, or one that was made of its text."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(OF_THE_RUNTIME.search(str(error)))
+
+
 def _leave(status: int, message: str) -> None:
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(status)
-
-
-def _note(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n")

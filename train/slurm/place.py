@@ -95,8 +95,8 @@ def local_gpus(place: Place, visible: int) -> list[int] | None:
     tasks = place.local_processes
     if visible == 0 or tasks == 1:
         return None
-    hidden = place.gpus_on_node is not None and visible < place.gpus_on_node
-    if hidden and visible == max(1, place.gpus_on_node // tasks):
+    given = place.gpus_on_node or visible
+    if visible < given and visible == max(1, given // tasks):
         return None  # --gpus-per-task or --gpu-bind: SLURM has shared them out already
     if visible % tasks:
         raise ValueError(

@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from train.data.files import write_json
 from train.slurm.place import Place
@@ -34,18 +34,18 @@ def announce(folder: Path, place: Place) -> Coordinator:
     """On process 0: picks a free port and writes down where the others find it."""
     if place.nodes == 1:
         address = f"{LOOPBACK}:{_free_port(LOOPBACK)}"  # nobody outside of this machine has to reach it
-        write_json(_file(folder, place), {"addresses": [address]})
+        _write(folder, place, {"addresses": [address]})
         return Coordinator(address, bind=address)
     port = _free_port("")
     addresses = [f"{host}:{port}" for host in _own_hosts(place)]
-    write_json(_file(folder, place), {"addresses": addresses})
+    _write(folder, place, {"addresses": addresses})
     return Coordinator(f"{LOOPBACK}:{port}")
 
 
 def announce_failure(folder: Path, place: Place, message: str) -> None:
     """On process 0: tells the others, who wait for the address, that there will be none."""
     with contextlib.suppress(OSError):  # the folder itself may be what is wrong
-        write_json(_file(folder, place), {"failed": message})
+        _write(folder, place, {"failed": message})
 
 
 def find(folder: Path, place: Place, timeout: float = WAIT_SECONDS) -> Coordinator:
@@ -80,6 +80,11 @@ def clear(folder: Path, place: Place) -> None:
 
 def _file(folder: Path, place: Place) -> Path:
     return folder / f"rendezvous-{place.attempt}.json"
+
+
+def _write(folder: Path, place: Place, note: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(_file(folder, place), note)
 
 
 def _own_hosts(place: Place) -> list[str]:

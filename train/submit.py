@@ -1,0 +1,62 @@
+"""Submit a command of this project to SLURM: `python -m train submit pretrain gpt2-124m --nodes 2 -- --run first`.
+
+What stands before `--` is for SLURM, what stands behind it for the command; the preset or folder may stand before, too.
+Renders slurm/COMMAND.sbatch with its directives, shows it (--dry-run) or submits it, and says how to follow it.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+COMMANDS = ("pretrain", "prepare", "export", "evaluate", "serve", "jupyter")
+
+
+@dataclass(frozen=True)
+class Options:
+    command: tyro.conf.Positional[str] = ""
+    """pretrain, prepare, export, evaluate, serve or jupyter."""
+    arguments: tyro.conf.Positional[tuple[str, ...]] = ()
+    """What the command is given: its positional arguments here, its flags behind `--`."""
+    nodes: int = 1
+    """Machines."""
+    gpus_per_node: int | None = None
+    """GPUs on each of them. Default: SBATCH_GPUS_PER_NODE of the site, or none."""
+    tasks_per_node: int | None = None
+    """Processes on each node. Default: one per GPU."""
+    cpus_per_task: int | None = None
+    """Cores for each process. Default: as the script or the cluster has it."""
+    time: str | None = None
+    """Time limit: minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS. A training run goes on in a new job after it."""
+    partition: str | None = None
+    """Partition. Default, as for the next two: the site's, or the cluster's."""
+    account: str | None = None
+    """Account to charge."""
+    qos: str | None = None
+    """Quality of service."""
+    array: str | None = None
+    """For prepare: the tasks, such as 0-31."""
+    name: str | None = None
+    """Job name. Default: the run's name for pretrain, else the command."""
+    sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Further directives, such as --sbatch=--exclusive --sbatch=--mem=0."""
+    site: Path | None = None
+    """Default: slurm/site.env, if there is one."""
+    dry_run: bool = False
+    """Show the script and submit nothing."""
+
+
+def parse(arguments: list[str]) -> Options:
+    """Everything behind the first `--` belongs to the command."""
+    border = arguments.index("--") if "--" in arguments else len(arguments)
+    options = tyro.cli(Options, args=arguments[:border], prog="python -m train submit", description=__doc__)
+    return dataclasses.replace(options, arguments=(*options.arguments, *arguments[border + 1 :]))
+
+
+def main(options: Options) -> int:
+    """Submits, or with --dry-run prints the script; the exit status is 0."""
+    from train.slurm.submit import submit
+
+    return submit(options)
