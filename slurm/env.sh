@@ -38,6 +38,7 @@ export PATH="$UV_PROJECT_ENVIRONMENT/bin:$PATH"
 [ -z "${LLM_JAX_OFFLINE:-}" ] || export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-4}}"
 export PYTHONUNBUFFERED=1
+ulimit -c 0 # JAX ends a process whose job is lost by a signal; its memory need not go to the disk
 
 # How the processes of a step find each other, and what they tell this script (train/slurm/). Normally JAX's coordinator
 # is found by itself; on a network that needs it, set JAX_COORDINATOR_ADDRESS=host:port.
@@ -51,27 +52,27 @@ read -r -a container <<<"${LLM_JAX_CONTAINER:-}"
 python=("${container[@]}" python)
 
 # end_or_requeue STATUS: the job ends, or goes back into the queue. 75 means saved on request, 143 that the request came
-# before there was anything to save. A process that died (69, or killed by another signal) is given another chance, but
-# not for ever: three times without a new checkpoint. Anything else is a mistake that would happen again.
+# before there was anything to save; 69, or another signal, that a process died. None of them for ever: what has not come
+# to a new checkpoint in so many attempts in a row will not. Any other status is a mistake that would happen again.
 end_or_requeue() {
-  local status=$1 why
+  local status=$1 why attempts
   if [ "$status" -eq 0 ]; then rm -rf "$LLM_JAX_JOB"; say "complete"; exit 0; fi
   if [ -s "$LLM_JAX_JOB/stopped" ]; then
     read -r status why <"$LLM_JAX_JOB/stopped"
     say "stopped, not requeued: $why"
     exit "$status"
   fi
-  if [ "$status" -eq 75 ]; then
-    say "saved on request: back into the queue"
-  elif [ "$status" -eq 143 ]; then
-    say "asked to stop before it had begun: back into the queue"
-  elif [ "$status" -eq 69 ] || [ "$status" -ge 128 ]; then
-    may_die_again || { say "a process died (status $status) for the third time without a new checkpoint: not requeued"; exit "$status"; }
-    say "a process died (status $status): back into the queue, to go on from the last checkpoint"
-  else
-    say "failed with status $status: not requeued"
+  case "$status" in
+    75) why="saved on request" attempts=10 ;;
+    143) why="asked to stop before it had begun" attempts=10 ;;
+    69 | 1[3-9][0-9] | 12[89] | 2??) why="a process died (status $status)" attempts=3 ;;
+    *) say "failed with status $status: not requeued"; exit "$status" ;;
+  esac
+  if [ "$(attempts_without_checkpoint)" -ge "$attempts" ]; then
+    say "$why, and no new checkpoint in $attempts attempts: not requeued"
     exit "$status"
   fi
+  say "$why: back into the queue"
   # After the death of a node SLURM may have been faster.
   scontrol requeue "$SLURM_JOB_ID" || squeue --noheader --jobs="$SLURM_JOB_ID" --states=PENDING | grep -q . ||
     fail "this cluster does not requeue jobs: submit the same command again, it goes on"
@@ -79,13 +80,13 @@ end_or_requeue() {
   exit "$status"
 }
 
-may_die_again() {
-  local run newest deaths=0 last=""
+attempts_without_checkpoint() {
+  local run newest attempts=0 last=""
   run="$(cat "$LLM_JAX_JOB/run" 2>/dev/null)"
   newest="$(find "${run:-.}/checkpoints" -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort | tail -n 1)"
-  if [ -f "$LLM_JAX_JOB/deaths" ]; then read -r deaths last <"$LLM_JAX_JOB/deaths"; fi
-  if [ "${newest:-none}" != "$last" ]; then deaths=0; fi
+  if [ -f "$LLM_JAX_JOB/attempts" ]; then read -r attempts last <"$LLM_JAX_JOB/attempts"; fi
+  if [ "${newest:-none}" != "$last" ]; then attempts=0; fi
   mkdir -p "$LLM_JAX_JOB"
-  echo "$((deaths + 1)) ${newest:-none}" >"$LLM_JAX_JOB/deaths"
-  [ "$((deaths + 1))" -lt 3 ]
+  echo "$((attempts + 1)) ${newest:-none}" >"$LLM_JAX_JOB/attempts"
+  echo "$((attempts + 1))"
 }

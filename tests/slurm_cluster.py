@@ -127,12 +127,19 @@ class Cluster:
             assert time.monotonic() < deadline, f"job {job} is not {state or 'at its end'} after {timeout} s: {facts}"
             time.sleep(0.2)
 
+    def cancel_all(self) -> None:
+        """Ends what a test has left, and waits until it has ended."""
+        for job in self.run("squeue", "--noheader", "-o", "%i").stdout.split():
+            self.run("scancel", "--full", "--signal=KILL", job, check=False)
+            self.run("scancel", job, check=False)
+        self._wait_until(lambda: not self.run("squeue", "--noheader").stdout.strip(), "end of all jobs")
+
     def start_node(self, node: str) -> None:
         self._start(node, "slurmd", "-D", "-N", node)
 
     def kill_node(self, node: str) -> None:
         """The machine loses its power: the daemon, its steps and their tasks die at one stroke."""
-        tasks = self._processes(SLURMD_NODENAME=node)
+        tasks = self.processes(SLURMD_NODENAME=node)
         steps = {parent for parent in map(_parent, tasks) if "slurmstepd" in Path(f"/proc/{parent}/comm").read_text()}
         daemon = self.daemons.pop(node)
         daemon.kill()
@@ -143,10 +150,10 @@ class Cluster:
 
     def task(self, job: str, process: int) -> int:
         """The process id of one task of the job's newest step."""
-        (pid,) = self._processes(SLURM_JOB_ID=job, SLURM_PROCID=str(process), SLURM_STEP_ID="0")
+        (pid,) = self.processes(SLURM_JOB_ID=job, SLURM_PROCID=str(process), SLURM_STEP_ID="0")
         return pid
 
-    def _processes(self, **variables: str) -> list[int]:
+    def processes(self, **variables: str) -> list[int]:
         """Processes of this cluster's jobs whose environment says so."""
         wanted = {
             f"{name}={value}" for name, value in {**variables, "SLURM_CONF": self.environment["SLURM_CONF"]}.items()
@@ -194,9 +201,8 @@ class Cluster:
     def _stop(self) -> None:
         """Ends the jobs and then the daemons, the last started first; only processes that were started here."""
         if "slurmctld" in self.daemons:
-            self.run(
-                "scancel", "--full", "--signal=KILL", "--user=" + self.environment.get("USER", "root"), check=False
-            )
+            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
+                self.cancel_all()
         for daemon in reversed(self.daemons.values()):
             daemon.terminate()
             try:

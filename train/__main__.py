@@ -16,6 +16,7 @@ COMMANDS: Commands = {
     ),
     "makemore": ("train.makemore.command", "names and the like, from counting to a Transformer, with a look inside"),
     "prepare": ("train.prepare", "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json"),
+    "curate": ("train.curate", "FineWeb's filters and deduplication, on this machine or SLURM, to shards (datatrove)"),
     "verify": ("train.verify", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain", "train a GPT-2 on prepared shards; stop and resume at any time"),
     "parity": (

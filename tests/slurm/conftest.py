@@ -25,12 +25,12 @@ def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     settings = {
         "JAX_NUM_CPU_DEVICES": "1",
-        "LLM_JAX_HEARTBEAT_SECONDS": "10",
+        "LLM_JAX_HEARTBEAT_SECONDS": "20",
         "UV_PROJECT_ENVIRONMENT": sys.prefix,
     }
     with Cluster(folder, environment | settings) as cluster:
         yield cluster
-    shutil.rmtree(folder) if not __import__("os").environ.get("KEEP") else print(folder)
+    shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Job:
     number: str
     log: Path
 
-    def wait(self, state: str = "", timeout: float = 180) -> dict[str, str]:
+    def wait(self, state: str = "", timeout: float = 300) -> dict[str, str]:
         return self.cluster.wait(self.number, state, timeout)
 
     def complete(self) -> str:
@@ -79,7 +79,11 @@ class Project:
         command = ["sbatch", "--parsable", f"--chdir={self.folder}", *flags.split(), f"slurm/{script}.sbatch"]
         done = self.cluster.run("env", "-C", str(self.folder), *command, *arguments, **environment)
         number = done.stdout.strip()
-        return Job(self.cluster, number, self.folder / "slurm" / "logs" / f"{script}-{number}.log")
+        return Job(self.cluster, number, self.log(script, number))
+
+    def log(self, script: str, number: str) -> Path:
+        """JOB, or JOB_TASK of an array."""
+        return self.folder / "slurm" / "logs" / f"{script}-{number}.log"
 
 
 def new_project(cluster: Cluster, folder: Path) -> Project:
@@ -88,8 +92,9 @@ def new_project(cluster: Cluster, folder: Path) -> Project:
 
 
 @pytest.fixture
-def project(cluster: Cluster, tmp_path: Path) -> Project:
-    return new_project(cluster, tmp_path)
+def project(cluster: Cluster, tmp_path: Path) -> Iterator[Project]:
+    yield new_project(cluster, tmp_path)
+    cluster.cancel_all()
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_outside_of_a_step_there_is_no_place():
 
 
 def test_several_tasks_without_srun_are_refused():
-    with pytest.raises(ValueError, match="4 tasks, but srun did not start this process.*put srun before python"):
+    with pytest.raises(ValueError, match=r"4 tasks, but srun did not start this process.*put srun before python"):
         here({"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "4"})
 
 

@@ -4,13 +4,15 @@ The golden files are refreshed by `REFRESH=1 pytest tests/slurm/test_submit.py`;
 """
 
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
-from train.__main__ import COMMANDS
 from llm_jax.command_line import run
+from train.__main__ import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,7 +24,7 @@ export SBATCH_TIMELIMIT=4:00:00 SBATCH_GPUS_PER_NODE=8
 
 CASES = {
     "two-nodes": "pretrain gpt2-124m --nodes 2 --gpus-per-node 8 --time 12:00:00 -- --data data --run first",
-    "one-process-per-node": "pretrain gpt2-124m --gpus-per-node 4 --tasks-per-node 1 -- --data data --learning-rate 3e-4",
+    "one-process-per-node": "pretrain gpt2-124m --gpus-per-node 4 --tasks-per-node 1 -- --data data --seed 2",
     "site": "pretrain gpt2-nano --site site.env --time 1-0 -- --data data",
     "array": "prepare --site site.env --array 0-31 -- --source 'a b/*.parquet' --out data/corpus",
     "directives": "evaluate runs/first --sbatch=--exclusive --sbatch=--mem=0 --name score -- --tasks hellaswag",
@@ -57,8 +59,6 @@ def slurm(project, monkeypatch):
 
 
 def submit(line: str) -> int:
-    import shlex
-
     return run("python -m train", "", COMMANDS, ["submit", *shlex.split(line)])
 
 
@@ -104,8 +104,6 @@ def test_environment_of_the_site_does_not_override_the_script(project, slurm, mo
     ],
 )
 def test_mistake_is_refused_before_anything_is_submitted(line, message, project, slurm, capsys):
-    import re
-
     assert submit(line) == 2
     error = capsys.readouterr().err
     assert re.search(message, error), error

@@ -1,0 +1,102 @@
+"""Curation through datatrove: FineWeb's filters, MinHash, and shards that are those of `train prepare`."""
+
+import json
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llm_jax.command_line import run
+from train.__main__ import COMMANDS
+from train.data import manifest as manifests
+
+pytest.importorskip("datatrove", reason="curation needs the extra curate")
+pytest.importorskip("spacy", reason="curation needs the extra curate")
+
+
+def curate(*arguments: str) -> int:
+    return run("python -m train", "", COMMANDS, ["curate", *arguments])
+
+
+def prose(seed: int) -> str:
+    """English enough for every filter: sentences of common words, no line twice."""
+    rng = random.Random(seed)
+    common = ["the", "of", "and", "to", "in", "that", "with", "have", "be"]
+    rare = [f"{a}{b}" for a in ("moun", "ri", "for", "gar", "win", "sum") for b in ("tain", "ver", "est", "den", "ter")]
+    sentences = []
+    for _ in range(24):
+        words = [rng.choice(common if i % 2 else rare) for i in range(14)]
+        sentences.append(" ".join(words).capitalize() + ".")
+    return "\n".join(" ".join(sentences[i : i + 3]) for i in range(0, 24, 3))
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory):
+    """Twelve good documents, each of these once more with a word changed, and one bad document of every kind."""
+    good = [prose(seed) for seed in range(12)]
+    near = [text.replace("the", "a", 1) for text in good]
+    bad = ["too short", "lorem ipsum dolor. " * 40, "{ code } " * 100]
+    texts = [*good, *near, *bad, prose(98), prose(99)]
+    n = len(texts)
+    table = pa.table(
+        {
+            "text": texts,
+            "id": [str(i) for i in range(n)],
+            "url": [f"https://example.org/{i}" for i in range(n)],
+            "language": ["en"] * (n - 2) + ["fr", "en"],
+            "language_score": [0.9] * (n - 1) + [0.3],
+        }
+    )
+    folder = tmp_path_factory.mktemp("parquet")
+    pq.write_table(table, folder / "part.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(parquet, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    source = ["--source", str(parquet / "part.parquet"), "--out", str(folder / "data"), "--tokenizer", "train:300"]
+    assert run("python -m train", "", COMMANDS, ["prepare", *source]) == 0
+    return str(folder / "data")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # datatrove's use of tldextract, spaCy's of click
+def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokenizer, tmp_path, capsys):
+    out = tmp_path / "curated"
+    assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 0
+    said = capsys.readouterr().out
+    assert "29 documents, 24 kept" in said
+    assert "24 documents, 12 kept" in said
+    manifest = manifests.read(out)
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 12
+    assert not (out / ".prepare").exists()
+    kept = [json.loads(line)["text"] for line in (tmp_path / ".curate-curated/kept/00000.jsonl").open()]
+    assert len({text.replace(" a ", " the ") for text in kept}) == 12
+
+    # The same command again does nothing, another one is refused.
+    assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 0
+    assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer, "--no-dedup") == 2
+    assert "dedup: 'True' there, 'False' now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such file or folder"),
+        ([".", "--tokenizer", "train:300"], "curation needs one that exists"),
+        ([".", "--tasks", "0"], "--tasks must be at least 1"),
+    ],
+)
+def test_mistake_is_one_line(arguments, message, tokenizer, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert curate(*arguments, *([] if "--tokenizer" in arguments else ["--tokenizer", tokenizer])) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_file_without_the_columns_is_named(tokenizer, tmp_path, capsys):
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "bare.parquet")
+    assert curate(str(tmp_path), "--tokenizer", tokenizer) == 2
+    assert "bare.parquet: no column 'language'; there are text; --language '' keeps" in capsys.readouterr().err

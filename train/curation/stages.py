@@ -1,0 +1,255 @@
+"""The chain of curation: each stage is a number of tasks, on this machine or as a SLURM job array.
+
+    filter       read parquet, keep what the recipe keeps, write JSON lines                  tasks
+    signatures   14 × 8 hashes of every document                                             tasks
+    buckets      documents that meet in a bucket                                             one for each bucket
+    clusters     pairs → groups, of which one document stays                                 1
+    dedup        what stays                                                                  tasks
+    tokenize     a share of the parts, exactly as `train prepare --task` makes them          tasks
+    assemble     shards and manifest, as `train prepare --assemble` writes them              1
+
+datatrove notes which tasks are done, so the same command goes on after a failure.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from train.curate import Options
+from train.data.files import read_json, write_json
+from train.data.plan import refuse_other_recipe
+from train.data.vocabulary import load_tokenizer, made_from_text
+from train.prepare import Options as PrepareOptions
+
+BUCKETS = 14
+# The options that decide the result; the others say where and how fast.
+DECIDE = ("source", "tokenizer", "tasks", "language", "language_score", "dedup", "shard_tokens", "val_fraction")
+
+
+class Stage(NamedTuple):
+    name: str
+    steps: Sequence[Any]
+    tasks: int
+
+
+class MakeParts:
+    """A datatrove step that tokenizes a share of what the stages before have written."""
+
+    def __init__(self, prepare: PrepareOptions) -> None:
+        self.prepare = prepare
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        import dataclasses
+
+        from train.data.preparation import prepare_share
+
+        prepare_share(dataclasses.replace(self.prepare, task=rank, tasks=world_size))
+        return iter(())
+
+
+class Assemble(MakeParts):
+    """A datatrove step that writes shards and manifest when all parts are there."""
+
+    def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        import dataclasses
+
+        from train.data.preparation import prepare
+
+        prepare(dataclasses.replace(self.prepare, assemble=True))
+        return iter(())
+
+
+def curate(options: Options) -> int:
+    """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
+    _check(options)
+    chain = stages(options)
+    _begin(options)
+    if options.executor == "slurm":
+        return _submit(options, chain)
+    return _run(options, chain)
+
+
+def stages(options: Options) -> list[Stage]:
+    """The chain, in order. Everything in it has an absolute path: tasks may start anywhere."""
+    from datatrove.pipeline.dedup.minhash import (
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
+    )
+    from datatrove.pipeline.readers import JsonlReader, ParquetReader
+    from datatrove.pipeline.writers import JsonlWriter
+
+    from train.curation import recipe
+
+    work = _work(options)
+    source = options.source.absolute()
+    folder, pattern = (source, "**/*.parquet") if source.is_dir() else (source.parent, source.name)
+    filtered, kept = str(work / "filtered"), str(work / "kept")
+    signatures, buckets, removed = (str(work / name) for name in ("signatures", "buckets", "removed"))
+
+    def write(where: str) -> Any:
+        return JsonlWriter(where, output_filename="${rank}.jsonl", compression=None)
+
+    read = JsonlReader(filtered, glob_pattern="*.jsonl")
+    chain = [
+        Stage(
+            "filter",
+            [
+                ParquetReader(str(folder), glob_pattern=pattern),
+                *recipe.filters(options.language, options.language_score),
+                write(filtered if options.dedup else kept),
+            ],
+            options.tasks,
+        )
+    ]
+    if options.dedup:
+        config = recipe.MINHASH
+        chain += [
+            Stage("signatures", [read, MinhashDedupSignature(signatures, config=config)], options.tasks),
+            Stage("buckets", [MinhashDedupBuckets(signatures, buckets, config=config)], BUCKETS),
+            Stage("clusters", [MinhashDedupCluster(buckets, removed, config=config)], 1),
+            Stage("dedup", [read, MinhashDedupFilter(removed), write(kept)], options.tasks),
+        ]
+    prepare = PrepareOptions(
+        source=(f"{kept}/*.jsonl",),
+        out=options.out.absolute(),
+        tokenizer=options.tokenizer,
+        shard_tokens=options.shard_tokens,
+        val_fraction=options.val_fraction,
+        processes=1,
+    )
+    return [*chain, Stage("tokenize", [MakeParts(prepare)], options.tasks), Stage("assemble", [Assemble(prepare)], 1)]
+
+
+def _run(options: Options, chain: list[Stage]) -> int:
+    from datatrove.executor import LocalPipelineExecutor
+
+    workers = options.workers or len(os.sched_getaffinity(0))
+    for number, stage in enumerate(chain, 1):
+        logs = _logs(options, stage)
+        executor = LocalPipelineExecutor(list(stage.steps), stage.tasks, min(workers, stage.tasks), str(logs))
+        with _aside(logs):
+            executor.run()
+        print(f"{number}/{len(chain)}  {stage.name:<11} {_documents(logs)}", flush=True)
+    print(f"next: python -m train pretrain gpt2-124m --data {options.out}")
+    return 0
+
+
+def _submit(options: Options, chain: list[Stage]) -> int:
+    from datatrove.executor import SlurmPipelineExecutor
+
+    from train.slurm import queue
+    from train.slurm.site import directives, read_site
+
+    queue.require_slurm("run it here: --executor local")
+    site = directives(read_site(None, Path.cwd()))
+    partition = options.partition or site.get("partition", "")
+    if not partition:
+        raise ValueError("--partition is missing: name one, or set SBATCH_PARTITION in slurm/site.env")
+    before = None
+    for stage in chain:
+        before = SlurmPipelineExecutor(
+            list(stage.steps),
+            tasks=stage.tasks,
+            time=options.time,
+            partition=partition,
+            mem_per_cpu_gb=options.gigabytes_per_task,
+            workers=options.workers or -1,
+            job_name=f"curate-{stage.name}",
+            qos=site.get("qos", ""),
+            env_command=f"export PATH={Path(sys.prefix) / 'bin'}:$PATH",
+            sbatch_args={"account": site["account"]} if "account" in site else {},
+            depends=before,
+            logging_dir=str(_logs(options, stage)),
+        )
+    assert before is not None
+    with _aside(_logs(options, chain[-1])):
+        before.run()  # submits those it depends on first
+    print(f"{len(chain)} stages submitted; follow: squeue --me; logs: {_work(options) / 'logs'}")
+    print(f"the last, job {before.job_id}, writes the shards to {options.out}")
+    return 0
+
+
+def _check(options: Options) -> None:
+    try:
+        import datatrove  # noqa: F401
+        import spacy  # noqa: F401
+    except ImportError:
+        raise ImportError("curation needs datatrove: uv sync --inexact --extra curate") from None
+    if options.tasks < 1 or options.workers < 0:
+        raise ValueError(f"--tasks must be at least 1, --workers not negative; got {options.tasks}, {options.workers}")
+    if made_from_text(options.tokenizer):
+        raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
+    load_tokenizer(options.tokenizer)  # now, and not after hours of filtering
+    if not options.source.exists():
+        raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
+    files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]
+    if not files:
+        raise FileNotFoundError(f"{options.source}: no *.parquet in it")
+    _check_columns(files[0], ["text", *(["language", "language_score"] if options.language else [])])
+
+
+def _check_columns(file: Path, needed: list[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        columns = pq.read_schema(file).names
+    except pa.ArrowException as error:
+        raise ValueError(f"{file}: not a readable parquet file ({error})") from None
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        cure = "" if missing == ["text"] else "; --language '' keeps every document"
+        raise ValueError(f"{file}: no column {missing[0]!r}; there are {', '.join(columns)}{cure}")
+
+
+def _work(options: Options) -> Path:
+    return options.out.absolute().with_name(f".curate-{options.out.name}")
+
+
+def _logs(options: Options, stage: Stage) -> Path:
+    return _work(options) / "logs" / stage.name
+
+
+def _documents(logs: Path) -> str:
+    """How many documents came in and went out, from datatrove's own statistics."""
+    counts = {"READER": "", "WRITER": ""}
+    for step in json.loads((logs / "stats.json").read_text()):
+        for kind, key in (("READER", "documents"), ("WRITER", "total")):
+            if kind in step["name"]:
+                count = step["stats"].get(key, 0)  # a number, or its statistics over files
+                counts[kind] = f"{count['total'] if isinstance(count, dict) else count:,.0f}"
+    if counts["WRITER"]:
+        return f"{counts['READER']} documents, {counts['WRITER']} kept"
+    return f"{counts['READER']} documents" if counts["READER"] else ""
+
+
+def _begin(options: Options) -> None:
+    """Notes what is asked for, and refuses to go on with the work of something else."""
+    asked = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
+    path = _work(options) / "options.json"
+    if path.exists():
+        refuse_other_recipe(options.out, read_json(path), asked, "begun")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asked)
+
+
+@contextlib.contextmanager
+def _aside(logs: Path) -> Iterator[None]:
+    """datatrove and its tasks write pages to the terminal, whatever they are told: into a file of the stage's logs."""
+    logs.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with (logs / "output.log").open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)
