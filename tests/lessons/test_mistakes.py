@@ -1,0 +1,130 @@
+"""The checks recognise the usual wrong answers by name, and tell a learner's crash from a wrong answer."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm_jax.autodiff import softmax, topological_order
+
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """What the check of this lesson and exercise says to an answer."""
+
+    def ask(lesson: str, exercise: str, answer) -> str:
+        monkeypatch.syspath_prepend(str(LESSONS))
+        getattr(import_module(f"checks.{lesson}"), exercise)(answer)
+        return " ".join(capsys.readouterr().out.split())
+
+    yield ask
+    for name in [name for name in sys.modules if name.split(".")[0] == "checks"]:
+        del sys.modules[name]
+
+
+def overwriting(output):
+    derivatives = dict.fromkeys(topological_order([output]), 0.0)
+    derivatives[output] = 1.0
+    for node in reversed(list(derivatives)):
+        for parent, jacobian in zip(node.parents, node.jacobians, strict=True):
+            derivatives[parent] = derivatives[node] * jacobian
+    return derivatives
+
+
+def in_place(parameters, gradients, rate):
+    for name in parameters:
+        parameters[name] -= rate * gradients[name]
+    return parameters
+
+
+def fancy_counts(labels, answers):
+    counts = np.zeros((10, 10))
+    counts[labels, answers] += 1
+    return counts
+
+
+def swapped_counts(labels, answers):
+    counts = np.zeros((10, 10))
+    np.add.at(counts, (answers, labels), 1)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("lesson", "exercise", "answer", "message"),
+    [
+        ("autodiff", "slope", lambda f, x, h=1e-5: (f(x + h) - f(x)) / h, "looks at one side only"),
+        ("autodiff", "slope", lambda f, x, h=1e-5: (f(x + h) - f(x - h)) / 2 * h, "with parentheses"),
+        (
+            "autodiff",
+            "derivatives_of_L",
+            lambda a, b, c, f: {"a": a * f, "b": b * f, "c": f, "f": a * b + c},
+            "OTHER factor",
+        ),
+        ("autodiff", "my_backward", overwriting, "must ADD"),
+        ("autodiff", "my_backward", lambda o: dict.fromkeys(topological_order([o]), 0.0), "must be 1 before the walk"),
+        ("autodiff", "my_backward", lambda o: [1.0], "return the dict of derivatives; it returned list"),
+        ("autodiff", "matmul_gradients", lambda dy, x, w: (dy @ w, x.T @ dy), "a transpose is missing or swapped"),
+        ("autodiff", "matmul_gradients", lambda dy, x, w: (dy @ w.T, dy.T @ x), "dW is transposed"),
+        ("autodiff", "mean_squared_error_gradient", lambda y, t: 2 * (y - t), "the missing mean"),
+        (
+            "backprop_by_hand",
+            "softmax_cross_entropy_gradient",
+            lambda z, labels: softmax(z) - np.eye(z.shape[1])[labels],
+            "the missing mean",
+        ),
+        ("backprop_by_hand", "tanh_gradient", lambda dy, y: dy * (1 - np.tanh(y) ** 2), "no second tanh"),
+        (
+            "backprop_by_hand",
+            "normalise_gradient",
+            lambda dn, n, r: r * (dn - n * (dn * n).mean(axis=0)),
+            "the missing mean: one path leads through m",
+        ),
+        ("backprop_by_hand", "normalise_gradient", lambda dn, n, r: r * dn, "only the direct path"),
+        ("backprop_by_hand", "softmax_gradient", lambda da, a: a * da, "the sum over the row is missing"),
+        ("digits", "descend", in_place, "the old parameters have changed"),
+        ("digits", "descend", lambda p, g, r: {n: p[n] + r * g[n] for n in p}, "UPHILL"),
+        ("digits", "count_confusions", fancy_counts, "forgotten accumulation"),
+        ("digits", "count_confusions", swapped_counts, "rows and columns are exchanged"),
+    ],
+)
+def test_a_usual_mistake_is_recognised(say, lesson, exercise, answer, message):
+    said = say(lesson, exercise, answer)
+    assert said.startswith(f"✗ {exercise}: ")
+    assert message in said
+    assert " Hint: " in said
+
+
+def wrong_digits_gradients(mean: bool, through_tanh: bool):
+    def gradients(parameters, x, labels):
+        w1, b1, w2, b2 = parameters.values()
+        h = np.tanh(x @ w1 + b1)
+        dz = softmax(h @ w2 + b2) - np.eye(10)[labels]
+        dz = dz / len(x) if mean else dz
+        dh = dz @ w2.T
+        da = dh * (1 - h * h) if through_tanh else dh
+        return {"w1_DF": x.T @ da, "b1_F": da.sum(axis=0), "w2_FV": h.T @ dz, "b2_V": dz.sum(axis=0)}
+
+    return gradients
+
+
+def test_mistakes_in_a_whole_network_are_recognised(say):
+    assert say("digits", "gradients", wrong_digits_gradients(True, True)) == "✓ gradients: right."
+    assert "the missing mean" in say("digits", "gradients", wrong_digits_gradients(False, True))
+    assert "the tanh is missing" in say("digits", "gradients", wrong_digits_gradients(True, False))
+
+
+def test_a_crash_of_the_learners_code_is_shown_with_its_line(say):
+    def answer(y, t):
+        return y.no_such_thing
+
+    said = say("autodiff", "mean_squared_error_gradient", answer)
+    assert "it raised AttributeError: 'numpy.ndarray' object has no attribute 'no_such_thing' in answer, line" in said
+
+
+def test_an_unknown_mistake_is_shown_with_what_was_expected(say):
+    said = say("autodiff", "slope", lambda f, x, h=1e-5: 42.0)
+    assert "for f = x³ − x, x = 2, h = 0.1, it returned 42; expected 11.01" in said
