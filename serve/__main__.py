@@ -13,6 +13,7 @@ COMMANDS: Commands = {
     "chat": ("serve.chat", "write with a model in the terminal, by a server or here"),
     "bench": ("serve.bench", "latency and throughput of a server over a sweep of concurrency"),
     "install-vllm": ("serve.install_vllm", "build an environment of its own for vLLM"),
+    "evaluate": ("serve.evaluate", "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers"),
 }
 
 if __name__ == "__main__":

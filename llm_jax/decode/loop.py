@@ -174,13 +174,13 @@ def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: 
     )
 
 
-def bucket(size: int, multiple: int = 1) -> int:
-    """`size` rounded up to four significant bits (at most an eighth is lost) and to a multiple.
+def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
+    """`size` rounded up to a few significant bits (of four, at most an eighth is lost) and to a multiple.
 
     >>> [bucket(size, 16) for size in (3, 17, 100, 288, 1000)]
     [16, 32, 112, 288, 1024]
     """
-    step = max(multiple, 1 << max(0, size.bit_length() - 4))
+    step = max(multiple, 1 << max(0, size.bit_length() - bits))
     return -(-size // step) * step
 
 

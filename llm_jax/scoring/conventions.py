@@ -1,0 +1,50 @@
+"""Which of several continuations a model prefers: the four conventions in use, by name.
+
+A longer answer is less likely, whatever it says. How a score makes up for that decides the accuracy, by as much as 15
+points for the same model and the same log-likelihoods, so a figure without its convention means nothing:
+
+    sum          log p(answer | context)                            lm-evaluation-harness: acc
+    token mean   the same / tokens of the answer                    build-nanogpt, llm.c: "acc_norm"
+    character    the same / characters of the answer, no space      lm-evaluation-harness: acc_norm (Gao 2021)
+    byte         the same / UTF-8 bytes of the answer, no space     lm-evaluation-harness: acc_bytes
+
+Read from lm-evaluation-harness 0.4.13, `ConfigurableTask.process_results`. Only `token mean` depends on the tokenizer.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+Convention = Literal["sum", "token mean", "character", "byte"]
+CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
+
+
+class Estimate(NamedTuple):
+    """A mean over items and its standard error."""
+
+    value: float
+    stderr: float  # sample standard deviation / √n; NaN for a single item
+
+
+def normalise(log_likelihood: float, n_tokens: int, text: str, convention: Convention) -> float:
+    """The score of an answer: its log-likelihood (nats) over its length.
+
+    >>> normalise(-6.0, 2, "café", "character"), normalise(-6.0, 2, "café", "byte")
+    (-1.5, -1.2)
+    """
+    lengths = {
+        "sum": 1,
+        "token mean": n_tokens,
+        "character": len(text),
+        "byte": len(text.encode("utf-8")),
+    }
+    return log_likelihood / lengths[convention]
+
+
+def accuracy(scores: Sequence[Sequence[float]], gold: Sequence[int]) -> Estimate:
+    """How often the best score (the first of equals) is the right answer's."""
+    right = np.array([int(np.argmax(row)) == answer for row, answer in zip(scores, gold, strict=True)], float)
+    stderr = float(right.std(ddof=1)) / math.sqrt(len(right)) if len(right) > 1 else math.nan
+    return Estimate(float(right.mean()), stderr)

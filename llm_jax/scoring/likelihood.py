@@ -1,0 +1,142 @@
+"""(context, continuation) → log-likelihood, for many requests on a device.
+
+Requests are sorted by length and read in batches whose shapes are rounded up to a few buckets: a thousand questions
+need about ten compiled programs. Logits exist for one slice of the sequence at a time, never for a whole batch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode.loop import bucket
+from llm_jax.layers.loss import tied_logits
+from llm_jax.models import gpt
+from llm_jax.scoring.requests import Request, cut
+from llm_jax.shapes import Array, Float, Int, pytree
+
+SLICE = 128  # positions whose logits exist at once
+BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}  # read at once, padding included: enough to keep the device busy
+
+
+@pytree
+class TokenScores:
+    """What a model thinks of each token of a sequence from the second on, given those before it."""
+
+    log_probability_BT: Float[Array, "B T"]
+    best_BT: Int[Array, "B T"]  # the most likely token there
+    margin_BT: Float[Array, "B T"]  # log-probability of the best token − that of the second best
+
+
+class Scored(NamedTuple):
+    """One request's answer."""
+
+    log_likelihood: float  # nats, summed over the continuation
+    is_greedy: bool  # whether greedy decoding would have written this continuation
+    log_probabilities: np.ndarray  # of each token of the continuation
+    best: np.ndarray  # ids greedy decoding would have taken, given what stands before
+    margins: np.ndarray  # between the best and the second best
+
+
+def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, how: gpt.Plan) -> TokenScores:
+    """Scores of the last U − 1 tokens of each row, in float32; rows may be padded on the right. For use under `jit`."""
+    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, how)
+    length = hidden_BTD.shape[1]
+    width = max(n for n in range(1, SLICE + 1) if length % n == 0)
+    one = partial(_score_slice, params.token_embedding, config.vocab_size)
+    if width == length:
+        return one((hidden_BTD, tokens_BU[:, 1:]))
+
+    def cut_up(x):
+        return jnp.moveaxis(x.reshape(x.shape[0], length // width, width, *x.shape[2:]), 1, 0)
+
+    slices = jax.lax.map(one, (cut_up(hidden_BTD), cut_up(tokens_BU[:, 1:])))
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
+
+
+def _score_slice(embedding_VD, vocab_size: int, piece) -> TokenScores:
+    hidden_BTD, targets_BT = piece
+    logits_BTV = tied_logits(hidden_BTD, embedding_VD, vocab_size)
+    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    best_BT = logits_BTV.argmax(-1)
+    # Two maxima instead of a top-k: XLA sorts the whole vocabulary for that on a CPU.
+    others_BTV = jnp.where(jnp.arange(logits_BTV.shape[-1]) == best_BT[..., None], -jnp.inf, logits_BTV)
+    return TokenScores(
+        log_probability_BT=target_BT - jax.nn.logsumexp(logits_BTV, axis=-1),
+        best_BT=best_BT,
+        margin_BT=logits_BTV.max(-1) - others_BTV.max(-1),
+    )
+
+
+def scorer(params: gpt.GPT, config: GPTConfig, how: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
+    """`token_scores` of these parameters, compiled; for `score` on one device."""
+    return lambda tokens_BU: _compiled(params, tokens_BU, config, how)
+
+
+# One for all models of a process: checkpoints of a run share their programs.
+_compiled = jax.jit(token_scores, static_argnames=("config", "how"))
+
+
+def score(
+    requests: Sequence[Request],
+    call: Callable[[np.ndarray], TokenScores],
+    context_length: int,
+    rows_multiple: int = 1,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[Scored] | None:
+    """Answers in the order of the requests; None when asked to stop on the way.
+
+    `call` computes a batch (see `scorer`), whose rows are a multiple of `rows_multiple`; `progress` is told how many
+    requests each batch held. Raises ValueError for a continuation that is longer than the model's context.
+    """
+    fitting = [cut(request, context_length) for request in requests]
+    answers: list[Scored | None] = [None] * len(fitting)
+    for index, tokens_BU in _batches(fitting, context_length, rows_multiple):
+        if should_stop and should_stop():
+            return None
+        scores = jax.tree.map(np.asarray, call(tokens_BU))
+        for row, number in enumerate(index):
+            start, length = len(fitting[number].context) - 1, len(fitting[number].continuation)
+            answers[number] = _answer(scores, row, slice(start, start + length), fitting[number])
+        if progress:
+            progress(len(index))
+    assert all(answer is not None for answer in answers)
+    return answers  # type: ignore[return-value]
+
+
+def _answer(scores: TokenScores, row: int, where: slice, request: Request) -> Scored:
+    log_probabilities = scores.log_probability_BT[row, where]
+    best = scores.best_BT[row, where]
+    return Scored(
+        log_likelihood=float(log_probabilities.sum(dtype=np.float64)),
+        is_greedy=bool((best == np.asarray(request.continuation)).all()),
+        log_probabilities=np.asarray(log_probabilities),
+        best=np.asarray(best),
+        margins=np.asarray(scores.margin_BT[row, where]),
+    )
+
+
+def _batches(
+    requests: Sequence[Request], context_length: int, rows_multiple: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """(numbers of the requests, their ids padded to a bucket's shape), longest first."""
+    lengths = [len(request.context) + len(request.continuation) - 1 for request in requests]
+    shapes: dict[int, list[int]] = {}
+    for number in sorted(range(len(requests)), key=lambda n: -lengths[n]):
+        shapes.setdefault(min(bucket(lengths[number], 16, bits=2), context_length), []).append(number)
+    budget = BATCH_TOKENS.get(jax.default_backend(), BATCH_TOKENS["gpu"])
+    for length, numbers in shapes.items():
+        most = max(1, budget // length // rows_multiple) * rows_multiple
+        rows = min(most, bucket(len(numbers), rows_multiple))
+        for start in range(0, len(numbers), rows):
+            index = numbers[start : start + rows]
+            tokens_BU = np.zeros((rows, length + 1), np.int32)
+            for row, number in enumerate(index):
+                ids = [*requests[number].context, *requests[number].continuation]
+                tokens_BU[row, : len(ids)] = ids
+            yield index, tokens_BU

@@ -1,0 +1,59 @@
+"""Rows of a local data file: parquet, or JSONL (one object a line)."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".parquet", ".jsonl", ".json")
+BATCH_ROWS = 1000
+
+
+def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows, or the first `limit`, as dictionaries.
+
+    Raises FileNotFoundError or ValueError that names the file and what is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder: name one file of it" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"data file {path} {what}")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: data files are {', '.join(SUFFIXES)}; got {path.suffix or 'no suffix'!r}")
+    read = _read_parquet if path.suffix == ".parquet" else _read_jsonl
+    rows = list(itertools.islice(read(path), limit))
+    if not rows:
+        raise ValueError(f"{path} has no rows")
+    return rows
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(BATCH_ROWS):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is not a parquet file that can be read ({error}): copy it again") from None
+
+
+def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number} is not JSON ({error}): write one object a line") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number} is a {type(row).__name__}; expected an object")
+            yield row
+
+
+def require_columns(path: Path, row: dict[str, Any], columns: set[str], use: str) -> None:
+    """Raises ValueError, with what is there and what is not, unless the row has all columns."""
+    if missing := sorted(columns - row.keys()):
+        raise ValueError(f"{path} has the columns {', '.join(row)}; {use} needs {', '.join(missing)} too")

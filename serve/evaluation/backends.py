@@ -1,0 +1,181 @@
+"""What a name on the command line stands for, as models of the harness.
+
+a run                  our decoder (jax), or its export through transformers (hf)
+a Hugging Face folder  the same; also owner/name on the hub
+http://…               a server with OpenAI's completions API, ours or vLLM (server)
+"""
+
+import json
+import logging
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lm_eval.api.model import LM
+
+from llm_jax.checkpoint import layout
+
+Backend = Literal["jax", "hf", "server"]
+HF_CURE = "install them: `uv pip install 'lm-eval[hf]'`, or evaluate with --backend jax"
+SERVER_TIMEOUT = 300  # seconds for one request
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate, not opened yet."""
+
+    source: str
+    backend: Backend
+    name: str
+    step: int | None = None
+    tokens: int | None = None  # seen in training
+
+    @property
+    def is_run(self) -> bool:
+        return self.backend != "server" and (Path(self.source) / "checkpoints").is_dir()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How models are opened: what the command line says about batches, servers and keys."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    batch_size: int = 8
+    tokenizer: str | None = None
+    key: str | None = None
+
+
+def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
+    """One model, or every checkpoint that a run still has. Raises ValueError where only a run has steps."""
+    if source.startswith(("http://", "https://")):
+        return [Candidate(source.rstrip("/"), "server", source.split("://")[1].rstrip("/"))]
+    path = Path(source)
+    if not (path / "checkpoints").is_dir():
+        if step is not None:
+            raise ValueError(f"{source} is not a run, so it has no step {step}")
+        return [Candidate(source, backend, path.name)]
+    steps = layout.committed_steps(path / "checkpoints") if every_checkpoint else [step]
+    chosen = [layout.choose(path / "checkpoints", one)[0] for one in steps]
+    per_step = _tokens_per_step(path)
+    return [
+        Candidate(source, backend, f"{path.name}@{one}", one, one * per_step if per_step else None) for one in chosen
+    ]
+
+
+@contextmanager
+def opened(candidate: Candidate, access: Access) -> Iterator[LM]:
+    """The model, ready to be asked; temporary exports are removed at the end.
+
+    Raises FileNotFoundError, ValueError, ImportError or ConnectionError in one line.
+    """
+    with ExitStack() as stack:
+        if candidate.backend == "jax":
+            yield _open_jax(candidate, access)
+        elif candidate.backend == "hf":
+            yield _open_hf(_directory(candidate, stack), access)
+        else:
+            yield _open_server(candidate, access)
+
+
+def _open_jax(candidate: Candidate, access: Access) -> LM:
+    from llm_jax.config import Execution
+    from llm_jax.models import gpt
+    from serve.evaluation.jax_lm import JaxLM
+    from serve.models import load_model
+
+    model = load_model(candidate.source, candidate.step if candidate.is_run else None)
+    return JaxLM(model.params, model.config, model.tokenizer, gpt.plan(Execution(dtype=access.dtype)))
+
+
+def _directory(candidate: Candidate, stack: ExitStack) -> str:
+    """A Hugging Face directory (or hub name) of the candidate: a run is exported to a temporary folder first."""
+    if not candidate.is_run:
+        return candidate.source
+    from llm_jax import hf
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-jax-export-")))
+    return str(hf.export_run(Path(candidate.source), folder / "hf", candidate.step).out)
+
+
+def _open_hf(directory: str, access: Access) -> LM:
+    try:
+        import torch
+        from lm_eval.models.huggingface import HFLM
+    except ImportError as error:
+        raise ImportError(f"--backend hf needs torch, transformers and accelerate ({error}); {HF_CURE}") from None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return HFLM(directory, dtype=access.dtype, device=device, batch_size=access.batch_size)
+
+
+def _open_server(candidate: Candidate, access: Access) -> LM:
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    served = ask_models(candidate.source, access.key)
+    tokenizer = access.tokenizer or served.get("root") or ""
+    if not (Path(tokenizer) / "tokenizer.json").is_file() and not access.tokenizer:
+        raise ValueError(
+            f"{candidate.source} serves {served['id']!r}, whose tokenizer is not on this machine: "
+            "say --tokenizer HF_DIR"
+        )
+    # Never in the arguments: the harness prints those.
+    header = {"Authorization": f"Bearer {access.key}"} if access.key else {}
+    return LocalCompletionsAPI(
+        base_url=f"{candidate.source}/v1/completions",
+        model=served["id"],
+        tokenizer=tokenizer,
+        tokenizer_backend="huggingface",
+        max_length=served.get("max_model_len") or 1024,
+        batch_size=access.batch_size,
+        max_retries=2,
+        timeout=SERVER_TIMEOUT,
+        header=header,
+    )
+
+
+def ask_models(url: str, key: str | None) -> dict[str, Any]:
+    """What `/v1/models` says of the first model. Raises ConnectionError where nobody answers as such a server does."""
+    request = urllib.request.Request(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["data"][0]
+    except urllib.error.HTTPError as error:
+        hint = "give its key with --key-file or LLM_JAX_API_KEY" if error.code in (401, 403) else "is it the right URL?"
+        raise ConnectionError(f"{url}/v1/models answers {error.code} {error.reason}: {hint}") from None
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConnectionError(
+            f"no server answers at {url} ({reason}): start one with `python -m serve vllm HF_DIR`, or check the port"
+        ) from None
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise ConnectionError(
+            f"{url}/v1/models answers, but not as an OpenAI-style server does: check the URL"
+        ) from None
+
+
+def read_key(path: Path | None) -> str | None:
+    """The key from a file, or from LLM_JAX_API_KEY. Raises FileNotFoundError or ValueError for an empty file."""
+    if path is None:
+        return os.environ.get("LLM_JAX_API_KEY") or None
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"key file {path} does not exist: `python -m serve vllm` writes one, or leave the flag out"
+        )
+    key = path.read_text(encoding="utf-8").strip()
+    if not key:
+        raise ValueError(f"key file {path} is empty")
+    return key
+
+
+def _tokens_per_step(run: Path) -> int | None:
+    try:
+        return int(json.loads((run / "config.json").read_text())["training"]["batch_tokens"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a run whose config says nothing of its batch is evaluated all the same

@@ -1,0 +1,134 @@
+"""lm-evaluation-harness's model interface (Gao et al. 2021) over our decoder.
+
+The harness asks three questions: how likely is this continuation, how likely is this document, how does this go on. The
+first two are `llm_jax.scoring`, the third is `llm_jax.decode.loop`; here is only the translation.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from tqdm import tqdm
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode import loop
+from llm_jax.decode.options import Sampling
+from llm_jax.decode.prompts import encode_prompt
+from llm_jax.models import gpt
+from llm_jax.scoring.likelihood import Scored, score, scorer
+from llm_jax.scoring.requests import Request, encode_request, windows
+from llm_jax.tokenizer import Tokenizer
+
+GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations written at once
+GENERATION_CHUNK = 16  # tokens between two looks for the text that ends a continuation
+MAX_NEW_TOKENS = 256  # where the task sets no limit, as the harness's own models have it
+
+logger = logging.getLogger(__name__)
+
+
+class JaxLM(LM):
+    """A model of ours, as the harness sees it."""
+
+    def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, how: gpt.Plan) -> None:
+        super().__init__()
+        self._params, self._config, self._tokenizer, self._how = params, config, tokenizer, how
+        self._call = scorer(gpt.cast(params, how), config, how)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, would greedy decoding write it) of each (context, continuation)."""
+        answers = self._score([encode_request(self._tokenizer, *request.args) for request in requests])
+        return [(answer.log_likelihood, answer.is_greedy) for answer in answers]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Log-likelihood in nats of each whole document, read in windows of the model's context."""
+        prefix, length = encode_prompt(self._tokenizer, ""), self._config.context_length
+        pieces = [
+            list(windows(self._tokenizer.encode(request.args[0], allowed_special="all"), prefix, length))
+            for request in requests
+        ]
+        answers = iter(self._score([piece for document in pieces for piece in document]))
+        return [sum(next(answers).log_likelihood for _ in document) for document in pieces]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Each context's continuation, up to the first of its `until` texts."""
+        texts = [""] * len(requests)
+        groups: dict[str, list[int]] = {}
+        for number, request in enumerate(requests):
+            groups.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(number)
+        rows = GENERATION_ROWS.get(jax.default_backend(), GENERATION_ROWS["gpu"])
+        with tqdm(total=len(requests), desc="continuations", disable=None) as bar:
+            for settings, numbers in groups.items():
+                numbers.sort(key=lambda n: -len(requests[n].args[0]))
+                for start in range(0, len(numbers), rows):
+                    batch = numbers[start : start + rows]
+                    contexts = [requests[n].args[0] for n in batch]
+                    for number, text in zip(batch, self._generate(contexts, json.loads(settings)), strict=True):
+                        texts[number] = text
+                    bar.update(len(batch))
+        return texts
+
+    def _score(self, requests: Sequence[Request]) -> list[Scored]:
+        with tqdm(total=len(requests), desc="log-likelihoods", disable=None) as bar:
+            answers = score(requests, self._call, self._config.context_length, progress=bar.update)
+        assert answers is not None  # nobody asked to stop
+        return answers
+
+    def _generate(self, contexts: Sequence[str], settings: dict[str, Any]) -> list[str]:
+        new, until, sampling = self._settings(settings)
+        room = self._config.context_length - new
+        prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
+        end = self._tokenizer.end_of_text
+        pieces = loop.stream(
+            loop.prepare(self._params, self._how),
+            prompts,
+            self._config,
+            self._how,
+            sampling,
+            new,
+            [end] if end is not None else [],
+            GENERATION_CHUNK,
+        )
+        return [_before(text, until) for text in self._read(pieces, len(prompts), until)]
+
+    def _read(self, pieces: Iterator[list[list[int]]], rows: int, until: list[str]) -> list[str]:
+        """Decodes until every row has one of the texts that end it, or nothing more comes."""
+        ids: list[list[int]] = [[] for _ in range(rows)]
+        texts = [""] * rows
+        for piece in pieces:
+            for row, new in zip(ids, piece, strict=True):
+                row += new
+            texts = [self._tokenizer.decode(row) for row in ids]
+            # A row whose last piece was empty has met the end of its text.
+            if all(not new or any(stop in text for stop in until) for new, text in zip(piece, texts, strict=True)):
+                break
+        return texts
+
+    def _settings(self, settings: dict[str, Any]) -> tuple[int, list[str], Sampling]:
+        """New tokens, texts that end a continuation, and how tokens are chosen, from a task's `generation_kwargs`."""
+        names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+        wanted = next((int(settings[name]) for name in names if settings.get(name) is not None), MAX_NEW_TOKENS)
+        new = min(wanted, self._config.context_length // 2)
+        if new < wanted:
+            logger.warning(
+                "the task asks for %d new tokens; half of the model's context, %d, is what it gets", wanted, new
+            )
+        until = settings.get("until") or []
+        until = [until] if isinstance(until, str) else list(until)
+        temperature = float(settings.get("temperature") or 0.0)
+        draws = settings.get("do_sample", temperature > 0)
+        sampling = Sampling(
+            temperature=temperature if draws else 0.0,
+            top_k=int(settings.get("top_k") or 0) if draws else 0,
+            top_p=float(settings.get("top_p") or 1.0) if draws else 1.0,
+        )
+        return new, [stop for stop in until if stop], sampling
+
+
+def _before(text: str, until: Sequence[str]) -> str:
+    for stop in until:
+        text = text.split(stop)[0]
+    return text

@@ -1,0 +1,78 @@
+"""What was measured, as a value: model × task → metrics with their standard errors."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+JSON_NAME = "results.json"
+
+# What the harness's names mean, in the words of `llm_jax.scoring.conventions`.
+MEANING = {"acc": "sum", "acc_norm": "character", "acc_bytes": "byte"}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One metric of one task."""
+
+    value: float
+    stderr: float | None  # None where the harness has no estimate
+    higher_is_better: bool | None
+    n_items: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model, or one checkpoint of a run."""
+
+    name: str
+    source: str
+    backend: str
+    step: int | None = None
+    tokens: int | None = None  # seen in training, where known
+    seconds: float = 0.0
+    tasks: dict[str, dict[str, Measurement]] = field(default_factory=dict)
+
+
+def from_harness(results: Mapping[str, Any]) -> dict[str, dict[str, Measurement]]:
+    """The harness's `results` → task → metric; a filter other than `none` is part of the metric's name."""
+    tasks: dict[str, dict[str, Measurement]] = {}
+    for task, values in results["results"].items():
+        directions = results["higher_is_better"].get(task, {})
+        n_items = results.get("n-samples", {}).get(task, {}).get("effective", 0)
+        for key, value in values.items():
+            metric, comma, kept = key.partition(",")
+            if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+                continue
+            stderr = values.get(f"{metric}_stderr,{kept}")
+            is_known = isinstance(stderr, int | float) and math.isfinite(stderr)
+            name = metric if kept == "none" else f"{metric} ({kept})"
+            tasks.setdefault(task, {})[name] = Measurement(
+                float(value), float(stderr) if is_known else None, directions.get(metric), n_items
+            )
+    return tasks
+
+
+def write_json(path: Path, evaluated: Sequence[Evaluated], settings: Mapping[str, Any]) -> None:
+    """Writes all of it under a temporary name first; numbers that are not finite become null."""
+    record = {
+        "format": FORMAT,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **settings,
+        "models": [_finite(asdict(one)) for one in evaluated],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,105 @@
+"""The table of an evaluation, and its plot against tokens seen."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from serve.evaluation.results import MEANING, Evaluated, Measurement
+
+INK, ACCENTS = "#1f2933", ("#c2410c", "#2563a8", "#3f7d3f", "#8a5a9e", "#8a8f98")
+
+
+def table(evaluated: Sequence[Evaluated]) -> Table:
+    """Rows are metrics, columns are models; the best of several is bold."""
+    shown = Table(title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("task", "metric", "items"):
+        shown.add_column(name, justify="right" if name == "items" else "left", no_wrap=True)
+    for one in evaluated:
+        shown.add_column(one.name, justify="right")
+    for task, metric in _rows(evaluated):
+        cells = [one.tasks.get(task, {}).get(metric) for one in evaluated]
+        best = _best(cells)
+        n_items = next((cell.n_items for cell in cells if cell), 0)
+        texts = [f"[bold]{_cell(c)}[/bold]" if i == best else _cell(c) for i, c in enumerate(cells)]
+        better = next((cell.higher_is_better for cell in cells if cell), None)
+        arrow = {True: " ↑", False: " ↓", None: ""}[better]
+        shown.add_row(task, describe(metric) + arrow, f"{n_items:,}", *texts)
+    return shown
+
+
+def describe(metric: str) -> str:
+    """The harness's name with what it means: `acc_norm (character)`."""
+    return f"{metric} ({MEANING[metric]})" if metric in MEANING else metric
+
+
+def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
+    """One panel a metric: against tokens seen, with bars of ± a standard error; models without a count as lines.
+
+    Draws nothing and returns False where fewer than two models say how many tokens they have seen.
+    """
+    along = sorted((one for one in evaluated if one.tokens is not None), key=lambda one: one.tokens or 0)
+    if len(along) < 2:
+        return False
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import EngFormatter
+
+    rows = _rows(evaluated)
+    columns = min(3, len(rows))
+    lines = -(-len(rows) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(4.2 * columns, 3.1 * lines), layout="constrained")
+    panels = [panels] if len(rows) == 1 else list(panels.flat)
+    for axes, (task, metric) in zip(panels, rows, strict=False):
+        for number, source in enumerate(dict.fromkeys(one.source for one in along)):
+            points = [
+                (one.tokens, found.value, found.stderr or 0.0)
+                for one in along
+                if one.source == source and (found := one.tasks.get(task, {}).get(metric))
+            ]
+            if points:
+                tokens, values, errors = zip(*points, strict=True)
+                color = ACCENTS[number % len(ACCENTS)]
+                axes.errorbar(tokens, values, errors, fmt="o-", ms=4, lw=1.5, capsize=2, color=color, label=source)
+        for one in evaluated:
+            if one.tokens is None and (found := one.tasks.get(task, {}).get(metric)):
+                axes.axhline(found.value, ls="--", lw=1, color=INK, alpha=0.6, label=one.name)
+        axes.set_title(f"{task}: {describe(metric)}", fontsize=10, color=INK)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.set_xlabel("tokens seen", fontsize=9)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(rows) :]:
+        axes.set_visible(False)
+    panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    scratch = out.with_name(f".{out.name}.partial.png")
+    figure.savefig(scratch, dpi=120)
+    plt.close(figure)
+    os.replace(scratch, out)
+    return True
+
+
+def _rows(evaluated: Sequence[Evaluated]) -> list[tuple[str, str]]:
+    return list(
+        dict.fromkeys((task, metric) for one in evaluated for task, found in one.tasks.items() for metric in found)
+    )
+
+
+def _best(cells: Sequence[Measurement | None]) -> int | None:
+    """Which one is best, where there is more than one and the metric has a direction."""
+    found = [(cell.value, i) for i, cell in enumerate(cells) if cell]
+    better = next((cell.higher_is_better for cell in cells if cell), None)
+    if len(found) < 2 or better is None:
+        return None
+    return (max if better else min)(found)[1]
+
+
+def _cell(measurement: Measurement | None) -> str:
+    if measurement is None:
+        return "—"
+    digits = ".4f" if abs(measurement.value) < 100 else ",.1f"
+    error = f" ± {measurement.stderr:{digits}}" if measurement.stderr is not None else ""
+    return f"{measurement.value:{digits}}{error}"
