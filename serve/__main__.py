@@ -14,6 +14,7 @@ COMMANDS: Commands = {
     "bench": ("serve.bench", "latency and throughput of a server over a sweep of concurrency"),
     "install-vllm": ("serve.install_vllm", "build an environment of its own for vLLM"),
     "evaluate": ("serve.evaluate", "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers"),
+    "agree": ("serve.agree", "prove that JAX, transformers and vLLM give the same numbers"),
 }
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def main(options: Options) -> int:
         for candidate in backends.candidates(source, options.backend, options.step, options.every_checkpoint)
     ]
     names = [name for names in options.tasks for name in names.split(",") if name]
-    loaded = tasks.load_tasks(names, files, options.num_fewshot)
+    loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
     evaluated = [evaluate(candidate, loaded, access, options.limit) for candidate in models]
     settings = {
@@ -134,7 +134,11 @@ def _silence() -> None:
     """The harness's and the libraries' remarks on themselves; errors stay."""
     import logging
     import os
+    import sys
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a log file wants no bars
     for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):
         logging.getLogger(name).setLevel(logging.ERROR)

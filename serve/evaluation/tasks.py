@@ -61,9 +61,12 @@ def parse_data(assignments: Sequence[str]) -> dict[str, dict[str, Path]]:
 
 
 def load_tasks(
-    names: Sequence[str], data: Mapping[str, Mapping[str, Path]], num_fewshot: int | None = None
+    names: Sequence[str],
+    data: Mapping[str, Mapping[str, Path]],
+    num_fewshot: int | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
-    """What `lm_eval.evaluator.evaluate` takes as `task_dict`.
+    """What `lm_eval.evaluator.evaluate` takes as `task_dict`; of a file to be scored, at most `limit` rows are read.
 
     Raises ValueError for an unknown task, with near matches, and for a file with other columns; FileNotFoundError for a
     file that is not there; ConnectionError where rows must be downloaded and cannot be.
@@ -71,12 +74,13 @@ def load_tasks(
     if unused := sorted(set(data) - set(names)):
         raise ValueError(f"--data names task {unused[0]!r}, which --tasks does not ask for: {', '.join(names)}")
     manager = _manager(names)
+    most = None if num_fewshot else limit  # with examples, the rest may be drawn from
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     for name in names:
         if name not in manager.task_index:
             raise ValueError(_unknown(name, manager))
     for name in dict.fromkeys(names):
-        found = _load_local(manager, name, data[name]) if name in data else _load(manager, name)
+        found = _load_local(manager, name, data[name], most) if name in data else _load(manager, name)
         for kind, members in loaded.items():
             members |= found.get(kind, {})
     for task in loaded["tasks"].values():
@@ -109,7 +113,7 @@ def _load(manager: TaskManager, name: str) -> Mapping[str, Any]:
         ) from error
 
 
-def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path]) -> Mapping[str, Any]:
+def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path], limit: int | None) -> Mapping[str, Any]:
     """The harness's task over the rows of files."""
     entry = manager.task_index[name]
     if entry.kind.name != "TASK" or entry.yaml_path is None:
@@ -119,11 +123,12 @@ def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path]) -> M
     config = load_yaml(entry.yaml_path)
     for key in ("tag", "group", "task_list"):
         config.pop(key, None)
-    split = config.get("test_split") or config["validation_split"]
-    splits = {split: _rows(name, config, files["test"])}
+    splits = {"test": _rows(name, config, files["test"], limit)}
     if "train" in files:
         splits["train"] = _rows(name, config, files["train"])
     config |= {
+        "test_split": "test",
+        "validation_split": None,
         "training_split": "train" if "train" in files else None,
         "fewshot_split": "train" if "train" in files else None,
         "dataset_path": str(files["test"]),
@@ -136,12 +141,12 @@ def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path]) -> M
     except (KeyError, IndexError, TypeError, jinja2.UndefinedError) as error:
         raise ValueError(
             f"{files['test']}: its rows are not those of task {name!r} ({type(error).__name__}: {error}); it has "
-            f"the columns {', '.join(splits[split].column_names)}"
+            f"the columns {', '.join(splits['test'].column_names)}"
         ) from error
 
 
-def _rows(task: str, config: Mapping[str, Any], path: Path) -> Dataset:
-    rows = read_rows(path)
+def _rows(task: str, config: Mapping[str, Any], path: Path, limit: int | None = None) -> Dataset:
+    rows = read_rows(path, limit)
     prepare = PREPARE.get(task, lambda row: row)
     needed = COLUMNS_OF_CODE.get(task) or _columns(config)
     for number, row in enumerate(rows, 1):

@@ -1,6 +1,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,7 +54,7 @@ def test_log_likelihoods_are_those_of_the_plain_formula_in_any_batch(call, log_p
 
 
 def test_a_sequence_scored_in_slices_equals_one_scored_whole(params, config, how, monkeypatch):
-    tokens = np.random.default_rng(1).integers(0, 257, (3, 49))
+    tokens = jnp.array(np.random.default_rng(1).integers(0, 257, (3, 49)))
     whole = likelihood.token_scores(params, tokens, config, how)
     monkeypatch.setattr(likelihood, "SLICE", 16)
     sliced = likelihood.token_scores(params, tokens, config, how)

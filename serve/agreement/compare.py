@@ -1,0 +1,128 @@
+"""Two sides' answers → how far they are apart, and whether that is within the bound.
+
+Log-probabilities are compared as long as both sides have written the same tokens; after the first different token the
+two are continuing different texts. A different token is excused, and counted, where one of the sides was undecided: its
+two best tokens lay closer together than the bound.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm_jax.scoring.conventions import accuracy, normalise
+from llm_jax.scoring.hellaswag import Item
+from serve.agreement.answers import Answers, Continuations
+
+BOUND = 1e-3  # nats: float32, summed in another order
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two sides agree on greedy continuations."""
+
+    a: str
+    b: str
+    n_tokens: int  # asked for, over all prompts
+    n_equal: int  # of them equal, up to each row's first different one
+    n_rows: int
+    n_rows_equal: int
+    n_excused: int  # rows that part at a token where the margin is below the bound
+    largest: float  # difference of log-probabilities, nats; NaN where nothing could be compared
+    median: float
+    bound: float
+
+    @property
+    def n_unexcused(self) -> int:
+        """Rows that part where neither side was undecided."""
+        return self.n_rows - self.n_rows_equal - self.n_excused
+
+    @property
+    def agrees(self) -> bool:
+        return self.n_unexcused == 0 and self.largest <= self.bound
+
+
+@dataclass(frozen=True)
+class TaskPair:
+    """How two sides agree on the log-likelihoods and the choices of a multiple-choice task."""
+
+    a: str
+    b: str
+    accuracy_a: float
+    accuracy_b: float
+    n_items: int
+    largest: float
+    median: float
+    bound: float
+
+    @property
+    def items_apart(self) -> int:
+        """By how many right answers the accuracies differ."""
+        return abs(round((self.accuracy_a - self.accuracy_b) * self.n_items))
+
+    @property
+    def agrees(self) -> bool:
+        return self.items_apart <= 1 and self.largest <= self.bound
+
+
+def compare(names: tuple[str, str], a: Continuations, b: Continuations, bound: float = BOUND) -> Pair:
+    """Raises ValueError if the two have not answered the same questions."""
+    if a.tokens.shape != b.tokens.shape:
+        raise ValueError(f"{names[0]} wrote {a.tokens.shape} tokens, {names[1]} {b.tokens.shape}")
+    n_rows, length = a.tokens.shape
+    differs = a.tokens != b.tokens
+    parts = np.where(differs.any(axis=1), differs.argmax(axis=1), length)
+    is_shared = np.arange(length) < parts[:, None]
+    distances = np.abs(a.log_probabilities - b.log_probabilities)[is_shared]
+    rows = np.flatnonzero(parts < length)
+    undecided = np.minimum(a.margins, b.margins)[rows, parts[rows]] < bound
+    return Pair(
+        *names,
+        n_tokens=n_rows * length,
+        n_equal=int(is_shared.sum()),
+        n_rows=n_rows,
+        n_rows_equal=n_rows - len(rows),
+        n_excused=int(undecided.sum()),
+        largest=float(distances.max()) if len(distances) else math.nan,
+        median=float(np.median(distances)) if len(distances) else math.nan,
+        bound=bound,
+    )
+
+
+def compare_task(
+    names: tuple[str, str], items: Sequence[Item], a: np.ndarray, b: np.ndarray, bound: float = BOUND
+) -> TaskPair:
+    """From the log-likelihood of every ending of every item, in order; accuracy by character (acc_norm)."""
+    distances = np.abs(a - b)
+    return TaskPair(
+        *names,
+        accuracy_a=_accuracy(items, a),
+        accuracy_b=_accuracy(items, b),
+        n_items=len(items),
+        largest=float(distances.max()),
+        median=float(np.median(distances)),
+        bound=bound,
+    )
+
+
+def _accuracy(items: Sequence[Item], log_likelihoods: np.ndarray) -> float:
+    remaining = iter(log_likelihoods.tolist())
+    scores = [[normalise(next(remaining), 0, ending, "character") for ending in item.endings] for item in items]
+    return accuracy(scores, [item.gold for item in items]).value
+
+
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Every two of the names, once."""
+    return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+
+
+def compare_all(answers: dict[str, Answers], bound: float = BOUND) -> list[Pair]:
+    """Every two sides."""
+    return [compare((a, b), answers[a].continuations, answers[b].continuations, bound) for a, b in pairs(list(answers))]
+
+
+def compare_all_tasks(answers: dict[str, Answers], items: Sequence[Item], bound: float = BOUND) -> list[TaskPair]:
+    """Every two sides that have scored texts."""
+    found = {name: one.log_likelihoods for name, one in answers.items() if one.log_likelihoods is not None}
+    return [compare_task((a, b), items, found[a], found[b], bound) for a, b in pairs(list(found))]

@@ -1,0 +1,99 @@
+"""Our two sides: the full forward pass, and the decoder with its cache."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode import loop
+from llm_jax.decode.options import Sampling
+from llm_jax.layers import cache as kv
+from llm_jax.models import gpt
+from llm_jax.scoring.likelihood import score, scorer
+from llm_jax.scoring.requests import Request
+from serve.agreement.answers import Answers, Continuations, Prompts
+from serve.agreement.prompts import by_length
+
+ROWS = 64  # sequences at once
+
+
+class FullForward:
+    """Greedy decoding without a cache: the whole sequence is computed anew.
+
+    A token is what the model finds most likely after all tokens before it, and one pass says that for every position
+    of a draft. So a draft is read; at its first wrong token the right one is put in its place; and again, until nothing
+    changes. What remains is the greedy continuation, whatever the draft was: a good one only takes fewer passes.
+    """
+
+    name = "jax full"
+
+    def __init__(self, params: gpt.GPT, config: GPTConfig, how: gpt.Plan, draft: np.ndarray | None = None) -> None:
+        self._call, self._config, self._draft = scorer(params, config, how), config, draft
+
+    def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
+        shape = (len(prompts), n_tokens)
+        tokens = np.zeros(shape, np.int64) if self._draft is None else self._draft.copy()
+        log_probabilities, margins = np.zeros(shape), np.zeros(shape)
+        unsettled = list(range(len(prompts)))
+        while unsettled:
+            scored = self._score([Request(prompts[row], tokens[row].tolist()) for row in unsettled])
+            changed = []
+            for row, answer in zip(unsettled, scored, strict=True):
+                log_probabilities[row], margins[row] = answer.log_probabilities, answer.margins
+                wrong = np.flatnonzero(answer.best != tokens[row])
+                if len(wrong):
+                    tokens[row, wrong[0] :] = answer.best[wrong[0] :]
+                    changed.append(row)
+            unsettled = changed
+        likelihoods = np.array([answer.log_likelihood for answer in self._score(requests)]) if requests else None
+        return Answers(Continuations(tokens, log_probabilities, margins), likelihoods)
+
+    def _score(self, requests: Sequence[Request]):
+        answers = score(requests, self._call, self._config.context_length)
+        assert answers is not None  # nobody asked to stop
+        return answers
+
+
+class CachedDecode:
+    """The decoder that serves: its tokens, and the log-probabilities of the same steps with the same cache."""
+
+    name = "jax cached"
+
+    def __init__(self, params: gpt.GPT, config: GPTConfig, how: gpt.Plan) -> None:
+        self._params, self._config, self._how = params, config, how
+
+    def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
+        """Texts are not scored: a decoder does not read them token by token."""
+        shape = (len(prompts), n_tokens)
+        tokens, log_probabilities, margins = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
+        for rows in by_length(prompts, ROWS):
+            batch = [list(prompts[row]) for row in rows]
+            chosen = loop.generate(self._params, batch, self._config, self._how, Sampling(temperature=0.0), n_tokens)
+            tokens[rows] = chosen
+            found = _cached_scores(self._params, jnp.array(batch), jnp.array(chosen), self._config, self._how)
+            log_probabilities[rows], margins[rows] = map(np.asarray, found)
+        return Answers(Continuations(tokens, log_probabilities, margins))
+
+
+@partial(jax.jit, static_argnames=("config", "how"))
+def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, how: gpt.Plan):
+    """Log-probabilities (B, G) of tokens decoded one by one after a prefill, and margins there."""
+    batch, length = prompts_BT.shape
+    cache = gpt.empty_cache(config, batch, length, how.dtype)
+    hidden_BTD, cache = gpt.forward(params, prompts_BT, config, how, cache)
+    assert cache is not None
+    cache = kv.extend(cache, length + chosen_BG.shape[1])
+
+    def step(carry, token_B):
+        cache, hidden_BD = carry
+        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config))
+        top_B2 = jax.lax.top_k(log_probabilities_BV, 2)[0]
+        chosen_B = jnp.take_along_axis(log_probabilities_BV, token_B[:, None], axis=-1)[:, 0]
+        hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, how, cache)
+        return (cache, hidden_BTD[:, 0]), (chosen_B, top_B2[:, 0] - top_B2[:, 1])
+
+    _, (found_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)
+    return found_GB.T, margins_GB.T

@@ -1,0 +1,61 @@
+"""What is asked: prompts of several lengths that the model itself has written, or the lines of a file.
+
+Text the model has written is the text it knows best, needs no data, and exists for every vocabulary.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from llm_jax.config import GPTConfig
+from llm_jax.decode.loop import generate
+from llm_jax.decode.options import Sampling
+from llm_jax.decode.prompts import encode_prompt
+from llm_jax.models import gpt
+from llm_jax.tokenizer import Tokenizer
+
+LENGTHS = (5, 16, 33, 64)  # tokens, in turn; shorter where the context is
+
+
+def write_prompts(
+    params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, how: gpt.Plan, number: int, new_tokens: int
+) -> list[list[int]]:
+    """Beginnings of texts, drawn from the model at temperature 1. Raises ValueError for a context that is too short."""
+    lengths = [min(length, _room(config, new_tokens)) for length in LENGTHS]
+    start = encode_prompt(tokenizer, "")
+    longest = max(1, max(lengths) - len(start))
+    texts = generate(params, [start] * number, config, how, Sampling(), longest)
+    return [(start + text)[: lengths[row % len(lengths)]] for row, text in enumerate(texts)]
+
+
+def read_prompts(file: Path, config: GPTConfig, tokenizer: Tokenizer, number: int, new_tokens: int) -> list[list[int]]:
+    """The first lines of a file that are not empty, cut to what fits. Raises FileNotFoundError or ValueError."""
+    if not file.is_file():
+        raise FileNotFoundError(f"file of prompts {file} does not exist")
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{file} is empty: write one prompt a line")
+    room = _room(config, new_tokens)
+    return [encode_prompt(tokenizer, line)[:room] for line in lines[:number]]
+
+
+def by_length(prompts: Sequence[Sequence[int]], rows: int) -> list[list[int]]:
+    """Numbers of the prompts in batches of one length, so that no side has to pad."""
+    lengths = np.array([len(prompt) for prompt in prompts])
+    return [
+        np.flatnonzero(lengths == length)[start : start + rows].tolist()
+        for length in np.unique(lengths)
+        for start in range(0, int((lengths == length).sum()), rows)
+    ]
+
+
+def _room(config: GPTConfig, new_tokens: int) -> int:
+    """Tokens a prompt may have; one position is left over, which vLLM wants for itself."""
+    room = config.context_length - new_tokens - 1
+    if room < 1:
+        raise ValueError(
+            f"{new_tokens} new tokens do not fit: the model's context is {config.context_length}; say --tokens "
+            f"{max(1, config.context_length // 2)}"
+        )
+    return room

@@ -1,0 +1,272 @@
+"""Evaluation with the real lm-evaluation-harness: our decoder against transformers, files in place of downloads."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import jax
+import pytest
+
+from llm_jax import hf
+from llm_jax.command_line import run as front_door
+from llm_jax.config import Execution, GPTConfig
+from llm_jax.models import gpt
+from llm_jax.scoring import hellaswag
+from llm_jax.scoring.likelihood import scorer
+from llm_jax.tokenizer.bpe import BytePairTokenizer
+from llm_jax.tokenizer.patterns import GPT2_PATTERN
+from serve.__main__ import COMMANDS
+
+pytestmark = pytest.mark.filterwarnings("default")  # of the harness and what it imports: not ours to mend
+
+HELLASWAG = [
+    {
+        "ind": i,
+        "activity_label": "Baking",
+        "ctx_a": f"How to bake number {i}. [header] Mix [title] it.",
+        "ctx_b": "then he",
+        "ctx": f"How to bake number {i}. [header] Mix [title] it. then he",
+        "endings": [f"eats {i}.", "sleeps well and long", "café au lait [step] now", "runs"],
+        "label": str(i % 4),
+    }
+    for i in range(12)
+]
+ARC = [
+    {
+        "id": str(i),
+        "question": f"What is {i} + 1?",
+        "choices": {"text": [str(i), str(i + 1), "many"], "label": ["A", "B", "C"]},
+        "answerKey": "B",
+    }
+    for i in range(5)
+]
+PIQA = [
+    {"goal": f"open jar {i}", "sol1": "twist the lid", "sol2": "eat the lid, then sing", "label": i % 2}
+    for i in range(5)
+]
+LAMBADA = [{"text": f"The {i} cats sat on the mat, and the mat was under the cats"} for i in range(5)]
+PAGES = [{"page": " = A title = \n A page , of @-@ words . " + "One more sentence . " * 20}, {"page": "short"}]
+ROWS = {"hellaswag": HELLASWAG, "arc_easy": ARC, "piqa": PIQA, "lambada_openai": LAMBADA, "wikitext": PAGES}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    """A tiny model whose token is a byte, exported; large weights, so that it has opinions."""
+    config = GPTConfig(vocab_size=257, context_length=128, d_model=32, n_heads=2, n_layers=2)
+    params = jax.tree.map(lambda x: 4 * x, gpt.init(jax.random.key(0), config))
+    tokenizer = BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
+    out = tmp_path_factory.mktemp("model") / "hf"
+    hf.export(params, config, tokenizer, out, "test")
+    return out
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A JSONL file for every task."""
+    folder = tmp_path_factory.mktemp("rows")
+    for task, rows in ROWS.items():
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {task: folder / f"{task}.jsonl" for task in ROWS}
+
+
+def evaluate(*arguments) -> int:
+    try:
+        return front_door("python -m serve", "", COMMANDS, ["evaluate", *map(str, arguments)])
+    except SystemExit as leaving:  # tyro's own way out
+        return int(leaving.code or 0)
+
+
+def data_flags(files):
+    return [part for task, path in files.items() for part in ("--data", f"{task}={path}")]
+
+
+@pytest.fixture(scope="module")
+def measured(model_dir, files, tmp_path_factory):
+    """results.json of all five tasks, by backend."""
+    found = {}
+    for backend in ("jax", "hf"):
+        out = tmp_path_factory.mktemp(backend)
+        assert evaluate(model_dir, "--tasks", *ROWS, *data_flags(files), "--backend", backend, "--out", out) == 0
+        found[backend] = json.loads((out / "results.json").read_text())
+    return found
+
+
+def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measured):
+    ours, theirs = (measured[backend]["models"][0]["tasks"] for backend in ("jax", "hf"))
+    assert set(ours) == set(theirs) == set(ROWS)
+    for task, metrics in theirs.items():
+        assert set(ours[task]) == set(metrics)
+        for metric, expected in metrics.items():
+            assert ours[task][metric]["value"] == pytest.approx(expected["value"], rel=1e-4), (task, metric)
+            assert ours[task][metric]["stderr"] == pytest.approx(expected["stderr"], rel=1e-3, abs=1e-6)
+            assert ours[task][metric]["n_items"] == len(ROWS[task])
+    assert 0 < ours["hellaswag"]["acc"]["value"] < 1  # else the comparison would prove little
+    assert ours["hellaswag"]["acc"]["stderr"] > 0
+
+
+def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files):
+    loaded = hf.load(model_dir)
+    how = gpt.plan(Execution(dtype="float32"))
+    items = hellaswag.read_items(files["hellaswag"])
+    call = scorer(loaded.params, loaded.config, how)
+    found = hellaswag.evaluate(items, loaded.tokenizer, call, loaded.config.context_length)
+    theirs = measured["hf"]["models"][0]["tasks"]["hellaswag"]
+    for convention, metric in (("sum", "acc"), ("character", "acc_norm")):
+        assert found[convention].value == theirs[metric]["value"]
+        assert found[convention].stderr == pytest.approx(theirs[metric]["stderr"])
+
+
+def test_our_preparation_of_real_items_is_the_harness_s(shared_data):
+    from lm_eval.tasks.hellaswag.utils import preprocess
+
+    path = shared_data / "hellaswag" / "validation.parquet"
+    plain, prepared = hellaswag.read_items(path, "plain"), hellaswag.read_items(path)
+    assert [item.endings for item in prepared] == [tuple(map(preprocess, item.endings)) for item in plain]
+    assert all(item.query.endswith(preprocess(raw.query)) for item, raw in zip(prepared, plain, strict=True))
+
+
+def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    from serve.evaluation.jax_lm import JaxLM
+
+    def ask(kind, arguments):
+        return [Instance(kind, {}, argument, i) for i, argument in enumerate(arguments)]
+
+    loaded = hf.load(model_dir)
+    ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, gpt.plan(Execution(dtype="float32")))
+    theirs = HFLM(str(model_dir), dtype="float32", device="cpu", batch_size=4)
+    pairs = [("a cat", " sat"), ("trailing  ", "space"), ("", "from nothing"), ("x" * 300, " cut"), ("é", "é" * 60)]
+    for mine, its in zip(
+        ours.loglikelihood(ask("loglikelihood", pairs)), theirs.loglikelihood(ask("loglikelihood", pairs)), strict=True
+    ):
+        assert mine == (pytest.approx(its[0], rel=1e-4), its[1])
+    documents = [("short",), ("a long document, read in windows. " * 15,), ("z" * 128,), ("z" * 129,)]
+    assert ours.loglikelihood_rolling(ask("loglikelihood_rolling", documents)) == pytest.approx(
+        theirs.loglikelihood_rolling(ask("loglikelihood_rolling", documents)), rel=1e-4
+    )
+    free = ours.generate_until(ask("generate_until", [("a cat", {"max_gen_toks": 24})]))[0]
+    stop = free[10:12]
+    asked = [
+        ("a cat", {"max_gen_toks": 24, "until": [stop]}),
+        ("a cat", {"max_gen_toks": 24}),
+        ("another, longer context", {"max_gen_toks": 24}),
+        ("w" * 200, {"max_gen_toks": 20, "until": "\n"}),
+    ]
+    mine = ours.generate_until(ask("generate_until", asked))
+    assert mine == theirs.generate_until(ask("generate_until", asked))
+    assert mine[0] == free[: free.index(stop)]
+    assert mine[1] == free
+
+
+def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, capsys):
+    from serve.evaluation.results import Evaluated, Measurement
+    from serve.evaluation.shown import draw, table
+
+    def checkpoint(tokens, value):
+        tasks = {"hellaswag": {"acc": Measurement(value, 0.01, True, 100)}, "wikitext": {}}
+        return Evaluated(f"run@{tokens}", "run", "jax", tokens, tokens, 1.0, tasks)
+
+    models = [checkpoint(2000, 0.3), checkpoint(1000, 0.25), Evaluated("hub", "hub", "jax", tasks={})]
+    assert draw(tmp_path / "a.png", models)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not draw(tmp_path / "b.png", models[1:])
+    from rich.console import Console
+
+    console = Console(width=120)
+    console.print(table(models))
+    shown = capsys.readouterr().out
+    assert "acc (sum) ↑" in shown
+    assert "0.3000 ± 0.0100" in shown
+    assert "—" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "helaswag"], "unknown task 'helaswag'; near matches: hellaswag"),
+        (["--tasks", "hellaswag", "--data", "hellaswag=nowhere.parquet"], "data file nowhere.parquet does not exist"),
+        (["--tasks", "hellaswag", "--data", "hellaswag"], "--data takes TASK=FILE"),
+        (
+            ["--tasks", "hellaswag", "--data", "piqa=x.jsonl"],
+            "--data names task 'piqa', which --tasks does not ask for",
+        ),
+        (["--tasks", "hellaswag", "--data", "hellaswag:train={hellaswag}"], "add hellaswag=FILE to be scored"),
+        (["--tasks", "hellaswag", "--data", "hellaswag={piqa}"], "needs activity_label, ctx_a, ctx_b, endings, label"),
+        (["--tasks", "arc_easy", "--data", "arc_easy={piqa}"], "has the columns goal, sol1, sol2, label; arc_easy"),
+        (["--tasks", "piqa", "--data", "piqa={arc_easy}"], "needs goal, label, sol1, sol2 too"),
+        (["--tasks", "wikitext", "--data", "wikitext={piqa}"], "wikitext (row 1) needs page too"),
+        (["--tasks", "hellaswag", "--limit", "0"], "limit must be at least 1 item; got 0"),
+        (
+            ["--tasks", "hellaswag", "--step", "3", "--data", "hellaswag={hellaswag}"],
+            "is not a run, so it has no step 3",
+        ),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_it(model_dir, files, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status = evaluate(model_dir, *(argument.format(**files) for argument in arguments))
+    assert status == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_endpoint_that_is_down_is_named(files, capsys, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    flags = ["--tasks", "hellaswag", "--data", f"hellaswag={files['hellaswag']}", "--out", tmp_path]
+    assert evaluate(url, *flags) == 2
+    error = capsys.readouterr().err
+    assert f"no server answers at {url}" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, b"{}", "answers 401 Unauthorized: give its key with"),
+        (200, b"<html>", "not as an OpenAI-style server does"),
+    ],
+)
+def test_a_server_that_refuses_or_is_another_is_named(files, capsys, tmp_path, status, body, message):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        flags = ["--tasks", "hellaswag", "--data", f"hellaswag={files['hellaswag']}", "--out", tmp_path]
+        assert evaluate(f"http://127.0.0.1:{server.server_port}", *flags) == 2
+        server.shutdown()
+    assert message in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_downloaded_ask_for_a_file(monkeypatch):
+    import datasets
+
+    from serve.evaluation.tasks import load_tasks
+
+    def refuse(*_, **__):
+        raise ConnectionError("the hub is not reachable")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(ConnectionError, match=r"rows of task 'piqa' .* cannot be downloaded .* --data piqa=FILE"):
+        load_tasks(["piqa"], {})
+
+
+def test_examples_come_from_the_train_file_alone(files, tmp_path):
+    from serve.evaluation.tasks import load_tasks
+
+    example = {**PIQA[0], "goal": "the only example"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(example) + "\n")
+    loaded = load_tasks(["piqa"], {"piqa": {"test": files["piqa"], "train": tmp_path / "train.jsonl"}}, num_fewshot=1)
+    task = loaded["tasks"]["piqa"]
+    task.build_all_requests(limit=2)
+    assert all("the only example" in instance.args[0] for instance in task.instances)
