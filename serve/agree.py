@@ -1,10 +1,11 @@
-"""Prove that all ways to run a model agree: our full forward pass, our cached decoder, transformers, vLLM, vLLM's server.
+"""Prove that all ways to run a model agree: full forward pass, cached decoder, transformers, vLLM, vLLM's server.
 
 Each writes greedy continuations of the same prompts and says how probable each token was, in float32; every two are
 compared. Sides that are not installed here are left out, by name and with the way to get them. The exit status is 0
 where every pair is within the bound, 1 where one is not.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -62,17 +63,17 @@ def main(options: Options) -> int:
 
     from serve.agreement import compare, shown
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     with ExitStack() as stack:
         question = _Question(options, stack)
         answers: dict[str, Answers] = {}
         for name, opening in _openings(options, question, answers, stack):
             try:
                 side = opening()
-            except (ImportError, FileNotFoundError) as error:
+            except (ImportError, FileNotFoundError, ValueError) as error:
                 if name in options.sides:
                     raise
-                console.print(f"left out: {name}: {error}", markup=False)
+                console.print(f"left out: {name}: {error}", markup=False, soft_wrap=True)
                 continue
             console.print(f"{side.name} …", style="dim")
             answers[side.name] = side.answer(question.prompts, options.tokens, question.requests)
@@ -132,21 +133,21 @@ def _openings(
     options: Options, question: _Question, answers: "dict[str, Answers]", stack: ExitStack
 ) -> Iterator[tuple[str, "Callable[[], Side]"]]:
     """The sides in turn, each with what opens it: it may need what an earlier one has answered."""
-    from serve.agreement import jax, transformers, vllm
+    from serve.agreement import jax_sides, transformers_side, vllm_sides
 
     ours = (question.params, question.config, question.how)
-    yield "jax", lambda: jax.CachedDecode(*ours)
-    draft = answers[jax.CachedDecode.name].continuations.tokens
-    yield "jax", lambda: jax.FullForward(*ours, draft)
+    yield "jax", lambda: jax_sides.CachedDecode(*ours)
+    draft = answers[jax_sides.CachedDecode.name].continuations.tokens
+    yield "jax", lambda: jax_sides.FullForward(*ours, draft)
     asked = options.sides or SIDES
     if "transformers" in asked:
-        yield "transformers", lambda: transformers.Transformers(question.directory)
+        yield "transformers", lambda: transformers_side.Transformers(question.directory)
     if "vllm" in asked:
-        yield "vllm", lambda: vllm.open_engine(question.directory, question.config, options.python)
+        yield "vllm", lambda: vllm_sides.open_engine(question.directory, question.config, options.python)
     if "http" in asked:
         yield (
             "http",
-            lambda: stack.enter_context(vllm.open_endpoint(question.directory, question.config, options.python)),
+            lambda: stack.enter_context(vllm_sides.open_endpoint(question.directory, question.config, options.python)),
         )
 
 
@@ -155,7 +156,8 @@ def _write(out: Path, name: str, pairs: list[Any], tasks: list[Any], is_agreed: 
     import os
 
     def record(pair: Any) -> dict[str, Any]:
-        return {**asdict(pair), "agrees": pair.agrees}
+        finite = {name: None if value != value else value for name, value in asdict(pair).items()}  # NaN is no JSON
+        return {**finite, "agrees": pair.agrees}
 
     content = {
         "model": name,

@@ -5,6 +5,7 @@ arc_easy, piqa, lambada_openai, wikitext (bits per byte); any other task of the 
 --data, or from the Hugging Face hub.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,7 +93,7 @@ def main(options: Options) -> int:
         "dtype": options.dtype,
     }
     results.write_json(options.out / results.JSON_NAME, evaluated, settings)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(shown.table(evaluated))
     is_drawn = shown.draw(options.out / "results.png", evaluated)
     console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
@@ -134,11 +135,13 @@ def _silence() -> None:
     """The harness's and the libraries' remarks on themselves; errors stay."""
     import logging
     import os
-    import sys
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault(
+        "DISABLE_MULTIPROC", "1"
+    )  # the harness's bootstrap forks, which JAX's threads may not survive
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a log file wants no bars
+        os.environ.setdefault("TQDM_DISABLE", "1")  # no bars in a log file
     for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -54,7 +54,7 @@ ROWS = {"hellaswag": HELLASWAG, "arc_easy": ARC, "piqa": PIQA, "lambada_openai":
 def model_dir(tmp_path_factory):
     """A tiny model whose token is a byte, exported; large weights, so that it has opinions."""
     config = GPTConfig(vocab_size=257, context_length=128, d_model=32, n_heads=2, n_layers=2)
-    params = jax.tree.map(lambda x: 4 * x, gpt.init(jax.random.key(0), config))
+    params = jax.tree.map(lambda x: 2 * x, gpt.init(jax.random.key(0), config))
     tokenizer = BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
     out = tmp_path_factory.mktemp("model") / "hf"
     hf.export(params, config, tokenizer, out, "test")
@@ -99,7 +99,10 @@ def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measure
         assert set(ours[task]) == set(metrics)
         for metric, expected in metrics.items():
             assert ours[task][metric]["value"] == pytest.approx(expected["value"], rel=1e-4), (task, metric)
-            assert ours[task][metric]["stderr"] == pytest.approx(expected["stderr"], rel=1e-3, abs=1e-6)
+            if expected["stderr"] is None:
+                assert ours[task][metric]["stderr"] is None
+            else:
+                assert ours[task][metric]["stderr"] == pytest.approx(expected["stderr"], rel=1e-3, abs=1e-6)
             assert ours[task][metric]["n_items"] == len(ROWS[task])
     assert 0 < ours["hellaswag"]["acc"]["value"] < 1  # else the comparison would prove little
     assert ours["hellaswag"]["acc"]["stderr"] > 0

@@ -22,8 +22,10 @@ class Transformers:
         try:
             import torch
             from transformers import GPT2LMHeadModel
+            from transformers.utils import logging
         except ImportError as error:
             raise ImportError(f"{error}; {CURE}") from None
+        logging.disable_progress_bar()
         self._torch = torch
         self._model = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
         # Every side writes as many tokens as it is asked for, the end of a text among them.

@@ -4,22 +4,27 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from llm_jax.config import GPTConfig
 from llm_jax.scoring.requests import Request
+from serve import front, vllm_environment
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.vllm_environment import Environment
 
-WORKER = Path(__file__).with_name("vllm_worker.py")
+QUESTIONS = Path(front.__file__).with_name("vllm_questions.py")
+HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 ROWS = 32  # prompts in one HTTP request
 TIMEOUT = 1800  # seconds for loading and answering everything
 
@@ -45,7 +50,7 @@ class Engine:
             questions, answers = Path(folder, "questions.json"), Path(folder, "answers.json")
             questions.write_text(json.dumps(asked))
             done = subprocess.run(
-                [str(self._environment.python), str(WORKER), str(questions), str(answers)],
+                [str(self._environment.python), str(QUESTIONS), str(questions), str(answers)],
                 env=self._environment.variables(),
                 capture_output=True,
                 text=True,
@@ -114,6 +119,64 @@ class Endpoint:
                 raise ConnectionError(f"{self._url} does not answer ({error})") from None
             for choice in sorted(choices, key=lambda choice: choice["index"]):
                 yield choice["logprobs"]
+
+
+def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> Engine:
+    """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
+    return Engine(directory, config.context_length, _environment(config, python))
+
+
+@contextlib.contextmanager
+def open_endpoint(directory: Path, config: GPTConfig, python: Path | None) -> Iterator[Endpoint]:
+    """A server of the export on a free port of 127.0.0.1, behind a key of its own; ended at the end.
+
+    Raises as `open_engine` does, and RuntimeError with vLLM's last words where it does not come up.
+    """
+    environment, key = _environment(config, python), secrets.token_urlsafe(32)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = environment.command(
+        *("serve", str(directory.resolve()), "--served-model-name", "model", "--dtype", "float32", "--enforce-eager"),
+        *("--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(config.context_length)),
+        *("--generation-config", "vllm", "--gpu-memory-utilization", "0.6", "--no-enable-prefix-caching"),
+    )
+    with tempfile.TemporaryFile() as log:
+        variables = environment.variables() | {"VLLM_API_KEY": key}  # never in the arguments: all users see those
+        server = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_until_ready(server, f"http://127.0.0.1:{port}/health", log)
+            yield Endpoint(f"http://127.0.0.1:{port}", key, "model")
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(30)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(server.pid, signal.SIGKILL)  # what it may have left behind, itself included
+            server.wait()
+
+
+def _wait_until_ready(server: subprocess.Popen, url: str, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    log.seek(0)
+    words = "\n".join(log.read().decode(errors="replace").strip().splitlines()[-12:])
+    raise RuntimeError(f"vLLM's server did not come up (status {server.poll()}):\n{words}")
+
+
+def _environment(config: GPTConfig, python: Path | None) -> Environment:
+    environment = vllm_environment.find(python)
+    if environment.on_cpu and config.d_head not in HEADS_ON_CPU:
+        widths = ", ".join(map(str, HEADS_ON_CPU))
+        raise ValueError(f"vLLM on a CPU knows heads of the widths {widths}; this model's are {config.d_head} wide")
+    return environment
 
 
 def _id_of(token: str) -> int:

