@@ -23,6 +23,7 @@ from train.config import RunOptions, TrainConfig
 from train.data.loader import TokenBatches, on_devices
 from train.data.manifest import Manifest
 from train.evaluate import Evaluator
+from train.hellaswag import open_hellaswag
 from train.inputs import open_inputs
 from train.metrics import Metrics
 from train.optimizer import make_optimizer
@@ -118,6 +119,7 @@ def _build(
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
     evaluate = Evaluator(make_eval_step(config.model, how), manifest, vocabulary, config, job)
+    hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, how, job)
     step, initialise = compile_step(config, how, optimizer, job)
     if stop.agreed():
         return None, None
@@ -141,6 +143,7 @@ def _build(
         metrics=metrics,
         progress=bar,
         stop=stop,
+        hellaswag=hellaswag,
         reference=where.reference,
         peak_flops=devices.peak_flops(),
         seconds=start.seconds,

@@ -41,6 +41,8 @@ class CadenceConfig:
     """Steps between measurements of the validation loss."""
     eval_tokens: int = 10_485_760
     """Validation tokens per measurement, at most; the first ones of the split."""
+    hellaswag_items: int = 1000
+    """HellaSwag items per measurement, at most, where --hellaswag names a file; 0: all of them."""
     sample_every: int = 1000
     """Steps between samples of text."""
     sample_tokens: int = 128
@@ -53,6 +55,10 @@ class CadenceConfig:
     """Checkpoints at multiples of this many steps are kept for good; 0: none."""
     max_skipped: int = 10
     """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
+
+    def __post_init__(self) -> None:
+        if self.hellaswag_items < 0:
+            raise ValueError(f"hellaswag_items must not be negative (0: all); got {self.hellaswag_items}")
 
 
 @dataclass(frozen=True)
@@ -152,3 +158,5 @@ class RunOptions:
     """With --resume: go on although global batch, data, tokenizer or seed are not what the run began with."""
     reference: Path | None = None
     """A published curve (CSV: step,metric,value) to draw behind this run's in loss.png."""
+    hellaswag: Path | None = None
+    """HellaSwag file (parquet or JSONL): its accuracy is measured whenever the validation loss is."""

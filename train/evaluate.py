@@ -26,6 +26,11 @@ class Validation(NamedTuple):
     loss: float  # nats per token
     bits_per_byte: float | None  # None where no tokenizer is at hand to tell the bytes
 
+    def metrics(self) -> dict[str, float]:
+        """Under the names of `train.metrics`."""
+        bits = {"val_bits_per_byte": self.bits_per_byte} if self.bits_per_byte is not None else {}
+        return {"val_loss": self.loss, **bits}
+
 
 class Evaluator:
     """The compiled evaluation and the windows it runs over: the same ones every time, in the order of the text."""

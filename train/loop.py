@@ -18,6 +18,7 @@ from train import plots
 from train.config import TrainConfig
 from train.data.loader import ahead
 from train.evaluate import Evaluator
+from train.hellaswag import HellaSwag
 from train.metrics import Metrics, read
 from train.optimizer import learning_rate
 from train.progress import StepProgress
@@ -45,6 +46,7 @@ class Run:
     metrics: Metrics | None  # only on the first process
     progress: StepProgress
     stop: StopRequest
+    hellaswag: HellaSwag | None = None
     reference: Path | None = None
     peak_flops: float | None = None
     seconds: float = 0.0  # since the run began, pauses between resumes left out
@@ -103,13 +105,11 @@ def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: 
     bare = dict(values)
     is_prevented = asked and (evaluates or samples)
     if evaluates and not asked:
-        validation = run.evaluate(state.params, run.stop.agreed)
-        if validation is None:
+        measured = _evaluate(run, state)
+        if measured is None:
             asked = is_prevented = True
         else:
-            values["val_loss"] = validation.loss
-            if validation.bits_per_byte is not None:
-                values["val_bits_per_byte"] = validation.bits_per_byte
+            values |= measured
     _write(run, values)
     if samples and not asked:
         asked = not run.sample(state.params, step, run.stop.agreed)
@@ -119,6 +119,15 @@ def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: 
     now = time.monotonic()
     run.seconds, run._tick = run.seconds + now - run._tick, now
     return not asked
+
+
+def _evaluate(run: Run, state: TrainState) -> dict[str, float] | None:
+    """Validation loss and, where the run has the items, HellaSwag; None when asked to stop on the way."""
+    validation = run.evaluate(state.params, run.stop.agreed)
+    if validation is None:
+        return None
+    accuracies = run.hellaswag(state.params, run.stop.agreed) if run.hellaswag else {}
+    return None if accuracies is None else validation.metrics() | accuracies
 
 
 def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, Any]:

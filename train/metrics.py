@@ -21,6 +21,11 @@ KEYS = (
     "train_loss",  # nats per token, of this step's batch before the update
     "val_loss",  # nats per token, after the update; only where measured
     "val_bits_per_byte",  # only where measured
+    # Accuracy by convention (llm_jax.scoring.conventions); only where measured.
+    "hellaswag_sum",
+    "hellaswag_token_mean",
+    "hellaswag_character",
+    "hellaswag_byte",
     "lr",
     "grad_norm",  # before clipping
     "tokens_per_second",

@@ -63,6 +63,8 @@ def describe(values: dict[str, Any]) -> str:
         parts.append(f"val {values['val_loss']:.4f}")
     if values.get("val_bits_per_byte") is not None:
         parts.append(f"{values['val_bits_per_byte']:.4f} bits/byte")
+    if values.get("hellaswag_character") is not None:
+        parts.append(f"HellaSwag {values['hellaswag_character']:.4f} (character)")
     parts += [f"lr {values['lr']:.2e}", f"|g| {values['grad_norm']:.2f}", f"{values['tokens_per_second']:,.0f} tok/s"]
     if values.get("mfu") is not None:
         parts.append(f"MFU {values['mfu']:.1%}")

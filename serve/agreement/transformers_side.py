@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Transformers:
             raise ImportError(f"{error}; {CURE}") from None
         logging.disable_progress_bar()
         self._torch = torch
-        self._model = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
+        self._model: Any = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
         # Every side writes as many tokens as it is asked for, the end of a text among them.
         self._model.generation_config.eos_token_id = None
         self._model.generation_config.pad_token_id = 0

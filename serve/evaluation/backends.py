@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lm_eval.api.model import LM
+from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
 
@@ -108,16 +109,16 @@ def _directory(candidate: Candidate, stack: ExitStack) -> str:
 def _open_hf(directory: str, access: Access) -> LM:
     try:
         import torch
-        from lm_eval.models.huggingface import HFLM
+
+        make: Any = get_model("hf")
     except ImportError as error:
         raise ImportError(f"--backend hf needs torch, transformers and accelerate ({error}); {HF_CURE}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return HFLM(directory, dtype=access.dtype, device=device, batch_size=access.batch_size)
+    return make(directory, dtype=access.dtype, device=device, batch_size=access.batch_size)
 
 
 def _open_server(candidate: Candidate, access: Access) -> LM:
-    from lm_eval.models.openai_completions import LocalCompletionsAPI
-
+    make: Any = get_model("local-completions")
     served = ask_models(candidate.source, access.key)
     tokenizer = access.tokenizer or served.get("root") or ""
     if not (Path(tokenizer) / "tokenizer.json").is_file() and not access.tokenizer:
@@ -127,7 +128,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
         )
     # Never in the arguments: the harness prints those.
     header = {"Authorization": f"Bearer {access.key}"} if access.key else {}
-    return LocalCompletionsAPI(
+    return make(
         base_url=f"{candidate.source}/v1/completions",
         model=served["id"],
         tokenizer=tokenizer,

@@ -53,7 +53,7 @@ class JaxLM(LM):
         answers = iter(self._score([piece for document in pieces for piece in document]))
         return [sum(next(answers).log_likelihood for _ in document) for document in pieces]
 
-    def generate_until(self, requests: list[Instance]) -> list[str]:
+    def generate_until(self, requests: list[Any]) -> list[str]:
         """Each context's continuation, up to the first of its `until` texts."""
         texts = [""] * len(requests)
         groups: dict[str, list[int]] = {}
