@@ -45,7 +45,7 @@ class Options:
     tokenizer: str | None = None
     """For a server: Hugging Face directory of its tokenizer. Default: the one it serves, if that is on this machine."""
     key_file: Path | None = None
-    """For a server: file of its API key. Default: the variable LLM_JAX_API_KEY."""
+    """For a server: file of its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
     out: Path = Path("evaluation")
     """Folder for results.json and results.png."""
 

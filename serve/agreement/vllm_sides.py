@@ -21,10 +21,11 @@ from llm_jax.config import GPTConfig
 from llm_jax.scoring.requests import Request
 from serve import front, vllm_environment
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
+from serve.vllm import HEADS_ON_CPU
 from serve.vllm_environment import Environment
 
 QUESTIONS = Path(front.__file__).with_name("vllm_questions.py")
-HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+GPU_MEMORY = 0.6  # part of it, for JAX holds some as well
 ROWS = 32  # prompts in one HTTP request
 TIMEOUT = 1800  # seconds for loading and answering everything
 
@@ -42,6 +43,7 @@ class Engine:
         asked = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
+            "settings": {} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY},
             "prompts": [list(map(int, prompt)) for prompt in prompts],
             "n_tokens": n_tokens,
             "requests": [[list(map(int, part)) for part in request] for request in requests],
@@ -139,7 +141,8 @@ def open_endpoint(directory: Path, config: GPTConfig, python: Path | None) -> It
     command = environment.command(
         *("serve", str(directory.resolve()), "--served-model-name", "model", "--dtype", "float32", "--enforce-eager"),
         *("--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(config.context_length)),
-        *("--generation-config", "vllm", "--gpu-memory-utilization", "0.6", "--no-enable-prefix-caching"),
+        *("--generation-config", "vllm", "--no-enable-prefix-caching"),
+        *([] if environment.on_cpu else ["--gpu-memory-utilization", str(GPU_MEMORY)]),
     )
     with tempfile.TemporaryFile() as log:
         variables = environment.variables() | {"VLLM_API_KEY": key}  # never in the arguments: all users see those

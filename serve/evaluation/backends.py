@@ -21,6 +21,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
+from serve import key
 
 Backend = Literal["jax", "hf", "server"]
 HF_CURE = "install them: `uv pip install 'lm-eval[hf]'`, or evaluate with --backend jax"
@@ -51,7 +52,7 @@ class Access:
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     batch_size: int = 8
     tokenizer: str | None = None
-    key: str | None = None
+    secret: str | None = None  # a server's key
 
 
 def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
@@ -119,7 +120,7 @@ def _open_hf(directory: str, access: Access) -> LM:
 
 def _open_server(candidate: Candidate, access: Access) -> LM:
     make: Any = get_model("local-completions")
-    served = ask_models(candidate.source, access.key)
+    served = ask_models(candidate.source, access.secret)
     tokenizer = access.tokenizer or served.get("root") or ""
     if not (Path(tokenizer) / "tokenizer.json").is_file() and not access.tokenizer:
         raise ValueError(
@@ -127,7 +128,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
             "say --tokenizer HF_DIR"
         )
     # Never in the arguments: the harness prints those.
-    header = {"Authorization": f"Bearer {access.key}"} if access.key else {}
+    header = {"Authorization": f"Bearer {access.secret}"} if access.secret else {}
     return make(
         base_url=f"{candidate.source}/v1/completions",
         model=served["id"],
@@ -141,9 +142,11 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
     )
 
 
-def ask_models(url: str, key: str | None) -> dict[str, Any]:
+def ask_models(url: str, secret: str | None) -> dict[str, Any]:
     """What `/v1/models` says of the first model. Raises ConnectionError where nobody answers as such a server does."""
-    request = urllib.request.Request(f"{url}/v1/models", headers={"Authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(
+        f"{url}/v1/models", headers={"Authorization": f"Bearer {secret}"} if secret else {}
+    )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)["data"][0]
@@ -162,17 +165,9 @@ def ask_models(url: str, key: str | None) -> dict[str, Any]:
 
 
 def read_key(path: Path | None) -> str | None:
-    """The key from a file, or from LLM_JAX_API_KEY. Raises FileNotFoundError or ValueError for an empty file."""
-    if path is None:
-        return os.environ.get("LLM_JAX_API_KEY") or None
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"key file {path} does not exist: `python -m serve vllm` writes one, or leave the flag out"
-        )
-    key = path.read_text(encoding="utf-8").strip()
-    if not key:
-        raise ValueError(f"key file {path} is empty")
-    return key
+    """The key to send, as `serve chat` finds it; None where none is kept. Raises as `serve.key.for_client` does."""
+    is_kept = path is not None or key.VARIABLE in os.environ or key.default_file().is_file()
+    return key.for_client(path) if is_kept else None
 
 
 def _tokens_per_step(run: Path) -> int | None:

@@ -161,7 +161,10 @@ def _columns(config: Mapping[str, Any]) -> set[str]:
     fields = [config.get(name) for name in ("doc_to_text", "doc_to_target", "doc_to_choice")]
     templates = [field for field in fields if isinstance(field, str)]
     parse = jinja2.Environment(autoescape=False).parse
-    return set().union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
+    # The answer of a multiple choice is a column, by its bare name, where it is no template.
+    target = str(config.get("doc_to_target"))
+    bare = {target} if config.get("output_type") == "multiple_choice" and target.isidentifier() else set()
+    return bare.union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
 
 
 def _set_fewshot(task: Task, number: int | None) -> None:

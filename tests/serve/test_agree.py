@@ -24,6 +24,17 @@ CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=64, n_heads=2, n_l
 PROMPTS = [[5, 6, 7], [8, 9, 10], [1] * 9, [256]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread():
+    """PyTorch's threads wait by spinning, and JAX's are there as well: on a busy machine that is a crawl."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def params():
     return jax.tree.map(lambda x: 2 * x, gpt.init(jax.random.key(0), CONFIG))
@@ -132,7 +143,7 @@ def test_transformers_takes_part_and_missing_vllm_is_named(model_dir, items, tmp
     monkeypatch.delenv("LLM_JAX_VLLM_PYTHON", raising=False)
     monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "agree.json"
-    status = agree(model_dir, "--prompts", 12, "--tokens", 6, "--hellaswag", items, "--items", 8, "--out", out)
+    status = agree(model_dir, "--prompts", 4, "--tokens", 4, "--hellaswag", items, "--items", 8, "--out", out)
     shown = " ".join(capsys.readouterr().out.split())
     assert status == 0, shown
     assert "left out: vllm: there is no vLLM here" in shown
@@ -142,7 +153,7 @@ def test_transformers_takes_part_and_missing_vllm_is_named(model_dir, items, tmp
     assert [(pair["a"], pair["b"]) for pair in record["continuations"]] == [
         ("jax cached", "jax full"), ("jax cached", "transformers"), ("jax full", "transformers")
     ]  # fmt: skip
-    assert all(0 < pair["largest"] < 1e-4 and pair["n_equal"] == 72 for pair in record["continuations"])
+    assert all(0 < pair["largest"] < 1e-4 and pair["n_equal"] == 16 for pair in record["continuations"])
     assert record["hellaswag"][0]["n_items"] == 8
 
 
@@ -159,7 +170,7 @@ def test_another_model_s_weights_are_found_out(model_dir, params, tmp_path, caps
         return serve.models.Model(model.config, model.params.replace(norm=norm), model.tokenizer, model.name)
 
     monkeypatch.setattr(serve.models, "load_model", load_changed)
-    assert agree(model_dir, "--prompts", 12, "--tokens", 6, "--sides", "transformers") == 1
+    assert agree(model_dir, "--prompts", 4, "--tokens", 4, "--sides", "transformers") == 1
     assert "not all within 0.001 nats" in capsys.readouterr().out
 
 
