@@ -117,7 +117,7 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
                 raise
             raise ConnectionError(
                 f"{candidate.source} stopped answering, or refused a request ({type(error).__name__}: {error}): a "
-                "server must give the log-probabilities of a prompt's tokens (`echo`), as vLLM does"
+                "server must give the log-probabilities of a prompt's tokens (`echo`), as vLLM and `serve api` do"
             ) from error
     assert found is not None  # only helpers of a distributed evaluation get none
     return results.Evaluated(

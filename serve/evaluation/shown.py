@@ -63,7 +63,9 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
             if points:
                 tokens, values, errors = zip(*points, strict=True)
                 color = ACCENTS[number % len(ACCENTS)]
-                axes.errorbar(tokens, values, errors, fmt="o-", ms=4, lw=1.5, capsize=2, color=color, label=source)
+                axes.errorbar(
+                    tokens, values, errors, fmt="o-", ms=4, lw=1.5, capsize=2, color=color, label=Path(source).name
+                )
         for one in evaluated:
             if one.tokens is None and (found := one.tasks.get(task, {}).get(metric)):
                 axes.axhline(found.value, ls="--", lw=1, color=INK, alpha=0.6, label=one.name)
