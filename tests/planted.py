@@ -113,6 +113,16 @@ def _undivided(accumulate, params, tokens_ABT, config, how):
     return jax.tree.map(lambda x: x * tokens_ABT.shape[0], accumulate(params, tokens_ABT, config, how))
 
 
+def _dropped(mlp, layer, x):
+    kept = jax.random.bernoulli(jax.random.key(0), 0.9, x.shape)
+    return jnp.where(kept, mlp(layer, x) / 0.9, 0)
+
+
+def _uncorrected_epsilon(scale_by_adam, b1, b2, eps):
+    """ε added to √v as it is and not to √v̂, Kingma & Ba's second form: at the first step ε/√(1 − β₂) instead of ε."""
+    return scale_by_adam(b1=b1, b2=b2, eps=eps / (1 - b2) ** 0.5)
+
+
 AFTER_ATTENTION, AFTER_MLP = ("activations", "block 1, after attention"), ("activations", "block 1, after MLP")
 EMBEDDING, LOGITS = ("activations", "embedding"), ("activations", "logits")
 
@@ -145,6 +155,12 @@ FAULTS = (
         ("AdamW step", "norm.gain"),
     ),
     Fault(
+        "ε before Adam's bias correction",
+        _replacing(optimizer.optax, "scale_by_adam", _uncorrected_epsilon),
+        ("AdamW step", "token_embedding"),
+    ),
+    Fault("dropout of 0.1 left on", _replacing(gpt, "mlp", _dropped), AFTER_MLP),
+    Fault(
         "accumulation forgets to divide",
         _replacing(model, "accumulate_gradients", _undivided),
         ("accumulated gradients", "token_embedding"),
@@ -172,17 +188,18 @@ def first_wrong(comparison: Comparison) -> Row | None:
 
 def _print_figures() -> None:
     """A Markdown table: where each fault is found in gpt2-nano, and what it does to logits and loss."""
-    clean = drawn(gpt2("gpt2-nano"), Execution(dtype="float32", loss_chunks=2), seed=0)
-    stream = drawn_stream(clean.ours.config.vocab_size, batch=2, length=64, seed=0)
+    sides = drawn(gpt2("gpt2-nano"), Execution(dtype="float32", loss_chunks=2), seed=0)
+    clean = Comparison(sides, drawn_stream(sides.ours.config.vocab_size, batch=2, length=64, seed=0))
     print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
     for fault in FAULTS:
-        with fault.plant(clean) as sides:
-            comparison = Comparison(sides, stream)
+        with fault.plant(clean.sides) as faulty:
+            comparison = clean.against(faulty.ours)
             row = first_wrong(comparison)
             assert row is not None
             moved = {row.name: number(row.largest_absolute) for row in comparison.activations()}
         where = f"{row.section}: {row.name}"
-        print(f"| {fault.name} | {where} | {number(row.ours.yardsticks)} | {moved['logits']} | {moved['mean loss']} |")
+        figures = number(row.ours.yardsticks), moved["logits"], moved["mean loss"]
+        print(f"| {fault.name} | {where} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

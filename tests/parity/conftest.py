@@ -1,5 +1,7 @@
+import jax
 import pytest
 import torch
+from jax.experimental.compilation_cache import compilation_cache
 
 from llm_jax.config import Execution, GPTConfig
 from train.parity.comparison import Comparison
@@ -16,6 +18,22 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="package")
+def programs_are_kept(tmp_path_factory):
+    """The same comparison is compiled many times here, unchanged up to its fault: XLA's programs are kept on disk."""
+    wanted = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+    for values in (wanted, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        if values is wanted:
+            yield
+
+
 @pytest.fixture(scope="session")
 def sides() -> Sides:
     """Both models with the same weights."""
@@ -24,16 +42,5 @@ def sides() -> Sides:
 
 @pytest.fixture(scope="session")
 def comparison(sides: Sides) -> Comparison:
-    """A comparison without a fault."""
-    return compare_tiny(sides)
-
-
-def compare_tiny(sides: Sides) -> Comparison:
-    stream = drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0)
-    return Comparison(sides, stream, steps=5, new_tokens=16)
-
-
-@pytest.fixture(scope="session")
-def compare():
-    """Sides → a comparison on the same few tokens."""
-    return compare_tiny
+    """A comparison without a fault; `against` plants one."""
+    return Comparison(sides, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0), steps=5, new_tokens=16)

@@ -14,13 +14,13 @@ def test_without_a_fault_every_row_is_rounding(comparison):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, sides, compare):
+def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, sides, comparison):
     with fault.plant(sides) as faulty:
-        comparison = compare(faulty)
-        row = first_wrong(comparison)
+        faulty_comparison = comparison.against(faulty.ours)
+        row = first_wrong(faulty_comparison)
         assert row is not None
         assert (row.section, row.name) == fault.first
         if fault.in_model:
-            in_model = verdict.first_wrong(comparison.activations())
+            in_model = verdict.first_wrong(faulty_comparison.activations())
             assert in_model is not None
             assert (in_model.section, in_model.name) == fault.in_model

@@ -1,8 +1,9 @@
 """All six sections of one comparison, each to be had by itself: same weights, same tokens, section after section."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,8 +20,8 @@ from train.parity.decode import PROMPT, decode_row
 from train.parity.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
 from train.parity.operations import operation_rows
 from train.parity.rounding import FORMATS, Format
-from train.parity.sides import Sides, ours_by_parameter
-from train.parity.step import given_step_rows, our_own_step, their_own_step
+from train.parity.sides import Ours, Sides, ours_by_parameter
+from train.parity.step import Training, given_step_rows, our_own_step, our_training, their_own_step
 from train.parity.stream import Stream
 from train.parity.verdict import Row
 
@@ -38,6 +39,11 @@ class Comparison:
     learning_rate: float = 6e-4
     new_tokens: int = 256
     seed: int = 0
+    kept: dict[str, Gathered] = field(default_factory=dict)  # PyTorch's numbers, by section or operation
+
+    def against(self, ours: Ours) -> "Comparison":
+        """The same comparison for another of our sides (a planted fault); what PyTorch has computed is kept."""
+        return dataclasses.replace(self, sides=dataclasses.replace(self.sides, ours=ours))
 
     def sections(self) -> list[tuple[str, Callable[[], Iterable[Row]]]]:
         """What each section does, and the section, in the order of the computation."""
@@ -53,7 +59,7 @@ class Comparison:
         ]
 
     def operations(self) -> Iterable[Row]:
-        return operation_rows(self.sides, self.tokens_BT, self.seed)
+        return operation_rows(self.sides, self.tokens_BT, self.seed, self._gather)
 
     def activations(self) -> list[Row]:
         return compare(ACTIVATIONS, our_activations(self.sides.ours, self.tokens_BT), self.gathered)
@@ -66,10 +72,13 @@ class Comparison:
         return compare(ACCUMULATED, ours_by_parameter(gradients, self.sides.ours.config), self.gathered)
 
     def given_step(self) -> list[Row]:
-        return given_step_rows(self.sides, self.our_gradients, self.optimizer)
+        norm = float(jax.jit(optax.tree_utils.tree_norm)(self.our_gradients))
+        clipping = dataclasses.replace(self.optimizer, clip_norm=norm / 2)
+        return given_step_rows(self.sides, self.our_gradients, clipping)
 
     def own_step(self) -> list[Row]:
-        return compare(OWN_STEP, our_own_step(self.sides.ours, self.tokens_BT, self.optimizer), self.gathered)
+        ours = our_own_step(self.sides.ours, self.our_training, self.tokens_BT, self.learning_rate)
+        return compare(OWN_STEP, ours, self.gathered)
 
     def training(self) -> list[Row]:
         return [curve_row(self.curve)]
@@ -92,13 +101,15 @@ class Comparison:
     def our_gradients(self) -> gpt.GPT:
         return our_gradients(self.sides.ours, self.tokens_BT)
 
-    @cached_property
+    @property
     def optimizer(self) -> OptimizerConfig:
-        """AdamW that clips to half the gradient's norm."""
-        norm = float(jax.jit(optax.tree_utils.tree_norm)(self.our_gradients))
-        return OptimizerConfig(learning_rate=self.learning_rate, clip_norm=norm / 2)
+        return OptimizerConfig(learning_rate=self.learning_rate)
 
     @cached_property
+    def our_training(self) -> Training:
+        return our_training(self.sides.ours, self.optimizer)
+
+    @property
     def gathered(self) -> Gathered:
         """Activations, gradients and one step of PyTorch's model."""
 
@@ -106,9 +117,14 @@ class Comparison:
             found = their_pass(model, self.tokens_BT, self.sides.ours)
             return found | their_own_step(model, self.sides.ours, self.optimizer)
 
-        return gather(Theirs(self.sides.theirs, evaluate), self.format)
+        return self._gather("model", Theirs(self.sides.theirs, evaluate))
+
+    def _gather(self, name: str, theirs: Theirs) -> Gathered:
+        if name not in self.kept:
+            self.kept[name] = gather(theirs, self.format)
+        return self.kept[name]
 
     @cached_property
     def curve(self) -> Curve:
         loss_noise = self.gathered.noise["mean loss"]
-        return train_both(self.sides, self.stream, self.steps, self.learning_rate, loss_noise)
+        return train_both(self.sides, self.our_training, self.stream, self.steps, self.optimizer, loss_noise)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import transformers
 
 from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
@@ -75,12 +76,13 @@ def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
 
 @torch.no_grad()
 def _their_tokens(sides: Sides, prompt: Sequence[int], n_tokens: int) -> list[int]:
-    model, cache, tokens = sides.theirs, None, []
+    model, tokens = sides.theirs, []
+    cache = transformers.DynamicCache(config=model.config)  # written in place
     inputs = torch.tensor([list(prompt)], device=model.device)
     with autocast(model, FORMATS[str(sides.ours.how.dtype)]):
         for _ in range(n_tokens):
-            out = model(inputs, past_key_values=cache, use_cache=True)
-            cache, inputs = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+            # By position: the name of the second argument depends on the version of transformers.
+            inputs = model(inputs, cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
             tokens.append(int(inputs))
     return tokens
 

@@ -27,8 +27,7 @@ from llm_jax.layers.loss import cross_entropy
 from llm_jax.layers.mlp import MLP, mlp
 from llm_jax.layers.norm import Norm, layer_norm
 from llm_jax.models import gpt
-from train.parity.compare import Theirs, compare, gather
-from train.parity.rounding import FORMATS
+from train.parity.compare import Gathered, Theirs, compare
 from train.parity.sides import Ours, Sides, recorder
 from train.parity.verdict import Row
 
@@ -55,12 +54,15 @@ class Inputs(torch.nn.Module):
         self.cotangent = torch.nn.Buffer(torch.tensor(cotangent))
 
 
-def operation_rows(sides: Sides, tokens_BT: np.ndarray, seed: int) -> Iterator[Row]:
-    """The rows of every operation, at the model's own shapes."""
-    format = FORMATS[str(sides.ours.how.dtype)]
+def operation_rows(
+    sides: Sides, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
+) -> Iterator[Row]:
+    """The rows of every operation, at the model's own shapes. `gathered`: an operation's name and PyTorch's side of
+    it → its numbers.
+    """
     for operation in _operations(sides, tokens_BT, np.random.default_rng(seed)):
         ours, theirs = _both(operation, seed)
-        yield from compare(SECTION, ours, gather(theirs, format))
+        yield from compare(SECTION, ours, gathered(operation.name, theirs))
 
 
 def _both(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
@@ -70,11 +72,13 @@ def _both(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
     cotangent = np.random.default_rng(seed + 1).normal(size=shape.shape).astype(np.float32)
 
     @jax.jit
-    def forward_and_gradient(given):
+    def forward_and_gradient(
+        given, cotangent
+    ):  # arguments both: of constants XLA would make its own interpreter's sums
         out, pull_back = jax.vjp(lambda given: operation.ours(**given), given)
-        return out, pull_back(jnp.asarray(cotangent, out.dtype))[0]
+        return out, pull_back(cotangent.astype(out.dtype))[0]
 
-    out, gradients = forward_and_gradient(inputs)
+    out, gradients = forward_and_gradient(inputs, jnp.asarray(cotangent))
     ours = {operation.name: out} | {_gradient_name(operation, name): g for name, g in gradients.items()}
 
     def evaluate(module: Inputs) -> dict[str, torch.Tensor]:

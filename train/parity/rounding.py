@@ -73,7 +73,7 @@ class Rounding(TorchDispatchMode):
         self._random = random.Random(seed)
         # As spread as one rounding: evenly. Read from random places, for new numbers would take most of the time.
         pool = torch.rand(POOL, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        self._pool = (pool - 0.5) * math.sqrt(12)  # variance 1
+        self._pool = (pool - 0.5) * math.sqrt(12)  # variance 1; on the device that was asked last
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -86,16 +86,17 @@ class Rounding(TorchDispatchMode):
             for out in result if isinstance(result, (tuple, list)) else (result,):
                 if isinstance(out, torch.Tensor) and out.dtype == torch.float64 and out.numel():
                     deviation = self._deviation(name, args, out, squares)
-                    error = deviation.mul_(self._noise(out.numel()).view(out.shape))
+                    error = deviation.mul_(self._noise(out.numel(), out.device).view(out.shape))
                     if name in MASKING:  # −∞ stays −∞
                         error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
                     out.add_(error)
         return result
 
-    def _noise(self, n: int) -> torch.Tensor:
+    def _noise(self, n: int, device: torch.device) -> torch.Tensor:
         """`n` random numbers of variance 1."""
         if n > POOL:
-            return torch.cat([self._noise(POOL) for _ in range(n // POOL)] + [self._noise(n % POOL)])
+            return torch.cat([self._noise(min(POOL, n - start), device) for start in range(0, n, POOL)])
+        self._pool = self._pool.to(device)
         first = self._random.randrange(POOL - n + 1)
         return self._pool[first : first + n]
 

@@ -14,9 +14,9 @@ everyone who compares trained weights meets them; their yardstick has been throu
 flips.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from train.parity.compare import Tensors, Theirs, compare, gather
 from train.parity.rounding import FLOAT32
 from train.parity.sides import Ours, Sides, by_parameter
 from train.parity.verdict import Row
-from train.step import TrainState, make_train_step
+from train.step import Measured, TrainState, make_train_step
 
 STEP = "AdamW step"
 NORM = "gradient norm"
@@ -61,24 +61,36 @@ def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> 
     return {NORM: norm} | _named(params, first, second, ours)
 
 
-def our_own_step(ours: Ours, tokens_BT: np.ndarray, config: OptimizerConfig) -> dict[str, Any]:
-    """Parameters after one training step."""
+class Training(NamedTuple):
+    """Our training step, compiled once for everything that trains: the very step of `train pretrain`."""
+
+    start: Callable[[gpt.GPT], TrainState]  # a state that begins at a copy of these parameters
+    step: Callable[..., tuple[TrainState, Measured]]  # state (given up), ids (B, T + 1), learning rate
+
+
+def our_training(ours: Ours, config: OptimizerConfig) -> Training:
+    """Compiles when first called."""
     optimizer = make_optimizer(config, gpt.dimension_letters(ours.config))
-    train_step = jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1))
-    state, _ = train_step(start(ours.params, optimizer), jnp.asarray(tokens_BT), jnp.float32(config.learning_rate))
-    return _stepped(names.to_hf(state.params, ours.config), ours)
 
+    def start(params: gpt.GPT) -> TrainState:
+        params = jax.tree.map(jnp.copy, params)
+        return TrainState(
+            params=params,
+            optimizer=optimizer.init(cast(Any, params)),
+            step=jnp.zeros((), jnp.int32),
+            skipped=jnp.zeros((), jnp.int32),
+            key=jax.random.key(0),
+        )
 
-def start(params: gpt.GPT, optimizer: optax.GradientTransformation) -> TrainState:
-    """A training state that begins at a copy of these parameters."""
-    params = jax.tree.map(jnp.copy, params)
-    return TrainState(
-        params=params,
-        optimizer=optimizer.init(cast(Any, params)),
-        step=jnp.zeros((), jnp.int32),
-        skipped=jnp.zeros((), jnp.int32),
-        key=jax.random.key(0),
+    return Training(
+        start, jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1), donate_argnums=0)
     )
+
+
+def our_own_step(ours: Ours, training: Training, tokens_BT: np.ndarray, learning_rate: float) -> dict[str, Any]:
+    """Parameters after one training step."""
+    state, _ = training.step(training.start(ours.params), jnp.asarray(tokens_BT), jnp.float32(learning_rate))
+    return _stepped(names.to_hf(state.params, ours.config), ours)
 
 
 def _their_given_step(
