@@ -1,5 +1,6 @@
 """`python -m train parity`: the files it writes, its exit status, and every refusal in one line."""
 
+import contextlib
 import json
 import sys
 from html.parser import HTMLParser
@@ -55,6 +56,7 @@ def test_a_directory_is_compared_and_all_promises_hold(first_run):
     assert found["passed"]
     assert all(promise["held"] for promise in found["promises"])
     assert len(found["promises"]) == 5
+    assert found["setup"]["our numbers"]
     assert {row["section"] for row in found["rows"]} == {
         *("operations", "activations", "gradients", "accumulated gradients", "AdamW step"),
         *("AdamW step, own gradients", "loss curve", "greedy decoding"),
@@ -98,8 +100,6 @@ def test_a_fault_is_exit_status_1_and_named(directory, tmp_path, capsys, monkeyp
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--batch", "3"), "--batch must be even and at least 2 (two micro-batches); got 3"),
-        (("--steps", "0"), "--steps must be at least 1; got 0"),
         (("--length", "49"), "--length must lie between 8 and the model's context, 48; got 49"),
         (("--device", "gpu"), "--device gpu needs a GPU that both sides can use, but JAX sees cpu"),
         (("--data", "nowhere"), "nowhere"),
@@ -110,6 +110,38 @@ def test_what_cannot_be_compared_is_refused_in_one_line(flags, message, director
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--batch", "3"), "--batch must be even and at least 2 (two micro-batches); got 3"),
+        (("--steps", "0"), "--steps must be at least 1; got 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(flags, message, capsys):
+    with contextlib.suppress(SystemExit):  # tyro frames what a dataclass says, and leaves
+        assert run(*flags) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_data_of_another_vocabulary_and_too_little_data_are_refused(directory, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    for tokenizer, flags, message in (
+        ("train:300", (), "ids), but the model has a vocabulary of 211: compare a model with the data's tokenizer"),
+        ("char", ("--steps", "1000"), "tokens, but --steps is 1,000: lower --steps, --batch or --length"),
+    ):
+        data = tmp_path / tokenizer.partition(":")[0]
+        prepared = command_line.run(
+            "", "", COMMANDS, ["prepare", "--source", str(text), "--tokenizer", tokenizer, "--out", str(data)]
+        )
+        assert prepared == 0
+        capsys.readouterr()
+        assert run("--hf", str(directory), *FLAGS, *flags, "--data", str(data), "--out", str(tmp_path)) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert len(error.strip().splitlines()) == 1
 
 
 def test_another_architecture_and_another_vocabulary_are_refused(directory, tmp_path, capsys):

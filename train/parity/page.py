@@ -27,9 +27,11 @@ tr.section td { font-weight: 600; padding-top: .9rem; border-bottom: 1px solid v
 .verdict { border-radius: 1rem; padding: 0 .55rem; font-size: 12px; font-weight: 600; white-space: nowrap; }
 .equal, .rounding, .held { background: #dcfce7; color: #14532d; } .suspicious { background: #fef3c7; color: #78350f; }
 .wrong, .broken { background: #fee2e2; color: #7f1d1d; }
-figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; } summary { cursor: pointer; }
+td.wrap { white-space: normal; }
+figure { margin: 1rem 0; } svg { display: block; max-width: 100%; height: auto; } summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: 13px; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; } .wide { overflow-x: auto; }
+@media (max-width: 44rem) { body { padding: 1.2rem 1rem 3rem; } .wide svg { max-width: none; height: auto; } }
 """
 
 HEADINGS = (
@@ -56,16 +58,16 @@ def render(report: Report) -> str:
 <div class="conclusion {passed}">{_text(report.conclusion())}.</div>
 {_promises(report)}
 <h2>Error through the model</h2>
-<figure>{plots.error_through_the_model(report)}<figcaption>Norm of each side's distance to PyTorch in float64, over the
+<figure><div class="wide">{plots.error_through_the_model(report)}</div><figcaption>Norm of each side's distance to PyTorch in float64, over the
 norm of the true value, from the embedding to the loss. The yardstick is what rounding to
 {_text(setup["dtype"])} does at each place.</figcaption></figure>
 <h2>Gradient of every parameter</h2>
-<figure>{plots.gradients_by_parameter(report)}<figcaption>One dot for each block and side. Left of {ROUNDING:g}
+<figure><div class="wide">{plots.gradients_by_parameter(report)}</div><figcaption>One dot for each block and side. Left of {ROUNDING:g}
 yardsticks rounding explains the error; right of {SUSPICIOUS:g} nothing but a mistake does.</figcaption></figure>
 <h2>Training</h2>
-<figure>{plots.curves(report)}<figcaption>{_text(setup["curve"])}: the same tokens, the same learning rates. Training
-amplifies rounding, so the yardstick here is how far PyTorch's own {_text(setup["dtype"])} has moved from its
-float64.</figcaption></figure>
+<figure><div class="wide">{plots.curves(report)}</div><figcaption>{_text(setup["curve"])}: the same tokens, the same learning rates. Training
+amplifies rounding, so the yardstick here is how far another run with {_text(setup["dtype"])}'s roundings has moved
+from float64.</figcaption></figure>
 <h2>Table</h2>
 <p class="muted">Difference: ours to theirs, the largest element, absolute and relative to max(|element|, root mean
 square). Ulp: each side to float64, in units in the last place. Yardsticks: the norm of each side's error over what
@@ -83,7 +85,8 @@ def _promises(report: Report) -> str:
     if not report.promises:
         return ""
     lines = "".join(
-        f"<tr><td>{_text(promise.text)}</td><td>{number(promise.bound)}</td><td>{number(promise.measured)}</td>"
+        f'<tr><td class="wrap">{_text(promise.text)}</td>'
+        f"<td>{number(promise.bound)}</td><td>{number(promise.measured)}</td>"
         f"<td>{_badge('held' if promise.held else 'broken')}</td></tr>"
         for promise in report.promises
     )

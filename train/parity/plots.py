@@ -41,7 +41,8 @@ def error_through_the_model(report: Report) -> str:
     with _figure(9.5, 3.8) as (figure, finish):
         axes = figure.subplots()
         yardstick = np.array([row.yardstick / row.reference_norm for row in rows])
-        axes.fill_between(places, ROUNDING * yardstick, SUSPICIOUS * yardstick, color=LIMIT, alpha=0.08, lw=0)
+        limits = ROUNDING * yardstick, SUSPICIOUS * yardstick
+        axes.fill_between(places, *limits, color=LIMIT, alpha=0.08, lw=0, label=f"up to {SUSPICIOUS:g}: suspicious")
         axes.plot(
             places, ROUNDING * yardstick, color=LIMIT, lw=1, alpha=0.7, label=f"{ROUNDING:g} yardsticks: rounding"
         )
@@ -52,7 +53,7 @@ def error_through_the_model(report: Report) -> str:
         axes.set_yscale("log")
         axes.set_xticks(places, [_short(row.name) for row in rows], rotation=60, ha="right", fontsize=8)
         axes.set_ylabel("error norm, relative\nto float64")
-        axes.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         return finish()
 
 

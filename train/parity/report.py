@@ -1,8 +1,11 @@
 """A whole comparison: rows, curve, promises, verdict; how rows are grouped for reading; `parity.json`.
 
-Promises are what this project says of its float32 on a CPU, for GPT-2 124M and anything smaller. They are absolute
-numbers a reader can hold us to, and stand beside the verdicts: a verdict asks whether rounding explains a difference, a
-promise whether the difference is small.
+Promises are what this project says of itself on a CPU, for GPT-2 124M and anything smaller. They are plain numbers a
+reader can hold us to, and stand beside the verdicts: a verdict asks whether rounding explains a difference, a promise
+whether the difference is small. In bfloat16 they grow with depth: a half block rounds a handful of tensors as wide as
+the stream (its norm, two products, what lies between, the sum), each by u/√3 of its size at most, u = 2⁻⁸. With six of
+them for each of 2L half blocks, errors that are independent add up to u·√(6·2L/3) = 2u·√L. A gradient has passed
+through the blocks twice, so twice the variance: 2u·√(2L).
 """
 
 import collections
@@ -13,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_jax.config import GPTConfig, gpt2
 from train.data.files import replacing
 from train.parity import comparison, curve, decode, operations, step
 from train.parity.curve import Curve
-from train.parity.verdict import ROUNDING, SEVERITY, SUSPICIOUS, Row, Verdict, first_wrong
+from train.parity.verdict import ROUNDING, SEVERITY, SUSPICIOUS, UNIT_ROUNDOFF, Row, Verdict, first_wrong
 
 FORMAT = 1
 PROMISED_RATE = 6e-4  # the loss curve's promise is for this peak learning rate or less
@@ -109,9 +113,28 @@ class Report:
             file.write(json.dumps(_finite(record), indent=1, ensure_ascii=False).encode())
 
 
-def promises(rows: list[Row], peak_rate: float) -> list[Promise]:
-    """The project's bounds for float32 on a CPU."""
+def promises(rows: list[Row], config: GPTConfig, dtype: str, peak_rate: float) -> list[Promise]:
+    """The project's bounds on a CPU; none for models larger than GPT-2 124M."""
+    if config.n_parameters > gpt2("gpt2-124m").n_parameters:
+        return []
+    return _bfloat16_promises(rows, config.n_layers) if dtype == "bfloat16" else _float32_promises(rows, peak_rate)
 
+
+def _bfloat16_promises(rows: list[Row], n_layers: int) -> list[Promise]:
+    bound = 2 * UNIT_ROUNDOFF["bfloat16"] * math.sqrt(n_layers)
+    gradients = [row for row in rows if row.section == comparison.GRADIENTS and row.relative_norm is not None]
+    logits = next(row for row in rows if (row.section, row.name) == (comparison.ACTIVATIONS, "logits"))
+    return [
+        Promise("logits, relative in norm to float64", bound, logits.ours.norm / logits.reference_norm),
+        Promise(
+            "gradient of all parameters together, relative in norm to float64",
+            bound * math.sqrt(2),
+            math.hypot(*(row.ours.norm for row in gradients)) / math.hypot(*(row.reference_norm for row in gradients)),
+        ),
+    ]
+
+
+def _float32_promises(rows: list[Row], peak_rate: float) -> list[Promise]:
     def largest(section: str, kind: str) -> float:
         return max(row.largest_absolute for row in rows if row.section == section and _kind(row)[0] == kind)
 

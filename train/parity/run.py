@@ -18,7 +18,7 @@ from train.parity.decode import PROMPT
 from train.parity.report import Report, promises
 from train.parity.sides import Sides
 from train.parity.stream import Stream
-from train.parity.verdict import Row
+from train.parity.verdict import Row, fingerprint
 
 LOSS_CHUNKS = 2  # the loss as pretraining computes it, slice by slice
 
@@ -45,9 +45,9 @@ def run(options: Options) -> Report:
         for what, section in comparison.sections():
             status.update(what)
             rows += section()
-    promised = options.dtype == "float32" and options.device == "cpu"
-    made = promises(rows, options.learning_rate) if promised else []
-    return Report(_setup(options, sides), rows, comparison.curve, made)
+    setup = _setup(options, sides) | {"our numbers": fingerprint("".join(row.fingerprint for row in rows).encode())}
+    made = promises(rows, sides.ours.config, options.dtype, options.learning_rate) if options.device == "cpu" else []
+    return Report(setup, rows, comparison.curve, made)
 
 
 def _stream(options: Options, sides: Sides) -> Stream:

@@ -117,9 +117,10 @@ def note_on(theirs: Error) -> str:
     return "" if verdict == "rounding" else f"PyTorch's own error is {verdict}"
 
 
-def fingerprint(numbers: np.ndarray) -> str:
+def fingerprint(numbers: np.ndarray | bytes) -> str:
     """Sixteen hexadecimal digits of the SHA-256 of an array's bytes: equal if and only if every bit is."""
-    return hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()[:16]
+    data = numbers if isinstance(numbers, bytes) else np.ascontiguousarray(numbers).tobytes()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def first_wrong(rows: list[Row]) -> Row | None:
