@@ -1,7 +1,7 @@
 """Faults planted in our side, one at a time, to see that the comparison with PyTorch finds each where it is.
 
 A fault replaces one function or one value while its context lasts; the code it is planted in knows nothing of it.
-`python tests/planted.py` prints, for each, what `train parity` shows for gpt2-nano: the figures of docs/numerics.md.
+`python tests/planted.py` prints, for each, what the comparison shows for a tiny GPT-2: the figures of docs/numerics.md.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from unittest.mock import patch
 import jax
 import jax.numpy as jnp
 
-from llm_jax.config import Execution, gpt2
+from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers import attention, loss, mlp
 from llm_jax.models import gpt
 from train import optimizer
@@ -26,6 +26,10 @@ from train.parity.sides import Sides, drawn
 from train.parity.stream import drawn as drawn_stream
 from train.parity.terminal import number
 from train.parity.verdict import Row
+
+
+# Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
+TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
 
 
 @dataclass(frozen=True)
@@ -187,9 +191,9 @@ def first_wrong(comparison: Comparison) -> Row | None:
 
 
 def _print_figures() -> None:
-    """A Markdown table: where each fault is found in gpt2-nano, and what it does to logits and loss."""
-    sides = drawn(gpt2("gpt2-nano"), Execution(dtype="float32", loss_chunks=2), seed=0)
-    clean = Comparison(sides, drawn_stream(sides.ours.config.vocab_size, batch=2, length=64, seed=0))
+    """A Markdown table: where each fault is found in TINY, and what it does to logits and loss."""
+    sides = drawn(TINY, Execution(dtype="float32", loss_chunks=2), seed=0)
+    clean = Comparison(sides, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0))
     print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
     for fault in FAULTS:
         with fault.plant(clean.sides) as faulty:

@@ -2,14 +2,12 @@ import jax
 import pytest
 import torch
 from jax.experimental.compilation_cache import compilation_cache
+from planted import TINY
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import Execution
 from train.parity.comparison import Comparison
 from train.parity.sides import Sides, drawn
 from train.parity.stream import drawn as drawn_stream
-
-# Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
-TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
 
 
 @pytest.fixture(autouse=True, scope="session")

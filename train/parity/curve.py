@@ -51,12 +51,12 @@ def train_both(
     format = FORMATS[str(sides.ours.how.dtype)]
     ours = np.array(list(_our_losses(sides.ours, training, stream, rates)))
     theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
-    double = copy.deepcopy(sides.theirs).double()
-    reference = np.array(list(_their_losses(copy.deepcopy(double), stream, rates, config, FLOAT32)))
+    reference = np.array(list(_their_losses(copy.deepcopy(sides.theirs).double(), stream, rates, config, FLOAT32)))
     other = theirs
     if format is not FLOAT32:
+        double = copy.deepcopy(sides.theirs).double()
         with Rounding(format, seed=0):
-            other = np.array(list(_their_losses(copy.deepcopy(double), stream, rates, config, FLOAT32)))
+            other = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
     yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)
     return Curve(rates, ours, theirs, reference, yardstick)
 

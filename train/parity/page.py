@@ -58,14 +58,17 @@ def render(report: Report) -> str:
 <div class="conclusion {passed}">{_text(report.conclusion())}.</div>
 {_promises(report)}
 <h2>Error through the model</h2>
-<figure><div class="wide">{plots.error_through_the_model(report)}</div><figcaption>Norm of each side's distance to PyTorch in float64, over the
+<figure><div class="wide">{plots.error_through_the_model(report)}</div>
+<figcaption>Norm of each side's distance to PyTorch in float64, over the
 norm of the true value, from the embedding to the loss. The yardstick is what rounding to
 {_text(setup["dtype"])} does at each place.</figcaption></figure>
 <h2>Gradient of every parameter</h2>
-<figure><div class="wide">{plots.gradients_by_parameter(report)}</div><figcaption>One dot for each block and side. Left of {ROUNDING:g}
+<figure><div class="wide">{plots.gradients_by_parameter(report)}</div>
+<figcaption>One dot for each block and side. Left of {ROUNDING:g}
 yardsticks rounding explains the error; right of {SUSPICIOUS:g} nothing but a mistake does.</figcaption></figure>
 <h2>Training</h2>
-<figure><div class="wide">{plots.curves(report)}</div><figcaption>{_text(setup["curve"])}: the same tokens, the same learning rates. Training
+<figure><div class="wide">{plots.curves(report)}</div>
+<figcaption>{_text(setup["curve"])}: the same tokens, the same learning rates. Training
 amplifies rounding, so the yardstick here is how far another run with {_text(setup["dtype"])}'s roundings has moved
 from float64.</figcaption></figure>
 <h2>Table</h2>

@@ -60,6 +60,7 @@ def drawn(config: GPTConfig, execution: Execution, seed: int) -> Sides:
 def loaded(name_or_path: str, execution: Execution) -> Sides:
     """Both sides from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
     found = hf.load(name_or_path)
+    transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
     return Sides(Ours(found.config, gpt.plan(execution), found.params), theirs.eval())
 
@@ -81,11 +82,13 @@ def recorder(how: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
 def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
     """Tensors by transformers' names (parameters, gradients, moments) → by ours, blocks counted from 1.
 
-    The bias of queries, keys and values is three entries.
+    A part of the model will do. The bias of queries, keys and values is three entries.
     """
     named: dict[str, Any] = {}
     for path, (name, _) in names.table(config).items():
-        tensor = tensors[names.PREFIX + name]
+        tensor = tensors.get(names.PREFIX + name)
+        if tensor is None:
+            continue
         path = re.sub(r"^\.blocks\[(\d+)\]\.", lambda block: f"block {int(block[1]) + 1}, ", path).removeprefix(".")
         if path.endswith("qkv.bias"):
             thirds = (tensor[i * config.d_model : (i + 1) * config.d_model] for i in range(3))

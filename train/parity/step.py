@@ -14,7 +14,8 @@ everyone who compares trained weights meets them; their yardstick has been throu
 flips.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -40,9 +41,36 @@ NORM = "gradient norm"
 
 def given_step_rows(sides: Sides, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
     """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
-    given = names.to_hf(gradients, sides.ours.config)
-    theirs = Theirs(sides.theirs, partial(_their_given_step, given=given, ours=sides.ours, config=config))
-    return compare(STEP, _our_given_step(sides.ours, gradients, config), gather(theirs, FLOAT32))
+    ours = _our_given_step(sides.ours, gradients, config)
+    given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, sides.ours.config).items()}
+    rows = {NORM: compare(STEP, {NORM: ours[NORM]}, gather(Theirs(_Tensors(given), _their_norm), FLOAT32))[0]}
+    # Block by block: parameters and moments of a whole model, in float64 and twice over, fill a machine's memory.
+    for part in _parts(dict(sides.theirs.named_parameters())):
+        evaluate = partial(_their_given_step, given=given, ours=sides.ours, config=config)
+        gathered = gather(Theirs(_Tensors(part), evaluate), FLOAT32)
+        rows |= {row.name: row for row in compare(STEP, {name: ours[name] for name in gathered.theirs}, gathered)}
+    return [rows[name] for name in ours]
+
+
+class _Tensors(torch.nn.Module):
+    """Named tensors as a module's parameters, so that they are copied, cast and stepped as a model's are."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.names = list(tensors)
+        self.tensors = torch.nn.ParameterList(tensors.values())
+
+    def named(self) -> dict[str, torch.Tensor]:
+        return dict(zip(self.names, self.tensors, strict=True))
+
+
+def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Each block's parameters, each embedding, the final norm."""
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in parameters.items():
+        prefix = re.sub(r"(h\.\d+|[^.]+)\..*", r"\1", name.removeprefix(names.PREFIX))
+        parts.setdefault(prefix, {})[name] = tensor
+    return list(parts.values())
 
 
 def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> dict[str, Any]:
@@ -94,29 +122,29 @@ def our_own_step(ours: Ours, training: Training, tokens_BT: np.ndarray, learning
 
 
 def _their_given_step(
-    model: torch.nn.Module, given: Mapping[str, np.ndarray], ours: Ours, config: OptimizerConfig
+    part: _Tensors, given: Mapping[str, torch.Tensor], ours: Ours, config: OptimizerConfig
 ) -> dict[str, Any]:
-    for name, parameter in model.named_parameters():
-        parameter.grad = torch.tensor(given[name], dtype=parameter.dtype, device=parameter.device)
-    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None], foreach=False)
-    optimizer = clip_and_step(model, config)
-    moments = {name: optimizer.state[parameter] for name, parameter in model.named_parameters()}
+    for name, parameter in part.named().items():
+        parameter.grad = given[name].to(parameter)
+    optimizer = their_optimizer(part, config)
+    clip(part, config.clip_norm, given.values())
+    optimizer.step()
+    moments = {name: optimizer.state[parameter] for name, parameter in part.named().items()}
     first, second = ({name: m[key] for name, m in moments.items()} for key in ("exp_avg", "exp_avg_sq"))
-    return {NORM: norm} | _named(dict(model.named_parameters()), first, second, ours)
+    return _named(part.named(), first, second, ours)
+
+
+def _their_norm(gradients: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {NORM: torch.nn.utils.get_total_norm([p.detach() for p in gradients.parameters()], foreach=False)}
 
 
 def their_own_step(model: torch.nn.Module, ours: Ours, config: OptimizerConfig) -> dict[str, Any]:
-    """Parameters after a step from the gradients that the model holds."""
-    clip_and_step(model, config)
-    return _stepped(dict(model.named_parameters()), ours)
-
-
-def clip_and_step(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Clips the model's gradients and steps; returns the optimizer, which is new."""
-    optimizer = their_optimizer(model, config)
+    """Parameters after a step from the gradients that the model holds, and gives up."""
     clip(model, config.clip_norm)
-    optimizer.step()
-    return optimizer
+    for parameter in model.parameters():  # one at a time: its moments and gradient are forgotten at once
+        their_optimizer(_Tensors({"": parameter}), config).step()
+        parameter.grad = None
+    return _stepped(dict(model.named_parameters()), ours)
 
 
 def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -130,11 +158,12 @@ def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.op
     return torch.optim.AdamW(groups, config.learning_rate, betas, config.adam_epsilon, foreach=False)
 
 
-def clip(model: torch.nn.Module, max_norm: float) -> None:
-    """`clip_grad_norm_` with a norm that is summed in float64."""
+def clip(model: torch.nn.Module, max_norm: float, gradients: Iterable[torch.Tensor] | None = None) -> None:
+    """`clip_grad_norm_` with a norm that is summed in float64: of the model's gradients, or of those given."""
     parameters = [p for p in model.parameters() if p.grad is not None]
-    norms = torch.stack([torch.linalg.vector_norm(p.grad, dtype=torch.float64) for p in parameters])
-    norm = torch.linalg.vector_norm(norms).to(parameters[0].dtype)
+    gradients = gradients or [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])
+    norm = torch.linalg.vector_norm(norms).to(parameters[0])
     torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=False)
 
 
