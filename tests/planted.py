@@ -27,7 +27,6 @@ from train.parity.stream import drawn as drawn_stream
 from train.parity.terminal import number
 from train.parity.verdict import Row
 
-
 # Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
 TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
 

@@ -6,11 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from train.parity.report import Group, Report
+from train.parity.report import Report
 from train.parity.verdict import Verdict
 
 STYLES: dict[Verdict, str] = {"equal": "green", "rounding": "green", "suspicious": "yellow", "wrong": "bold red"}
 WIDTH = 140  # where nobody sees the edge of the terminal: a file or a log
+REMARKS_BESIDE, ALL_FIGURES = 132, 100  # columns the terminal must have
 
 LEGEND = (
     "[dim]difference: ours to theirs, largest element, absolute and relative to max(|element|, root mean square) · "
@@ -23,14 +24,20 @@ def show(report: Report) -> None:
     """Prints the table, the promises and the conclusion."""
     width = None if shutil.get_terminal_size((0, 0)).columns else WIDTH
     console = Console(width=width, soft_wrap=False, highlight=False)
-    console.print(_table(report))
+    console.print(_table(report, console.width))
+    if console.width < REMARKS_BESIDE:
+        for group in report.groups():
+            if group.worst.note:
+                console.print(Text(f" {group.section}, {group.name}: {group.worst.note}", style="dim"))
     console.print(LEGEND)
     if report.promises:
         console.print(_promises(report))
     console.print(Text(report.conclusion(), style="bold green" if report.passed else "bold red"))
 
 
-def _table(report: Report) -> Table:
+def _table(report: Report, width: int) -> Table:
+    """As much as `width` holds: on a narrow terminal remarks follow below, and some figures are left to the page."""
+    all_figures, remarks_beside = width >= ALL_FIGURES, width >= REMARKS_BESIDE
     setup = report.setup
     table = Table(
         title=f"JAX and PyTorch, {setup['model']}, {setup['dtype']} on {setup['device']}",
@@ -42,36 +49,29 @@ def _table(report: Report) -> Table:
     )
     table.add_column("", no_wrap=True)
     table.add_column("difference", justify="right")
-    table.add_column("relative", justify="right")
-    table.add_column("ulp\nours", justify="right")
-    table.add_column("\ntheirs", justify="right")
+    if all_figures:
+        table.add_column("relative", justify="right")
+        table.add_column("ulp\nours", justify="right")
+        table.add_column("\ntheirs", justify="right")
     table.add_column("yardsticks\nours", justify="right")
     table.add_column("\ntheirs", justify="right")
     table.add_column("verdict")
-    table.add_column("", style="dim")
+    if remarks_beside:
+        table.add_column("", style="dim")
     section = ""
     for group in report.groups():
         if group.section != section:
             table.add_row(Text(group.section, style="bold"))
             section = group.section
-        table.add_row(*_cells(group))
+        row = group.worst
+        figures = [row.largest_absolute]
+        if all_figures:
+            figures += [row.largest_relative, row.ours.ulps, row.theirs.ulps]
+        figures += [row.ours.yardsticks, row.theirs.yardsticks]
+        remarks = ["; ".join(part for part in (group.where, row.note) if part)] if remarks_beside else []
+        verdict = Text(row.verdict, style=STYLES[row.verdict])
+        table.add_row(f"  {group.name}", *map(number, figures), verdict, *remarks)
     return table
-
-
-def _cells(group: Group) -> tuple[str | Text, ...]:
-    row = group.worst
-    where = "; ".join(part for part in (group.where, row.note) if part)
-    return (
-        f"  {group.name}",
-        number(row.largest_absolute),
-        number(row.largest_relative),
-        number(row.ours.ulps),
-        number(row.theirs.ulps),
-        number(row.ours.yardsticks),
-        number(row.theirs.yardsticks),
-        Text(row.verdict, style=STYLES[row.verdict]),
-        where,
-    )
 
 
 def _promises(report: Report) -> Table:
