@@ -110,7 +110,9 @@ class Rounding(TorchDispatchMode):
         if name in STATISTICS:
             # n²/9 of a sum of equals is its whole square: a relative error of √n·u/3, shared by the row.
             shared = 1.0 if name == "_log_softmax" else out.square() + out.square().mean(-1, keepdim=out.ndim > 0)
-            return accumulate * (_terms(name, args, out) / 9 * shared + ELEMENTARY_ROUNDINGS * out.square()).sqrt()
+            deviation = (_terms(name, args, out) / 9 * shared + ELEMENTARY_ROUNDINGS * out.square()).sqrt()
+            # What a mask has put out of a softmax, and its gradient, is zero exactly.
+            return accumulate * (deviation * (out != 0) if name.startswith("_softmax") else deviation)
         roundings = ELEMENTARY_ROUNDINGS if name in ELEMENTARY | CANCELLING else 1
         size = args[0] if name in CANCELLING else out
         return store * math.sqrt(roundings / 3) * size.abs()
