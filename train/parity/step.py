@@ -125,7 +125,7 @@ def _their_given_step(
     part: _Tensors, given: Mapping[str, torch.Tensor], ours: Ours, config: OptimizerConfig
 ) -> dict[str, Any]:
     for name, parameter in part.named().items():
-        parameter.grad = given[name].to(parameter)
+        parameter.grad = given[name].to(parameter, copy=True)  # clipping scales it in place
     optimizer = their_optimizer(part, config)
     clip(part, config.clip_norm, given.values())
     optimizer.step()
