@@ -136,11 +136,13 @@ def _silence() -> None:
     import logging
     import os
 
+    import datasets
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault(
         "DISABLE_MULTIPROC", "1"
     )  # the harness's bootstrap forks, which JAX's threads may not survive
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    datasets.disable_progress_bars()
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # no bars in a log file
     for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):

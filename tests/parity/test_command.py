@@ -130,7 +130,7 @@ def test_data_of_another_vocabulary_and_too_little_data_are_refused(directory, t
     text.write_text("the quick brown fox jumps over the lazy dog. " * 60)
     for tokenizer, flags, message in (
         ("train:300", (), "ids), but the model has a vocabulary of 211: compare a model with the data's tokenizer"),
-        ("char", ("--steps", "1000"), "tokens, but --steps is 1,000: lower --steps, --batch or --length"),
+        ("characters", ("--steps", "1000"), "tokens, but --steps is 1,000: lower --steps, --batch or --length"),
     ):
         data = tmp_path / tokenizer.partition(":")[0]
         prepared = command_line.run(

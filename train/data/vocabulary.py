@@ -26,7 +26,12 @@ def load_tokenizer(spec: str) -> Tokenizer:
     """An existing tokenizer. Raises FileNotFoundError, or ValueError if its ids do not fit into two bytes."""
     from llm_jax.tokenizer.pretrained import load
 
-    tokenizer = load(spec)
+    try:
+        tokenizer = load(spec)
+    except FileNotFoundError as error:
+        if "/" in spec:
+            raise
+        raise FileNotFoundError(f"{error}; from the text itself: {CHARACTERS}, or {TRAIN}4096") from None
     if tokenizer.vocab_size > LARGEST_VOCABULARY:
         raise ValueError(
             f"--tokenizer {spec}: {tokenizer.vocab_size:,} ids; token shards hold two bytes a token, at most "
