@@ -60,7 +60,9 @@ class Engine:
                 timeout=TIMEOUT,
                 check=False,
             )
-            if done.returncode or not answers.is_file():
+            # The file is there whole or not at all. The status says less: now and then, with everything answered,
+            # threads of vLLM's that still run abort its exit (SIGABRT, "terminate called without an active exception").
+            if not answers.is_file():
                 words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
                 raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{words}")
             found = json.loads(answers.read_text())

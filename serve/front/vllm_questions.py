@@ -1,9 +1,10 @@
 """Run by vLLM's own Python: a JSON file of questions in, a JSON file of answers out. Standard library and vLLM only.
 
-python vllm_worker.py QUESTIONS.json ANSWERS.json
+python vllm_questions.py QUESTIONS.json ANSWERS.json
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def main(questions: Path, answers: Path) -> None:
             tables = result.prompt_logprobs[len(context) :]
             likelihoods.append(sum(table[token].logprob for table, token in zip(tables, continuation, strict=True)))
     found = {"tokens": tokens, "log_probabilities": log_probabilities, "margins": margins}
-    answers.write_text(json.dumps({"continuations": found, "log_likelihoods": likelihoods}))
+    unfinished = answers.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"continuations": found, "log_likelihoods": likelihoods}))
+    os.replace(unfinished, answers)
 
 
 if __name__ == "__main__":
