@@ -68,6 +68,7 @@ end_or_requeue() {
     69 | 1[3-9][0-9] | 12[89] | 2??) why="a process died (status $status)" attempts=3 ;;
     *) say "failed with status $status: not requeued"; exit "$status" ;;
   esac
+  if is_cancelled; then say "$why: cancelled, so not requeued; submitted again, it goes on"; exit "$status"; fi
   if [ "$(attempts_without_checkpoint)" -ge "$attempts" ]; then
     say "$why, and no new checkpoint in $attempts attempts: not requeued"
     exit "$status"
@@ -78,6 +79,12 @@ end_or_requeue() {
     fail "this cluster does not requeue jobs: submit the same command again, it goes on"
   sleep 60 # SLURM ends this script meanwhile
   exit "$status"
+}
+
+# `scancel JOB` leaves this script half a minute, in which a requeue would bring the job back against its user's will.
+# SLURM shows a job that is ending for whatever reason as COMPLETING; for limits and dead nodes it names the reason.
+is_cancelled() {
+  scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null | grep -Eq 'JobState=(CANCELLED|COMPLETING) Reason=None '
 }
 
 attempts_without_checkpoint() {

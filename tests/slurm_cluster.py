@@ -129,10 +129,15 @@ class Cluster:
 
     def cancel_all(self) -> None:
         """Ends what a test has left, and waits until it has ended."""
-        for job in self.run("squeue", "--noheader", "-o", "%i").stdout.split():
-            self.run("scancel", "--full", "--signal=KILL", job, check=False)
-            self.run("scancel", job, check=False)
-        self._wait_until(lambda: not self.run("squeue", "--noheader").stdout.strip(), "end of all jobs")
+
+        def are_gone() -> bool:
+            jobs = self.run("squeue", "--noheader", "-o", "%i").stdout.split()
+            for job in jobs:  # each time anew: one may have gone back into the queue meanwhile
+                self.run("scancel", "--full", "--signal=KILL", job, check=False)
+                self.run("scancel", job, check=False)
+            return not jobs
+
+        self._wait_until(are_gone, "end of all jobs", timeout=90)
 
     def start_node(self, node: str) -> None:
         self._start(node, "slurmd", "-D", "-N", node)

@@ -184,6 +184,9 @@ def test_second_job_on_the_same_run_is_refused(project, run_in, whole, slowly):
     second = start(project, run, layout="--nodes=1")
     assert re.search(r"stopped, not requeued: run runs/twice is in use by process \d+ on", second.fail())
     project.cluster.run("scancel", first.number)
+    assert first.wait()["JobState"] == "CANCELLED"
+    first.await_text("cancelled, so not requeued")
+    assert run.committed(), "what was trained before the job was cancelled is saved"
 
 
 def test_gpus_that_jax_does_not_see_are_reported_with_the_setting_to_change(project, run_in):

@@ -71,7 +71,8 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
     manifest = manifests.read(out)
     assert sum(split.documents or 0 for split in manifest.splits.values()) == 12
     assert not (out / ".prepare").exists()
-    kept = [json.loads(line)["text"] for line in (tmp_path / ".curate-curated/kept/00000.jsonl").open()]
+    lines = (tmp_path / ".curate-curated/kept/00000.jsonl").read_text().splitlines()
+    kept = [json.loads(line)["text"] for line in lines]
     assert len({text.replace(" a ", " the ") for text in kept}) == 12
 
     # The same command again does nothing, another one is refused.

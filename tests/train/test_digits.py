@@ -45,8 +45,7 @@ def embedded():
 @pytest.fixture(scope="module")
 def losses(embedded):
     """The first 500 losses of every engine."""
-    import torch
-
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: uv sync --group test")
     torch.set_num_threads(1)  # matrices this small are slower on several
     config = DigitsConfig()
     start = digits_network.initial_parameters(config, pixels=64)
@@ -101,6 +100,7 @@ def accuracy(printed: str) -> float:
 
 
 def test_all_engines_in_turn_are_compared(pair, tmp_path, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed: uv sync --group test")
     config = DigitsConfig(hidden=8, epochs=2, batch_size=8, learning_rate=0.01)
     assert main(Options(engine="all", data=str(pair), config=config, runs=tmp_path)) == 0
     printed = capsys.readouterr().out
