@@ -169,7 +169,7 @@ def test_missing_pytorch_is_named_with_the_group_to_install(tmp_path, monkeypatc
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:10], "truncated: it ends within its header"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:-1], "promises 40 × 5 × 4 = 800 elements; it has 799"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))) + b"x", "has bytes to spare"),
-        ("images-idx3-ubyte", gzip.compress(idx_bytes(np.ones((40, 5, 4))))[:30], "is truncated or damaged"),
+        ("images-idx3-ubyte", gzip.compress(idx_bytes(np.ones((40, 5, 4))), mtime=0)[:30], "is truncated or damaged"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))), "every pixel of the training images is 0"),
         ("images-idx3-ubyte", idx_bytes(np.ones((1, 5, 4))), "has 1 images, but .* has 40 labels"),
         ("labels-idx1-ubyte", idx_bytes(np.full(40, 10)), "label 10 of image 0 is out of range: digits are 0 to 9"),
