@@ -7,6 +7,8 @@ AdamW (Loshchilov & Hutter 2019): weight decay, decoupled, on matrices only. Muo
 the momentum of the hidden matrices; embeddings, biases and gains stay with AdamW. Muon's update is scaled to the root
 mean square of an AdamW update (Liu et al. 2025, eq. 4), so one learning rate serves both.
 
+`update` takes one argument more than optax's: with `finite=False` the state stays as it was.
+
 Rank cannot tell a matrix: qkv's bias has two dimensions and a stacked gain too. Letters can: a matrix maps the residual
 stream to or from something, so its letters hold D and another one (L, the stack, and A do not count).
 """
@@ -15,6 +17,7 @@ import math
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, scale_by_muon
 
@@ -49,13 +52,15 @@ def is_hidden_matrix(letters: str) -> bool:
     return is_matrix(letters) and not set(letters) & {"V", "P"}
 
 
-def make_optimizer(config: OptimizerConfig, letters: Any) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, letters: Any) -> optax.GradientTransformationExtraArgs:
     """Gradients → direction (to be multiplied by −lr). `letters`: a tree of dimension letters."""
-    adam = optax.scale_by_adam(b1=config.beta_1, b2=config.beta_2, eps=config.adam_epsilon)
+    adam = scale_by_adam(config.beta_1, config.beta_2, config.adam_epsilon)
     if config.optimizer == "muon":
         muon = optax.chain(
-            scale_by_muon(
-                beta=config.muon_momentum, weight_dimension_numbers=lambda updates: _muon_axes(updates, letters)
+            _keep_unless_finite(
+                scale_by_muon(
+                    beta=config.muon_momentum, weight_dimension_numbers=lambda updates: _muon_axes(updates, letters)
+                )
             ),
             _scale_to_adam_rms(letters),
         )
@@ -64,8 +69,56 @@ def make_optimizer(config: OptimizerConfig, letters: Any) -> optax.GradientTrans
     else:
         direction = adam
     decay = optax.add_decayed_weights(config.weight_decay, mask=jax.tree.map(is_matrix, letters))
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, direction, decay)
+    clip = _clip(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.with_extra_args_support(optax.chain(clip, direction, decay))
+
+
+def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.GradientTransformationExtraArgs:
+    """Adam's direction (Kingma & Ba 2015, algorithm 1): what optax computes, in an order that XLA can fuse.
+
+    The direction is made of the moments that are stored, after what is not finite has been kept out of them. So each
+    moment is written where the old one stood, in one pass, and nothing needs the old one again. Keeping it out
+    afterwards cost copies of all moments and 4.6 times the time on a CPU.
+    """
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        return optax.ScaleByAdamState(
+            count=jnp.zeros((), jnp.int32),
+            mu=jax.tree.map(jnp.zeros_like, params),
+            nu=jax.tree.map(jnp.zeros_like, params),
+        )
+
+    def update(gradients: Any, state: Any, params: Any = None, *, finite: Any = True, **_: Any) -> tuple[Any, Any]:
+        count = state.count + jnp.where(finite, 1, 0)
+        mu = jax.tree.map(lambda m, g: jnp.where(finite, beta_1 * m + (1 - beta_1) * g, m), state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: jnp.where(finite, beta_2 * v + (1 - beta_2) * g * g, v), state.nu, gradients)
+        # Both corrections are numbers: 1 / (1 − βᵗ). Before the first finite step there is nothing to correct.
+        t = jnp.maximum(count, 1)
+        scale_1, scale_2 = 1 / (1 - beta_1**t), 1 / (1 - beta_2**t)
+        direction = jax.tree.map(lambda m, v: scale_1 * m / (jnp.sqrt(scale_2 * v) + epsilon), mu, nu)
+        return direction, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _clip(largest: float) -> optax.GradientTransformation:
+    """Scales the whole gradient down to the norm `largest`. optax divides each number instead, which XLA keeps."""
+
+    def update(gradients: Any, _: Any) -> Any:
+        scale = jnp.minimum(1.0, largest / optax.tree_utils.tree_norm(gradients))
+        return jax.tree.map(lambda g: g * scale, gradients)
+
+    return optax.stateless(update)
+
+
+def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """`inner`, whose state stays as it was with `finite=False`."""
+
+    def update(gradients: Any, state: Any, params: Any = None, *, finite: Any = True, **_: Any) -> tuple[Any, Any]:
+        direction, new = inner.update(gradients, state, params)
+        return direction, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
 def muon_dimensions(letters: str) -> MuonDimensionNumbers:

@@ -64,7 +64,7 @@ def state_shardings(mesh: Mesh, config: GPTConfig, optimizer: optax.GradientTran
 def make_train_step(
     config: GPTConfig,
     how: gpt.Plan,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     micro_batches: int,
 ) -> Callable[..., tuple[TrainState, Measured]]:
     """The step for `jit`: the global batch's rows of T+1 ids (inputs and, shifted by one, targets) in, new state out.
@@ -81,18 +81,14 @@ def make_train_step(
         tokens_ABT = tokens_BT.reshape(-1, micro_batches, tokens_BT.shape[-1]).swapaxes(0, 1)
         loss, gradients = accumulate_gradients(state.params, tokens_ABT, config, how)
         grad_norm = optax.tree_utils.tree_norm(gradients)
-        old = cast(Any, state.params)
-        direction, optimizer_state = optimizer.update(gradients, state.optimizer, old)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-
-        def keep_finite(new, old):
-            return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
-
-        params = jax.tree.map(lambda p, d: p - lr * d, old, direction)
+        old = cast(Any, state.params)
+        direction, optimizer_state = optimizer.update(gradients, state.optimizer, old, finite=finite)
+        params = jax.tree.map(lambda p, d: jnp.where(finite, p - lr * d, p), old, direction)
         skipped = jnp.where(finite, 0, state.skipped + 1)
         state = TrainState(
-            params=keep_finite(params, old),
-            optimizer=keep_finite(optimizer_state, state.optimizer),
+            params=params,
+            optimizer=optimizer_state,
             step=state.step + 1,
             skipped=skipped,
             key=state.key,

@@ -25,6 +25,37 @@ def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Fl
     """
     inputs, outputs = layer.weight.shape[:n_inputs], layer.weight.shape[n_inputs:]
     flat = x.reshape(*x.shape[: x.ndim - n_inputs], math.prod(inputs))
-    product = flat @ layer.weight.reshape(math.prod(inputs), math.prod(outputs)).astype(x.dtype)
+    product = _product(flat, layer.weight.reshape(math.prod(inputs), math.prod(outputs)).astype(x.dtype))
     product += layer.bias.reshape(-1).astype(x.dtype)
     return product.reshape(*product.shape[:-1], *outputs)
+
+
+@jax.custom_vjp
+def _product(x: Float[Array, "B T K"], weight_KN: Float[Array, "K N"]) -> Float[Array, "B T N"]:
+    """x·W, whose weight gradient is written as xᵀ·d: transposing the product instead, as JAX would, halves its speed."""
+    return x @ weight_KN
+
+
+def _product_forward(x, weight_KN):
+    return x @ weight_KN, (x, weight_KN)
+
+
+def _product_backward(kept, d):
+    x, weight_KN = kept
+    return jnp.einsum("BTN,KN->BTK", d, weight_KN), transposed_product(x, d).astype(weight_KN.dtype)
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def transposed_product(x: Float[Array, "B T K"], y: Float[Array, "B T N"]) -> Float[Array, "K N"]:
+    """xᵀ·y summed over all tokens, in float32.
+
+    One of three arrays must be turned: x, or y and the result. The smaller way is taken; the barrier keeps XLA from
+    moving the turn back into the product.
+    """
+    tokens, k, n = math.prod(x.shape[:-1]), x.shape[-1], y.shape[-1]
+    if tokens * k <= tokens * n + k * n:
+        return jnp.einsum("BTK,BTN->KN", x, y, preferred_element_type=jnp.float32)
+    turned = jnp.einsum("BTN,BTK->NK", y, x, preferred_element_type=jnp.float32)
+    return jax.lax.optimization_barrier(turned).T

@@ -15,6 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from llm_jax.layers.linear import transposed_product
 from llm_jax.shapes import Array, Float, Int
 
 
@@ -69,7 +70,7 @@ def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, 
     slices = _slices(n_chunks, hidden_BTD, targets_BT, weights_BT)
 
     def add(carry, piece):
-        total, d_embedding_DV = carry
+        total, d_embedding_VD = carry
         hidden, targets, weights = piece
         logits = tied_logits(hidden, embedding_VD, vocab_size)
         log_total = jax.nn.logsumexp(logits, axis=-1)
@@ -78,17 +79,16 @@ def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, 
         d_logits = (jnp.exp(logits - log_total[..., None]) - is_target) * weights[..., None]
         d_logits = d_logits.astype(hidden.dtype)
         d_hidden = d_logits @ embedding_VD.astype(hidden.dtype)
-        # (D, V), not (V, D): so the large factor, d_logits, is read as it lies and only the small ones are turned.
-        d_embedding_DV += jnp.einsum("BTD,BTV->DV", hidden, d_logits, preferred_element_type=jnp.float32)
-        return (total + ((log_total - target_logits) * weights).sum(), d_embedding_DV), d_hidden
+        d_embedding_VD += transposed_product(d_logits, hidden)
+        return (total + ((log_total - target_logits) * weights).sum(), d_embedding_VD), d_hidden
 
-    start = (jnp.zeros((), jnp.float32), jnp.zeros(embedding_VD.shape[::-1], jnp.float32))
+    start = (jnp.zeros((), jnp.float32), jnp.zeros(embedding_VD.shape, jnp.float32))
     if n_chunks == 1:  # no loop for XLA to guard its buffers against
-        (loss, d_embedding_DV), d_hidden_BTD = add(start, jax.tree.map(lambda x: x[0], slices))
+        (loss, d_embedding_VD), d_hidden_BTD = add(start, jax.tree.map(lambda x: x[0], slices))
     else:
-        (loss, d_embedding_DV), d_hidden = jax.lax.scan(add, start, slices)
+        (loss, d_embedding_VD), d_hidden = jax.lax.scan(add, start, slices)
         d_hidden_BTD = jnp.moveaxis(d_hidden, 0, 1).reshape(hidden_BTD.shape)
-    return loss, (d_hidden_BTD, d_embedding_DV.T.astype(embedding_VD.dtype))
+    return loss, (d_hidden_BTD, d_embedding_VD.astype(embedding_VD.dtype))
 
 
 def _backward(vocab_size: int, n_chunks: int, gradients, d_loss):
