@@ -32,7 +32,7 @@ def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Fl
 
 @jax.custom_vjp
 def _product(x: Float[Array, "B T K"], weight_KN: Float[Array, "K N"]) -> Float[Array, "B T N"]:
-    """x·W, whose weight gradient is written as xᵀ·d: transposing the product instead, as JAX would, halves its speed."""
+    """x·W, whose weight gradient is written as xᵀ·d: JAX would turn the product instead, at half the speed."""
     return x @ weight_KN
 
 

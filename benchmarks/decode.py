@@ -1,0 +1,241 @@
+"""Tokens a second in decoding, and the time to the first: ours, Hugging Face's `generate`, and vLLM.
+
+GPT-2's shape with random weights (speed does not depend on them), prompts of random ids, greedy, no stop token. All
+take turns. vLLM runs in its own environment, named by `LLM_JAX_VLLM_PYTHON`, as a child process that stays loaded; it
+is left out where there is none. The bound of one step is what it must read, all weights once and the cache, at the
+bandwidth with which this machine reads, measured in the same run.
+
+    python benchmarks/decode.py --batches 1 8 32 --out benchmarks/results/decode.json
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_jax import backend
+
+backend.configure()  # before JAX is imported
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import tyro  # noqa: E402
+from measuring import in_turns, machine, medians, save, show  # noqa: E402
+
+from llm_jax.config import Execution, GPTConfig  # noqa: E402
+from llm_jax.decode.loop import bucket, generate, prepare  # noqa: E402
+from llm_jax.decode.options import Sampling  # noqa: E402
+from llm_jax.hf import config as hf_config  # noqa: E402
+from llm_jax.models import gpt  # noqa: E402
+
+Side = Callable[[list[list[int]], int], Any]  # prompts, number of new tokens → continuations, when they are all there
+READ = 2**28  # bytes that are read to measure bandwidth
+
+
+@dataclass(frozen=True)
+class Options:
+    batches: tuple[int, ...] = (1, 8, 32)
+    """Sequences decoded at once."""
+
+    prompt: int = 32
+    """Tokens in a prompt."""
+
+    new: int = 64
+    """Tokens generated for each."""
+
+    layers: int = 12
+    """Blocks; everything else is GPT-2 124M's. Fewer for a quick look."""
+
+    repeats: int = 3
+    """How often each side is timed."""
+
+    hugging_face: bool = True
+    """Also time transformers."""
+
+    static: bool = False
+    """Also time transformers with a static cache and torch.compile."""
+
+    out: Path | None = None
+    """JSON file for the results."""
+
+
+def main(options: Options) -> None:
+    where = machine()
+    config = GPTConfig(n_layers=options.layers)
+    generator = np.random.default_rng(0)
+    result: dict = {"machine": where, "prompt": options.prompt, "new": options.new, "batches": {}}
+    with contextlib.ExitStack() as stack:
+        sides: dict[str, Side] = {"ours": ours(config)}
+        if options.hugging_face:
+            sides["Hugging Face"] = hugging_face(config, static=False)
+        if options.static:
+            sides["Hugging Face, static"] = hugging_face(config, static=True)
+        if python := os.environ.get("LLM_JAX_VLLM_PYTHON"):
+            sides["vLLM"] = stack.enter_context(vllm(config, python))
+        for batch in options.batches:
+            prompts = generator.integers(0, config.vocab_size, (batch, options.prompt)).tolist()
+            calls: dict[str, Callable[[], Any]] = {"read": read_memory()}
+            for name, side in sides.items():
+                calls[name] = lambda side=side, prompts=prompts: side(prompts, options.new)
+                calls[f"{name}: first"] = lambda side=side, prompts=prompts: side(prompts, 1)
+            seconds = in_turns(calls, options.repeats)
+            median = medians(seconds)
+            bandwidth = READ / min(seconds["read"])
+            bound = bytes_of_step(config, batch, options) / bandwidth
+            result["batches"][batch] = {
+                "read_bytes_per_second": bandwidth,
+                "bound_tokens_per_second": batch / bound,
+                "sides": {name: speed(median, name, batch, options.new, bound) for name in sides},
+                "seconds": seconds,
+            }
+    report(result)
+    save(options.out, result)
+
+
+def speed(median: dict[str, float], name: str, batch: int, new: int, bound: float) -> dict[str, float]:
+    """Of the whole call, and of the steps after the first token alone."""
+    whole, first = median[name], median[f"{name}: first"]
+    step = (whole - first) / (new - 1)
+    return {
+        "tokens_per_second": batch * new / whole,
+        "tokens_per_second_after_first": batch / step,
+        "seconds_to_first_token": first,
+        "share_of_bound": bound / step,
+    }
+
+
+def bytes_of_step(config: GPTConfig, batch: int, options: Options) -> float:
+    """Weights once (positions are a single row), and keys and values of all slots of every row."""
+    width = 2 if jax.default_backend() == "gpu" else 4
+    weights = config.n_parameters - config.context_length * config.d_model
+    slots = bucket(bucket(options.prompt, 16) + options.new, 16)
+    return width * (weights + 2 * config.n_layers * config.d_model * slots * batch)
+
+
+def read_memory() -> Callable[[], Any]:
+    """Reads memory with all cores (on a GPU: with the GPU)."""
+    if jax.default_backend() == "gpu":
+        x, total = jax.numpy.ones(READ // 4), jax.jit(jax.numpy.sum)
+        return lambda: total(x).block_until_ready()
+    cores = len(os.sched_getaffinity(0))
+    pieces, pool = np.split(np.ones(READ // 8), cores), ThreadPoolExecutor(cores)
+    return lambda: sum(pool.map(np.sum, pieces))
+
+
+def ours(config: GPTConfig) -> Side:
+    how = gpt.plan(Execution())
+    params = jax.block_until_ready(prepare(gpt.init(jax.random.key(0), config), how))
+    return lambda prompts, new: generate(params, prompts, config, how, Sampling(temperature=0.0), new)
+
+
+def hugging_face(config: GPTConfig, static: bool) -> Side:
+    import torch
+    import transformers
+
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
+    model = (
+        transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, None))).to(where, dtype).eval()
+    )
+    if static:
+        model.forward = torch.compile(model.forward)
+    more: Any = {"cache_implementation": "static"} if static else {}
+
+    def run(prompts: list[list[int]], new: int) -> Any:
+        ids = torch.tensor(prompts, device=where)
+        with torch.inference_mode():
+            return model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=new,
+                min_new_tokens=new,
+                do_sample=False,
+                pad_token_id=0,
+                **more,
+            ).tolist()
+
+    return run
+
+
+VLLM_CHILD = """
+import json, sys
+from vllm import LLM, SamplingParams
+if __name__ == "__main__":
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # vLLM prints
+    dtype = sys.argv[2]
+    model = LLM(sys.argv[1], load_format="dummy", skip_tokenizer_init=True, dtype=dtype, max_num_seqs=1024,
+                enable_prefix_caching=False)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        prompts, new = json.loads(line)
+        how = SamplingParams(temperature=0.0, max_tokens=new, ignore_eos=True, detokenize=False)
+        done = model.generate([{"prompt_token_ids": ids} for ids in prompts], how, use_tqdm=False)
+        print(json.dumps([len(request.outputs[0].token_ids) for request in done]), file=answers, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
+    """A child process with the same shape of model, loaded once."""
+    on_gpu = jax.default_backend() == "gpu"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(hf_config.write(config, None)))
+        (folder / "child.py").write_text(VLLM_CHILD)
+        command = [python, str(folder / "child.py"), name, "bfloat16" if on_gpu else "float32"]
+        offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "log").open("w"),
+            text=True,
+            env={**os.environ, **offline, "XLA_FLAGS": ""},
+        )
+        assert child.stdin and child.stdout
+
+        def answer() -> str:
+            line = child.stdout.readline() if child.stdout else ""
+            if not line:
+                raise RuntimeError("vLLM ended early: " + (folder / "log").read_text()[-2000:])
+            return line
+
+        def run(prompts: list[list[int]], new: int) -> Any:
+            print(json.dumps([prompts, new]), file=child.stdin, flush=True)
+            lengths = json.loads(answer())
+            assert lengths == [new] * len(prompts), lengths
+
+        try:
+            answer()
+            yield run
+        finally:
+            child.stdin.close()
+            child.terminate()
+            child.wait()
+
+
+def report(result: dict) -> None:
+    for batch, figures in result["batches"].items():
+        rows = [
+            (
+                name,
+                f"{side['tokens_per_second']:,.1f}",
+                f"{side['tokens_per_second_after_first']:,.1f}",
+                f"{1e3 * side['seconds_to_first_token']:.0f}",
+                f"{side['share_of_bound']:.2f}",
+            )
+            for name, side in figures["sides"].items()
+        ]
+        title = f"batch {batch}; bound {figures['bound_tokens_per_second']:,.0f} tokens/s"
+        show(title, ("tokens/s", "after the first", "ms to first", "of bound"), rows)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,149 @@
+"""One training step of GPT-2, ready to be timed: ours, Hugging Face's model, and a compact PyTorch GPT.
+
+All get the same shapes, number format and tokens, AdamW with clipping at 1, and accumulate the same micro-batches. A
+side is a function that takes one step and returns its loss, so it returns when the step is done. PyTorch is imported
+only by the sides that need it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from llm_jax.config import Execution, GPTConfig
+from llm_jax.models import gpt
+from train.optimizer import make_optimizer
+from train.optimizer_config import OptimizerConfig
+from train.step import init_state, make_train_step
+
+LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step computes."""
+
+    model: GPTConfig
+    batch: int  # sequences, all micro-batches together
+    length: int  # tokens in a sequence
+    micro_batches: int = 1
+    loss_chunks: int = 1
+
+    @property
+    def tokens(self) -> int:
+        return self.batch * self.length
+
+    def draw(self) -> np.ndarray:
+        """Tokens and, shifted by one, their targets: (B, T+1)."""
+        generator = np.random.default_rng(0)
+        return generator.integers(0, self.model.vocab_size, (self.batch, self.length + 1), dtype=np.int32)
+
+    def flops(self, convention: Any) -> float:
+        """FLOPs of a step at this length (a model's own count is at full context)."""
+        full = self.model.flops_per_token(convention)
+        per_position = (12 if convention == "nanogpt" else 6) * self.model.n_layers * self.model.d_model
+        return self.tokens * (full - per_position * (self.model.context_length - self.length))
+
+
+@dataclass
+class Side:
+    step: Callable[[], float]  # takes one step, returns its loss
+    compile_seconds: float
+    peak_bytes: int | None  # as the compiler plans it (ours) or the device counted it (PyTorch on a GPU)
+
+
+def ours(work: Work, optimizer_name: Any = "adamw") -> Side:
+    config = OptimizerConfig(optimizer=optimizer_name)
+    optimizer = make_optimizer(config, gpt.dimension_letters(work.model))
+    how = gpt.plan(Execution(loss_chunks=work.loss_chunks))
+    step = jax.jit(make_train_step(work.model, how, optimizer, work.micro_batches), donate_argnums=0)
+    state = jax.jit(lambda key: init_state(key, work.model, optimizer))(jax.random.key(0))
+    tokens, lr = jax.device_put(work.draw()), np.float32(LEARNING_RATE)
+    begun = time.perf_counter()
+    compiled = step.lower(state, tokens, lr).compile()
+    seconds = time.perf_counter() - begun
+    memory = compiled.memory_analysis()
+    total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+
+    def take() -> float:
+        nonlocal state
+        state, measured = compiled(state, tokens, lr)
+        jax.block_until_ready(state)
+        return float(measured.loss)
+
+    return Side(take, seconds, total - memory.alias_size_in_bytes)
+
+
+def hugging_face(work: Work, compiled: bool = False) -> Side:
+    import transformers
+    from torch.nn import functional
+
+    model = work.model
+    config = transformers.GPT2Config(
+        vocab_size=model.padded_vocab_size,
+        n_positions=model.context_length,
+        n_embd=model.d_model,
+        n_layer=model.n_layers,
+        n_head=model.n_heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        use_cache=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    network = transformers.GPT2LMHeadModel(config)
+
+    def loss_of(tokens, targets):
+        logits = network(tokens).logits
+        return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+    return _pytorch(work, network, loss_of, compiled)
+
+
+def compact_pytorch(work: Work, compiled: bool = False) -> Side:
+    from pytorch_gpt import CompactGPT
+
+    network = CompactGPT(work.model)
+    return _pytorch(work, network, network, compiled)
+
+
+def _pytorch(work: Work, network: Any, loss_of: Any, compiled: bool) -> Side:
+    import torch
+    from pytorch_gpt import device, in_groups
+
+    where = device()
+    on_gpu = where.type == "cuda"
+    network.to(where).train()
+    constants = OptimizerConfig()
+    optimizer = torch.optim.AdamW(
+        in_groups(network, constants.weight_decay),
+        lr=LEARNING_RATE,
+        betas=(constants.beta_1, constants.beta_2),
+        eps=constants.adam_epsilon,
+        fused=True,
+    )
+    if compiled:
+        loss_of = torch.compile(loss_of)
+    tokens = torch.from_numpy(work.draw().astype(np.int64)).to(where)
+    rows = tokens.view(work.micro_batches, -1, work.length + 1)
+
+    def take() -> float:
+        total = torch.zeros((), device=where)
+        for micro_batch in rows:
+            with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+                loss = loss_of(micro_batch[:, :-1], micro_batch[:, 1:]) / work.micro_batches
+            loss.backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), constants.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(total)
+
+    begun = time.perf_counter()
+    take()
+    seconds = time.perf_counter() - begun
+    return Side(take, seconds if compiled else 0.0, torch.cuda.max_memory_allocated() if on_gpu else None)
