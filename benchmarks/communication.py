@@ -91,7 +91,7 @@ def compiled_step(config: GPTConfig, batch: int, shape: tuple[int, int, int]) ->
     )
     state = jax.eval_shape(lambda key: init_state(key, config, optimizer), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((batch, config.context_length + 1), "int32")
-    return step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile().as_text()
+    return step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile().as_text() or ""
 
 
 def bytes_sent(program: str) -> dict[str, float]:

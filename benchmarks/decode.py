@@ -140,7 +140,7 @@ def hugging_face(config: GPTConfig, static: bool) -> Side:
 
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    model = (
+    model: Any = (
         transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, None))).to(where, dtype).eval()
     )
     if static:
@@ -199,7 +199,8 @@ def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
             text=True,
             env={**os.environ, **offline, "XLA_FLAGS": ""},
         )
-        assert child.stdin and child.stdout
+        assert child.stdin
+        assert child.stdout
 
         def answer() -> str:
             line = child.stdout.readline() if child.stdout else ""

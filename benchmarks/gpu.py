@@ -72,7 +72,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         sides["compact PyTorch, compiled"] = compact_pytorch(work, compiled=not options.toy)
         if importlib.util.find_spec("transformers"):
             sides["Hugging Face, eager"] = hugging_face(work)
-    losses = {name: side.step() for name, side in sides.items()}
+    losses = {name: side.first_loss for name, side in sides.items()}
     seconds = in_turns({name: side.step for name, side in sides.items()}, options.steps, warm_up=2)
     median = medians(seconds)
     found = {

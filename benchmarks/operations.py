@@ -87,7 +87,7 @@ def main(options: Options) -> None:
     )
 
 
-def parts(work: Work) -> tuple[dict[str, Any], dict[str, tuple[float, float, int]]]:
+def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     """Each part as a call, and its FLOPs, its bytes (inputs and outputs once each) and how often a step has it."""
     model = work.model
     b, t, d, v, n = work.batch, work.length, model.d_model, model.padded_vocab_size, model.n_parameters
@@ -99,12 +99,14 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, tuple[float, float, int
     params = gpt.init(keys[2], model)
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(model))
 
+    differentiate: Any = jax.vjp
+
     def attend(q, k, v, d_out):
-        out, pull = jax.vjp(lambda *qkv: causal_attend(*qkv, kernel), q, k, v)
+        out, pull = differentiate(lambda *qkv: causal_attend(*qkv, kernel), q, k, v)
         return out, pull(d_out)
 
     def normalise(norm, x, d_out):
-        out, pull = jax.vjp(lambda norm, x: layer_norm(norm, x, model.norm_epsilon), norm, x)
+        out, pull = differentiate(lambda norm, x: layer_norm(norm, x, model.norm_epsilon), norm, x)
         return out, pull(d_out)
 
     def lose(x, embedding, targets, weights):
@@ -151,7 +153,7 @@ def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
     tokens, lr = jnp.asarray(work.draw()), np.float32(1e-4)
     step = jax.jit(make_train_step(work.model, how, optimizer, work.micro_batches), donate_argnums=0)
     step = step.lower(state, tokens, lr).compile()
-    origin = origins(step.as_text())
+    origin = origins(step.as_text() or "")
     for _ in range(2):
         state, _ = jax.block_until_ready(step(state, tokens, lr))
     with tempfile.TemporaryDirectory() as folder:

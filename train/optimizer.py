@@ -98,7 +98,7 @@ def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.Gradien
         direction = jax.tree.map(lambda m, v: scale_1 * m / (jnp.sqrt(scale_2 * v) + epsilon), mu, nu)
         return direction, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
 
 
 def _clip(largest: float) -> optax.GradientTransformation:
@@ -118,7 +118,7 @@ def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTr
         direction, new = inner.update(gradients, state, params)
         return direction, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
 
-    return optax.GradientTransformationExtraArgs(inner.init, update)
+    return optax.GradientTransformationExtraArgs(inner.init, cast(Any, update))
 
 
 def muon_dimensions(letters: str) -> MuonDimensionNumbers:
