@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llm_jax import backend
 
@@ -140,9 +140,8 @@ def hugging_face(config: GPTConfig, static: bool) -> Side:
 
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    model: Any = (
-        transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, None))).to(where, dtype).eval()
-    )
+    model = cast(Any, transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, None))))
+    model = model.to(where, dtype).eval()
     if static:
         model.forward = torch.compile(model.forward)
     more: Any = {"cache_implementation": "static"} if static else {}

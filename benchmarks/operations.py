@@ -13,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llm_jax import backend
 
@@ -99,7 +99,7 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     params = gpt.init(keys[2], model)
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(model))
 
-    differentiate: Any = jax.vjp
+    differentiate = cast(Any, jax.vjp)
 
     def attend(q, k, v, d_out):
         out, pull = differentiate(lambda *qkv: causal_attend(*qkv, kernel), q, k, v)

@@ -153,7 +153,7 @@ def _build(
 
 
 def compile_step(
-    config: TrainConfig, how: gpt.Plan, optimizer: optax.GradientTransformation, job: devices.Job
+    config: TrainConfig, how: gpt.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The step, compiled ahead for its exact shapes with the state's buffers donated, and the initialisation."""
     places: Any = state_shardings(job.mesh, config.model, optimizer)

@@ -31,31 +31,33 @@ def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Fl
 
 
 @jax.custom_vjp
-def _product(x: Float[Array, "B T K"], weight_KN: Float[Array, "K N"]) -> Float[Array, "B T N"]:
+def _product(x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs outputs"]) -> Float[Array, "*rest outputs"]:
     """x·W, whose weight gradient is written as xᵀ·d: JAX would turn the product instead, at half the speed."""
-    return x @ weight_KN
+    return x @ weight
 
 
-def _product_forward(x, weight_KN):
-    return x @ weight_KN, (x, weight_KN)
+def _product_forward(x, weight):
+    return x @ weight, (x, weight)
 
 
 def _product_backward(kept, d):
-    x, weight_KN = kept
-    return jnp.einsum("BTN,KN->BTK", d, weight_KN), transposed_product(x, d).astype(weight_KN.dtype)
+    x, weight = kept
+    return jnp.einsum("...o,io->...i", d, weight), transposed_product(x, d).astype(weight.dtype)
 
 
 _product.defvjp(_product_forward, _product_backward)
 
 
-def transposed_product(x: Float[Array, "B T K"], y: Float[Array, "B T N"]) -> Float[Array, "K N"]:
+def transposed_product(
+    x: Float[Array, "*rest inputs"], y: Float[Array, "*rest outputs"]
+) -> Float[Array, "inputs outputs"]:
     """xᵀ·y summed over all tokens, in float32.
 
     One of three arrays must be turned: x, or y and the result. The smaller way is taken; the barrier keeps XLA from
     moving the turn back into the product.
     """
-    tokens, k, n = math.prod(x.shape[:-1]), x.shape[-1], y.shape[-1]
-    if tokens * k <= tokens * n + k * n:
-        return jnp.einsum("BTK,BTN->KN", x, y, preferred_element_type=jnp.float32)
-    turned = jnp.einsum("BTN,BTK->NK", y, x, preferred_element_type=jnp.float32)
+    x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    if x.size <= y.size + x.shape[-1] * y.shape[-1]:
+        return jnp.einsum("ti,to->io", x, y, preferred_element_type=jnp.float32)
+    turned = jnp.einsum("to,ti->oi", y, x, preferred_element_type=jnp.float32)
     return jax.lax.optimization_barrier(turned).T
