@@ -102,7 +102,7 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     differentiate = cast(Any, jax.vjp)
 
     def attend(q, k, v, d_out):
-        out, pull = differentiate(lambda *qkv: causal_attend(*qkv, kernel), q, k, v)
+        out, pull = differentiate(lambda q, k, v: causal_attend(q, k, v, kernel), q, k, v)
         return out, pull(d_out)
 
     def normalise(norm, x, d_out):

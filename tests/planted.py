@@ -121,9 +121,9 @@ def _dropped(mlp, layer, x):
     return jnp.where(kept, mlp(layer, x) / 0.9, 0)
 
 
-def _uncorrected_epsilon(scale_by_adam, b1, b2, eps):
+def _uncorrected_epsilon(scale_by_adam, beta_1, beta_2, epsilon):
     """ε added to √v as it is and not to √v̂, Kingma & Ba's second form: at the first step ε/√(1 − β₂) instead of ε."""
-    return scale_by_adam(b1=b1, b2=b2, eps=eps / (1 - b2) ** 0.5)
+    return scale_by_adam(beta_1, beta_2, epsilon / (1 - beta_2) ** 0.5)
 
 
 AFTER_ATTENTION, AFTER_MLP = ("activations", "block 1, after attention"), ("activations", "block 1, after MLP")
@@ -159,7 +159,7 @@ FAULTS = (
     ),
     Fault(
         "ε before Adam's bias correction",
-        _replacing(optimizer.optax, "scale_by_adam", _uncorrected_epsilon),
+        _replacing(optimizer, "scale_by_adam", _uncorrected_epsilon),
         ("AdamW step", "token_embedding"),
     ),
     Fault("dropout of 0.1 left on", _replacing(gpt, "mlp", _dropped), AFTER_MLP),

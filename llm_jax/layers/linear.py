@@ -51,13 +51,14 @@ _product.defvjp(_product_forward, _product_backward)
 def transposed_product(
     x: Float[Array, "*rest inputs"], y: Float[Array, "*rest outputs"]
 ) -> Float[Array, "inputs outputs"]:
-    """xᵀ·y summed over all tokens, in float32.
+    """xᵀ·y summed over all tokens, in float32 at least.
 
     One of three arrays must be turned: x, or y and the result. The smaller way is taken; the barrier keeps XLA from
     moving the turn back into the product.
     """
     x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    wide = jnp.promote_types(x.dtype, jnp.float32)
     if x.size <= y.size + x.shape[-1] * y.shape[-1]:
-        return jnp.einsum("ti,to->io", x, y, preferred_element_type=jnp.float32)
-    turned = jnp.einsum("to,ti->oi", y, x, preferred_element_type=jnp.float32)
+        return jnp.einsum("ti,to->io", x, y, preferred_element_type=wide)
+    turned = jnp.einsum("to,ti->oi", y, x, preferred_element_type=wide)
     return jax.lax.optimization_barrier(turned).T
