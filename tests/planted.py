@@ -15,20 +15,23 @@ from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
+import torch
 
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers import attention, loss, mlp
 from llm_jax.models import gpt
 from train import optimizer
-from train.parity import model
+from train.parity import model, step
 from train.parity.comparison import Comparison
 from train.parity.sides import Sides, drawn
 from train.parity.stream import drawn as drawn_stream
 from train.parity.terminal import number
-from train.parity.verdict import Row
+from train.parity.verdict import SEVERITY, Row, Verdict
 
 # Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
 TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
+# Sums long enough to tell whether they are kept in bfloat16 or in float32.
+WIDE = dataclasses.replace(TINY, d_model=256)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,29 @@ def _uncorrected_epsilon(scale_by_adam, beta_1, beta_2, epsilon):
     return scale_by_adam(beta_1, beta_2, epsilon / (1 - beta_2) ** 0.5)
 
 
+def _bfloat16_sums(linear, layer, x, n_inputs=1):
+    """A matrix product whose running sum is rounded to bfloat16 at every term."""
+    weight = layer.weight.reshape(-1, *layer.weight.shape[n_inputs:]).astype(x.dtype)
+    flat = x.reshape(*x.shape[: x.ndim - n_inputs], weight.shape[0])
+
+    def add(total, terms):
+        x, row = terms
+        return (total + jnp.tensordot(x, row, 0)).astype(jnp.bfloat16), None
+
+    start = jnp.zeros(flat.shape[:-1] + weight.shape[1:], jnp.bfloat16)
+    total, _ = jax.lax.scan(add, start, (jnp.moveaxis(flat, -1, 0), weight))
+    return total + layer.bias.astype(x.dtype)
+
+
+def _fused_adamw(their_optimizer, parameters, config):
+    groups = [
+        {name: group[name] for name in ("params", "weight_decay")}
+        for group in their_optimizer(parameters, config).param_groups
+    ]
+    betas = (config.beta_1, config.beta_2)
+    return torch.optim.AdamW(groups, config.learning_rate, betas, config.adam_epsilon, fused=True)
+
+
 AFTER_ATTENTION, AFTER_MLP = ("activations", "block 1, after attention"), ("activations", "block 1, after MLP")
 EMBEDDING, LOGITS = ("activations", "embedding"), ("activations", "logits")
 
@@ -179,30 +205,57 @@ FAULTS = (
     Fault("TF32 matrix products", _replacing(mlp, "linear", _tf32), ("operations", "tanh GELU"), AFTER_MLP),
 )
 
+# Not a fault: another order of the same operations, on PyTorch's side.
+FUSED_ADAMW = _replacing(step, "their_optimizer", _fused_adamw)
 
-def first_wrong(comparison: Comparison) -> Row | None:
-    """The first wrong row; sections behind it are not computed."""
+
+@contextlib.contextmanager
+def bfloat16_sums(sides: Sides) -> Iterator[Sides]:
+    """All of the blocks' matrix products sum in bfloat16: for a comparison in bfloat16, of a model as wide as WIDE."""
+    with (
+        _replacing(attention, "linear", _bfloat16_sums)(sides),
+        _replacing(mlp, "linear", _bfloat16_sums)(sides),
+    ):
+        yield sides
+
+
+def first_wrong(comparison: Comparison, least: Verdict = "wrong") -> Row | None:
+    """The first row that is at least so bad; sections behind it are not computed."""
     for _, section in comparison.sections():
         for row in section():
-            if row.verdict == "wrong":
+            if SEVERITY.index(row.verdict) >= SEVERITY.index(least):
                 return row
     return None
 
 
 def _print_figures() -> None:
     """A Markdown table: where each fault is found in TINY, and what it does to logits and loss."""
-    sides = drawn(TINY, Execution(dtype="float32", loss_chunks=2), seed=0)
-    clean = Comparison(sides, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0))
+    clean = _comparison(TINY, "float32")
     print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
     for fault in FAULTS:
         with fault.plant(clean.sides) as faulty:
-            comparison = clean.against(faulty.ours)
-            row = first_wrong(comparison)
-            assert row is not None
-            moved = {row.name: number(row.largest_absolute) for row in comparison.activations()}
-        where = f"{row.section}: {row.name}"
-        figures = number(row.ours.yardsticks), moved["logits"], moved["mean loss"]
-        print(f"| {fault.name} | {where} | {' | '.join(figures)} |", flush=True)
+            _print_figure(fault.name, clean.against(faulty.ours))
+    wide = _comparison(WIDE, "bfloat16")
+    with bfloat16_sums(wide.sides):
+        _print_figure("bfloat16 sums, in bfloat16", wide, "suspicious")
+    with FUSED_ADAMW(clean.sides):
+        rows = _comparison(TINY, "float32").given_step()
+    worst = max((row for row in rows), key=lambda row: row.ours.yardsticks)
+    print(f"| PyTorch's AdamW fused | none: {worst.verdict} at most | {number(worst.ours.yardsticks)} | 0 | 0 |")
+
+
+def _comparison(config: GPTConfig, dtype: Any) -> Comparison:
+    sides = drawn(config, Execution(dtype=dtype, loss_chunks=2), seed=0)
+    return Comparison(sides, drawn_stream(config.vocab_size, batch=2, length=16, seed=0))
+
+
+def _print_figure(name: str, comparison: Comparison, least: Verdict = "wrong") -> None:
+    row = first_wrong(comparison, least)
+    assert row is not None
+    moved = {row.name: number(row.largest_absolute) for row in comparison.activations()}
+    figures = number(row.ours.yardsticks), moved["logits"], moved["mean loss"]
+    where = f"{row.section}: {row.name}" + (f" ({row.verdict})" if row.verdict != "wrong" else "")
+    print(f"| {name} | {where} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Every planted fault is called wrong, and first at the place where it was planted."""
 
 import pytest
-from planted import FAULTS, Fault, first_wrong
+from planted import FAULTS, FUSED_ADAMW, WIDE, Fault, bfloat16_sums, first_wrong
 
+from llm_jax.config import Execution
 from train.parity import verdict
+from train.parity.comparison import Comparison
+from train.parity.sides import drawn
 
 
 def test_without_a_fault_every_row_is_rounding(comparison):
@@ -24,3 +27,19 @@ def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, sides, compari
             in_model = verdict.first_wrong(faulty_comparison.activations())
             assert in_model is not None
             assert (in_model.section, in_model.name) == fault.in_model
+
+
+def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
+    sides = drawn(WIDE, Execution(dtype="bfloat16", loss_chunks=2), seed=0)
+    wide = Comparison(sides, comparison.stream)
+    assert not [row for row in wide.operations() if row.verdict not in ("equal", "rounding")]
+    with bfloat16_sums(sides):
+        row = first_wrong(wide, least="suspicious")
+    assert row is not None
+    assert (row.section, row.name) == ("operations", "attention")
+
+
+def test_pytorchs_fused_adamw_differs_by_rounding_only(sides, comparison):
+    with FUSED_ADAMW(sides):
+        rows = comparison.given_step()
+    assert {row.verdict for row in rows} == {"equal", "rounding"}
