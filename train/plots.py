@@ -13,8 +13,11 @@ INK, TRAIN, VAL, REFERENCE = "#1f2933", "#9fb8d9", "#c2410c", "#8a8f98"
 def read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
     """A published curve, CSV with the columns step, metric, value: metric → (step, value) in the order of the steps.
 
-    Raises ValueError that names the file when the columns or a value are not what they should be.
+    Raises FileNotFoundError when there is no such file, and ValueError that names the file when the columns or a value
+    are not what they should be.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"no curve {path}: expected a CSV file with the columns step,metric,value")
     curves: dict[str, list[tuple[int, float]]] = {}
     with path.open(newline="", encoding="utf8") as file:
         reader = csv.DictReader(file)

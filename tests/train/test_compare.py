@@ -101,6 +101,7 @@ def test_a_published_curve_counts_steps_in_tokens(tmp_path, capsys):
         ("short", "too few steps in common"),
         ("validation.csv", "has the metrics val_loss; expected train_loss"),
         ("columns.csv", "expected step,metric,value"),
+        ("missing.csv", "missing.csv: expected a CSV file with the columns step,metric,value"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(b, message, tmp_path, capsys):
