@@ -88,24 +88,23 @@ check.slope(slope)
 #
 # ## A computation is a graph
 #
-# A `Scalar` is a number that remembers how it was made. Here is one neuron: two inputs, two weights, a bias, tanh.
+# A `Scalar` is a number that remembers how it was made. Here is one neuron: two inputs, two weights, a bias, tanh. (The
+# odd bias is chosen so that the derivatives come out round.)
 
 # %%
 x1, x2 = Scalar(2.0), Scalar(0.0)
 w1, w2 = Scalar(-3.0), Scalar(1.0)
 b = Scalar(6.8813735870195432)
 o = (x1 * w1 + x2 * w2 + b).tanh()
-
-draw(o, x1=x1, x2=x2, w1=w1, w2=w2, b=b, o=o)
+print("o =", o.value)
 
 # %% [markdown]
-# Read the picture from left to right. Each card shows what was computed, its value, and after ∂ the derivative of the
-# output with respect to it. The small numbers on the edges are the **local** derivatives: how much a card moves when
-# the card at the other end moves. For a product they are the *other* factor, for a sum they are 1, for tanh they are
-# $1 - \tanh^2$.
+# Draw its graph on paper: a card for each number that went in or was computed, and an edge from each card to what it
+# was made from. On every edge write the **local** derivative, which says how much the result moves when that one number
+# moves. For a product it is the *other* factor, for a sum it is 1, for tanh it is $1 - \tanh^2$, here 0.5.
 #
-# The chain rule: along a path, **multiply** the local derivatives. Check it with your finger from `o` back to `w1`:
-# $0.5 \cdot 1 \cdot 1 \cdot 2 = 1$.
+# The chain rule: along a path, **multiply** the local derivatives. From `o` back to `w1` you pass the tanh, two sums
+# and the product with `x1` = 2, so $\partial o / \partial w_1 = 0.5 \cdot 1 \cdot 1 \cdot 2 = 1$.
 #
 # `x2` is 0. Is the derivative with respect to `w2` therefore 0, too? And with respect to `x2` itself?
 
@@ -117,7 +116,12 @@ derivatives = backward(o)
 predicted("∂o/∂x2", prediction, derivatives[x2])
 print("∂o/∂w2:", derivatives[w2])
 
+draw(o, x1=x1, x2=x2, w1=w1, w2=w2, b=b, o=o)
+
 # %% [markdown]
+# Compare with your paper, from left to right. Each card shows what was computed, its value, and after ∂ the derivative
+# of the output with respect to it; the small numbers on the edges are the local derivatives.
+#
 # An input of 0 gives its weight nothing to act on, so the weight's derivative is 0. The input itself is multiplied by
 # `w2` = 1, so its own derivative is that of the sum, 0.5. Dead inputs do not teach their weights anything: remember
 # this for lesson 6.

@@ -37,10 +37,14 @@ def main(options: Options) -> int:
     import numpy as np
 
     from train.first_principles import digits_data
-    from train.first_principles.digits_engines import ENGINES
+    from train.first_principles.digits_engines import ENGINES, require
 
+    require(options.engine)
     digits = digits_data.load(options.data)
-    print(f"{digits.source}: {len(digits.train_BD):,} images to train on, {len(digits.test_BD):,} to test on")
+    print(
+        f"{digits.source}: {len(digits.train_BD):,} images to train on, {len(digits.validation_BD):,} to choose "
+        f"settings by, {len(digits.test_BD):,} to test on"
+    )
     folder = options.runs / options.run
     if options.engine != "all":
         parameters, _ = train(options.engine, options.config, digits, folder)
@@ -50,16 +54,15 @@ def main(options: Options) -> int:
         for engine, (_, losses) in trained.items():
             apart = np.abs(np.subtract(losses, reference))
             print(f"{engine:<8}  losses differ from numpy's by at most {apart.max():.1e} over {len(apart):,} steps")
-    draw(folder, parameters, digits)
+    test(folder, parameters, digits)
     return 0
 
 
 def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> tuple["Parameters", list[float]]:
-    """Trains with one engine, tests after every epoch, writes metrics; returns the parameters and all losses.
+    """Trains with one engine, validates after every epoch, writes metrics; returns the parameters and all losses.
 
     Raises:
         ValueError: the loss grows beyond all measure; names the step and the learning rate.
-        ImportError: the engine's package is missing; names the group to install.
     """
     import shutil
     import time
@@ -87,27 +90,30 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
             line = {"step": step, "seconds": time.monotonic() - begun, "train_loss": loss, "lr": rate(step - 1)}
             if step % steps_per_epoch == 0:
                 epoch = step // steps_per_epoch
-                line["val_loss"], p_BV = network.measure(parameters, digits.test_BD, digits.test_labels_B)
-                right = np.mean(p_BV.argmax(axis=1) == digits.test_labels_B)
+                line["val_loss"], p_BV = network.measure(parameters, digits.validation_BD, digits.validation_labels_B)
+                right = np.mean(p_BV.argmax(axis=1) == digits.validation_labels_B)
                 if epoch % max(1, config.epochs // 10) == 0 or epoch == config.epochs:
                     mean = np.mean(losses[-steps_per_epoch:])
                     print(
                         f"{engine:<8}  epoch {epoch:>3}/{config.epochs}  loss {mean:.4f}  "
-                        f"test loss {line['val_loss']:.4f}  {right:.2%} right",
+                        f"validation loss {line['val_loss']:.4f}  {right:.2%} right",
                         flush=True,
                     )
             metrics.write(line)
     return parameters, losses
 
 
-def draw(folder: Path, parameters: "Parameters", digits: "Digits") -> None:
-    """Four pictures: loss, confusion matrix, worst mistakes, weights of the first layer."""
+def test(folder: Path, parameters: "Parameters", digits: "Digits") -> None:
+    """The test, once and at the end, with four pictures: loss, confusions, worst mistakes, first weights."""
+    import numpy as np
+
     from train import metrics, plots
     from train.first_principles import digits_plots
     from train.first_principles.digits_network import measure
 
-    _, p_BV = measure(parameters, digits.test_BD, digits.test_labels_B)
     labels_B = digits.test_labels_B
+    loss, p_BV = measure(parameters, digits.test_BD, labels_B)
+    print(f"test loss {loss:.4f}  {np.mean(p_BV.argmax(axis=1) == labels_B):.2%} right")
     plots.draw_loss(
         folder / "loss.png", list(metrics.read(folder)), folder.name, x="step", x_label="step", unit="nats per image"
     )

@@ -33,7 +33,7 @@ class Outcome:
 
 
 outcomes: list[Outcome] = []
-"""Of this session, in the order of the checks."""
+"""What the checks found since this module was imported, in their order."""
 
 
 class Wrong(Exception):

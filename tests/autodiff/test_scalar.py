@@ -159,18 +159,25 @@ def test_chain_of_ten_thousand_needs_no_recursion():
     assert push_forward([y], {x: 1.0})[y] == 10_001.0
 
 
+class Watched(Scalar):
+    """A number of which one can see whether it still exists."""
+
+    __slots__ = ("__weakref__",)
+
+
 def test_chain_of_200_000_is_freed_without_recursion():
-    y = Scalar(1.0)
+    y = leaf = Watched(1.0)
     for _ in range(200_000):
         y = y + 1.0
+    alive = weakref.ref(leaf)
+    del leaf
+    assert alive() is not None  # held by the chain alone
     del y
     gc.collect()
+    assert alive() is None
 
 
 def test_graph_is_freed_without_the_cycle_collector():
-    class Watched(Scalar):
-        __slots__ = ("__weakref__",)
-
     gc.disable()
     try:
         leaf = Watched(1.0)

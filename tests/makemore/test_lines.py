@@ -66,7 +66,7 @@ def test_sequences_hold_the_same_predictions_as_windows(data):
     ("content", "message"),
     [
         (b"", "is empty; expected one name or word per line"),
-        (b"\n \n", "is empty"),
+        (b"\n \n", "has no lines but blank ones"),
         (b"emma\n", "has 1 line; expected one name or word per line, at least 10"),
         (b"ab\xff\n" * 20, r"not text in UTF-8 \(byte 2\)"),
         (b"ab\n" * 11 + b"x" * 600 + b"\n", "line 12 has 600 characters"),
@@ -82,6 +82,8 @@ def test_a_file_that_cannot_be_learned_from_is_refused_with_its_name(tmp_path, c
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.txt does not exist; expected a text file"):
         lines.read(tmp_path / "absent.txt")
+    with pytest.raises(IsADirectoryError, match=r"is a folder; expected a text file"):
+        lines.read(tmp_path)
 
 
 def test_any_alphabet_will_do():

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import sys
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from llm_jax.autodiff import numerical_grad
 from train import digits as command
+from train import metrics
 from train.digits import Options, main
 from train.first_principles import digits_data, digits_engines, digits_network, idx
 from train.first_principles.digits_config import DigitsConfig
@@ -81,7 +83,7 @@ def test_command_reads_97_percent_of_the_embedded_digits_and_draws_four_pictures
     for name in ("loss", "confusion", "mistakes", "weights"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, 30 * (1438 // 32) + 1))
+    assert [line["step"] for line in lines] == list(range(1, 30 * (1294 // 32) + 1))
     assert sum("val_loss" in line for line in lines) == 30
     assert not list(folder.glob(".*partial*"))
 
@@ -90,12 +92,13 @@ def test_command_reads_96_percent_of_mnist_after_8000_images(shared_data, tmp_pa
     options = Options(data=str(shared_data / "mnist"), engine="jax", runs=tmp_path, config=DigitsConfig(epochs=20))
     assert main(options) == 0
     printed = capsys.readouterr().out
-    assert "8,000 images to train on, 2,000 to test on" in printed
+    assert "7,200 images to train on, 800 to choose settings by, 2,000 to test on" in printed
     assert accuracy(printed) >= 96.0
 
 
 def accuracy(printed: str) -> float:
-    last = [line for line in printed.splitlines() if line.endswith("% right")][-1]
+    """Of the test, which comes last and once."""
+    (last,) = [line for line in printed.splitlines() if line.startswith("test loss") and line.endswith("% right")]
     return float(last.split()[-2].rstrip("%"))
 
 
@@ -109,11 +112,13 @@ def test_all_engines_in_turn_are_compared(pair, tmp_path, capsys):
 
 
 def test_embedded_digits_are_those_of_uci(embedded):
-    assert embedded.train_BD.shape == (1438, 64)
-    assert embedded.test_BD.shape == (359, 64)
-    pictures = np.concatenate([embedded.pictures(embedded.train_BD), embedded.pictures(embedded.test_BD)]) * 16
+    parts = (embedded.train_BD, embedded.validation_BD, embedded.test_BD)
+    assert [part.shape for part in parts] == [(1294, 64), (144, 64), (359, 64)]
+    pictures = np.concatenate([embedded.pictures(part) for part in parts]) * 16
     assert round(float(pictures.sum())) == 561718  # as scikit-learn's load_digits().data.sum()
-    counts = np.bincount(np.concatenate([embedded.train_labels_B, embedded.test_labels_B]))
+    counts = np.bincount(
+        np.concatenate([embedded.train_labels_B, embedded.validation_labels_B, embedded.test_labels_B])
+    )
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI, optdigits.names
 
 
@@ -132,7 +137,19 @@ def test_training_and_test_files_are_told_by_name(tmp_path):
     write_pair(tmp_path, images, labels, "train-")
     write_pair(tmp_path, images[:20], labels[:20], "t10k-")
     digits = digits_data.load(str(tmp_path))
-    assert (len(digits.train_BD), len(digits.test_BD)) == (30, 20)
+    assert (len(digits.train_BD), len(digits.validation_BD), len(digits.test_BD)) == (27, 3, 20)
+
+
+def test_test_images_change_nothing_in_training(pair, tmp_path):
+    """Neither what is trained nor what is measured on the way: they are looked at once, at the end."""
+    digits = digits_data.load(str(pair))
+    config = DigitsConfig(hidden=4, epochs=3, batch_size=8)
+    blank = replace(digits, test_BD=digits.test_BD * 0, test_labels_B=digits.test_labels_B * 0)
+    runs = [command.train("numpy", config, part, tmp_path / str(i)) for i, part in enumerate((digits, blank))]
+    assert runs[0][1] == runs[1][1]
+    kept = [[(line["train_loss"], line.get("val_loss")) for line in metrics.read(tmp_path / str(i))] for i in range(2)]
+    assert kept[0] == kept[1]
+    assert sum(validation is not None for _, validation in kept[0]) == 3
 
 
 def test_confusion_counts_right_digit_by_answer():
@@ -154,10 +171,12 @@ def test_a_loss_that_is_not_a_number_is_a_divergence(engine, embedded, tmp_path,
         command.train(engine, DigitsConfig(), embedded, tmp_path)
 
 
-def test_missing_pytorch_is_named_with_the_group_to_install(tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["torch", "all"])
+def test_missing_pytorch_is_named_with_the_group_to_install_before_anything_is_trained(engine, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="needs PyTorch, which is not installed: uv sync --group test"):
-        main(Options(engine="torch", runs=tmp_path))
+    with pytest.raises(ImportError, match=f"{engine} needs PyTorch, which is not installed: uv sync --group test"):
+        main(Options(engine=engine, runs=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -235,5 +254,5 @@ def test_a_config_refuses_nonsense(options, message):
 
 
 def test_a_batch_larger_than_the_data_is_refused(pair, tmp_path):
-    with pytest.raises(ValueError, match="batch_size must not exceed the training images; got 64 and 32"):
+    with pytest.raises(ValueError, match="batch_size must not exceed the training images; got 64 and 29"):
         main(Options(data=str(pair), config=DigitsConfig(batch_size=64), runs=tmp_path))

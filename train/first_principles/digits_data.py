@@ -1,7 +1,8 @@
 """Pictures of handwritten digits: 8×8 ones that come with the code, MNIST by download, idx files from a folder.
 
 All three are idx files and go through the same reader. A folder holds MNIST's four files (60,000 to train on, 10,000 to
-test on), or one pair of images and labels, of which a random fifth becomes the test set.
+test on), or one pair of images and labels, of which a random fifth becomes the test set. A tenth of what there is to
+train on is kept back for validation: settings are chosen by it, so that the test images can be what they are for.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from train.first_principles import idx
 
 CLASSES = 10
 TEST_PART = 0.2  # of a single pair of files
+VALIDATION_PART = 0.1  # of the rest, or of MNIST's training files
 SPLIT_SEED = 0  # fixed, so that runs with different seeds are tested on the same images
 EMBEDDED = Path(__file__).parent / "digits_8x8"
 
@@ -39,6 +41,8 @@ class Digits:
 
     train_BD: np.ndarray
     train_labels_B: np.ndarray
+    validation_BD: np.ndarray
+    validation_labels_B: np.ndarray
     test_BD: np.ndarray
     test_labels_B: np.ndarray
     rows: int  # of a picture, in pixels
@@ -82,11 +86,16 @@ def from_folder(folder: Path) -> Digits:
             f"found {found}"
         )
     pictures, labels = _pair(images[0])
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(pictures))
-    train_index, test_index = np.split(order, [round(len(order) * (1 - TEST_PART))])
+    train_index, test_index = _split(len(pictures), TEST_PART)
     return _prepare(
         pictures[train_index], labels[train_index], pictures[test_index], labels[test_index], f"{folder}: {names}"
     )
+
+
+def _split(count: int, part: float) -> list[np.ndarray]:
+    """The numbers below `count` in a fixed random order, the last `part` of them apart."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    return np.split(order, [round(count * (1 - part))])
 
 
 def download_mnist(folder: Path) -> Path:
@@ -147,14 +156,18 @@ def _prepare(
 ) -> Digits:
     if train.shape[1:] != test.shape[1:]:
         raise ValueError(f"{source}: training images have shape {train.shape[1:]}, test images {test.shape[1:]}")
-    largest = train.max()
+    kept, validation = _split(len(train), VALIDATION_PART)
+    largest = train[kept].max()
     if largest == 0:
         raise ValueError(f"{source}: every pixel of the training images is 0")
-    train_BD, test_BD = (a.reshape(len(a), -1).astype(np.float32) / np.float32(largest) for a in (train, test))
+    parts = (train[kept], train[validation], test)
+    train_BD, validation_BD, test_BD = (a.reshape(len(a), -1).astype(np.float32) / np.float32(largest) for a in parts)
     mean = train_BD.mean()
     return Digits(
         train_BD - mean,
-        train_labels.astype(np.int32),
+        train_labels[kept].astype(np.int32),
+        validation_BD - mean,
+        train_labels[validation].astype(np.int32),
         test_BD - mean,
         test_labels.astype(np.int32),
         rows=train.shape[1],

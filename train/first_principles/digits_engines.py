@@ -76,14 +76,8 @@ def by_jax(parameters: Parameters, batches: Iterable[Batch], rate: Callable, dec
 
 
 def by_torch(parameters: Parameters, batches: Iterable[Batch], rate: Callable, decay: float) -> Iterator[Step]:
-    """PyTorch, with its own optimizer. Raises ImportError that names the group to install where it is missing."""
-    try:
-        import torch
-    except ImportError:
-        raise ImportError(
-            "the engine torch needs PyTorch, which is not installed: uv sync --group test, or choose numpy, autodiff "
-            "or jax"
-        ) from None
+    """PyTorch, with its own optimizer."""
+    import torch
 
     p = {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()}
     optimizer = torch.optim.SGD(p.values(), lr=rate(0), weight_decay=decay)
@@ -95,6 +89,18 @@ def by_torch(parameters: Parameters, batches: Iterable[Batch], rate: Callable, d
         loss.backward()
         optimizer.step()
         yield loss.item(), {name: value.detach().numpy().copy() for name, value in p.items()}
+
+
+def require(engine: str) -> None:
+    """Raises ImportError that names the group to install where the package of an engine (or of "all") is missing."""
+    if engine in ("torch", "all"):
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            raise ImportError(
+                f"--engine {engine} needs PyTorch, which is not installed: uv sync --group test, or choose numpy, "
+                "autodiff or jax"
+            ) from None
 
 
 ENGINES: dict[str, Engine] = {"numpy": by_hand, "autodiff": by_autodiff, "jax": by_jax, "torch": by_torch}

@@ -47,8 +47,8 @@ def read(path: Path, dimensions: int) -> np.ndarray:
     promised, found = math.prod(shape), len(content) - start
     if found != promised:
         problem = "is truncated" if found < promised else "has bytes to spare"
-        size = " × ".join(map(str, shape))
-        raise ValueError(f"{path} {problem}: its header promises {size} = {promised:,} elements; it has {found:,}")
+        size = f"{' × '.join(map(str, shape))} = " if dimensions > 1 else ""
+        raise ValueError(f"{path} {problem}: its header promises {size}{promised:,} elements; it has {found:,}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

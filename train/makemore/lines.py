@@ -58,6 +58,8 @@ def read(path: Path | None) -> Lines:
         raise ValueError(f"{path} is not text in UTF-8 (byte {error.start}): save it as UTF-8") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist; expected a text file with one name or word per line") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"{path} is a folder; expected a text file with one name or word per line") from None
     return from_texts(texts, str(path))
 
 
@@ -69,9 +71,12 @@ def from_texts(texts: list[str], source: str) -> Lines:
                 f"{source}, line {number} has {len(text):,} characters; these models learn lines of at most {LONGEST}: "
                 "break it up, or train a GPT on running text (python -m train pretrain)"
             )
+    is_empty = not texts
     texts = [text for text in texts if text.strip()]
     if len(texts) < FEWEST:
-        found = "is empty" if not texts else f"has {len(texts)} line{'s' if len(texts) > 1 else ''}"
+        found = f"has {len(texts)} line{'s' if len(texts) > 1 else ''}"
+        if not texts:
+            found = "is empty" if is_empty else "has no lines but blank ones"
         raise ValueError(
             f"{source} {found}; expected one name or word per line, at least {FEWEST} of them, to split 80/10/10"
         )

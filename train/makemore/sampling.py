@@ -24,7 +24,10 @@ def encode_prompt(alphabet: CharacterTokenizer, prompt: str, longest: int) -> li
         raise ValueError(
             f"the prompt has {len(prompt)} characters; the longest line of the data has {longest}: shorten it"
         )
-    return alphabet.encode(prompt)
+    try:
+        return alphabet.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"--prompt {prompt!r} cannot begin a line: {error}") from None
 
 
 def sample(
