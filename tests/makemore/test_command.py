@@ -54,7 +54,10 @@ def test_counts_are_shown_with_six_digits(file, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("--learning-rate", "100", "--steps", "50"), "error: step "),
-        (("--prompt", "xyz"), "error: --prompt 'xyz' cannot begin a line: character 'x' (U+0078) at position 0 is not among"),
+        (
+            ("--prompt", "xyz"),
+            "error: --prompt 'xyz' cannot begin a line: character 'x' (U+0078) at position 0 is not among",
+        ),
         (("--model", "rnn", "--gradients", "by-hand"), "derived for mlp-batchnorm; got --model rnn"),
         (("--steps", "0"), "steps must be at least 1; got 0"),
     ],

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from train.makemore import lines
+from train.makemore import lines, splits
 from train.makemore.examples import sequences, windows
 
 
@@ -24,6 +24,19 @@ def test_the_split_is_the_global_shuffle_of_seed_42():
     random.shuffle(texts)
     decoded = {name: [found.alphabet.decode(line) for line in part] for name, part in found.splits.items()}
     assert decoded == {"train": texts[:40], "dev": texts[40:45], "test": texts[45:]}
+
+
+def test_the_split_of_the_readme_is_that_of_makemore_py():
+    """As makemore.py does it: torch.manual_seed(3407), torch.randperm, the last 1,000 at most for the test."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: uv sync --group test")
+    for count, tested in ((50, 5), (12_000, 1000)):
+        texts = [f"line {i}" for i in range(count)]
+        torch.manual_seed(3407)
+        order = torch.randperm(count).tolist()
+        found = splits.split(texts, "readme")
+        assert found["test"] == [texts[i] for i in order[-tested:]]
+        assert found["train"] + found["dev"] == [texts[i] for i in order[:-tested]]
+        assert len(found["dev"]) == tested
 
 
 def test_the_embedded_words_need_no_file():

@@ -51,7 +51,10 @@ def test_predictions_of_a_prefix_are_those_of_training(data, config):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ("bé", r"--prompt 'bé' cannot begin a line: character 'é' \(U\+00E9\) at position 1 is not among the 7 characters"),
+        (
+            "bé",
+            r"--prompt 'bé' cannot begin a line: character 'é' \(U\+00E9\) at position 1 is not among the 7 characters",
+        ),
         ("b\nd", "a prompt is the beginning of one line; got a line break"),
         ("babababababa", r"the prompt has 12 characters; the longest line of the data has 8"),
     ],

@@ -1,6 +1,7 @@
 """Models of single lines, such as names: what is counted, what is learned, and a look inside while it learns.
 
-lines        a file's lines, their alphabet, and the split into train, dev and test
+lines        a file's lines and their alphabet
+splits       which of them are train, dev and test
 examples     lines as arrays: windows with what follows them, or whole lines shifted by one
 counting     the count models
 recipes      every model by name: its size, and how it is trained

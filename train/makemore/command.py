@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from train.makemore.splits import Rule
+
 ModelName = Literal["bigram", "ngram", "neural-bigram", "mlp", "mlp-batchnorm", "rnn", "gru", "wavenet", "transformer"]
 
 
@@ -19,6 +21,8 @@ class Options:
     """Which model; bigram and ngram are counted, the others are trained."""
     data: Path | None = None
     """Text file, one name or word per line. Default: the words of Python's Unicode character names."""
+    split: Rule = "lectures"
+    """lectures: 80/10/10 as in Karpathy's lectures; readme: 1,000 lines for the test, those of his makemore.py."""
     run: str = ""
     """Name of the run; its folder is RUNS/NAME. Default: makemore-MODEL. An older run of that name is replaced."""
     runs: Path = Path("runs")
@@ -40,7 +44,7 @@ class Options:
     weight_decay: float | None = None
     """Decoupled decay of matrices, per unit of learning rate. Default: the model's own."""
     seed: int = 42
-    """Seed of initial parameters, order of the data, and samples. (The split always has seed 42.)"""
+    """Seed of initial parameters, order of the data, and samples; the split has its own."""
     prompt: str = ""
     """Beginning of the lines that are made at the end."""
     samples: int = 10

@@ -1,11 +1,9 @@
-"""A file's lines, their alphabet, and their split.
+"""A file's lines and their alphabet.
 
-The split is that of Karpathy's makemore lectures, so that losses can be compared with the published ones: shuffle with
-seed 42, then 80 % of the lines for training, 10 % dev, 10 % test. A line is a sequence that begins and ends with its
-line break, which has id 0: what follows the break is how lines begin, and the break is how they end.
+A line is a sequence that begins and ends with its line break, which has id 0: what follows the break is how lines
+begin, and the break is how they end. `splits` says which lines are for what.
 """
 
-import random
 import re
 import sys
 import unicodedata
@@ -15,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from llm_jax.tokenizer.characters import CharacterTokenizer
+from train.makemore.splits import Rule, split
 
 BREAK = 0
-SPLIT_SEED = 42
 LONGEST = 512  # characters
 FEWEST = 10  # lines: with fewer, the tenths are empty
 
@@ -44,14 +42,16 @@ class Lines:
         return [line for lines in self.splits.values() for line in lines]
 
 
-def read(path: Path | None) -> Lines:
+def read(path: Path | None, rule: Rule = "lectures") -> Lines:
     """The lines of a file, or without one, the embedded words.
 
     Blank lines are left out. Raises ValueError with the file's name when it is no text in UTF-8, has too few lines to
     split, or a line that is too long to be learned as one; OSError when it cannot be read.
     """
     if path is None:
-        return from_texts(unicode_words(), f"words of Python's Unicode {unicodedata.unidata_version} character names")
+        return from_texts(
+            unicode_words(), f"words of Python's Unicode {unicodedata.unidata_version} character names", rule
+        )
     try:
         texts = path.read_text(encoding="utf8").splitlines()
     except UnicodeDecodeError as error:
@@ -60,10 +60,10 @@ def read(path: Path | None) -> Lines:
         raise FileNotFoundError(f"{path} does not exist; expected a text file with one name or word per line") from None
     except IsADirectoryError:
         raise IsADirectoryError(f"{path} is a folder; expected a text file with one name or word per line") from None
-    return from_texts(texts, str(path))
+    return from_texts(texts, str(path), rule)
 
 
-def from_texts(texts: list[str], source: str) -> Lines:
+def from_texts(texts: list[str], source: str, rule: Rule = "lectures") -> Lines:
     """Alphabet and split of lines; `source` is what errors call them."""
     for number, text in enumerate(texts, 1):
         if len(text) > LONGEST:
@@ -77,13 +77,9 @@ def from_texts(texts: list[str], source: str) -> Lines:
         found = f"has {len(texts)} line{'s' if len(texts) > 1 else ''}"
         if not texts:
             found = "is empty" if is_empty else "has no lines but blank ones"
-        raise ValueError(
-            f"{source} {found}; expected one name or word per line, at least {FEWEST} of them, to split 80/10/10"
-        )
+        raise ValueError(f"{source} {found}; expected one name or word per line, at least {FEWEST} of them, to split")
     alphabet = CharacterTokenizer(["\n", *sorted(set("".join(texts)))])
-    random.Random(SPLIT_SEED).shuffle(texts)  # random.seed(42); random.shuffle(texts) gives the same order
-    first, second = int(0.8 * len(texts)), int(0.9 * len(texts))
-    parts = {"train": texts[:first], "dev": texts[first:second], "test": texts[second:]}
+    parts = split(texts, rule)
     splits = {name: [np.array(alphabet.encode(text), np.int32) for text in part] for name, part in parts.items()}
     return Lines(source, alphabet, splits)
 

@@ -33,7 +33,7 @@ SUMMARY, SAMPLES, DIAGNOSTICS = "summary.json", "samples.txt", "diagnostics.png"
 def run(options: Options) -> int:
     started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
-    data = lines.read(options.data)
+    data = lines.read(options.data, options.split)
     prompt = sampling.encode_prompt(data.alphabet, options.prompt, data.longest)
     folder = _fresh_folder(options)
     is_counted = options.model in ("bigram", "ngram")
@@ -48,6 +48,7 @@ def run(options: Options) -> int:
         "command": "makemore",
         "model": options.model,
         "data": data.source,
+        "split": options.split,
         **summary,
         "seconds": round(time.monotonic() - started, 1),
     }
