@@ -2,7 +2,7 @@
 
 Without a cache every position attends to itself and what is before it. With one (`llm_jax.layers.cache`) the new keys
 and values are written first, then the new queries attend to everything their row has written so far; rows may hold
-sequences of different lengths. Left out: dropout (GPT-2's pretraining at scale has none) and grouped-query or rotary
+sequences of different lengths. Left out: dropout of the weights (fused kernels have none) and grouped-query or rotary
 variants.
 """
 

@@ -5,7 +5,8 @@
     norm    and the embedding again as the head
 
 One `forward` serves training, prefill and cached decoding. `dimension_letters` labels every parameter's axes;
-`llm_jax.sharding` maps the letters to a mesh, the optimizer tells matrices from vectors by them. Left out: dropout.
+`llm_jax.sharding` maps the letters to a mesh, the optimizer tells matrices from vectors by them. Dropout, for those
+who ask for it, is where GPT-2 has it. Left out: that of the attention weights, which fused kernels do not have.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention, Kernel, attention, init_attention
+from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.loss import cross_entropy, tied_logits
 from llm_jax.layers.mlp import MLP, init_mlp, mlp
@@ -144,6 +146,7 @@ def forward(
     config: GPTConfig,
     how: Plan,
     cache: kv.Cache | None = None,
+    noise: Dropout | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Tokens to the last hidden states (after the final norm); with a cache, from each row's own position on.
 
@@ -156,8 +159,9 @@ def forward(
     else:
         cache, window, positions_BT = kv.advance(cache, tokens_BT.shape[1])
         position = params.position_embedding.at[positions_BT].get(mode="clip")
-    x_BTD = (params.token_embedding[tokens_BT] + position).astype(how.dtype)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, how, cache, window)
+    at_embedding, in_blocks = split(noise, 2)
+    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(how.dtype), at_embedding)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, how, cache, window, in_blocks)
     x_BTD = layer_norm(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
@@ -171,28 +175,31 @@ def block(
     how: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
+    noise: Dropout | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x))."""
     normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
     mixed_BTD, cache = attention(params.attention, normal_BTD, cache, window, how.kernel)
-    x_BTD = _constrain(how, x_BTD + mixed_BTD)
-    x_BTD += mlp(params.mlp, layer_norm(params.norm_2, x_BTD, config.norm_epsilon))
+    after_attention, after_mlp = split(noise, 2)
+    x_BTD = _constrain(how, x_BTD + dropout(mixed_BTD, after_attention))
+    x_BTD += dropout(mlp(params.mlp, layer_norm(params.norm_2, x_BTD, config.norm_epsilon)), after_mlp)
     return _constrain(how, x_BTD), cache
 
 
-def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv.Window | None):
+def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
     """All blocks in turn, unrolled or scanned; returns the stream and the layers' caches."""
     one = partial(block, config=config, how=how, window=window)
     if how.execution.remat:
         one = jax.checkpoint(one)
     x_BTD = _constrain(how, x_BTD)
+    noises = split(noise, len(blocks))
     if how.execution.scan_layers and cache is None:
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)
-        x_BTD, _ = jax.lax.scan(lambda x, layer: (one(layer, x)[0], None), x_BTD, stacked)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(blocks, noises, strict=True))
+        x_BTD, _ = jax.lax.scan(lambda x, layer: (one(layer[0], x, noise=layer[1])[0], None), x_BTD, stacked)
         return x_BTD, ()
     layers = []
     for index, layer in enumerate(blocks):
-        x_BTD, layer_cache = one(layer, x_BTD, cache=cache.layers[index] if cache else None)
+        x_BTD, layer_cache = one(layer, x_BTD, cache=cache.layers[index] if cache else None, noise=noises[index])
         layers.append(layer_cache)
     return x_BTD, tuple(layers)
 

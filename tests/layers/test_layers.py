@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from llm_jax.layers.attention import attend, causal_attend
+from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.mlp import init_mlp, mlp
 from llm_jax.layers.norm import Norm, layer_norm
@@ -68,3 +69,18 @@ def test_mlp_uses_the_tanh_form_of_gelu():
     gelu = 0.5 * hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3)))
     expected = gelu @ np.asarray(layer.down.weight) + np.asarray(layer.down.bias)
     np.testing.assert_allclose(mlp(layer, x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_dropout_leaves_out_its_share_and_keeps_the_mean():
+    x = jnp.full((100, 1000), 3.0)
+    found = np.asarray(dropout(x, Dropout(jax.random.key(0), 0.2)))
+    assert np.unique(found).tolist() == [0.0, 3.75]
+    assert (found == 0).mean() == pytest.approx(0.2, abs=0.005)  # four standard errors
+    assert dropout(x, None) is x
+
+
+def test_dropout_leaves_out_other_numbers_in_every_place():
+    x = jnp.ones(1000)
+    one, two = (np.asarray(dropout(x, how)) for how in split(Dropout(jax.random.key(0), 0.5), 2))
+    assert (one != two).mean() == pytest.approx(0.5, abs=0.1)
+    assert split(None, 2) == [None, None]

@@ -59,6 +59,8 @@ def test_counts_are_shown_with_six_digits(file, tmp_path, capsys):
             "error: --prompt 'xyz' cannot begin a line: character 'x' (U+0078) at position 0 is not among",
         ),
         (("--model", "rnn", "--gradients", "by-hand"), "derived for mlp-batchnorm; got --model rnn"),
+        (("--dropout", "1.5", "--model", "transformer"), "dropout must lie in [0, 1); got 1.5"),
+        (("--dropout", "0.1", "--model", "rnn"), "only the transformer has dropout; got --model rnn"),
         (("--steps", "0"), "steps must be at least 1; got 0"),
     ],
 )

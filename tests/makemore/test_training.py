@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from llm_jax.config import GPTConfig
 from llm_jax.models.makemore import lookup, mlp
 from train.makemore import by_hand, models, training
 from train.makemore.examples import Examples
@@ -39,6 +40,24 @@ def test_how_steps_are_chunked_changes_nothing(data):
     assert len(a_losses) == 12
     np.testing.assert_allclose(a_losses, b_losses, rtol=1e-6)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), a, b)
+
+
+def test_dropout_is_for_training_and_the_same_however_steps_are_chunked(data):
+    model = models.build(GPTConfig(data.vocab_size, data.longest + 1, d_model=16, n_heads=2, n_layers=1), data.longest)
+    examples, start = model.examples(data.splits["train"]), model.init(jax.random.key(0))
+
+    def losses(chunk: int, dropout: float) -> list[float]:
+        recipe = dataclasses.replace(RECIPE, dropout=dropout)
+        chunks = training.train(model, recipe, start, examples, chunk)
+        return [loss for _, _, measured in chunks for loss in measured.loss_S.tolist()]
+
+    with_dropout, without = losses(12, 0.5), losses(12, 0.0)
+    np.testing.assert_allclose(losses(5, 0.5), with_dropout, rtol=1e-5)
+    assert min(abs(a - b) for a, b in zip(with_dropout, without, strict=True)) > 1e-4
+    batch = Examples(*(array[:32] for array in examples))
+    assert training.evaluate(model, start, batch) == pytest.approx(
+        float(training.batch_loss(model, start, batch)), rel=1e-5
+    )
 
 
 def test_training_by_hand_is_the_same_training(data):

@@ -1,5 +1,6 @@
 """Properties of the GPT: causality, size, initialisation, and independence of how it is executed."""
 
+import dataclasses
 import math
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from llm_jax.config import PRESETS, Execution, GPTConfig, gpt2
+from llm_jax.layers.dropout import Dropout
 from llm_jax.models import gpt
 
 TINY = GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=3)
@@ -82,6 +84,38 @@ def test_execution_changes_no_number_beyond_rounding(params, tokens, execution):
     loss, gradients = loss_and_gradients(params, tokens, execution)
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, expected)
+
+
+@pytest.mark.parametrize("execution", [Execution(scan_layers=True), Execution(remat=True)], ids=str)
+def test_dropout_is_the_same_however_the_layers_are_run(params, tokens, execution):
+    """And it is in every place: after the embedding, and in each block after the attention and after the MLP."""
+    noise = Dropout(jax.random.key(3), 0.25)
+    expected, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(Execution()), noise=noise)
+    found, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(execution), noise=noise)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["embedding", "attention", "mlp"])
+def test_dropout_is_where_gpt2_has_it(params, tokens, place):
+    """With all but one place silenced, what dropout does is still seen, as zeros at its rate."""
+    how, noise = gpt.plan(Execution()), Dropout(jax.random.key(3), 0.25)
+    if place == "embedding":
+        still = jax.tree.map(lambda x: x * 0, params.blocks)  # blocks that add nothing
+        seen, _ = gpt._blocks(still, jnp.ones((1, 8, TINY.d_model)), TINY, how, None, None, noise)
+        assert (seen == 1).all()
+        embedded = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, how, noise=noise)[0]
+        plain = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, how)[0]
+        assert (embedded != plain).all(axis=-1).all()
+        return
+    layer = params.blocks[0]
+    other = "mlp" if place == "attention" else "attention"
+    layer = dataclasses.replace(layer, **{other: jax.tree.map(lambda x: x * 0, getattr(layer, other))})
+    x_BTD = params.token_embedding[tokens[:, :-1]]
+    added, _ = gpt.block(layer, x_BTD, TINY, how, noise=noise)
+    plain, _ = gpt.block(layer, x_BTD, TINY, how)
+    is_left_out = np.asarray(added == x_BTD)
+    assert is_left_out.mean() == pytest.approx(0.25, abs=0.06)
+    np.testing.assert_allclose(np.where(is_left_out, 0, (plain - x_BTD) / 0.75), added - x_BTD, rtol=1e-3, atol=1e-6)
 
 
 def test_bfloat16_stays_within_its_precision(params, tokens):

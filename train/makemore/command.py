@@ -43,6 +43,8 @@ class Options:
     """Peak learning rate. Default: the model's own."""
     weight_decay: float | None = None
     """Decoupled decay of matrices, per unit of learning rate. Default: the model's own."""
+    dropout: float | None = None
+    """transformer: part of the numbers that is left out at random while training. Default: the model's own."""
     seed: int = 42
     """Seed of initial parameters, order of the data, and samples; the split has its own."""
     prompt: str = ""
@@ -67,6 +69,10 @@ class Options:
             raise ValueError(f"samples must not be negative; got {self.samples}")
         if self.gradients == "by-hand" and self.model != "mlp-batchnorm":
             raise ValueError(f"gradients by hand are derived for mlp-batchnorm; got --model {self.model}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1); got {self.dropout}")
+        if self.dropout and self.model != "transformer":
+            raise ValueError(f"only the transformer has dropout; got --model {self.model}")
         if self.initialisation == "original" and self.model not in ("mlp", "mlp-batchnorm"):
             raise ValueError(f"only mlp and mlp-batchnorm have an original initialisation; got --model {self.model}")
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from llm_jax.config import Execution, GPTConfig
+from llm_jax.layers.dropout import Dropout
 from llm_jax.models import gpt
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
 from llm_jax.models.makemore.looking_in import Watch, unwatched
@@ -26,6 +27,7 @@ class Model:
     logits: Callable[..., Array]  # (params, tokens (B, T), watch) → (B, V) or (B, T, V)
     letters: Callable[[Any], Any]  # params → the same tree of dimension letters
     calibrate: Callable[[Any, Array], Any]  # (params, windows) → params for predictions one by one
+    noisy_logits: Callable[..., Array] | None = None  # (params, tokens, dropout), where a model has dropout
 
     def examples(self, lines: list) -> Examples:
         return windows(lines, self.length) if self.reads == "windows" else sequences(lines, self.length)
@@ -43,6 +45,7 @@ def build(config: ModelConfig, longest_line: int) -> Model:
             logits=partial(_gpt_logits, config, how),
             letters=lambda params: gpt.dimension_letters(config),
             calibrate=lambda params, tokens: params,
+            noisy_logits=lambda params, tokens, noise: _gpt_logits(config, how, params, tokens, noise=noise),
         )
     module: Any = MODULES[type(config)]
     is_window = isinstance(config, mlp.Config | wavenet.Config)
@@ -60,7 +63,14 @@ def build(config: ModelConfig, longest_line: int) -> Model:
 MODULES = {lookup.Config: lookup, mlp.Config: mlp, wavenet.Config: wavenet, recurrent.Config: recurrent}
 
 
-def _gpt_logits(config: GPTConfig, how: gpt.Plan, params: gpt.GPT, tokens_BT: Array, watch: Watch = unwatched) -> Array:
+def _gpt_logits(
+    config: GPTConfig,
+    how: gpt.Plan,
+    params: gpt.GPT,
+    tokens_BT: Array,
+    watch: Watch = unwatched,
+    noise: Dropout | None = None,
+) -> Array:
     """The GPT has no layers to watch but its last hidden states."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BT, config, how)
+    hidden_BTD, _ = gpt.forward(params, tokens_BT, config, how, noise=noise)
     return gpt.logits(params, watch("hidden", hidden_BTD), config)

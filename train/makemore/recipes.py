@@ -21,7 +21,9 @@ class Named:
     recipe: Recipe
 
 
-def _recipe(steps: int, batch_size: int, learning_rate: float, weight_decay: float = 0.0, **optimizer) -> Recipe:
+def _recipe(
+    steps: int, batch_size: int, learning_rate: float, weight_decay: float = 0.0, dropout: float = 0.0, **optimizer
+) -> Recipe:
     """AdamW (or what `optimizer` says) with a warm-up and a cosine to zero."""
     return Recipe(
         steps,
@@ -30,6 +32,7 @@ def _recipe(steps: int, batch_size: int, learning_rate: float, weight_decay: flo
             learning_rate=learning_rate, weight_decay=weight_decay, **{"beta_2": 0.99, "clip_norm": 0.0, **optimizer}
         ),
         ScheduleConfig(warmup_steps=100, final_fraction=0.0),
+        dropout=dropout,
     )
 
 
@@ -64,4 +67,5 @@ def adjusted(options: Options, data: Lines) -> tuple[Recipe, ModelConfig]:
         named.recipe.schedule, warmup_steps=min(named.recipe.schedule.warmup_steps, steps // 10)
     )
     batch_size = options.batch_size or named.recipe.batch_size
-    return Recipe(steps, batch_size, optimizer, schedule, options.seed), config
+    dropout = named.recipe.dropout if options.dropout is None else options.dropout
+    return Recipe(steps, batch_size, optimizer, schedule, options.seed, dropout), config

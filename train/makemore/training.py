@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from llm_jax.layers.dropout import Dropout
 from llm_jax.models.makemore.looking_in import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int
 from train.makemore.examples import Examples
@@ -36,6 +37,7 @@ class Recipe:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     seed: int = 42
+    dropout: float = 0.0
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -59,9 +61,16 @@ class Diverged(RuntimeError):
     """The loss left all bounds; the message says at which step."""
 
 
-def batch_loss(model: Model, params: Any, batch: Examples, watch: Watch = unwatched) -> Float[Array, ""]:
-    """Mean cross-entropy in nats over the batch's predictions."""
-    losses = token_losses(model.logits(params, jnp.asarray(batch.inputs), watch), jnp.asarray(batch.targets))
+def batch_loss(
+    model: Model, params: Any, batch: Examples, watch: Watch = unwatched, noise: Dropout | None = None
+) -> Float[Array, ""]:
+    """Mean cross-entropy in nats over the batch's predictions; with dropout, not watched."""
+    inputs = jnp.asarray(batch.inputs)
+    if noise is not None and model.noisy_logits is not None:
+        logits = model.noisy_logits(params, inputs, noise)
+    else:
+        logits = model.logits(params, inputs, watch)
+    losses = token_losses(logits, jnp.asarray(batch.targets))
     return (losses * batch.weights).sum() / batch.weights.sum()
 
 
@@ -78,7 +87,7 @@ def train(
     """
     optimizer = make_optimizer(recipe.optimizer, model.letters(params))
     if gradients is None:
-        run_chunk = _on_device(model, optimizer, examples)
+        run_chunk = _on_device(model, optimizer, examples, recipe)
     else:
         run_chunk = _by_host(gradients, optimizer, examples)
     state = State(params, optimizer.init(params))
@@ -88,7 +97,7 @@ def train(
         steps = range(start, min(start + chunk, recipe.steps))
         rates = [recipe.rate(step) for step in steps]
         rows_SB = np.stack([next(rows) for _ in steps])
-        state, measured = run_chunk(state, rows_SB, np.array(rates, np.float32))
+        state, measured = run_chunk(state, np.array(steps), rows_SB, np.array(rates, np.float32))
         bound = bound or BEYOND * max(float(measured.loss_S[0]), math.log(model.config.vocab_size))
         _refuse_divergence(measured.loss_S, rates, start, bound)
         yield steps[-1] + 1, state.params, measured
@@ -137,20 +146,22 @@ def _apply(optimizer: optax.GradientTransformation, state: State, gradients: Any
     return State(jax.tree.map(jnp.subtract, state.params, updates), moments), ratios
 
 
-def _on_device(model: Model, optimizer: optax.GradientTransformation, examples: Examples):
+def _on_device(model: Model, optimizer: optax.GradientTransformation, examples: Examples, recipe: Recipe):
     data = jax.tree.map(jnp.asarray, examples)
+    key = jax.random.key(recipe.seed, impl="rbg")  # on a CPU, JAX's default generator takes as long as a layer
 
-    def step(data: Examples, state: State, order: tuple[Array, Array]):
-        rows_B, lr = order
+    def step(data: Examples, state: State, order: tuple[Array, Array, Array]):
+        number, rows_B, lr = order
         batch = jax.tree.map(lambda array: array[rows_B], data)
-        loss, gradients = jax.value_and_grad(partial(batch_loss, model))(state.params, batch)
+        noise = Dropout(jax.random.fold_in(key, number), recipe.dropout) if recipe.dropout else None
+        loss, gradients = jax.value_and_grad(partial(batch_loss, model, noise=noise))(state.params, batch)
         state, ratios = _apply(optimizer, state, gradients, lr)
         return state, Measured(loss, optax.tree_utils.tree_norm(gradients), ratios)
 
     scan = jax.jit(lambda data, state, *order: jax.lax.scan(partial(step, data), state, order))
 
-    def run_chunk(state: State, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
-        state, measured = scan(data, state, rows_SB, lr_S)
+    def run_chunk(state: State, steps_S: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
+        state, measured = scan(data, state, steps_S, rows_SB, lr_S)
         return state, jax.tree.map(np.asarray, measured)
 
     return run_chunk
@@ -160,7 +171,7 @@ def _by_host(gradients: Callable, optimizer: optax.GradientTransformation, examp
     """Gradients from NumPy, the same optimizer."""
     apply = jax.jit(partial(_apply, optimizer))
 
-    def run_chunk(state: State, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
+    def run_chunk(state: State, _: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
         losses, norms, ratios = [], [], []
         for rows_B, lr in zip(rows_SB, lr_S, strict=True):
             loss, gradient = gradients(state.params, Examples(*(array[rows_B] for array in examples)))
