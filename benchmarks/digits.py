@@ -36,7 +36,7 @@ class Options:
     """embedded, mnist, or a folder of idx files."""
     learning_rates: tuple[float, ...] = (0.1, 0.3)
     weight_decays: tuple[float, ...] = (1e-4, 1e-3)
-    shifts: tuple[int, ...] = (0, 1)
+    shifts: tuple[float, ...] = (0, 0.3)
     epochs: tuple[int, ...] = (30,)
     folds: int = 5
     """Parts the images that are not for testing are cut into."""

@@ -122,18 +122,31 @@ def test_embedded_digits_are_those_of_uci(embedded):
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI, optdigits.names
 
 
-def test_shifted_pictures_are_windows_of_the_padded_ones():
-    rng = np.random.default_rng(3)
-    picture = np.zeros((1, 6, 5), np.float32)
-    picture[0, 3, 2] = 1.0
-    moved = [digits_network.shifted(picture.reshape(1, -1), 6, 1, rng).reshape(6, 5) for _ in range(200)]
-    places = {tuple(int(i) for i in np.argwhere(m == 1.0)[0]) for m in moved}
-    assert places == {(r, c) for r in (2, 3, 4) for c in (1, 2, 3)}
-    assert digits_network.shifted(picture, 6, 0, rng) is picture
+def test_shifted_pictures_are_moved_by_up_to_so_many_pixels():
+    """A dot stays as bright as it was, and its centre of mass comes to lie anywhere in the square around its place."""
+    dot = np.zeros((2000, 6, 5), np.float32)
+    dot[:, 3, 2] = 1.0
+    moved = digits_network.shifted(dot.reshape(2000, -1), 6, 0.7, np.random.default_rng(3)).reshape(dot.shape)
+    np.testing.assert_allclose(moved.sum(axis=(1, 2)), 1.0, rtol=1e-5)
+    down = moved.sum(axis=2) @ np.arange(6) - 3
+    right = moved.sum(axis=1) @ np.arange(5) - 2
+    for way in (down, right):
+        assert -0.7 <= way.min() < -0.69 < 0.69 < way.max() <= 0.7
+        assert abs(way.mean()) < 0.04  # four standard errors
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.1
+
+
+def test_a_shift_is_linear_between_whole_pixels_and_repeats_the_edge():
+    ramp = np.tile(np.arange(6.0), (500, 4, 1))
+    moved = digits_network.shifted(ramp.reshape(500, -1), 4, 2, np.random.default_rng(4)).reshape(ramp.shape)
+    by = moved[:, 0, 2] - 2
+    assert by.min() < -1.9 < 1.9 < by.max()
+    np.testing.assert_allclose(moved, np.clip(ramp + by[:, None, None], 0, 5), atol=1e-12)
+    assert digits_network.shifted(ramp, 4, 0, np.random.default_rng(4)) is ramp
 
 
 def test_training_and_test_files_are_told_by_name(tmp_path):
-    images, labels = np.full((30, 4, 4), 7), np.arange(30) % 10
+    images, labels = np.arange(30 * 4 * 4).reshape(30, 4, 4) % 250, np.arange(30) % 10
     write_pair(tmp_path, images, labels, "train-")
     write_pair(tmp_path, images[:20], labels[:20], "t10k-")
     digits = digits_data.load(str(tmp_path))

@@ -18,8 +18,8 @@ class DigitsConfig:
     """At the first step; it falls linearly to 0."""
     weight_decay: float = 1e-4
     """This times a parameter is added to its gradient."""
-    shift: int | None = None
-    """Pixels by which a training picture is moved at most; default: 1 for pictures of 20 rows or more, else 0."""
+    shift: float | None = None
+    """Pixels by which a training picture is moved at most. Default: a 16th of its height."""
     seed: int = 0
     """Seed of initial weights and order of the images; the split is the same for every seed."""
 

@@ -37,7 +37,7 @@ MNIST_MD5 = {  # as torchvision has them
 
 @dataclass(frozen=True)
 class Digits:
-    """Images as rows of D numbers from 0 to 1, with the mean pixel of the training images taken off."""
+    """Images as rows of D numbers, of mean 0 and standard deviation 1 over all pixels of the training images."""
 
     train_BD: np.ndarray
     train_labels_B: np.ndarray
@@ -46,12 +46,13 @@ class Digits:
     test_BD: np.ndarray
     test_labels_B: np.ndarray
     rows: int  # of a picture, in pixels
-    mean_pixel: float  # what was taken off
+    mean_pixel: float  # what was taken off, of pixels from 0 to 1
+    spread: float  # what they were then divided by
     source: str
 
     def pictures(self, images_BD: np.ndarray) -> np.ndarray:
         """Rows of numbers as (B, rows, columns) again, from 0 to 1."""
-        return (images_BD + self.mean_pixel).reshape(len(images_BD), self.rows, -1)
+        return (images_BD * self.spread + self.mean_pixel).reshape(len(images_BD), self.rows, -1)
 
 
 def load(name: str) -> Digits:
@@ -158,19 +159,20 @@ def _prepare(
         raise ValueError(f"{source}: training images have shape {train.shape[1:]}, test images {test.shape[1:]}")
     kept, validation = _split(len(train), VALIDATION_PART)
     largest = train[kept].max()
-    if largest == 0:
-        raise ValueError(f"{source}: every pixel of the training images is 0")
+    if largest == train[kept].min():
+        raise ValueError(f"{source}: every pixel of the training images is {largest}")
     parts = (train[kept], train[validation], test)
     train_BD, validation_BD, test_BD = (a.reshape(len(a), -1).astype(np.float32) / np.float32(largest) for a in parts)
-    mean = train_BD.mean()
+    mean, spread = train_BD.mean(), train_BD.std()
     return Digits(
-        train_BD - mean,
+        (train_BD - mean) / spread,
         train_labels[kept].astype(np.int32),
-        validation_BD - mean,
+        (validation_BD - mean) / spread,
         train_labels[validation].astype(np.int32),
-        test_BD - mean,
+        (test_BD - mean) / spread,
         test_labels.astype(np.int32),
         rows=train.shape[1],
         mean_pixel=float(mean),
+        spread=float(spread),
         source=source,
     )

@@ -3,8 +3,8 @@
     h = tanh(x·W₁ + b₁)      z = h·W₂ + b₂      loss = softmax-cross-entropy(z, label), mean over the batch
 
 Two layers, trained by gradient descent on small batches with a little weight decay and a learning rate that falls to
-zero: chapter 1 of Nielsen's "Neural Networks and Deep Learning" with a softmax at the end. Pictures large enough for it
-are moved by a pixel at random whenever they are shown, since a digit stays what it is (Simard et al. 2003).
+zero: chapter 1 of Nielsen's "Neural Networks and Deep Learning" with a softmax at the end. Pictures are moved a little
+at random whenever they are shown, since a digit stays what it is (Simard et al. 2003).
 """
 
 import math
@@ -19,14 +19,15 @@ from train.first_principles.digits_data import CLASSES, Digits
 Parameters = dict[str, np.ndarray]  # w1_DF, b1_F, w2_FV, b2_V
 Batch = tuple[np.ndarray, np.ndarray]  # images (B, D), labels (B,)
 
-SMALLEST_TO_SHIFT = 20  # rows; in an 8×8 picture one pixel is as wide as a stroke
+SHIFT = 1 / 16  # of a picture's height: half a pixel of the 8×8 digits
+QUIET = 0.1
 
 
 def initial_parameters(config: DigitsConfig, pixels: int) -> Parameters:
-    """Weights with variance 1/(inputs), biases 0; float32."""
+    """Weights with variance 1/(inputs), biases 0; float32. The last layer is a tenth of that: it guesses at first."""
     rng = np.random.default_rng(config.seed)
     w1_DF = rng.normal(size=(pixels, config.hidden)) / math.sqrt(pixels)
-    w2_FV = rng.normal(size=(config.hidden, CLASSES)) / math.sqrt(config.hidden)
+    w2_FV = QUIET * rng.normal(size=(config.hidden, CLASSES)) / math.sqrt(config.hidden)
     parameters = {"w1_DF": w1_DF, "b1_F": np.zeros(config.hidden), "w2_FV": w2_FV, "b2_V": np.zeros(CLASSES)}
     return {name: value.astype(np.float32) for name, value in parameters.items()}
 
@@ -34,7 +35,7 @@ def initial_parameters(config: DigitsConfig, pixels: int) -> Parameters:
 def batches(config: DigitsConfig, digits: Digits) -> Iterator[Batch]:
     """Every epoch in a new order; images that do not fill the last batch of an epoch have their turn in another."""
     rng = np.random.default_rng(config.seed + 1)
-    shift = config.shift if config.shift is not None else int(digits.rows >= SMALLEST_TO_SHIFT)
+    shift = config.shift if config.shift is not None else SHIFT * digits.rows
     count = len(digits.train_BD)
     for _ in range(config.epochs):
         order = rng.permutation(count)
@@ -43,15 +44,26 @@ def batches(config: DigitsConfig, digits: Digits) -> Iterator[Batch]:
             yield shifted(digits.train_BD[chosen], digits.rows, shift, rng), digits.train_labels_B[chosen]
 
 
-def shifted(images_BD: np.ndarray, rows: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Every picture moved by up to `most` pixels in each direction; what comes in at an edge repeats the edge."""
+def shifted(images_BD: np.ndarray, rows: int, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Every picture moved by up to `most` pixels in each direction; what comes in at an edge repeats the edge.
+
+    A picture that comes to lie between the pixels is interpolated linearly from the four windows around its place.
+    """
     if not most:
         return images_BD
     pictures = images_BD.reshape(len(images_BD), rows, -1)
-    padded = np.pad(pictures, ((0, 0), (most, most), (most, most)), mode="edge")
+    room = math.ceil(most)
+    padded = np.pad(pictures, ((0, 0), (room, room), (room, room)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, pictures.shape[1:], axis=(1, 2))
-    down, right = rng.integers(0, 2 * most + 1, size=(2, len(pictures)))
-    return windows[np.arange(len(pictures)), down, right].reshape(images_BD.shape)
+    place_2B = room + rng.uniform(-most, most, size=(2, len(pictures)))
+    corner_2B = np.minimum(np.floor(place_2B).astype(int), 2 * room - 1)  # the last window begins at 2·room
+    past_2B = (place_2B - corner_2B).astype(images_BD.dtype)
+    moved, every = np.zeros_like(pictures), np.arange(len(pictures))
+    for down in (0, 1):
+        for right in (0, 1):
+            share_B = np.abs(1 - down - past_2B[0]) * np.abs(1 - right - past_2B[1])
+            moved += share_B[:, None, None] * windows[every, corner_2B[0] + down, corner_2B[1] + right]
+    return moved.reshape(images_BD.shape)
 
 
 def falling_rate(config: DigitsConfig, total_steps: int) -> Callable:
