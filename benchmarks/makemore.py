@@ -30,7 +30,7 @@ class Target:
     name: str
     arguments: tuple[str, ...]
     split: str
-    limit: float
+    limit: float | None
     published: str
 
 
@@ -53,7 +53,11 @@ TARGETS = (
     Target("hierarchical, window of 8", ("--model", "wavenet"), "dev", 1.993, "1.993"),
     Target("recurrent, simple", ("--model", "rnn"), "dev", 2.10, "—"),
     Target("recurrent, gated", ("--model", "gru"), "dev", 2.05, "—"),
-    Target("Transformer", ("--model", "transformer"), "test", 1.92, "≈ 1.92 (1,000 test names)"),
+    Target("Transformer", ("--model", "transformer"), "test", None, "—"),
+    Target("Transformer, the README's split", ("--model", "transformer", "--split", "readme"), "test", 1.92, "≈ 1.92"),
+    Target(
+        "4-gram, the README's split", ("--model", "ngram", "--order", "4", "--split", "readme"), "test", None, "—"
+    ),  # how much easier its 1,000 names are
 )
 
 
@@ -77,7 +81,11 @@ def main(options: Options) -> int:
             if options.out:
                 write(options.out, results)
     show(results)
-    return 0 if all(results[t.name]["reached"] <= t.limit for t in TARGETS if t.name in results) else 1
+    return 0 if all(has_reached(results[t.name]) for t in TARGETS if t.name in results) else 1
+
+
+def has_reached(row: dict[str, Any]) -> bool:
+    return row["limit"] is None or row["reached"] <= row["limit"]
 
 
 def train(target: Target, data: Path) -> dict[str, Any]:
@@ -85,7 +93,9 @@ def train(target: Target, data: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "train", "makemore", *target.arguments, "--data", str(data), "--runs", runs]
         begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, "--run", "benchmark"], check=True)
+        # NumPy's matrices are small here: several threads spend their time waiting for each other.
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([*command, "--run", "benchmark"], check=True, env=environment)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = json.loads((Path(runs) / "benchmark" / "summary.json").read_text())
     return {
@@ -114,9 +124,10 @@ def show(results: dict[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("model", "split") else "right")
     for name, row in results.items():
         size = f"{row['parameters']:,}" if row["parameters"] else ""
-        color = "green" if row["reached"] <= row["limit"] else "red"
+        color = "green" if has_reached(row) else "red"
         reached, times = f"[{color}]{row['reached']:.4f}[/]", (f"{row['cpu_seconds']:.0f}", f"{row['seconds']:.0f}")
-        table.add_row(name, size, row["split"], reached, f"{row['limit']:g}", row["published"], *times)
+        limit = f"{row['limit']:g}" if row["limit"] else ""
+        table.add_row(name, size, row["split"], reached, limit, row["published"], *times)
     Console().print(table)
 
 

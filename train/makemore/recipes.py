@@ -46,8 +46,8 @@ RECIPES: dict[str, Named] = {
         lambda v, _: recurrent.Config(v, gated=True), _recipe(6_000, 64, 2e-3, weight_decay=0.3, clip_norm=1.0)
     ),
     "transformer": Named(
-        lambda v, longest: GPTConfig(vocab_size=v, context_length=longest + 1, d_model=64, n_heads=4, n_layers=4),
-        _recipe(6_000, 64, 4e-3, weight_decay=1.0, clip_norm=1.0, optimizer="muon"),
+        lambda v, longest: GPTConfig(vocab_size=v, context_length=longest + 1, d_model=96, n_heads=6, n_layers=4),
+        _recipe(12_000, 64, 4e-3, weight_decay=0.5, dropout=0.2, clip_norm=1.0, optimizer="muon"),
     ),
 }
 
