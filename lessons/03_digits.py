@@ -219,7 +219,7 @@ for constant in rates:
     final.append(np.mean(curve[-10:]))
     axes.semilogy(curve, label=f"{constant:g}: {final[-1]:.3g}")
 axes.set(xlabel="step", ylabel="loss")
-axes.legend(frameon=False, title="rate: loss at the end", ncols=2)
+axes.legend(frameon=False, title="rate: loss at the end", loc="upper left", bbox_to_anchor=(1.01, 1))
 predicted("best rate", prediction, rates[int(np.argmin(final))])
 
 # %% [markdown]

@@ -82,7 +82,13 @@ def _train(options: Options, data: Lines, folder: Path) -> tuple[dict[str, Any],
     losses = {name: training.evaluate(model, params, part) for name, part in examples.items()}
     steps, train_losses, ratios = record
     pictures.draw_inside(folder / DIAGNOSTICS, looks, ratios, steps, train_losses, data.vocab_size)
-    plots.draw_loss(folder / "loss.png", list(metrics.read(folder)), f"{options.model} on {data.source}")
+    plots.draw_loss(
+        folder / "loss.png",
+        list(metrics.read(folder)),
+        f"{options.model} on {data.source}",
+        x_label="characters seen",
+        unit="nats per character",
+    )
     summary = {
         "parameters": n_parameters,
         "steps": recipe.steps,
