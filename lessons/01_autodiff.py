@@ -264,9 +264,10 @@ check.mean_squared_error_gradient(mean_squared_error_gradient)
 # %% [markdown]
 # ## Training
 #
-# Two half moons, and a network 2 → 16 → 16 → 1 that has to tell them apart (micrograd's demonstration, the same 337
-# initial weights). This is all that training is: compute the loss and its gradient, move every parameter a little
-# against its derivative, repeat. How much of the 100 points will be on the right side after 100 steps, in percent?
+# Two half moons, and a network 2 → 16 → 16 → 1 that has to tell them apart. It is the demonstration of
+# [micrograd](https://github.com/karpathy/micrograd), Karpathy's engine of a hundred lines, with the same 337 initial
+# weights. This is all that training is: compute the loss and its gradient, move every parameter a little against its
+# derivative, repeat. How much of the 100 points will be on the right side after 100 steps, in percent?
 
 # %%
 prediction = None
@@ -305,7 +306,8 @@ _ = map_.set(title="what the network says, and the border", ylim=(-1.5, 2.0))
 # calls `np.mean`, `@` and `relu` on what it believes to be arrays; they are `Tensor`s, NumPy hands each call to
 # [`llm_jax/autodiff/tensor.py`](../llm_jax/autodiff/tensor.py), which looks up the rule in
 # [`elementwise.py`](../llm_jax/autodiff/elementwise.py) or [`linear.py`](../llm_jax/autodiff/linear.py), computes, and
-# leaves a node. One rule, in full:
+# leaves a node. One rule, in full (`pull` takes
+# a gradient back, as in exercise 4; `push` comes below):
 
 # %%
 from llm_jax.autodiff import linear

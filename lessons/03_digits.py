@@ -114,7 +114,9 @@ check.descend(descend)
 # ## Training
 #
 # The course's own version of your two functions is `by_hand` in `train/first_principles/digits_engines.py`. Fifteen
-# times through 1,294 pictures takes a second or so. How much of the test pictures, in percent, will it read?
+# times through 1,294 pictures takes a second or so. (Each time a picture is shown, it is moved by up to half a pixel at
+# random: a digit stays what it is, and the network cannot learn pixels by heart.) How much of the test pictures, in
+# percent, will it read?
 
 # %%
 prediction = None
