@@ -298,7 +298,7 @@ grid = np.stack(np.meshgrid(side, side - 0.3), axis=-1)
 scores = moons.array_scores(layers, grid.reshape(-1, 2)).reshape(grid.shape[:2])
 map_.contourf(grid[..., 0], grid[..., 1], np.tanh(scores), levels=20, cmap="RdBu_r", alpha=0.6)
 map_.contour(grid[..., 0], grid[..., 1], scores, levels=[0.0], colors="black")
-map_.scatter(*points.T, c=labels, cmap="RdBu_r", edgecolors="black", s=25)
+map_.scatter(*points.T, c=labels, cmap="RdBu_r", edgecolors="white", linewidths=0.8, s=32)
 _ = map_.set(title="what the network says, and the border", ylim=(-1.5, 2.0))
 
 # %% [markdown]

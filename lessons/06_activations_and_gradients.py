@@ -285,15 +285,15 @@ predicted("largest difference", prediction, max(jax.tree.leaves(differences)))
 # (In 32 bits. In 64 bits it is below $10^{-12}$; `tests/makemore/test_training.py` checks that.) And it trains:
 
 # %%
-trained, _, losses, _ = fit(network, params, steps=200)
+trained, at, losses, _ = fit(network, params, steps=200)
 trained_by_hand, _, losses_by_hand, _ = fit(network, params, steps=200, gradients=by_hand.gradients)
 for name, each in (("JAX's gradients", trained), ("ours, by hand", trained_by_hand)):
     print(f"{name}: dev {training.evaluate(network, each, dev):.4f}")
 
 figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-axes.plot(losses, color="#9fb8d9", lw=5, label="JAX's gradients")
-axes.plot(losses_by_hand, color="#c2410c", lw=1.2, label="ours, by hand")
-axes.set(xlabel="chunk of 10 steps", ylabel="training loss")
+axes.plot(at, losses, color="#9fb8d9", lw=5, label="JAX's gradients")
+axes.plot(at, losses_by_hand, color="#c2410c", lw=1.2, label="ours, by hand")
+axes.set(xlabel="step", ylabel="training loss")
 _ = axes.legend(frameon=False)
 
 # %% [markdown]
