@@ -53,7 +53,7 @@ TARGETS = (
     Target("hierarchical, window of 8", ("--model", "wavenet"), "dev", 1.993, "1.993"),
     Target("recurrent, simple", ("--model", "rnn"), "dev", 2.10, "—"),
     Target("recurrent, gated", ("--model", "gru"), "dev", 2.05, "—"),
-    Target("Transformer", ("--model", "transformer"), "test", None, "—"),
+    Target("Transformer, the lectures' split", ("--model", "transformer"), "test", None, "—"),
     Target("Transformer, the README's split", ("--model", "transformer", "--split", "readme"), "test", 1.92, "≈ 1.92"),
     Target(
         "4-gram, the README's split", ("--model", "ngram", "--order", "4", "--split", "readme"), "test", None, "—"
