@@ -4,8 +4,9 @@ Every setting is trained on all folds but one of the images that are not for tes
 setting with the most right answers over all folds is then trained with several seeds by the rule of
 `python -m train digits` and tested. Settings were looked for by such a choice alone: no test image had a say in it.
 
-    python benchmarks/digits.py --data embedded --out benchmarks/results/digits.json
-    python benchmarks/digits.py --data MNIST_FOLDER --folds 10 --of 1 --out benchmarks/results/digits.json
+    python benchmarks/digits.py --out benchmarks/results/digits.json
+    python benchmarks/digits.py --data MNIST_FOLDER --folds 10 --of 1 --weight-decays 1e-4 --shifts 0 1.75 --epochs 20 \
+        --seeds 3 --out benchmarks/results/digits.json
 """
 
 import itertools
@@ -36,7 +37,7 @@ class Options:
     """embedded, mnist, or a folder of idx files."""
     learning_rates: tuple[float, ...] = (0.1, 0.3)
     weight_decays: tuple[float, ...] = (1e-4, 1e-3)
-    shifts: tuple[float, ...] = (0, 0.3)
+    shifts: tuple[float, ...] = (0, 0.5)
     epochs: tuple[int, ...] = (30,)
     folds: int = 5
     """Parts the images that are not for testing are cut into."""
