@@ -8,6 +8,8 @@ from llm_jax.config import GPTConfig
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
+# The trunk saved alone, as some old checkpoints are: the head is the embedding, so nothing is missing from it.
+WITHOUT_HEAD = "GPT2Model"
 TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
 
 
@@ -71,10 +73,10 @@ def _refuse_what_we_do_not_compute(path: Path, fields: dict[str, Any]) -> None:
     if "auto_map" in fields:
         raise ValueError(f"{path}: auto_map asks to run code from the directory; this is refused: remove the field")
     architectures = fields.get("architectures") or [ARCHITECTURE]
-    if fields.get("model_type") != "gpt2" or ARCHITECTURE not in architectures:
+    if fields.get("model_type") != "gpt2" or not {ARCHITECTURE, WITHOUT_HEAD} & {*architectures}:
         raise ValueError(
             f"{path}: model_type {fields.get('model_type')!r}, architectures {architectures}; expected 'gpt2' and "
-            f"{ARCHITECTURE}: no other architecture is known here"
+            f"{ARCHITECTURE} (or {WITHOUT_HEAD}): no other architecture is known here"
         )
     width = fields.get("n_embd")
     expected: dict[str, tuple[Any, ...]] = {

@@ -171,6 +171,27 @@ def test_tensors_without_prefix_masks_and_a_tied_head_are_accepted(directory):
     jax.tree.map(np.testing.assert_array_equal, hf.load(directory).params, expected.params)
 
 
+@pytest.mark.parametrize("architectures", [["GPT2Model"], None])
+def test_a_trunk_saved_alone_is_a_language_model_as_it_is_to_transformers(directory, architectures):
+    """`GPT2Model.save_pretrained` writes no prefix and no head; GPT2LMHeadModel ties the head to the embedding."""
+    from transformers import GPT2LMHeadModel, GPT2Model
+
+    GPT2Model.from_pretrained(directory).save_pretrained(directory)
+    assert json.loads((directory / "config.json").read_text())["architectures"] == ["GPT2Model"]
+    assert "wte.weight" in load_file(directory / "model.safetensors")
+    edit_config(directory, architectures=architectures)
+    theirs, loading = GPT2LMHeadModel.from_pretrained(directory, output_loading_info=True)
+    assert not loading["missing_keys"]
+    ours, tokens = hf.load(directory), np.arange(20)[None]
+    found = logits_of(ours.params, ours.config, jnp.asarray(tokens, jnp.int32))
+    (row,) = assert_agrees({"logits": found}, theirs.eval(), logits_at(tokens))
+    assert row.largest_absolute < 1e-4
+    # Untied, the head would be another matrix, which is not there.
+    edit_config(directory, architectures=architectures, tie_word_embeddings=False)
+    with pytest.raises(ValueError, match="tie_word_embeddings is False"):
+        hf.load(directory)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_weights_are_read(directory, dtype):
     expected = hf.load(directory)
@@ -206,6 +227,7 @@ def edit_config(directory: Path, **fields) -> None:
     ("fields", "message"),
     [
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map asks to run code"),
+        ({"architectures": ["GPT2ForSequenceClassification"]}, r"GPT2ForSequenceClassification.*GPT2LMHeadModel"),
         ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM.*expected 'gpt2'"),
         ({"activation_function": "gelu"}, "activation_function is 'gelu'"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
