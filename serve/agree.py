@@ -147,7 +147,7 @@ def _openings(
     if "http" in asked:
         yield (
             "http",
-            lambda: stack.enter_context(vllm_sides.open_endpoint(question.directory, question.config, options.python)),
+            lambda: stack.enter_context(vllm_sides.open_endpoint(question.directory, options.python)),
         )
 
 

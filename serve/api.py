@@ -8,7 +8,6 @@ import importlib.util
 import threading
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import tyro
 
 from llm_jax.config import Execution
 from serve.engine import Ended
+from serve.listening import Door
 
 if TYPE_CHECKING:
     from serve.engine import Engine, Event
@@ -26,33 +26,16 @@ if TYPE_CHECKING:
 class Options:
     model: tyro.conf.Positional[str]
     """Folder of a run, a Hugging Face directory, or owner/name on the hub."""
-    port: int = 8000
-    """TCP port; 0 takes a free one."""
-    host: str = "127.0.0.1"
-    """Address to listen on; another one lets other machines reach the server."""
-    name: str | None = None
-    """Name of the model in requests. Default: the folder's."""
     step: int | None = None
     """Of a run: the checkpoint's step. Default: the newest intact one."""
     rows: int = 8
     """Sequences decoded at once; others wait. A step takes about the same time for one as for all."""
-    max_model_len: int | None = None
-    """Longest sequence, prompt and answer, in tokens. Default: the model's context."""
-    max_requests: int = 256
-    """Requests answered or waiting at once; one more gets status 429."""
-    key_file: Path | None = None
-    """File with the API key; made if missing. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
-    shutdown_timeout: float = 30
-    """Seconds that running requests get to finish after a SIGTERM or Ctrl-C."""
+    door: tyro.conf.OmitArgPrefixes[Door] = field(default_factory=Door)
     execution: tyro.conf.OmitArgPrefixes[Execution] = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65536:
-            raise ValueError(f"port must lie between 0 and 65535; got {self.port}")
-        for name in ("rows", "max_requests", "max_model_len"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}")
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1; got {self.rows}")
 
 
 def main(options: Options) -> int:
@@ -71,14 +54,12 @@ def main(options: Options) -> int:
     from serve.models import load_model
 
     model = load_model(options.model, options.step)
-    secret, source = key.for_server(options.key_file)
-    context = options.max_model_len or model.config.context_length
-    if context > model.config.context_length:
-        raise ValueError(f"max_model_len is {context}; the model's context is {model.config.context_length}")
-    name = options.name or Path(options.model).resolve().name
-    socket = listening.bound(options.host, options.port)
+    door = options.door
+    context, name = door.context(model.config.context_length), door.name_of(options.model)
+    secret, source = key.for_server(door.key_file)
+    socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context)
-    app = application(Served(engine, model.tokenizer, name, context), secret, options.max_requests)
+    app = application(Served(engine, model.tokenizer, name, context, model.folder), secret, door.max_requests)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -87,17 +68,17 @@ def main(options: Options) -> int:
             server_header=False,
             timeout_keep_alive=30,
             # Streams end with an error event at the engine's own time; this is for what does not listen.
-            timeout_graceful_shutdown=int(options.shutdown_timeout) + 10,
+            timeout_graceful_shutdown=int(door.shutdown_timeout) + 10,
         )
     )
 
     def end(sig: int, frame: FrameType | None) -> None:
         """Instead of uvicorn's own, which would raise the signal once more at the end."""
-        engine.close("the server is shutting down", options.shutdown_timeout)
+        engine.close("the server is shutting down", door.shutdown_timeout)
         server.should_exit = True
 
     server.handle_exit = end
-    print(examples.how_to_call(options.host, socket.getsockname()[1], name, source), flush=True)
+    print(examples.how_to_call(door.host, socket.getsockname()[1], name, source), flush=True)
     server.run(sockets=[socket])
     engine.close("the server has ended", 0)
     engine.join(timeout=30)
@@ -113,7 +94,7 @@ def start_engine(model: "Model", options: Options, context: int) -> "Engine":
     from serve.engine import Engine, Request
 
     how = gpt.plan(options.execution)
-    engine = Engine(prepare(model.params, how), model.config, how, options.rows, context, options.max_requests)
+    engine = Engine(prepare(model.params, how), model.config, how, options.rows, context, options.door.max_requests)
     engine.start()
     for temperature in (0.0, 1.0):
         ended = threading.Event()

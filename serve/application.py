@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -29,6 +30,7 @@ class Served:
     tokenizer: Tokenizer
     name: str
     context: int  # tokens, prompt and answer
+    folder: Path | None  # where clients on this machine find the tokenizer's files
 
 
 def application(served: Served, key: str, max_requests: int) -> Guard:
@@ -41,8 +43,9 @@ def application(served: Served, key: str, max_requests: int) -> Guard:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        model = {"id": served.name, "object": "model", "owned_by": "llm-jax", "max_model_len": served.context}
-        return {"object": "list", "data": [model]}
+        # `root` is vLLM's field for the directory; lm-evaluation-harness counts tokens with the tokenizer in it.
+        about = {"max_model_len": served.context, "root": served.folder and str(served.folder)}
+        return {"object": "list", "data": [{"id": served.name, "object": "model", "owned_by": "llm-jax", **about}]}
 
     @app.post("/v1/chat/completions")
     async def chat() -> Response:

@@ -3,11 +3,13 @@
     TTFT  time to the first token      TPOT  time per output token after it, averaged over a request
     ITL   time between two tokens, each of them
 
-Measured by clients of our own, or with --tool vllm by `vllm bench serve`, for which --model names the tokenizer.
-With --model, the JAX decoder runs the same prompts in this process, beside the bound that memory and arithmetic set.
+Measured by vLLM's own benchmark (`vllm bench serve`), for which --model names the tokenizer; where vLLM is not
+installed, by clients of ours. With --model, the JAX decoder runs the same prompts in this process, beside the bound
+that memory and arithmetic set.
 """
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,10 +34,10 @@ class Options:
     """New tokens of each request; the end of a text is ignored."""
     seconds: float = 120
     """Time after which a measurement sends no more requests (of our own clients), or is ended (vLLM's)."""
-    tool: Literal["auto", "own", "vllm"] = "own"
-    """Who measures: our clients, vLLM's benchmark, or (auto) vLLM's where it is installed."""
+    tool: Literal["auto", "own", "vllm"] = "auto"
+    """Who measures: our clients, vLLM's benchmark, or (auto) vLLM's where it is installed and --model is given."""
     out: Path = Path("runs/bench")
-    """Folder for bench.json and bench.png."""
+    """Folder for bench.json and bench.png, and for what vLLM's benchmark writes."""
     key_file: Path | None = None
     """File with the server's API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
     python: Path | None = None
@@ -56,17 +58,21 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
+    from rich.console import Console
+
     from serve import bench_report
     from serve.bench_measure import own, prompts, through_vllm
     from serve.client import Remote
 
     remote = Remote(options.url, options.key_file)
     tool = _tool(options)
+    options.out.mkdir(parents=True, exist_ok=True)
     texts = prompts(max(options.requests, *options.concurrency), options.prompt_words)
     measured = []
     for n_clients in options.concurrency:
         few = texts[: max(options.requests, n_clients)]
-        print(f"{n_clients} clients, {len(few)} requests, {tool}", flush=True)
+        who = "vLLM's benchmark" if tool == "vllm" else "clients of ours"
+        print(f"{n_clients} at once, {len(few)} requests, {who} …", flush=True)
         if tool == "vllm":
             level = through_vllm(options, remote, few, n_clients)
         else:
@@ -90,9 +96,10 @@ def main(options: Options) -> int:
         "jax_decoder": [asdict(level) for level in decoder],
         "bound": asdict(bound) if bound else None,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
-    bench_report.table(measured, decoder, bound)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    for table in bench_report.tables(measured, decoder, bound):
+        console.print(table)
     bench_report.plot(measured, decoder, bound, options.out / "bench.png", remote.name)
     print(f"{options.out}: bench.json, bench.png")
     if lost := sum(level.failed for level in measured):

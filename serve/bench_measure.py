@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WORDS = "the a one old new red small house river road night day king child word sea stone bread wind field"
 
 WARM_UP = 8  # requests before a measurement
+LOADING = 120.0  # seconds for vLLM's benchmark to begin, which are no part of the measurement
 
 
 @dataclass(frozen=True)
@@ -100,32 +101,35 @@ def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_c
     from serve import key, vllm_environment
 
     environment = vllm_environment.find(options.python)
+    result = (options.out / f"vllm-{n_clients}.json").resolve()
+    result.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        data, result = Path(folder) / "prompts.jsonl", Path(folder) / "result.json"
+        data = Path(folder) / "prompts.jsonl"
         data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
         command = environment.command(
             *("bench", "serve", "--backend", "openai", "--base-url", remote.url, "--endpoint", "/v1/completions"),
             *("--model", remote.name, "--tokenizer", str(_tokenizer_of(options.model))),
             *("--dataset-name", "custom", "--dataset-path", str(data), "--skip-chat-template", "--disable-shuffle"),
             *("--custom-output-len", str(options.new_tokens), "--num-prompts", str(len(texts)), "--ignore-eos"),
-            *("--max-concurrency", str(n_clients), "--temperature", "0"),
+            *("--max-concurrency", str(n_clients), "--temperature", "0", "--num-warmups", str(n_clients)),
             *("--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm"),
-            *("--save-result", "--result-dir", folder, "--result-filename", result.name),
+            *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
         )
+        # The key goes through the environment: arguments are seen by all users of the machine.
         variables = environment.variables() | {"OPENAI_API_KEY": key.for_client(options.key_file)}
+        limit = options.seconds + LOADING
         try:
-            # Loading vLLM takes most of a minute on a slow machine, and is not part of the measurement.
             done = subprocess.run(
-                command, env=variables, capture_output=True, text=True, timeout=options.seconds + 120, check=False
+                command, env=variables, capture_output=True, text=True, errors="replace", timeout=limit, check=False
             )
         except subprocess.TimeoutExpired:
             raise RuntimeError(
-                f"vLLM's benchmark took longer than {options.seconds + 120:.0f} s: ask for less"
+                f"vLLM's benchmark took longer than {limit:.0f} s: ask for less, or give it more --seconds"
             ) from None
-        if done.returncode or not result.is_file():
-            words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-            raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
-        found = json.loads(result.read_text())
+    if not result.is_file():  # its status says less, for its threads may break its exit
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
+    found = json.loads(result.read_text())
     return Level(
         clients=n_clients,
         completed=found["completed"],

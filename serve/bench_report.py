@@ -5,31 +5,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from serve.bench_decoder import Bound, Decoded
     from serve.bench_measure import Level
 
 
-def table(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None") -> None:
-    """One line for each number of clients."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title="milliseconds: median (99th percentile)", title_justify="left", box=None, header_style="dim")
-    for name in ("clients", "requests", "TTFT", "TPOT", "ITL", "tokens/s"):
-        shown.add_column(name, justify="right")
-    if decoder and bound:
-        for name in ("JAX decoder\nfirst token", "\nper token", "\ntokens/s", "bound\ntokens/s"):
-            shown.add_column(name, justify="right")
-    for row, level in enumerate(measured):
+def tables(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None") -> "list[Table]":
+    """The server, one line for each number of clients; the JAX decoder and the bound beside it, where there are any."""
+    server = _table("server, milliseconds: median (99th percentile)", "requests", "TTFT", "TPOT", "ITL", "tokens/s")
+    for level in measured:
         times = [f"{median:,.1f} ({high:,.1f})" for median, high in (level.ttft, level.tpot, level.itl)]
         requests = f"{level.completed}" + (f", {level.failed} failed" if level.failed else "")
-        cells = [str(level.clients), requests, *times, f"{level.tokens_per_second:,.0f}"]
-        if decoder and bound:
-            beside = decoder[row]
-            cells += [f"{beside.ttft:,.1f}", f"{beside.tpot:,.2f}", f"{beside.tokens_per_second:,.0f}"]
-            cells.append(f"{bound.tokens_per_second(level.clients):,.0f}")
-        shown.add_row(*cells)
-    Console(width=140, highlight=False).print(shown)
+        server.add_row(str(level.clients), requests, *times, f"{level.tokens_per_second:,.0f}")
+    if not (decoder and bound):
+        return [server]
+    beside = _table(
+        "tokens/s beside the JAX decoder and the bound", "server", "decoder", "bound", "decoder's TTFT", "TPOT"
+    )
+    for level, alone in zip(measured, decoder, strict=True):
+        speeds = (level.tokens_per_second, alone.tokens_per_second, bound.tokens_per_second(level.clients))
+        beside.add_row(str(level.clients), *(f"{x:,.0f}" for x in speeds), f"{alone.ttft:,.1f}", f"{alone.tpot:,.2f}")
+    return [server, beside]
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("clients", *columns):
+        shown.add_column(name, justify="right", no_wrap=True)
+    return shown
 
 
 def plot(

@@ -6,15 +6,15 @@ arc_easy, piqa, lambada_openai, wikitext (bits per byte); any other task of the 
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 if TYPE_CHECKING:
-    from serve.evaluation.backends import Access, Candidate
-    from serve.evaluation.results import Evaluated
+    from serve.evaluation.backends import Access
+    from serve.evaluation.results import Candidate, Evaluated
 
 SMALL_MODEL_TASKS = ("hellaswag", "arc_easy", "piqa", "lambada_openai", "wikitext")
 BOOTSTRAP = 1000  # resamplings, for the standard errors that have no formula
@@ -121,29 +121,23 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
             ) from error
     assert found is not None  # only helpers of a distributed evaluation get none
     return results.Evaluated(
-        name=candidate.name,
-        source=candidate.source,
-        backend=candidate.backend,
-        step=candidate.step,
-        tokens=candidate.tokens,
-        seconds=round(time.monotonic() - started, 1),
-        tasks=results.from_harness(found),
+        **asdict(candidate), seconds=round(time.monotonic() - started, 1), tasks=results.from_harness(found)
     )
 
 
 def _silence() -> None:
-    """The harness's and the libraries' remarks on themselves; errors stay."""
+    """The harness's and the libraries' remarks on themselves; errors stay. Before any of them is imported."""
     import logging
     import os
 
-    import datasets
-
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "DISABLE_MULTIPROC", "1"
-    )  # the harness's bootstrap forks, which JAX's threads may not survive
-    datasets.disable_progress_bars()
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # no bars in a log file
+    # The harness's bootstrap forks, which JAX's threads may not survive.
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")
+    if not sys.stderr.isatty():  # no bars in a log file
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    import datasets
+
+    datasets.disable_progress_bars()

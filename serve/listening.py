@@ -1,7 +1,49 @@
-"""Addresses of servers: taken, asked, written down."""
+"""Where a server listens and whom it lets in: the settings that both servers share; addresses taken, asked, written."""
 
 import http.client
 import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Door:
+    """What every server here is told."""
+
+    port: int = 8000
+    """TCP port; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """Address to listen on; another one lets other machines reach the server."""
+    name: str | None = None
+    """Name of the model in requests. Default: the folder's."""
+    max_model_len: int | None = None
+    """Longest sequence, prompt and answer, in tokens. Default: the model's context."""
+    max_requests: int = 256
+    """Requests answered or waiting at once; one more gets status 429."""
+    key_file: Path | None = None
+    """File with the API key; made if missing. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    shutdown_timeout: float = 30
+    """Seconds that running requests get to finish after a SIGTERM or Ctrl-C."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise ValueError(f"port must lie between 0 and 65535; got {self.port}")
+        for name in ("max_requests", "max_model_len"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        if self.shutdown_timeout < 0:
+            raise ValueError(f"shutdown_timeout must be 0 seconds or more; got {self.shutdown_timeout}")
+
+    def context(self, model_context: int) -> int:
+        """The longest sequence that is served. Raises ValueError for one that the model cannot read."""
+        if self.max_model_len is not None and self.max_model_len > model_context:
+            raise ValueError(f"max_model_len is {self.max_model_len}; the model's context is {model_context}")
+        return self.max_model_len or model_context
+
+    def name_of(self, model: str | Path) -> str:
+        """What requests call the model."""
+        return self.name or Path(model).resolve().name
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -16,6 +58,12 @@ def bound(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port or --host") from None
     listening.listen(1024)  # from now on clients wait instead of being refused
     return listening
+
+
+def free_port(host: str) -> int:
+    """A port that nobody has now. Raises as `bound` does."""
+    with bound(host, 0) as listening:
+        return listening.getsockname()[1]
 
 
 def reachable(host: str) -> str:

@@ -16,6 +16,7 @@ class Model:
     params: "GPT"
     tokenizer: "Tokenizer"
     name: str
+    folder: Path | None  # of its tokenizer's files, where they are on this machine
 
 
 def load_model(source: str, step: int | None = None) -> Model:
@@ -26,10 +27,12 @@ def load_model(source: str, step: int | None = None) -> Model:
     path = Path(source)
     if (path / "checkpoints").is_dir():
         run = load_run(path, step)
-        return Model(run.config, run.params, run.tokenizer, f"{path.name}, step {run.step:,}")
+        return Model(
+            run.config, run.params, run.tokenizer, f"{path.name}, step {run.step:,}", (path / "tokenizer").resolve()
+        )
     if step is not None:
         raise ValueError(f"{source} is not a run, so it has no step {step}")
     loaded = hf.load(source)
     if loaded.tokenizer is None:
         raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
-    return Model(loaded.config, loaded.params, loaded.tokenizer, path.name)
+    return Model(loaded.config, loaded.params, loaded.tokenizer, path.name, path.resolve() if path.is_dir() else None)

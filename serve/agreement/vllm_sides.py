@@ -2,26 +2,23 @@
 
 import contextlib
 import json
-import os
 import secrets
-import signal
-import socket
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+import serve.vllm
 from llm_jax.config import GPTConfig
 from llm_jax.scoring.requests import Request
-from serve import front, vllm_environment
+from serve import front, listening, vllm_environment
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
-from serve.vllm import HEADS_ON_CPU
+from serve.listening import Door
 from serve.vllm_environment import Environment
 
 QUESTIONS = Path(front.__file__).with_name("vllm_questions.py")
@@ -127,61 +124,28 @@ class Endpoint:
 
 def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> Engine:
     """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
-    return Engine(directory, config.context_length, _environment(config, python))
+    return Engine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
 
 
 @contextlib.contextmanager
-def open_endpoint(directory: Path, config: GPTConfig, python: Path | None) -> Iterator[Endpoint]:
-    """A server of the export on a free port of 127.0.0.1, behind a key of its own; ended at the end.
+def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
+    """`python -m serve vllm` in float32, on a free port of 127.0.0.1 and behind a key of its own.
 
     Raises as `open_engine` does, and RuntimeError with vLLM's last words where it does not come up.
     """
-    environment, key = _environment(config, python), secrets.token_urlsafe(32)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = environment.command(
-        *("serve", str(directory.resolve()), "--served-model-name", "model", "--dtype", "float32", "--enforce-eager"),
-        *("--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(config.context_length)),
-        *("--generation-config", "vllm", "--no-enable-prefix-caching"),
-        *([] if environment.on_cpu else ["--gpu-memory-utilization", str(GPU_MEMORY)]),
-    )
-    with tempfile.TemporaryFile() as log:
-        variables = environment.variables() | {"VLLM_API_KEY": key}  # never in the arguments: all users see those
-        server = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    server = serve.vllm.server_of(
+        serve.vllm.Options(
+            directory,
+            dtype="float32",
+            gpu_memory_utilization=GPU_MEMORY,
+            python=python,
+            door=Door(port=0),
+            more=("--enforce-eager", "--no-enable-prefix-caching"),
         )
-        try:
-            _wait_until_ready(server, f"http://127.0.0.1:{port}/health", log)
-            yield Endpoint(f"http://127.0.0.1:{port}", key, "model")
-        finally:
-            server.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(30)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(server.pid, signal.SIGKILL)  # what it may have left behind, itself included
-            server.wait()
-
-
-def _wait_until_ready(server: subprocess.Popen, url: str, log: IO[bytes]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    log.seek(0)
-    words = "\n".join(log.read().decode(errors="replace").strip().splitlines()[-12:])
-    raise RuntimeError(f"vLLM's server did not come up (status {server.poll()}):\n{words}")
-
-
-def _environment(config: GPTConfig, python: Path | None) -> Environment:
-    environment = vllm_environment.find(python)
-    if environment.on_cpu and config.d_head not in HEADS_ON_CPU:
-        widths = ", ".join(map(str, HEADS_ON_CPU))
-        raise ValueError(f"vLLM on a CPU knows heads of the widths {widths}; this model's are {config.d_head} wide")
-    return environment
+    )
+    key = secrets.token_urlsafe(32)
+    with server.running(key, ready_timeout=TIMEOUT, shutdown_timeout=0):
+        yield Endpoint(listening.url(server.host, server.port), key, server.name)
 
 
 def _id_of(token: str) -> int:

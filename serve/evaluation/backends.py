@@ -22,27 +22,12 @@ from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
 from serve import key
+from serve.evaluation.results import Candidate
 
-Backend = Literal["jax", "hf", "server"]
 HF_CURE = "install them: `uv pip install 'lm-eval[hf]'`, or evaluate with --backend jax"
 SERVER_TIMEOUT = 300  # seconds for one request
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A model to evaluate, not opened yet."""
-
-    source: str
-    backend: Backend
-    name: str
-    step: int | None = None
-    tokens: int | None = None  # seen in training
-
-    @property
-    def is_run(self) -> bool:
-        return self.backend != "server" and (Path(self.source) / "checkpoints").is_dir()
 
 
 @dataclass(frozen=True)
@@ -58,17 +43,18 @@ class Access:
 def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
     """One model, or every checkpoint that a run still has. Raises ValueError where only a run has steps."""
     if source.startswith(("http://", "https://")):
-        return [Candidate(source.rstrip("/"), "server", source.split("://")[1].rstrip("/"))]
+        url = source.rstrip("/").removesuffix("/v1")
+        return [Candidate(url.split("://")[1], url, "server")]
     path = Path(source)
     if not (path / "checkpoints").is_dir():
         if step is not None:
             raise ValueError(f"{source} is not a run, so it has no step {step}")
-        return [Candidate(source, backend, path.name)]
+        return [Candidate(path.name, source, backend)]
     steps = layout.committed_steps(path / "checkpoints") if every_checkpoint else [step]
     chosen = [layout.choose(path / "checkpoints", one)[0] for one in steps]
     per_step = _tokens_per_step(path)
     return [
-        Candidate(source, backend, f"{path.name}@{one}", one, one * per_step if per_step else None) for one in chosen
+        Candidate(f"{path.name}@{one}", source, backend, one, one * per_step if per_step else None) for one in chosen
     ]
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FORMAT = 1
 JSON_NAME = "results.json"
+Backend = Literal["jax", "hf", "server"]
 
 # What the harness's names mean, in the words of `llm_jax.scoring.conventions`.
 MEANING = {"acc": "sum", "acc_norm": "character", "acc_bytes": "byte"}
@@ -27,14 +28,24 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One model, or one checkpoint of a run."""
+class Candidate:
+    """A model to evaluate: a directory, a server, or one checkpoint of a run."""
 
     name: str
     source: str
-    backend: str
+    backend: Backend
     step: int | None = None
     tokens: int | None = None  # seen in training, where known
+
+    @property
+    def is_run(self) -> bool:
+        return self.backend != "server" and (Path(self.source) / "checkpoints").is_dir()
+
+
+@dataclass(frozen=True)
+class Evaluated(Candidate):
+    """What was found."""
+
     seconds: float = 0.0
     tasks: dict[str, dict[str, Measurement]] = field(default_factory=dict)
 

@@ -138,7 +138,9 @@ def _check_body(body: bytes) -> None:
     n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     for name in ("n", "best_of"):
         n = fields.get(name)
-        if isinstance(n, int | float) and n_sequences * n > MOST_SEQUENCES:
+        if n is not None and type(n) is not int:  # "128", which a server may well read as a number
+            raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
+        if n is not None and n_sequences * n > MOST_SEQUENCES:
             raise Refused(
                 400, f"{name}={n:,} for {n_sequences} prompts; a request may ask for {MOST_SEQUENCES} sequences"
             )

@@ -1,9 +1,7 @@
-"""A small model whose choices vary: larger weights than at initialisation, so that attention and positions matter."""
-
-import jax
 import pytest
+from small_models import opinionated
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
 
 
@@ -13,10 +11,5 @@ def config() -> GPTConfig:
 
 
 @pytest.fixture(scope="session")
-def how() -> gpt.Plan:
-    return gpt.plan(Execution(dtype="float32"))
-
-
-@pytest.fixture(scope="session")
 def params(config) -> gpt.GPT:
-    return jax.tree.map(lambda x: 6 * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), config))
+    return opinionated(config, 6)

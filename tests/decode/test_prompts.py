@@ -1,11 +1,10 @@
 import pytest
+from small_models import bytes_tokenizer
 
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.tokenizer.bpe import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
 
-BYTES = BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
+BYTES = bytes_tokenizer()
 
 
 def test_an_empty_prompt_starts_a_document():

@@ -1,16 +1,14 @@
-import jax
 import pytest
+import small_models
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
 from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
 
 
 @pytest.fixture(scope="session")
 def bytes_tokenizer() -> BytePairTokenizer:
-    """A token for every byte, and one for the end of a text."""
-    return BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
+    return small_models.bytes_tokenizer()
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +17,5 @@ def config() -> GPTConfig:
 
 
 @pytest.fixture(scope="session")
-def how() -> gpt.Plan:
-    return gpt.plan(Execution(dtype="float32"))
-
-
-@pytest.fixture(scope="session")
 def params(config) -> gpt.GPT:
-    """Large weights: a model that is sure of itself, so that a wrong position or mask would show."""
-    return jax.tree.map(lambda x: 3 * x, gpt.init(jax.random.key(0), config))
+    return small_models.opinionated(config, 3)

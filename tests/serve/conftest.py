@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,17 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
+from small_models import opinionated
 
 from llm_jax import hf
 from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
 from llm_jax.tokenizer import train_bpe
 from serve import vllm_environment
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
 ROWS = 4
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """PyTorch's threads wait by spinning, and JAX's are there as well: on a busy machine that is a crawl."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +48,8 @@ def directory(tmp_path_factory) -> Path:
         return Path(given)
     vocabulary = train_bpe([TEXT], 290)
     config = GPTConfig(vocabulary.vocab_size, context_length=1024, d_model=64, n_heads=2, n_layers=1)
-    params = jax.tree.map(lambda x: 6 * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), config))
     out = tmp_path_factory.mktemp("served") / "tiny"
-    hf.export(params, config, vocabulary, out, "card")
+    hf.export(opinionated(config, 6), config, vocabulary, out, "card")
     return out
 
 
@@ -49,6 +57,7 @@ def directory(tmp_path_factory) -> Path:
 class Server:
     """A server's process, and the plainest way to talk to it."""
 
+    command: str  # api or vllm
     process: subprocess.Popen
     log: Path
     cache: Path
@@ -128,13 +137,7 @@ def start(folder: Path, command: str, *arguments: str) -> Server:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    return Server(process, log, cache)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return Server(command, process, log, cache)
 
 
 @pytest.fixture(scope="session", params=["api", pytest.param("vllm", marks=pytest.mark.vllm)])
@@ -146,7 +149,7 @@ def server(request, directory, tmp_path_factory) -> Iterator[Server]:
             python = str(vllm_environment.find().python)
         except (FileNotFoundError, ValueError) as error:
             pytest.skip(str(error))
-        flags = ("--port", str(free_port()), "--python", python, "--max-num-seqs", str(ROWS))
+        flags = ("--port", "0", "--python", python, "--max-num-seqs", str(ROWS))
         server = start(folder, "vllm", str(directory), *flags, "--shutdown-timeout", "20")
     else:
         server = start(folder, "api", str(directory), "--port", "0", "--rows", str(ROWS), "--max-requests", "80")

@@ -1,21 +1,19 @@
 """Agreement of the ways to run a model: the arithmetic of the verdict, and the sides that are installed here."""
 
+import dataclasses
 import json
 import os
 
-import jax
 import numpy as np
 import pytest
+from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import GPTConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
-from llm_jax.models import gpt
 from llm_jax.scoring.hellaswag import Item
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
 from serve.__main__ import COMMANDS
 from serve.agreement.answers import Continuations
 from serve.agreement.compare import compare, compare_task
@@ -25,25 +23,12 @@ CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=64, n_heads=2, n_l
 PROMPTS = [[5, 6, 7], [8, 9, 10], [1] * 9, [256]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread():
-    """PyTorch's threads wait by spinning, and JAX's are there as well: on a busy machine that is a crawl."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")
 def params():
-    return jax.tree.map(lambda x: 2 * x, gpt.init(jax.random.key(0), CONFIG))
-
-
-@pytest.fixture(scope="module")
-def how():
-    return gpt.plan(Execution(dtype="float32"))
+    return opinionated(CONFIG, 4)
 
 
 def wrote(tokens, log_probabilities, margins) -> Continuations:
@@ -118,9 +103,8 @@ def test_our_two_sides_agree_and_a_wrong_cache_would_not(params, how):
 
 @pytest.fixture(scope="module")
 def model_dir(params, tmp_path_factory):
-    tokenizer = BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
     out = tmp_path_factory.mktemp("model") / "hf"
-    hf.export(params, CONFIG, tokenizer, out, "test")
+    hf.export(params, CONFIG, bytes_tokenizer(), out, "test")
     return out
 
 
@@ -168,7 +152,7 @@ def test_another_model_s_weights_are_found_out(model_dir, params, tmp_path, caps
     def load_changed(source, step=None):
         model = load_model(source, step)
         norm = model.params.norm.replace(gain=model.params.norm.gain * 1.001)
-        return serve.models.Model(model.config, model.params.replace(norm=norm), model.tokenizer, model.name)
+        return dataclasses.replace(model, params=model.params.replace(norm=norm))
 
     monkeypatch.setattr(serve.models, "load_model", load_changed)
     assert agree(model_dir, "--prompts", 4, "--tokens", 4, "--sides", "transformers") == 1

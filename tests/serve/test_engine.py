@@ -4,13 +4,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import jax
 import pytest
+from small_models import opinionated
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import GPTConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Sampling
-from llm_jax.models import gpt
 from serve.engine import Closing, Ended, Engine, Event, Full, Request, Scored
 
 CONFIG = GPTConfig(vocab_size=300, context_length=1000, d_model=32, n_heads=2, n_layers=1)
@@ -19,12 +18,12 @@ GREEDY = Sampling(temperature=0.0)
 
 @pytest.fixture(scope="module")
 def params():
-    return jax.tree.map(lambda x: 6 * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), CONFIG))
+    return opinionated(CONFIG, 6)
 
 
 @pytest.fixture
-def engine(params):
-    engine = Engine(params, CONFIG, gpt.plan(Execution(dtype="float32")), rows=2, columns=1000, max_waiting=40)
+def engine(params, how):
+    engine = Engine(params, CONFIG, how, rows=2, columns=1000, max_waiting=40)
     engine.start()
     yield engine
     engine.close("the test is over", timeout=0)
@@ -56,14 +55,13 @@ def until(condition) -> None:
         time.sleep(0.005)
 
 
-def test_20_requests_over_two_rows_get_what_each_gets_alone(params, engine):
+def test_20_requests_over_two_rows_get_what_each_gets_alone(params, how, engine):
     wishes = [
         ([number, 7, 2 * number], Sampling(temperature=1.2, seed=number), 5 + number % 12) for number in range(20)
     ]
     clients = [Client(*wish) for wish in wishes]
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda client: engine.submit([client.request]), clients))
-    how = gpt.plan(Execution(dtype="float32"))
     for client, (prompt, sampling, new) in zip(clients, wishes, strict=True):
         assert client.tokens() == loop.generate(params, [prompt], CONFIG, how, sampling, new)[0]
         assert client.events[-1] == Ended("length")

@@ -5,20 +5,20 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import jax
 import pytest
+from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import Execution, GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import GPTConfig
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
 from serve.__main__ import COMMANDS
 
-pytestmark = pytest.mark.filterwarnings("default")  # of the harness and what it imports: not ours to mend
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # of the harness and what it imports: not ours to mend
+    pytest.mark.usefixtures("one_torch_thread"),
+]
 
 HELLASWAG = [
     {
@@ -50,25 +50,12 @@ PAGES = [{"page": " = A title = \n A page , of @-@ words . " + "One more sentenc
 ROWS = {"hellaswag": HELLASWAG, "arc_easy": ARC, "piqa": PIQA, "lambada_openai": LAMBADA, "wikitext": PAGES}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_torch_thread():
-    """PyTorch's threads wait by spinning, and JAX's are there as well: on a busy machine that is a crawl."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
     """A tiny model whose token is a byte, exported; large weights, so that it has opinions."""
     config = GPTConfig(vocab_size=257, context_length=128, d_model=32, n_heads=2, n_layers=2)
-    params = jax.tree.map(lambda x: 2 * x, gpt.init(jax.random.key(0), config))
-    tokenizer = BytePairTokenizer({bytes([i]): i for i in range(256)}, GPT2_PATTERN, {"<|endoftext|>": 256})
     out = tmp_path_factory.mktemp("model") / "hf"
-    hf.export(params, config, tokenizer, out, "test")
+    hf.export(opinionated(config, 4), config, bytes_tokenizer(), out, "test")
     return out
 
 
@@ -119,9 +106,8 @@ def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measure
     assert ours["hellaswag"]["acc"]["stderr"] > 0
 
 
-def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files):
+def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files, how):
     loaded = hf.load(model_dir)
-    how = gpt.plan(Execution(dtype="float32"))
     items = hellaswag.read_items(files["hellaswag"])
     call = scorer(loaded.params, loaded.config, how)
     found = hellaswag.evaluate(items, loaded.tokenizer, call, loaded.config.context_length)
@@ -140,7 +126,7 @@ def test_our_preparation_of_real_items_is_the_harness_s(shared_data):
     assert all(item.query.endswith(preprocess(raw.query)) for item, raw in zip(prepared, plain, strict=True))
 
 
-def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir):
+def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir, how):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
@@ -150,7 +136,7 @@ def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_
         return [Instance(kind, {}, argument, i) for i, argument in enumerate(arguments)]
 
     loaded = hf.load(model_dir)
-    ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, gpt.plan(Execution(dtype="float32")))
+    ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, how)
     theirs = HFLM(str(model_dir), dtype="float32", device="cpu", batch_size=4)
     pairs = [("a cat", " sat"), ("trailing  ", "space"), ("", "from nothing"), ("x" * 300, " cut"), ("é", "é" * 60)]
     for mine, its in zip(

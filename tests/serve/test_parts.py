@@ -11,6 +11,7 @@ from llm_jax.tokenizer import train_bpe
 from serve import bench_measure, examples, key, vllm
 from serve.bench_decoder import Bound
 from serve.continuation import Continuation
+from serve.listening import Door
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +78,6 @@ def test_what_cannot_become_a_stop_text_is_shown_at_once():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"port": 0}, "port must lie between 1 and 65535; got 0"),
         ({"gpu_memory_utilization": 1.5}, "between 0 and 1; got 1.5"),
         ({"max_num_seqs": 0}, "max_num_seqs must be at least 1; got 0"),
         ({"more": ("--api-key", "secret")}, "--api-key is set here; the key comes from"),
@@ -90,13 +90,34 @@ def test_serve_vllm_refuses_what_makes_no_sense(fields, message):
         vllm.Options(Path("model"), **fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"port": 65536}, "port must lie between 0 and 65535; got 65536"),
+        ({"max_requests": 0}, "max_requests must be at least 1; got 0"),
+        ({"max_model_len": 0}, "max_model_len must be at least 1; got 0"),
+        ({"shutdown_timeout": -1}, "shutdown_timeout must be 0 seconds or more; got -1"),
+    ],
+)
+def test_a_door_refuses_what_makes_no_sense(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Door(**fields)
+
+
+def test_a_door_serves_no_longer_sequences_than_the_model_reads():
+    assert Door().context(1024) == 1024
+    assert Door(max_model_len=100).context(1024) == 100
+    with pytest.raises(ValueError, match="max_model_len is 2048; the model's context is 1024"):
+        Door(max_model_len=2048).context(1024)
+
+
 def test_flags_after_two_dashes_reach_vllm_as_they_are():
     options = vllm.parse(["folder", "--port", "9000", "--", "--enable-lora", "--max-loras", "2"])
-    given = vllm._arguments(options, on_cpu=False)
+    given = vllm._arguments(options, 9000, on_cpu=False)
     assert given[-3:] == ["--enable-lora", "--max-loras", "2"]
     assert ("--port", "9000") in pairwise(given)
     assert ("--dtype", "bfloat16") in pairwise(given)
-    assert ("--dtype", "float32") in pairwise(vllm._arguments(options, on_cpu=True))
+    assert ("--dtype", "float32") in pairwise(vllm._arguments(options, 9000, on_cpu=True))
     assert "--api-key" not in given
 
 

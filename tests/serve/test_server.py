@@ -1,18 +1,22 @@
 """What every server promises careless and hostile clients: asked of ours and, under the marker `vllm`, of vLLM."""
 
 import contextlib
+import io
 import json
 import os
 import socket
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import openai
 import pytest
 
+from llm_jax.command_line import run as front_door
 from llm_jax.decode.options import Sampling
 from serve import bench_measure, client
+from serve.__main__ import COMMANDS
 
 ROWS = 4  # as in conftest.py
 
@@ -124,6 +128,8 @@ def test_what_is_no_json_object_gets_400(server, body):
         ({"n": 10_000}, "128"),
         ({"n": 128, "prompt": ["a", "b"]}, "128"),
         ({"prompt": ["a"] * 10_000}, "128"),
+        ({"n": "128", "prompt": ["a"] * 128}, "n must be a whole number"),
+        ({"n": 1e4}, "n must be a whole number"),
         ({"n": 0}, "n"),
         ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
@@ -147,18 +153,27 @@ def test_a_prompt_longer_than_the_context_gets_400_and_our_client_says_what_to_d
     status, content = server.complete(prompt=[1] * (server.context + 1), max_tokens=1)
     assert status == 400
     assert f"maximum context length is {server.context} tokens" in content["error"]["message"]
-    status, content = server.complete(prompt="a", max_tokens=server.context)
-    if status == 200:  # vLLM gives what there is room for, we say that it is too much
-        assert content["usage"]["total_tokens"] <= server.context
-    else:
-        assert status == 400
-        assert str(server.context) in content["error"]["message"]
     monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
     remote = client.Remote(server.url, None)
     wish = client.Wish(Sampling(), 8)
     with pytest.raises(ValueError, match=r"shorten the prompt, or ask for fewer tokens with --max-new-tokens\. http"):
         list(remote.stream("a b " * server.context, wish))
     assert "".join(remote.stream("the", wish)) == "".join(remote.stream("the", wish)) != ""
+
+
+def test_a_prompt_that_fits_and_too_many_new_tokens_get_400_from_us_and_all_there_is_room_for_from_vllm(server):
+    status, content = server.complete(prompt=[1, 2, 3], max_tokens=server.context - 2, ignore_eos=True)
+    if server.command == "api":
+        assert status == 400
+        assert content["error"]["message"] == (
+            f"the prompt has 3 tokens and {server.context - 2} new ones are asked for; this model's maximum context "
+            f"length is {server.context} tokens: ask for {server.context - 3} or fewer"
+        )
+    else:
+        assert (status, content["choices"][0]["finish_reason"]) == (200, "length")
+        assert content["usage"]["completion_tokens"] == server.context - 3
+    status, content = server.complete(prompt=[1, 2, 3], max_tokens=server.context - 3, ignore_eos=True)
+    assert (status, content["usage"]["total_tokens"]) == (200, server.context)
 
 
 def test_our_client_says_what_a_wrong_key_and_a_silent_port_are(server, monkeypatch):
@@ -198,6 +213,57 @@ def test_the_openai_client_gets_the_same_streamed_and_whole(server):
         assert [t for one in logprobs for t in one.tokens] == whole.choices[0].logprobs.tokens
         assert pieces[-1].usage == whole.usage
         assert whole.usage.completion_tokens == len(whole.choices[0].logprobs.tokens)
+
+
+def test_tokens_are_sent_one_by_one_as_they_are_there(server):
+    """What the network shows: when each piece of a long answer can be read, and how many events it holds."""
+    n_tokens, moments, events = server.context // 2, [], []
+    started = time.monotonic()
+    with server.stream(prompt="the quick", max_tokens=n_tokens, ignore_eos=True) as stream:
+        while piece := stream.read1(1 << 20):
+            moments.append(time.monotonic() - started)
+            events.append(piece.count(b"data: "))
+    assert (
+        sum(events) >= n_tokens
+    )  # the first one has been read by `stream`; [DONE] and an event for the end may follow
+    assert sorted(events)[len(events) // 2] == 1
+    assert len(events) > n_tokens / 2
+    # Had anything kept the answer until it was whole, its beginning would come with its end.
+    assert moments[0] < moments[-1] / 4
+
+
+def test_complete_and_chat_show_what_the_server_sends(server, monkeypatch, capsys):
+    monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
+    _, expected = server.complete(prompt="the quick", max_tokens=8, temperature=0)
+    text = expected["choices"][0]["text"]
+    greedy = ["--temperature", "0", "--max-new-tokens", "8"]
+    assert front_door("serve", "", COMMANDS, ["complete", server.url, "--prompt", "the quick", *greedy]) == 0
+    assert capsys.readouterr().out == f"the quick{text}\n"
+    _, further = server.complete(prompt=f"the quick{text} fox", max_tokens=8, temperature=0)
+    monkeypatch.setattr("sys.stdin", io.StringIO("the quick\n fox\n"))
+    assert front_door("serve", "", COMMANDS, ["chat", server.url, *greedy]) == 0
+    assert capsys.readouterr().out == f"{text}\n{further['choices'][0]['text']}\n"
+
+
+def test_the_harness_gets_from_a_server_what_it_gets_from_the_decoder(server, directory, monkeypatch):
+    """Log-likelihoods within 1e-3 and the same greedy verdicts, through lm-evaluation-harness's own client."""
+    from lm_eval.api.instance import Instance
+
+    from serve.evaluation import backends
+    from serve.evaluation.results import Candidate
+
+    texts = ["the quick brown fox", "and the dog sleeps", "a lazy, lazy dog jumps over"]
+    pairs = [(text, f" {end}") for text in texts for end in ("jumps", "sleeps on.", "the fox", "z")]
+    asked = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+    access = backends.Access(batch_size=4, secret=server.key)
+    found = {}
+    for candidate in (Candidate("ours", str(directory), "jax"), Candidate("theirs", server.url, "server")):
+        with backends.opened(candidate, access) as model:
+            found[candidate.name] = model.loglikelihood(asked)
+    values = {name: [value for value, _ in answers] for name, answers in found.items()}
+    assert values["theirs"] == pytest.approx(values["ours"], abs=1e-3)
+    assert [is_greedy for _, is_greedy in found["theirs"]] == [is_greedy for _, is_greedy in found["ours"]]
+    assert max(values["ours"]) - min(values["ours"]) > 1  # else the comparison would prove little
 
 
 def test_n_prompts_and_seeds_give_every_choice_its_place(server):

@@ -1,0 +1,140 @@
+"""`serve complete` and `serve chat` without a server: on a run's folder, and on a Hugging Face directory."""
+
+import dataclasses
+import io
+import json
+
+import jax.numpy as jnp
+import pytest
+from small_models import bytes_tokenizer, opinionated
+
+from llm_jax import hf
+from llm_jax.checkpoint import Checkpoints
+from llm_jax.command_line import run as front_door
+from llm_jax.config import GPTConfig
+from llm_jax.decode import loop
+from llm_jax.decode.options import Sampling
+from llm_jax.models import gpt
+from llm_jax.shapes import pytree
+from llm_jax.tokenizer import Tokenizer
+from serve import chat, client
+from serve.__main__ import COMMANDS
+
+CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
+
+
+@pytree
+class State:
+    """As the trainer's: the parameters among other fields."""
+
+    params: gpt.GPT
+    step: jnp.ndarray
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return bytes_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def params() -> gpt.GPT:
+    return opinionated(CONFIG, 6)
+
+
+@pytest.fixture(scope="module", params=["run", "directory"])
+def source(request, params, tokenizer, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp(request.param) / "tiny"
+    if request.param == "directory":
+        hf.export(params, CONFIG, tokenizer, folder, "card")
+        return str(folder)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"format": 1, "model": dataclasses.asdict(CONFIG), "training": {}}))
+    tokenizer.save(folder / "tokenizer")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(3, State(params, jnp.int32(3)), {})
+    checkpoints.close()
+    return str(folder)
+
+
+@pytest.fixture
+def continued(params, tokenizer, how):
+    """The greedy continuation of a text by eight tokens."""
+
+    def continue_(text: str) -> str:
+        ids = tokenizer.encode(text)
+        end = [tokenizer.end_of_text]
+        return tokenizer.decode(loop.generate(params, [ids], CONFIG, how, Sampling(temperature=0.0), 8, end)[0])
+
+    return continue_
+
+
+def call(command: str, *arguments: str) -> int:
+    return front_door("serve", "", COMMANDS, [command, *arguments])
+
+
+def test_complete_shows_the_prompt_and_its_continuation(source, continued, capsys, monkeypatch):
+    assert call("complete", source, "--prompt", "some text", *GREEDY) == 0
+    assert capsys.readouterr().out == f"some text{continued('some text')}\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("some text"))
+    assert call("complete", source, "--prompt", "-", *GREEDY) == 0
+    assert capsys.readouterr().out == f"some text{continued('some text')}\n"
+
+
+def test_a_stop_text_ends_a_completion_and_is_not_shown(source, continued, capsys):
+    text = continued("some text")
+    stop = next(text[at : at + 2] for at in range(2, len(text)) if text.find(text[at : at + 2]) == at)
+    assert call("complete", source, "--prompt", "some text", "--stop", stop, *GREEDY) == 0
+    assert capsys.readouterr().out == f"some text{text[: text.index(stop)]}\n"
+
+
+def test_a_prompt_that_is_refused_is_not_shown(source, capsys):
+    assert call("complete", source, "--prompt", "x" * 60, *GREEDY) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "60 tokens and 8 new ones are asked for; the model's context is 64: ask for 4 or fewer" in shown.err
+
+
+def test_a_chat_goes_on_where_the_text_ends(source, continued, capsys, monkeypatch):
+    turns = ["a b", "/undo", "c d", " e", "/new", "a b", "x" * 60, " f"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in turns)))
+    assert call("chat", source, *GREEDY) == 0
+    shown = capsys.readouterr()
+    first, second = continued("a b"), continued("c d")
+    third = continued(f"c d{second} e")
+    # The turn that is too long is refused, and the text stays what it was.
+    expected = [first, "", second, third, "", first, continued(f"a b{first} f")]
+    assert shown.out == "".join(f"{text}\n" for text in expected)
+    assert "the model's context is 64" in shown.err
+    assert "/new begins a new text" in shown.err
+
+
+def test_quit_ends_a_chat_and_turns_draw_differently(source, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\n/new\na\n/quit\nnever\n"))
+    assert call("chat", source, "--temperature", "1", "--max-new-tokens", "20") == 0
+    first, _, second = capsys.readouterr().out.rstrip("\n").partition("\n\n")
+    assert first != second
+
+
+def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(capsys, monkeypatch):
+    asked = []
+
+    class Interrupted:
+        name = "tiny"
+
+        def stream(self, text, wish):
+            asked.append(text)
+            yield " and"
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "open_source", lambda where, key_file: Interrupted())
+    monkeypatch.setattr("sys.stdin", io.StringIO("this\n that\n"))
+    assert chat.main(chat.Options("anywhere")) == 0
+    assert asked == ["this", "this and that"]
+    assert capsys.readouterr().out == " and\n and\n"
+
+
+@pytest.mark.parametrize("command", ["chat", "complete"])
+def test_what_is_no_model_is_named(command, tmp_path, capsys):
+    assert call(command, str(tmp_path)) == 2
+    assert "config.json" in capsys.readouterr().err
