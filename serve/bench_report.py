@@ -57,9 +57,9 @@ def plot(
     left.set(ylabel="new tokens per second", yscale="log", title=f"throughput of {name}")
     for label in ("ttft", "tpot", "itl"):
         values = [getattr(level, label) for level in measured]
-        (line,) = right.plot(clients, [median for median, _ in values], "o-", label=f"{label.upper()}, median")
-        right.plot(clients, [high for _, high in values], ":", color=line.get_color(), label="99th percentile")
-    right.set(ylabel="milliseconds", yscale="log", title="latency")
+        (line,) = right.plot(clients, [median for median, _ in values], "o-", label=label.upper())
+        right.plot(clients, [high for _, high in values], ":", color=line.get_color())
+    right.set(ylabel="milliseconds", yscale="log", title="latency: median, and dotted the 99th percentile")
     for axes in (left, right):
         axes.set(xlabel="clients at once", xscale="log", xticks=clients, xticklabels=list(map(str, clients)))
         axes.minorticks_off()

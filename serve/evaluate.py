@@ -94,7 +94,7 @@ def main(options: Options) -> int:
     }
     results.write_json(options.out / results.JSON_NAME, evaluated, settings)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(shown.table(evaluated))
+    console.print(shown.table(evaluated, console.width))
     is_drawn = shown.draw(options.out / "results.png", evaluated)
     console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
     return 0

@@ -5,6 +5,7 @@ lets through the OpenAI interface and /health and nothing else. Flags after `--`
 """
 
 import dataclasses
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,11 +93,15 @@ def server_of(options: Options) -> "Server":
 
 def _arguments(options: Options, port: int, on_cpu: bool) -> list[str]:
     """Ours → `vllm serve`'s."""
+    from llm_jax.hf.config import ARCHITECTURE
+
     dtype = options.dtype if options.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     arguments = [
         *("serve", str(options.model.resolve())),
         *("--served-model-name", options.door.name_of(options.model)),
         *("--host", options.door.host, "--port", str(port)),
+        # A trunk that was saved without its head would be served as a model of embeddings.
+        *("--hf-overrides", json.dumps({"architectures": [ARCHITECTURE]})),
         *("--dtype", dtype),
         *("--max-num-seqs", str(options.max_num_seqs)),
         *("--tensor-parallel-size", str(options.tensor_parallel_size)),

@@ -15,6 +15,7 @@ import numpy as np
 
 import serve.vllm
 from llm_jax.config import GPTConfig
+from llm_jax.hf.config import ARCHITECTURE
 from llm_jax.scoring.requests import Request
 from serve import front, listening, vllm_environment
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
@@ -40,7 +41,8 @@ class Engine:
         asked = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
-            "settings": {} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY},
+            "settings": {"hf_overrides": {"architectures": [ARCHITECTURE]}}
+            | ({} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY}),
             "prompts": [list(map(int, prompt)) for prompt in prompts],
             "n_tokens": n_tokens,
             "requests": [[list(map(int, part)) for part in request] for request in requests],

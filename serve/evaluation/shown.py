@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
 from serve.evaluation.results import MEANING, Evaluated, Measurement
@@ -11,22 +12,55 @@ from serve.evaluation.results import MEANING, Evaluated, Measurement
 INK, ACCENTS = "#1f2933", ("#c2410c", "#2563a8", "#3f7d3f", "#8a5a9e", "#8a8f98")
 
 
-def table(evaluated: Sequence[Evaluated]) -> Table:
-    """Rows are metrics, columns are models; the best of several is bold."""
-    shown = Table(title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("task", "metric", "items"):
-        shown.add_column(name, justify="right" if name == "items" else "left", no_wrap=True)
-    for one in evaluated:
-        shown.add_column(one.name, justify="right")
+def table(evaluated: Sequence[Evaluated], width: int) -> Table:
+    """Rows are metrics, columns are models, the best of several bold; where that is too wide, a row for each figure."""
+    shown = _side_by_side(evaluated)
+    measure = Console(width=10_000).measure(shown)
+    return shown if measure.maximum <= width else _one_below_the_other(evaluated)
+
+
+def _side_by_side(evaluated: Sequence[Evaluated]) -> Table:
+    shown = _empty("task", "metric", "items", *(one.name for one in evaluated))
     for task, metric in _rows(evaluated):
-        cells = [one.tasks.get(task, {}).get(metric) for one in evaluated]
-        best = _best(cells)
-        n_items = next((cell.n_items for cell in cells if cell), 0)
-        texts = [f"[bold]{_cell(c)}[/bold]" if i == best else _cell(c) for i, c in enumerate(cells)]
-        better = next((cell.higher_is_better for cell in cells if cell), None)
-        arrow = {True: " ↑", False: " ↓", None: ""}[better]
-        shown.add_row(task, describe(metric) + arrow, f"{n_items:,}", *texts)
+        cells = _cells(evaluated, task, metric)
+        shown.add_row(task, _titled(metric, cells), _n_items(cells), *_shown(cells))
     return shown
+
+
+def _one_below_the_other(evaluated: Sequence[Evaluated]) -> Table:
+    shown = _empty("task", "metric", "items", "model", "")
+    for task, metric in _rows(evaluated):
+        cells = _cells(evaluated, task, metric)
+        head = (task, _titled(metric, cells), _n_items(cells))
+        for one, text in zip(evaluated, _shown(cells), strict=True):
+            shown.add_row(*head, one.name, text)
+            head = ("", "", "")
+    return shown
+
+
+def _empty(*columns: str) -> Table:
+    shown = Table(title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        shown.add_column(name, justify="left" if name in ("task", "metric", "model") else "right", no_wrap=True)
+    return shown
+
+
+def _cells(evaluated: Sequence[Evaluated], task: str, metric: str) -> list[Measurement | None]:
+    return [one.tasks.get(task, {}).get(metric) for one in evaluated]
+
+
+def _titled(metric: str, cells: Sequence[Measurement | None]) -> str:
+    better = next((cell.higher_is_better for cell in cells if cell), None)
+    return describe(metric) + {True: " ↑", False: " ↓", None: ""}[better]
+
+
+def _n_items(cells: Sequence[Measurement | None]) -> str:
+    return f"{next((cell.n_items for cell in cells if cell), 0):,}"
+
+
+def _shown(cells: Sequence[Measurement | None]) -> list[str]:
+    best = _best(cells)
+    return [f"[bold]{_cell(c)}[/bold]" if i == best else _cell(c) for i, c in enumerate(cells)]
 
 
 def describe(metric: str) -> str:
@@ -50,8 +84,8 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
 
     rows = _rows(evaluated)
     columns = min(3, len(rows))
-    lines = -(-len(rows) // columns)
-    figure, panels = plt.subplots(lines, columns, figsize=(4.2 * columns, 3.1 * lines), layout="constrained")
+    height = -(-len(rows) // columns)
+    figure, panels = plt.subplots(height, columns, figsize=(4.2 * columns, 3.1 * height + 0.3), layout="constrained")
     panels = [panels] if len(rows) == 1 else list(panels.flat)
     for axes, (task, metric) in zip(panels, rows, strict=False):
         for number, source in enumerate(dict.fromkeys(one.source for one in along)):
@@ -76,7 +110,8 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=9, labelcolor=INK)
     scratch = out.with_name(f".{out.name}.partial.png")
     figure.savefig(scratch, dpi=120)
     plt.close(figure)

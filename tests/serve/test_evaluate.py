@@ -175,12 +175,17 @@ def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, cap
     assert not draw(tmp_path / "b.png", models[1:])
     from rich.console import Console
 
-    console = Console(width=120)
-    console.print(table(models))
-    shown = capsys.readouterr().out
-    assert "acc (sum) ↑" in shown
-    assert "0.3000 ± 0.0100" in shown
-    assert "—" in shown
+    lines = {}
+    for width in (120, 80, 60):
+        Console(width=width).print(table(models, width))
+        lines[width] = capsys.readouterr().out.splitlines()
+    assert lines[120][0].split() == ["task", "metric", "items", "run@2000", "run@1000", "hub"]
+    assert "acc (sum) ↑" in lines[120][1]
+    assert lines[120][1].split()[-7:] == ["0.3000", "±", "0.0100", "0.2500", "±", "0.0100", "—"]
+    # Where the models do not fit side by side, they stand one below the other, and no figure is cut.
+    assert [line.split()[-3:] for line in lines[60][1:3]] == [["0.3000", "±", "0.0100"], ["0.2500", "±", "0.0100"]]
+    assert lines[60][2].split()[0] == "run@1000"
+    assert all("…" not in line for width in lines for line in lines[width])
 
 
 @pytest.mark.parametrize(
@@ -246,6 +251,45 @@ def test_a_server_that_refuses_or_is_another_is_named(files, capsys, tmp_path, s
         assert evaluate(f"http://127.0.0.1:{server.server_port}", *flags) == 2
         server.shutdown()
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [None, 400, 503])
+def test_a_server_that_ends_or_refuses_in_the_middle_is_named_in_one_line(model_dir, files, capsys, tmp_path, status):
+    """`None` hangs up. The first request is answered, as is the question which model it serves."""
+    asked = []
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self._say(200, {"data": [{"id": "tiny", "root": str(model_dir), "max_model_len": 128}]})
+
+        def do_POST(self):
+            asked.append(self.path)
+            fields = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if len(asked) == 1:
+                one = {"token_logprobs": [None] + [-1.0] * 200, "top_logprobs": [None] + [{"a": -1.0}] * 200}
+                self._say(200, {"choices": [{"index": i, "logprobs": one} for i in range(len(fields["prompt"]))]})
+            elif status:
+                self._say(status, {"error": {"message": "enough"}})
+
+        def _say(self, code, content):
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        flags = ["--tasks", "hellaswag", "--data", f"hellaswag={files['hellaswag']}", "--out", tmp_path]
+        assert evaluate(url, *flags) == 2
+        server.shutdown()
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"error: {url} stopped answering, or refused a request (" in error
+    assert str(status or "Connection") in error
+    assert 1 < len(asked) <= 4  # tried again, but not for ever
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_rows_that_cannot_be_downloaded_ask_for_a_file(monkeypatch):
