@@ -15,7 +15,7 @@ import pytest
 
 from llm_jax.command_line import run as front_door
 from llm_jax.decode.options import Sampling
-from serve import bench_measure, client
+from serve import bench_measure, client, vllm_environment
 from serve.__main__ import COMMANDS
 
 ROWS = 4  # as in conftest.py
@@ -192,6 +192,32 @@ def test_our_benchmark_loses_no_request(server, monkeypatch):
     assert level.tokens_per_second == pytest.approx(6 * 7 / level.seconds)
     assert level.ttft[0] > 0
     assert level.tpot[0] > 0
+
+
+@pytest.mark.parametrize("tool", ["own", "vllm"])
+def test_a_benchmark_loses_no_request_and_keeps_its_figures(server, directory, tool, tmp_path, monkeypatch, capsys):
+    if tool == "vllm":
+        try:
+            vllm_environment.find()
+        except (FileNotFoundError, ValueError) as error:
+            pytest.skip(str(error))
+    monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
+    bounds = ["--requests", "6", "--concurrency", "1", "3", "--prompt-words", "5", "--new-tokens", "7"]
+    flags = ["--model", str(directory), "--tool", tool, "--out", str(tmp_path)]
+    assert front_door("serve", "", COMMANDS, ["bench", server.url, *bounds, *flags]) == 0
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert (report["tool"], report["model"]) == (tool, "tiny")
+    for clients, level in zip((1, 3), report["server"], strict=True):
+        assert (level["clients"], level["completed"], level["failed"]) == (clients, 6, 0)
+        assert level["tokens_per_second"] * level["seconds"] == pytest.approx(6 * 7)
+        assert all(0 < median <= high for median, high in (level["ttft"], level["tpot"], level["itl"]))
+        # A request is its first token and six more, one after the other.
+        assert level["seconds"] >= 6 / clients * (level["ttft"][0] + 6 * level["tpot"][0]) / 1e3 * 0.5
+    assert all(beside["tokens_per_second"] > 0 for beside in report["jax_decoder"])
+    assert report["bound"]["bytes_per_second"] > 1e8
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "vllm-3.json").is_file() == (tool == "vllm")
+    assert "tokens/s beside the JAX decoder and the bound" in capsys.readouterr().out
 
 
 def test_an_unknown_model_gets_404(server):
