@@ -9,16 +9,17 @@ from serve.agreement.compare import Pair, TaskPair
 
 def continuations(found: Sequence[Pair]) -> Table:
     """One row a pair: log-probabilities, tokens, and where a difference is excused."""
-    table = _table("greedy continuations")
-    for name in ("largest Δ log p", "median", "tokens equal", "rows parting", "of them undecided"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    table = _table(
+        f"greedy continuations of {found[0].n_rows:,} prompts, {found[0].n_tokens:,} tokens; differences of "
+        "log-probabilities in nats",
+        *("largest", "median", "equal tokens", "rows parting", "undecided", ""),
+    )
     for pair in found:
         table.add_row(
             f"{pair.a} – {pair.b}",
             f"{pair.largest:.1e}",
             f"{pair.median:.1e}",
-            f"{pair.n_equal:,} of {pair.n_tokens:,}",
+            f"{pair.n_equal:,}",
             str(pair.n_rows - pair.n_rows_equal),
             str(pair.n_excused),
             _verdict(pair.agrees),
@@ -28,24 +29,31 @@ def continuations(found: Sequence[Pair]) -> Table:
 
 def task(found: Sequence[TaskPair]) -> Table:
     """One row a pair: accuracies and log-likelihoods."""
-    table = _table(f"HellaSwag, {found[0].n_items} items, acc_norm (character)")
-    for name in ("accuracies", "items apart", "largest Δ log p", "median", ""):
-        table.add_column(name, justify="right")
+    table = _table(
+        f"HellaSwag, {found[0].n_items:,} items, acc_norm (character); differences of log-likelihoods in nats",
+        *("largest", "median", "accuracies", "items apart", ""),
+    )
     for pair in found:
         table.add_row(
             f"{pair.a} – {pair.b}",
-            f"{pair.accuracy_a:.4f}  {pair.accuracy_b:.4f}",
-            str(pair.items_apart),
             f"{pair.largest:.1e}",
             f"{pair.median:.1e}",
+            f"{pair.accuracy_a:.4f} {pair.accuracy_b:.4f}",
+            str(pair.items_apart),
             _verdict(pair.agrees),
         )
     return table
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+def _table(title: str, *columns: str) -> Table:
+    """Narrow enough for 80 columns: a long heading is broken between its words."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("sides", no_wrap=True)
+    for name in columns:
+        words = name.split()
+        middle = (len(words) + 1) // 2
+        heading = "\n".join(" ".join(part) for part in (words[:middle], words[middle:]) if part)
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

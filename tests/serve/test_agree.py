@@ -1,11 +1,13 @@
 """Agreement of the ways to run a model: the arithmetic of the verdict, and the sides that are installed here."""
 
 import dataclasses
+import io
 import json
 import os
 
 import numpy as np
 import pytest
+from rich.console import Console
 from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
@@ -15,6 +17,7 @@ from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.scoring.hellaswag import Item
 from serve.__main__ import COMMANDS
+from serve.agreement import shown
 from serve.agreement.answers import Continuations
 from serve.agreement.compare import compare, compare_task
 from serve.agreement.jax_sides import CachedDecode, FullForward
@@ -82,6 +85,21 @@ def test_a_task_agrees_within_one_item_and_the_bound():
     assert not compare_task(("a", "b"), items, a, a + 2e-3).agrees
 
 
+def test_a_table_fits_80_columns_with_no_figure_cut():
+    names, one = ("transformers", "vllm http"), np.ones(800)
+    pair = compare(names, wrote(ONE.tokens + 1, ONE.log_probabilities, ONE.margins * 1e-9), ONE)
+    task = compare_task(names, [Item("q", ("a", "b"), 0)] * 400, -one, -2 * one)
+    lines = []
+    for table in (shown.continuations([pair] * 2), shown.task([task])):
+        console = Console(width=80, file=io.StringIO())
+        console.print(table)
+        lines += console.file.getvalue().splitlines()
+    assert "transformers – vllm http" in lines[-1]
+    assert "1.0000 1.0000" in lines[-1]  # of two equally good endings the first is taken, which is right
+    assert "apart" in lines[-1]
+    assert all("…" not in line and len(line) <= 80 for line in lines)
+
+
 def test_full_forward_is_greedy_whatever_the_draft(params, how):
     expected = [loop.generate(params, [prompt], CONFIG, how, Sampling(temperature=0.0), 10)[0] for prompt in PROMPTS]
     for draft in (None, np.full((4, 10), 3), np.array(expected)):
@@ -129,10 +147,10 @@ def test_transformers_takes_part_and_missing_vllm_is_named(model_dir, items, tmp
     monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "agree.json"
     status = agree(model_dir, "--prompts", 4, "--tokens", 4, "--hellaswag", items, "--items", 8, "--out", out)
-    shown = " ".join(capsys.readouterr().out.split())
-    assert status == 0, shown
-    assert "left out: vllm: there is no vLLM here" in shown
-    assert "left out: http: there is no vLLM here" in shown
+    said = " ".join(capsys.readouterr().out.split())
+    assert status == 0, said
+    assert "left out: vllm: there is no vLLM here" in said
+    assert "left out: http: there is no vLLM here" in said
     record = json.loads(out.read_text())
     assert record["agrees"] is True
     assert [(pair["a"], pair["b"]) for pair in record["continuations"]] == [
