@@ -1,7 +1,7 @@
 """Write with a model, turn by turn, in the terminal: what you type is continued, and all of it is the next prompt.
 
 A base model knows no roles: it goes on where the text ends. `/new` begins a new text, `/undo` takes back the last turn,
-`/quit` or Ctrl-D ends; Ctrl-C stops an answer.
+`/quit` or Ctrl-D ends; Ctrl-C stops an answer (twice: at once).
 """
 
 import sys
@@ -63,9 +63,11 @@ def main(options: Options) -> int:
 
 def _answer(source: "Source", text: str, wish: "Wish") -> str | None:
     """Shown as it comes. None if there was none: the text stays as it was, and the session goes on."""
+    from serve.stopping import until_interrupted
+
     pieces: list[str] = []
     try:
-        for piece in source.stream(text, wish):
+        for piece in until_interrupted(source.stream(text, wish)):
             pieces.append(piece)
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
@@ -78,8 +80,13 @@ def _answer(source: "Source", text: str, wish: "Wish") -> str | None:
 
 
 def _read() -> str | None:
-    """A line, or None at the end of input."""
-    try:
-        return input("> " if sys.stdin.isatty() else "")
-    except (EOFError, KeyboardInterrupt):
-        return None
+    """A line, or None at the end of input. Ctrl-C, pressed just after an answer, only begins the line anew."""
+    while True:
+        try:
+            return input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            if not sys.stdin.isatty():
+                raise
+            print(file=sys.stderr)

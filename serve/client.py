@@ -1,6 +1,6 @@
 """Text continued by whoever can: a server with OpenAI's interface (vLLM or ours), or the JAX decoder here."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,7 +29,7 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
-    def stream(self, text: str, wish: Wish) -> Iterator[str]:
+    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
         """The continuation, as it comes. Raises ValueError for what is refused, OSError where nobody answers."""
         ...
 
@@ -54,7 +54,7 @@ class Local:
         self.name, self._model, self._how = model.name, model, gpt.plan(Execution())
         self._params = prepare(model.params, self._how)
 
-    def stream(self, text: str, wish: Wish) -> Iterator[str]:
+    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
         from llm_jax.decode.loop import stream
         from llm_jax.decode.prompts import encode_prompt
         from serve.continuation import Continuation
@@ -83,7 +83,7 @@ class Remote:
         self.name = models[0].id
         self.context: int | None = getattr(models[0], "max_model_len", None)
 
-    def stream(self, text: str, wish: Wish) -> Iterator[str]:
+    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
         with translated(self.url):
             answer = self._client.completions.create(stream=True, **arguments(self.name, text, wish))
             with answer:

@@ -30,10 +30,12 @@ def main(options: Options) -> int:
 
     backend.configure()
     from serve.client import Wish, open_source
+    from serve.stopping import until_interrupted
 
     text = sys.stdin.read() if options.prompt == "-" else options.prompt
     source = open_source(options.source, options.key_file)
-    pieces = source.stream(text, Wish(options.sampling, options.max_new_tokens, options.stop))
+    wish = Wish(options.sampling, options.max_new_tokens, options.stop)
+    pieces = until_interrupted(source.stream(text, wish))
     first = next(pieces, "")  # a prompt that is refused is not shown
     print(text, end=first, flush=True)
     for piece in pieces:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import signal
 
 import jax.numpy as jnp
 import pytest
@@ -116,21 +117,31 @@ def test_quit_ends_a_chat_and_turns_draw_differently(source, capsys, monkeypatch
     assert first != second
 
 
-def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(capsys, monkeypatch):
-    asked = []
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypatch):
+    """Once: after the piece that is being computed. Twice: at once, for a silent server sends no more pieces."""
+    asked, ended = [], []
 
     class Interrupted:
         name = "tiny"
 
         def stream(self, text, wish):
             asked.append(text)
-            yield " and"
-            raise KeyboardInterrupt
+            try:
+                if times == 2:
+                    yield " and"
+                for _ in range(times):
+                    signal.raise_signal(signal.SIGINT)
+                yield " and"
+                yield " never"
+            finally:
+                ended.append(text)
 
     monkeypatch.setattr(client, "open_source", lambda where, key_file: Interrupted())
     monkeypatch.setattr("sys.stdin", io.StringIO("this\n that\n"))
     assert chat.main(chat.Options("anywhere")) == 0
-    assert asked == ["this", "this and that"]
+    assert asked == ended == ["this", "this and that"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert capsys.readouterr().out == " and\n and\n"
 
 

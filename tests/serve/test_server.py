@@ -346,13 +346,21 @@ def test_64_clients_at_once_lose_and_mix_up_nothing(server):
     assert len(set(together)) == 64
 
 
-def test_clients_that_hang_up_leave_a_server_that_answers(server):
+def test_clients_that_hang_up_free_their_rows_for_those_who_wait(server):
+    long = {"prompt": "the", "max_tokens": server.context - 24, "ignore_eos": True}
+    started = time.monotonic()
+    with ThreadPoolExecutor(ROWS) as pool:
+        assert [status for status, _ in pool.map(lambda _: server.complete(**long), range(ROWS))] == [200] * ROWS
+    whole = time.monotonic() - started
     for _ in range(2):
         with contextlib.ExitStack() as clients:
-            for _ in range(ROWS):
-                clients.enter_context(server.stream(prompt="the", max_tokens=server.context - 24, ignore_eos=True))
+            for _ in range(ROWS):  # every row is taken
+                clients.enter_context(server.stream(**long))
+    started = time.monotonic()
     status, content = server.complete(prompt="the", max_tokens=5, ignore_eos=True)
     assert (status, content["usage"]["completion_tokens"]) == (200, 5)
+    # Were the rows still decoding for those who left, this one would wait for two rounds of them.
+    assert time.monotonic() - started < whole / 2
 
 
 def test_sigterm_under_load_ends_every_answer_cleanly_and_the_process_with_0(server):
