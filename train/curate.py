@@ -36,9 +36,9 @@ class Options:
     executor: Literal["local", "slurm"] = "local"
     """Where: on this machine, or as SLURM job arrays that wait for each other."""
     partition: str = ""
-    """For slurm: the partition. Default: SBATCH_PARTITION of the site file."""
-    time: str = "12:00:00"
-    """For slurm: time limit of each task."""
+    """For slurm: the partition. Default: SBATCH_PARTITION of the site file, or the cluster's own."""
+    time: str = ""
+    """For slurm: time limit of each task. Default: SBATCH_TIMELIMIT of the site file, or 12:00:00."""
     gigabytes_per_task: int = 4
     """For slurm: memory of each task, in 10^9 bytes or so."""
 

@@ -102,6 +102,12 @@ def module_project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -
     return new_project(cluster, tmp_path_factory.mktemp("project"))
 
 
+@pytest.fixture(scope="module")
+def submitted(module_project: Project) -> Callable[[str, str], Job]:
+    """The job of a number that was submitted by hand, and the script it was."""
+    return lambda number, script: Job(module_project.cluster, number, module_project.log(script, number))
+
+
 @pytest.fixture(scope="session")
 def run_in(shards: Path) -> Callable[..., Run]:
     """What `sbatch slurm/pretrain.sbatch` is given to train a very small model, and the folder it then has."""

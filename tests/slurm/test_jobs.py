@@ -1,11 +1,10 @@
-"""The other scripts of slurm/ on a real SLURM: prepare as an array, export, evaluate, serve, JupyterLab."""
+"""The other scripts of slurm/ on a real SLURM: prepare as an array, export, evaluate, serve."""
 
 import hashlib
 import importlib.util
 import json
 import random
 import re
-import stat
 import subprocess
 import sys
 import time
@@ -145,85 +144,15 @@ def test_serve_job_serves_and_ends_when_asked(project, trained):
     job.complete()
 
 
-def status_of(url: str, token: str | None = None) -> int:
-    headers = {"Authorization": f"token {token}"} if token else {}
+def status_of(url: str) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
     except OSError:
         return 0
-
-
-@pytest.fixture
-def lab(project):
-    """A job with JupyterLab that answers, its address and its token."""
-    if importlib.util.find_spec("jupyterlab") is None:
-        pytest.skip("JupyterLab is not installed: uv sync --group lessons")
-    job = project.submit("jupyter", "--autosave-seconds", "1")
-    job.await_text("JupyterLab runs on")
-    address = re.search(r"-L \d+:(127\.0\.0\.1:\d+)", job.text)
-    token = re.search(r"cat (\S+)", job.text)
-    assert address
-    assert token
-    yield job, f"http://{address[1]}", Path(token[1])
-    project.cluster.run("scancel", job.number)
-
-
-def test_jupyter_answers_with_the_token_and_refuses_without(lab):
-    _, url, token = lab
-    assert status_of(f"{url}/api/contents") == 403
-    assert status_of(f"{url}/api/contents", "guess") == 403
-    assert status_of(f"{url}/api/contents", token.read_text().strip()) == 200
-
-
-def test_jupyter_token_is_in_no_process_list_no_environment_and_no_log(lab):
-    job, url, token = lab
-    secret = token.read_text().strip()
-    assert status_of(f"{url}/lab?token={secret}") == 200  # as a browser may send it
-    assert len(secret) > 30
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
-    seen = []
-    for name in ("cmdline", "environ"):
-        for path in Path("/proc").glob(f"[0-9]*/{name}"):
-            try:
-                seen.append(path.read_bytes().replace(b"\0", b" "))
-            except OSError:
-                continue
-    assert any(b"jupyterlab" in line for line in seen)
-    assert not any(secret.encode() in line for line in seen)
-    assert secret not in job.text
-
-
-def test_jupyter_listens_on_this_machine_alone(lab):
-    _, url, _ = lab
-    port = int(url.rsplit(":", 1)[1])
-    listening = {line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if f":{port:04X} " in line}
-    assert listening
-    assert all(address.startswith("0100007F:") for address in listening)
-
-
-def test_jupyter_job_ends_cleanly_when_its_time_is_up_with_notebooks_saved(lab, project):
-    job, url, token = lab
-    headers = {"Authorization": f"token {token.read_text().strip()}", "Content-Type": "application/json"}
-
-    def ask(path: str, method: str, body: dict) -> dict:
-        request = urllib.request.Request(f"{url}{path}", json.dumps(body).encode(), headers, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    ask("/api/sessions", "POST", {"path": "mine.ipynb", "type": "notebook", "name": "", "kernel": {"name": "python3"}})
-    project.cluster.run("scancel", "--signal=TERM", "--batch", job.number)
-    job.await_text("SIGTERM: ending in 6 s, when open notebooks have been saved")
-    ask("/api/contents/mine.ipynb", "PUT", {"type": "notebook", "content": notebook})  # as the browser does now
-    job.complete()
-    assert json.loads((project.folder / "mine.ipynb").read_text())["nbformat"] == 4
-    assert not token.exists()
-    assert not project.cluster.processes(SLURM_JOB_ID=job.number)  # no kernel is left
 
 
 def test_missing_site_file_is_named(project):

@@ -1,11 +1,11 @@
 """Curation through datatrove: FineWeb's filters, MinHash, and shards that are those of `train prepare`."""
 
 import json
-import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fineweb import nearly, prose, write_parquet
 
 from llm_jax.command_line import run
 from train.__main__ import COMMANDS
@@ -19,37 +19,15 @@ def curate(*arguments: str) -> int:
     return run("python -m train", "", COMMANDS, ["curate", *arguments])
 
 
-def prose(seed: int) -> str:
-    """English enough for every filter: sentences of common words, no line twice."""
-    rng = random.Random(seed)
-    common = ["the", "of", "and", "to", "in", "that", "with", "have", "be"]
-    rare = [f"{a}{b}" for a in ("moun", "ri", "for", "gar", "win", "sum") for b in ("tain", "ver", "est", "den", "ter")]
-    sentences = []
-    for _ in range(24):
-        words = [rng.choice(common if i % 2 else rare) for i in range(14)]
-        sentences.append(" ".join(words).capitalize() + ".")
-    return "\n".join(" ".join(sentences[i : i + 3]) for i in range(0, 24, 3))
-
-
 @pytest.fixture(scope="module")
 def parquet(tmp_path_factory):
     """Twelve good documents, each of these once more with a word changed, and one bad document of every kind."""
     good = [prose(seed) for seed in range(12)]
-    near = [text.replace("the", "a", 1) for text in good]
     bad = ["too short", "lorem ipsum dolor. " * 40, "{ code } " * 100]
-    texts = [*good, *near, *bad, prose(98), prose(99)]
-    n = len(texts)
-    table = pa.table(
-        {
-            "text": texts,
-            "id": [str(i) for i in range(n)],
-            "url": [f"https://example.org/{i}" for i in range(n)],
-            "language": ["en"] * (n - 2) + ["fr", "en"],
-            "language_score": [0.9] * (n - 1) + [0.3],
-        }
-    )
+    texts = [*good, *map(nearly, good), *bad, prose(98), prose(99)]
+    sure = len(texts) - 2
     folder = tmp_path_factory.mktemp("parquet")
-    pq.write_table(table, folder / "part.parquet")
+    write_parquet(folder / "part.parquet", texts, ["en"] * sure + ["fr", "en"], [0.9] * (sure + 1) + [0.3])
     return folder
 
 

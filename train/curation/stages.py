@@ -11,15 +11,15 @@
 datatrove notes which tasks are done, so the same command goes on after a failure.
 """
 
-import contextlib
 import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from train.curate import Options
+from train.curation import on_slurm
+from train.curation.stage import Stage, aside, logs_of, work_of
 from train.data.files import read_json, write_json
 from train.data.plan import refuse_other_recipe
 from train.data.vocabulary import load_tokenizer, made_from_text
@@ -28,12 +28,6 @@ from train.prepare import Options as PrepareOptions
 BUCKETS = 14
 # The options that decide the result; the others say where and how fast.
 DECIDE = ("source", "tokenizer", "tasks", "language", "language_score", "dedup", "shard_tokens", "val_fraction")
-
-
-class Stage(NamedTuple):
-    name: str
-    steps: Sequence[Any]
-    tasks: int
 
 
 class MakeParts:
@@ -65,12 +59,12 @@ class Assemble(MakeParts):
 
 def curate(options: Options) -> int:
     """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
+    if options.executor == "slurm":
+        on_slurm.check(options)
     _check(options)
     chain = stages(options)
     _begin(options)
-    if options.executor == "slurm":
-        return _submit(options, chain)
-    return _run(options, chain)
+    return on_slurm.submit(options, chain) if options.executor == "slurm" else _run(options, chain)
 
 
 def stages(options: Options) -> list[Stage]:
@@ -86,7 +80,7 @@ def stages(options: Options) -> list[Stage]:
 
     from train.curation import recipe
 
-    work = _work(options)
+    work = work_of(options)
     source = options.source.absolute()
     folder, pattern = (source, "**/*.parquet") if source.is_dir() else (source.parent, source.name)
     filtered, kept = str(work / "filtered"), str(work / "kept")
@@ -131,47 +125,12 @@ def _run(options: Options, chain: list[Stage]) -> int:
 
     workers = options.workers or len(os.sched_getaffinity(0))
     for number, stage in enumerate(chain, 1):
-        logs = _logs(options, stage)
+        logs = logs_of(options, stage.name)
         executor = LocalPipelineExecutor(list(stage.steps), stage.tasks, min(workers, stage.tasks), str(logs))
-        with _aside(logs):
+        with aside(logs):
             executor.run()
         print(f"{number}/{len(chain)}  {stage.name:<11} {_documents(logs)}", flush=True)
     print(f"next: python -m train pretrain gpt2-124m --data {options.out}")
-    return 0
-
-
-def _submit(options: Options, chain: list[Stage]) -> int:
-    from datatrove.executor import SlurmPipelineExecutor
-
-    from train.slurm import queue
-    from train.slurm.site import directives, read_site
-
-    queue.require_slurm("run it here: --executor local")
-    site = directives(read_site(None, Path.cwd()))
-    partition = options.partition or site.get("partition", "")
-    if not partition:
-        raise ValueError("--partition is missing: name one, or set SBATCH_PARTITION in slurm/site.env")
-    before = None
-    for stage in chain:
-        before = SlurmPipelineExecutor(
-            list(stage.steps),
-            tasks=stage.tasks,
-            time=options.time,
-            partition=partition,
-            mem_per_cpu_gb=options.gigabytes_per_task,
-            workers=options.workers or -1,
-            job_name=f"curate-{stage.name}",
-            qos=site.get("qos", ""),
-            env_command=f"export PATH={Path(sys.prefix) / 'bin'}:$PATH",
-            sbatch_args={"account": site["account"]} if "account" in site else {},
-            depends=before,
-            logging_dir=str(_logs(options, stage)),
-        )
-    assert before is not None
-    with _aside(_logs(options, chain[-1])):
-        before.run()  # submits those it depends on first
-    print(f"{len(chain)} stages submitted; follow: squeue --me; logs: {_work(options) / 'logs'}")
-    print(f"the last, job {before.job_id}, writes the shards to {options.out}")
     return 0
 
 
@@ -208,14 +167,6 @@ def _check_columns(file: Path, needed: list[str]) -> None:
         raise ValueError(f"{file}: no column {missing[0]!r}; there are {', '.join(columns)}{cure}")
 
 
-def _work(options: Options) -> Path:
-    return options.out.absolute().with_name(f".curate-{options.out.name}")
-
-
-def _logs(options: Options, stage: Stage) -> Path:
-    return _work(options) / "logs" / stage.name
-
-
 def _documents(logs: Path) -> str:
     """How many documents came in and went out, from datatrove's own statistics."""
     counts = {"READER": "", "WRITER": ""}
@@ -232,24 +183,8 @@ def _documents(logs: Path) -> str:
 def _begin(options: Options) -> None:
     """Notes what is asked for, and refuses to go on with the work of something else."""
     asked = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
-    path = _work(options) / "options.json"
+    path = work_of(options) / "options.json"
     if path.exists():
         refuse_other_recipe(options.out, read_json(path), asked, "begun")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asked)
-
-
-@contextlib.contextmanager
-def _aside(logs: Path) -> Iterator[None]:
-    """datatrove and its tasks write pages to the terminal, whatever they are told: into a file of the stage's logs."""
-    logs.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    try:
-        with (logs / "output.log").open("ab") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(terminal, 2)
-        os.close(terminal)

@@ -84,3 +84,9 @@ def most_gpus(partition: str | None) -> int | None:
         for count in re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", line)
     ]
     return max(counts, default=None)
+
+
+def default_partition() -> str | None:
+    """Where jobs go that name no partition; sinfo marks it with a star."""
+    names = _lines("sinfo", "--noheader", "-o", "%P")
+    return next((name.removesuffix("*") for name in names if name.endswith("*")), None)
