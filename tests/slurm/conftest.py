@@ -17,6 +17,27 @@ __all__ = ["environment", "new_run", "shards"]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture
+def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Stands in for programs of SLURM: `pretend(sbatch="echo 12")` puts a shell script on a PATH that has no others.
+
+    Each call replaces the programs that it names, and returns the folder of all.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("bash", "env"):  # which the code under test calls itself
+        (folder / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(folder))
+
+    def add(**programs: str) -> Path:
+        for name, body in programs.items():
+            (folder / name).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{body}\n")
+            (folder / name).chmod(0o755)
+        return folder
+
+    return add
+
+
 @pytest.fixture(scope="session")
 def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
     if missing := missing_programs():

@@ -11,11 +11,9 @@ from train.run_folder import Identity, create
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, pretend):
     """A run at step 20 of 800 that was begun twice under SLURM."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    (tmp_path / "bin").mkdir()
     config = preset("shakespeare-char")
     create(tmp_path / "runs/first", config, Identity("d", "t", 24, 64, 1), tmp_path, None)
     lines = [
@@ -37,17 +35,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def program(folder, name: str, body: str) -> None:
-    (folder / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
-    (folder / "bin" / name).chmod(0o755)
-
-
 def status(*arguments: str) -> int:
     return run("python -m train", "", COMMANDS, ["status", *arguments])
 
 
-def test_running_job_is_joined_with_the_progress_of_its_run(folder, capsys):
-    program(folder, "squeue", "echo '12|first|RUNNING|None|1:02|58:58|n[1-2]'")
+def test_running_job_is_joined_with_the_progress_of_its_run(folder, pretend, capsys):
+    pretend(squeue="echo '12|first|RUNNING|None|1:02|58:58|n[1-2]'")
     assert status("first") == 0
     said = capsys.readouterr().out
     assert "12 running · for 1:02 on n[1-2] · time limit in 58:58" in said
@@ -60,16 +53,16 @@ def test_running_job_is_joined_with_the_progress_of_its_run(folder, capsys):
     assert "once it runs" not in said
 
 
-def test_ended_job_is_told_by_the_accounts_where_there_are_some(folder, capsys):
-    program(folder, "squeue", "exit 0")
-    program(folder, "sacct", "echo '12|first|FAILED|3:0|01:02|12:00:00|n[1-2]'")
+def test_ended_job_is_told_by_the_accounts_where_there_are_some(folder, pretend, capsys):
+    pretend(squeue="exit 0")
+    pretend(sacct="echo '12|first|FAILED|3:0|01:02|12:00:00|n[1-2]'")
     assert status("first") == 0
     assert "12 failed · exit status 3 · for 01:02 on n[1-2]" in capsys.readouterr().out
 
 
-def test_cluster_without_accounts_shows_the_record_alone(folder, capsys):
-    program(folder, "squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    program(folder, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+def test_cluster_without_accounts_shows_the_record_alone(folder, pretend, capsys):
+    pretend(squeue="echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    pretend(sacct="echo 'Slurm accounting storage is disabled' >&2; exit 1")
     assert status("first") == 0
     said = capsys.readouterr().out
     assert "none that SLURM knows of" in said

@@ -36,7 +36,6 @@ def project(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "slurm", tmp_path / "slurm", ignore=shutil.ignore_patterns("site.env", "*.log"))
     (tmp_path / "data").mkdir()
     (tmp_path / "site.env").write_text(SITE)
-    (tmp_path / "bin").mkdir()
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("SBATCH_", "LLM_JAX_SITE"))]:
         monkeypatch.delenv(name)
@@ -44,16 +43,8 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def slurm(project, monkeypatch):
-    """Commands of SLURM that say what they are told to, on a PATH of their own."""
-
-    def pretend(**programs: str) -> None:
-        for name, body in programs.items():
-            path = project / "bin" / name
-            path.write_text(f"#!/bin/sh\n{body}\n")
-            path.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{project / 'bin'}:/usr/bin:/bin")
-
+def slurm(project, pretend):
+    """A cluster with eight GPUs on each node and nothing in the queue."""
     pretend(sbatch="cat >submitted; env >environment; echo 12", squeue="", sinfo="echo 'gpu:h100:8(S:0-1)'")
     return pretend
 
@@ -123,8 +114,7 @@ def test_refusal_of_sbatch_is_passed_on_in_one_line(project, slurm, capsys):
     assert "sbatch refused the job: Batch job submission failed: Invalid account" in capsys.readouterr().err
 
 
-def test_machine_without_slurm_is_told_what_to_do_instead(project, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", str(project / "bin"))
+def test_machine_without_slurm_is_told_what_to_do_instead(project, pretend, capsys):
     assert submit("pretrain gpt2-nano -- --data data") == 2
     error = capsys.readouterr().err
     assert "no SLURM on this machine (sbatch is not on the PATH)" in error
