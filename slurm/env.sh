@@ -19,19 +19,21 @@ site="${LLM_JAX_SITE:-$LLM_JAX_HOME/slurm/site.env}"
 if [ -f "$site" ]; then source "$site"; fi
 
 # Environment: .venv on the shared file system, made on the login node by `uv sync`, or here if it is not there yet or
-# lacks the extras of the site (LLM_JAX_EXTRAS="cuda12"). One job at a time makes it.
+# lacks JAX's plugin for the GPUs of the site (LLM_JAX_EXTRAS=cuda12). One job at a time makes it.
 export UV_PROJECT_ENVIRONMENT="${UV_PROJECT_ENVIRONMENT:-$LLM_JAX_HOME/.venv}"
+is_made() {
+  [ -x "$UV_PROJECT_ENVIRONMENT/bin/python" ] || return 1
+  local cuda="${LLM_JAX_EXTRAS:-}"
+  [ -z "$cuda" ] || compgen -G "$UV_PROJECT_ENVIRONMENT/lib/python3*/site-packages/jax_${cuda}_plugin" >/dev/null
+}
 make_environment() {
-  local stamp="$UV_PROJECT_ENVIRONMENT/.llm-jax-extras" extra flags=()
-  [ -x "$UV_PROJECT_ENVIRONMENT/bin/python" ] && [ "${LLM_JAX_EXTRAS:-}" = "$(cat "$stamp" 2>/dev/null)" ] && return
-  for extra in ${LLM_JAX_EXTRAS:-}; do flags+=(--extra "$extra"); done
-  command -v uv >/dev/null || fail "no uv on $(hostname) to make $UV_PROJECT_ENVIRONMENT with: run \`uv sync ${flags[*]}\` on the login node"
-  uv sync --quiet --inexact "${flags[@]}" || fail "\`uv sync ${flags[*]}\` failed: run it on the login node, where the network is open"
-  printf '%s' "${LLM_JAX_EXTRAS:-}" >"$stamp"
+  local sync="uv sync${LLM_JAX_EXTRAS:+ --extra $LLM_JAX_EXTRAS}"
+  command -v uv >/dev/null || fail "no uv on $(hostname) to make $UV_PROJECT_ENVIRONMENT with: run \`$sync\` on the login node"
+  $sync --quiet --inexact || fail "\`$sync\` failed: run it on the login node, where the network is open"
 }
 logs="$LLM_JAX_HOME/slurm/logs"
 if [ ! -d "$logs" ] || [ ! -w "$logs" ]; then fail "$logs is not a folder that can be written to: it takes the logs and notes of jobs"; fi
-{ flock 9 && make_environment; } 9>"$logs/.environment.lock"
+{ flock 9 && { is_made || make_environment; }; } 9>"$logs/.environment.lock"
 export PATH="$UV_PROJECT_ENVIRONMENT/bin:$PATH"
 
 # Caches and JAX. XLA's flags are set by the program itself (llm_jax/backend.py).

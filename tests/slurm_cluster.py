@@ -174,7 +174,7 @@ class Cluster:
         self.folder.chmod(0o711)  # munged wants to be reached by everybody
         for name in ("state", "spool-n1", "spool-n2"):
             (self.folder / name).mkdir()
-        ports = dict(zip(("controller_port", "n1_port", "n2_port"), _free_ports(3), strict=True))
+        ports = dict(zip(("controller_port", "n1_port", "n2_port"), free_ports(3), strict=True))
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
         text = CONFIGURATION.format(
             folder=self.folder, host=socket.gethostname(), user=user, gpus=GPUS_PER_NODE, **ports
@@ -230,7 +230,8 @@ def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Ports of 127.0.0.1 on which nobody listens at the moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

@@ -1,9 +1,10 @@
 """Two processes, one folder: each writes its share, the first alone commits, both restore the same checkpoint."""
 
 import os
-import socket
 import subprocess
 import sys
+
+from slurm_cluster import free_ports
 
 WORKER = """
 import sys, warnings
@@ -45,9 +46,8 @@ checkpoints.close()
 
 
 def test_both_processes_commit_and_restore_together_and_one_damaged_share_makes_both_fall_back(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2"}
     workers = [
         subprocess.Popen(
