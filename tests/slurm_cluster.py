@@ -226,6 +226,40 @@ class Cluster:
             time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A submitted job."""
+
+    cluster: Cluster
+    number: str
+    log: Path
+
+    def wait(self, state: str = "", timeout: float = 300) -> dict[str, str]:
+        return self.cluster.wait(self.number, state, timeout)
+
+    def complete(self) -> str:
+        """Waits until it has ended well; returns the log."""
+        facts = self.wait()
+        assert facts["JobState"] == "COMPLETED", f"{facts}\n{self.text}"
+        return self.text
+
+    def fail(self) -> str:
+        """Waits until it has failed; returns the log."""
+        facts = self.wait()
+        assert facts["JobState"] == "FAILED", f"{facts}\n{self.text}"
+        return self.text
+
+    def await_text(self, text: str, timeout: float = 120) -> None:
+        deadline = time.monotonic() + timeout
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"no {text!r} after {timeout} s in: {self.text}"
+            time.sleep(0.1)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else "no log"
+
+
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 

@@ -3,13 +3,12 @@
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, missing_programs
+from slurm_cluster import Cluster, Job, missing_programs
 from small_runs import FLAGS, Run, environment, new_run, shards
 
 __all__ = ["environment", "new_run", "shards"]
@@ -55,40 +54,6 @@ def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A submitted job."""
-
-    cluster: Cluster
-    number: str
-    log: Path
-
-    def wait(self, state: str = "", timeout: float = 300) -> dict[str, str]:
-        return self.cluster.wait(self.number, state, timeout)
-
-    def complete(self) -> str:
-        """Waits until it has ended well; returns the log."""
-        facts = self.wait()
-        assert facts["JobState"] == "COMPLETED", f"{facts}\n{self.text}"
-        return self.text
-
-    def fail(self) -> str:
-        """Waits until it has failed; returns the log."""
-        facts = self.wait()
-        assert facts["JobState"] == "FAILED", f"{facts}\n{self.text}"
-        return self.text
-
-    def await_text(self, text: str, timeout: float = 120) -> None:
-        deadline = time.monotonic() + timeout
-        while text not in self.text:
-            assert time.monotonic() < deadline, f"no {text!r} after {timeout} s in: {self.text}"
-            time.sleep(0.1)
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text() if self.log.exists() else "no log"
-
-
-@dataclass(frozen=True)
 class Project:
     """A folder with slurm/ in it; the code itself is that of the environment."""
 
@@ -121,12 +86,6 @@ def project(cluster: Cluster, tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture(scope="module")
 def module_project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return new_project(cluster, tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def submitted(module_project: Project) -> Callable[[str, str], Job]:
-    """The job of a number that was submitted by hand, and the script it was."""
-    return lambda number, script: Job(module_project.cluster, number, module_project.log(script, number))
 
 
 @pytest.fixture(scope="session")

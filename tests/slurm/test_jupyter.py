@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slurm_cluster import Job
 
 pytestmark = [
     pytest.mark.slurm,
@@ -48,7 +49,7 @@ class OverSocket(http.client.HTTPConnection):
 class Lab:
     """A job with a server that answers."""
 
-    job: Any
+    job: Job
     address: str  # 127.0.0.1:port, or the path of a socket
     token: Path
 
@@ -100,9 +101,9 @@ def log_in_submit_and_log_out(project, *arguments: str) -> str:
     return number
 
 
-def start(module_project, submitted, *arguments: str) -> Iterator[Lab]:
+def start(module_project, *arguments: str) -> Iterator[Lab]:
     number = log_in_submit_and_log_out(module_project, *arguments)
-    job = submitted(number, "jupyter")
+    job = Job(module_project.cluster, number, module_project.log("jupyter", number))
     job.await_text("and the token as password.")
     address = re.search(r"-L \d+:(\S+)", job.text)
     token = re.search(r"cat (\S+)", job.text)
@@ -114,13 +115,13 @@ def start(module_project, submitted, *arguments: str) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def lab(module_project, submitted) -> Iterator[Lab]:
-    yield from start(module_project, submitted, "--autosave-seconds", "1")
+def lab(module_project) -> Iterator[Lab]:
+    yield from start(module_project, "--autosave-seconds", "1")
 
 
 @pytest.fixture(scope="module")
-def socket_lab(module_project, submitted) -> Iterator[Lab]:
-    yield from start(module_project, submitted, "--autosave-seconds", "1", "--socket")
+def socket_lab(module_project) -> Iterator[Lab]:
+    yield from start(module_project, "--autosave-seconds", "1", "--socket")
 
 
 def assert_private(lab: Lab) -> None:

@@ -1,9 +1,10 @@
 """Training under a real SLURM: the same losses as without it, and nothing lost or repeated whatever happens to a job.
 
 Jobs that something is to happen to run "slowly": a wrapper, set where a site would name its container, makes them wait
-a moment before every step of their first start. It changes no number.
+a moment before every step of their first start. Another notes which tokens each process reads. No number changes.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from train.metrics import read
+from slurm_cluster import Job
 
 pytestmark = pytest.mark.slurm
 
@@ -25,7 +25,7 @@ FLAGS = f"--steps {STEPS} --eval-every 20 --checkpoint-every 5 --keep-last 100".
 HEARTBEAT_SECONDS = 20  # as tests/slurm/conftest.py sets it
 
 SLOWLY = """
-import os, runpy, sys, time
+import os, time
 from train.signals import StopRequest
 agreed = StopRequest.agreed
 def agreed_after_a_moment(self):
@@ -33,10 +33,33 @@ def agreed_after_a_moment(self):
         time.sleep(0.4)
     return agreed(self)
 StopRequest.agreed = agreed_after_a_moment
-sys.argv = sys.argv[4:]  # python -m train …
-sys.argv.insert(0, "train")
+"""
+
+RECORDING = """
+import hashlib, os
+from train.data.loader import TokenBatches
+batch = TokenBatches.batch
+def recorded(self, step, rows=slice(None)):
+    tokens = batch(self, step, rows)
+    if self.seed is not None:  # for training
+        with open(f"{os.environ['READ']}-{os.environ['SLURM_PROCID']}", "a") as file:
+            for row, line in zip(range(*rows.indices(self.global_batch)), tokens, strict=True):
+                file.write(f"{step} {row} {hashlib.sha256(line.tobytes()).hexdigest()}\\n")
+    return tokens
+TokenBatches.batch = recorded
+"""
+
+RUN = """
+import runpy, sys
+sys.argv = ["train", *sys.argv[4:]]  # python -m train …
 runpy.run_module("train", run_name="__main__")
 """
+
+
+def wrapper(file: Path, program: str) -> str:
+    """What LLM_JAX_CONTAINER names: it runs the program before the command."""
+    file.write_text(program + RUN)
+    return f"{sys.executable} {file}"
 
 
 def start(project, run, *flags: str, layout: str = TWO_BY_TWO, **environment: str):
@@ -45,15 +68,27 @@ def start(project, run, *flags: str, layout: str = TWO_BY_TWO, **environment: st
 
 @pytest.fixture
 def slowly(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "slowly.py").write_text(SLOWLY)
-    return {"LLM_JAX_CONTAINER": f"{sys.executable} {tmp_path / 'slowly.py'}"}
+    return {"LLM_JAX_CONTAINER": wrapper(tmp_path / "slowly.py", SLOWLY)}
+
+
+def recording(folder: Path) -> dict[str, str]:
+    return {"LLM_JAX_CONTAINER": wrapper(folder / "recording.py", RECORDING), "READ": str(folder / "read")}
+
+
+def tokens_read(folder: Path) -> dict[tuple[int, int], set[str]]:
+    """What was read for each row of each step, by whichever process."""
+    read: dict[tuple[int, int], set[str]] = {}
+    for file in folder.glob("read-*"):
+        for step, row, digest in map(str.split, file.read_text().splitlines()):
+            read.setdefault((int(step), int(row)), set()).add(digest)
+    return read
 
 
 @pytest.fixture(scope="module")
 def whole(module_project, run_in):
     """The run that nothing happened to, on two nodes of two processes."""
     run = run_in(module_project, "whole", *FLAGS)
-    start(module_project, run).complete()
+    start(module_project, run, **recording(module_project.folder)).complete()
     return run
 
 
@@ -82,8 +117,10 @@ def test_two_nodes_of_two_processes_give_the_losses_of_one_process(whole, new_ru
 
 
 def test_only_the_first_process_writes_metrics(whole):
-    assert [line["step"] for line in read(whole.folder)] == list(range(1, STEPS + 1))
+    lines = (whole.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, STEPS + 1))
     assert len(list((whole.folder / "tensorboard").iterdir())) == 1
+    assert len((whole.folder / "jobs.jsonl").read_text().splitlines()) == 1
 
 
 def test_term_saves_requeues_and_goes_on_bit_equal(project, run_in, whole, slowly):
@@ -150,9 +187,15 @@ def test_four_processes_resumed_by_two_see_the_same_tokens(project, run_in, whol
     for step in run.committed():
         if step > 50:
             shutil.rmtree(run.folder / "checkpoints" / f"{step:08}")
-    log = start(project, run, layout="--nodes=1 --ntasks-per-node=2").complete()
+    layout = "--nodes=1 --ntasks-per-node=2"
+    log = start(project, run, layout=layout, **recording(project.folder)).complete()
     assert "resume: from step 50, other devices" in log
     assert "processes 4 → 2" in log
+    before, after = tokens_read(whole.folder.parents[1]), tokens_read(project.folder)
+    assert before.keys() == {(step, row) for step in range(STEPS) for row in range(8)}
+    assert len(set().union(*before.values())) > 400, "nearly every row is another: the digests tell them apart"
+    assert after == {place: digest for place, digest in before.items() if place[0] >= 50}
+    assert len(list(project.folder.glob("read-*"))) == 2
     for ours, theirs in zip(run.record(), whole.record(), strict=True):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
 
@@ -177,11 +220,31 @@ def test_missing_data_ends_all_processes_at_once_with_one_reason(project, run_in
     assert "Traceback" not in log
 
 
-def test_second_job_on_the_same_run_is_refused(project, run_in, whole, slowly):
+def test_second_job_on_the_same_run_is_refused_when_it_is_submitted_and_when_it_starts(project, run_in, slowly):
+    def front_door(*arguments: str, check: bool = True):
+        command = ["env", "-C", str(project.folder), sys.executable, "-m", "train", *arguments]
+        return project.cluster.run(*command, check=check, **slowly)
+
     run = run_in(project, "twice", *FLAGS)
-    first = start(project, run, **slowly)
+    layout = ["--nodes", "2", "--tasks-per-node", "2", "--time", "10"]
+    said = front_door("submit", "pretrain", *layout, "--", *run.flags).stdout
+    number = re.match(r"job (\d+) \(twice\)\n", said)
+    assert number, said
+    assert f"tail -F slurm/logs/twice-{number[1]}.log" in said
+    first = Job(project.cluster, number[1], project.log("twice", number[1]))
     await_steps(run, 5)
-    second = start(project, run, layout="--nodes=1")
+    status = front_door("status", "twice").stdout
+    assert re.search(rf"{first.number} running .* on n\[1-2\] · time limit in 9:", status), status
+    assert re.search(r"0 restarts · last .* from step 0 on 2 nodes × 2 processes", status), status
+    assert re.search(r"step \d+ of 100 \(\d+\.0%\)", status), status
+    assert re.search(r"loss +\d\.\d{4}", status), status
+    assert re.search(r"\d+ tokens/s", status), status
+    assert re.search(r"0:00:\d\d of computing", status), status
+
+    again = front_door("submit", "pretrain", *layout, "--", *run.flags, check=False)
+    assert again.returncode == 2
+    assert again.stderr.startswith(f"error: run twice is already the work of job {first.number} (running): wait for it")
+    second = start(project, run, layout="--nodes=1")  # past the front door: then the lock refuses
     assert re.search(r"stopped, not requeued: run runs/twice is in use by process \d+ on", second.fail())
     project.cluster.run("scancel", first.number)
     assert first.wait()["JobState"] == "CANCELLED"
