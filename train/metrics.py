@@ -39,7 +39,7 @@ class Metrics:
     def __init__(self, run: Path, keep_steps: int = 0) -> None:
         self.path = run / FILE_NAME
         _truncate_after(self.path, keep_steps)
-        self._file = self.path.open("a", encoding="utf8")
+        self._file = self.path.open("a", buffering=1, encoding="utf8")  # whole lines: others read them meanwhile
         self._board = _open_board(run / "tensorboard", keep_steps)
 
     def write(self, values: dict[str, Any]) -> None:
