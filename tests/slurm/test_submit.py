@@ -44,8 +44,9 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def slurm(project, pretend):
-    """A cluster with eight GPUs on each node and nothing in the queue."""
-    pretend(sbatch="cat >submitted; env >environment; echo 12", squeue="", sinfo="echo 'gpu:h100:8(S:0-1)'")
+    """A cluster of two nodes with eight GPUs each, and nothing in the queue."""
+    sinfo = 'case "$*" in *%G) echo "gpu:h100:8(S:0-1)" ;; *%N) printf "n1\\nn2\\nn2\\n" ;; esac'
+    pretend(sbatch="cat >submitted; env >environment; echo 12", squeue="", sinfo=sinfo)
     return pretend
 
 
@@ -89,6 +90,7 @@ def test_environment_of_the_site_does_not_override_the_script(project, slurm, mo
             "--data nowhere: no such folder or file; make it with python -m train",
         ),
         ("pretrain gpt2-nano --gpus-per-node 9 -- --data data", "--gpus-per-node 9: no node of this cluster has more"),
+        ("pretrain gpt2-nano --nodes 3 -- --data data", "--nodes 3: this cluster has 2; take fewer, or another"),
         ("pretrain gpt3 -- --data data", "unknown preset 'gpt3'"),
         ("pretrain gpt2-nano -- --data data --run a/b", "a run's name is made of letters"),
         ("bake -- --data data", "expected one of pretrain, prepare, .*; got bake"),
@@ -125,4 +127,11 @@ def test_log_folder_that_cannot_be_written_is_named(project, slurm, capsys):
     shutil.rmtree(project / "slurm/logs")
     (project / "slurm/logs").write_text("a file where the folder should be")
     assert submit(CASES["two-nodes"]) == 2
-    assert "slurm/logs, where SLURM is to put the job's log" in capsys.readouterr().err
+    assert "slurm/logs is a file; it has to be the folder for the logs of jobs" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_log_folder_that_may_not_be_written_is_named(project, slurm, capsys):
+    (project / "slurm/logs").chmod(0o555)
+    assert submit(CASES["two-nodes"]) == 2
+    assert "slurm/logs, where SLURM is to put the job's log: Permission denied" in capsys.readouterr().err

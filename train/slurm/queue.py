@@ -77,13 +77,20 @@ def _lines(*command: str) -> list[str]:
 
 def most_gpus(partition: str | None) -> int | None:
     """GPUs on the node that has most of them; None where SLURM does not say."""
-    of = [f"--partition={partition}"] if partition else []
-    counts = [
-        int(count)
-        for line in _lines("sinfo", "--noheader", "--Node", *of, "-o", "%G")
-        for count in re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", line)
-    ]
+    lines = _nodes(partition, "%G")
+    counts = [int(count) for line in lines for count in re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", line)]
     return max(counts, default=None)
+
+
+def count_nodes(partition: str | None) -> int | None:
+    """Nodes of the partition, or of the cluster; None where SLURM does not say."""
+    return len(set(_nodes(partition, "%N"))) or None
+
+
+def _nodes(partition: str | None, field: str) -> list[str]:
+    """One field of sinfo for each node (several times for a node of several partitions)."""
+    of = [f"--partition={partition}"] if partition else []
+    return _lines("sinfo", "--noheader", "--Node", *of, "-o", field)
 
 
 def default_partition() -> str | None:

@@ -33,6 +33,7 @@ def submit(options: Options) -> int:
     queue.require_slurm(f"start it here: {front_door(options)}")
     _check_logs(project / LOGS)
     _check_gpus(filled)
+    _check_nodes(filled)
     if options.command == "pretrain":
         _refuse_run_in_use(name)
     number = _sbatch(text, without_directives(environment), project)
@@ -129,23 +130,40 @@ def _check_arguments(options: Options) -> str:
 
 
 def _check_logs(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"{folder} is a file; it has to be the folder for the logs of jobs: move the file away"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OSError(f"cannot write to {folder}, where SLURM is to put the job's log: {error.strerror}") from error
+        raise OSError(
+            f"cannot write to {folder}, where SLURM is to put the job's log: {error.strerror}; submit from a copy of "
+            "the project that you may write to"
+        ) from error
 
 
 def _check_gpus(filled: Mapping[str, str]) -> None:
     asked = re.search(r"(\d+)$", filled.get("gpus-per-node", ""))
     most = queue.most_gpus(filled.get("partition"))
     if asked and most is not None and int(asked[1]) > most:
-        where = f"partition {filled['partition']}" if "partition" in filled else "this cluster"
         raise ValueError(
-            f"--gpus-per-node {asked[1]}: no node of {where} has more than {most}; take more --nodes instead"
+            f"--gpus-per-node {asked[1]}: no node of {_where(filled)} has more than {most}; take more --nodes instead"
         )
+
+
+def _check_nodes(filled: Mapping[str, str]) -> None:
+    """sbatch takes such a job and lets it wait for ever."""
+    asked, most = filled.get("nodes", ""), queue.count_nodes(filled.get("partition"))
+    if asked.isdigit() and most is not None and int(asked) > most:
+        raise ValueError(f"--nodes {asked}: {_where(filled)} has {most}; take fewer, or another --partition")
+
+
+def _where(filled: Mapping[str, str]) -> str:
+    return f"partition {filled['partition']}" if "partition" in filled else "this cluster"
 
 
 def _refuse_run_in_use(run: str) -> None:
