@@ -6,6 +6,7 @@ the stages that wait for it, and the same command again goes on with the tasks t
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ def submit(options: Options, chain: Sequence[Stage]) -> int:
     if not partition:
         raise ValueError("--partition is missing, and this cluster has no default: sinfo lists them")
     account = {"account": site["account"]} if "account" in site else {}
+    begin = f"export UV_PROJECT_ENVIRONMENT={shlex.quote(sys.prefix)}; source {shlex.quote(str(project / ENVIRONMENT))}"
     executors: list[Any] = []
     for stage in chain:
         executor = SlurmPipelineExecutor(
@@ -60,8 +62,8 @@ def submit(options: Options, chain: Sequence[Stage]) -> int:
             workers=options.workers or -1,
             job_name=f"curate-{stage.name}",
             qos=site.get("qos", ""),
-            env_command=f"export UV_PROJECT_ENVIRONMENT={sys.prefix}; source {project / ENVIRONMENT}",
-            sbatch_args={**account, "chdir": str(project), "kill-on-invalid-dep": "yes"},
+            env_command=begin,
+            sbatch_args={**account, "kill-on-invalid-dep": "yes"},
             depends=executors[-1] if executors else None,
             logging_dir=str(logs_of(options, stage.name)),
         )
