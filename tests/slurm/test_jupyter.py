@@ -194,11 +194,20 @@ def open_notebook(lab: Lab) -> Path:
     return lab.runtime / f"kernel-{answer['kernel']['id']}.json"
 
 
+def assert_nobody_else_hears(kernel: Path, lab: Lab) -> None:
+    """A kernel's ports on 127.0.0.1 would tell every user of the node what it prints."""
+    connection = json.loads(kernel.read_text())
+    assert connection["transport"] == "ipc"
+    assert Path(connection["ip"]).parent == lab.runtime
+    assert stat.S_IMODE(lab.runtime.stat().st_mode) & 0o777 == 0o700  # with the sticky bit of its own
+
+
 def test_ends_cleanly_when_its_time_is_up_with_notebooks_saved_and_kernels_alive_until_then(lab, module_project):
-    kernel = open_notebook(lab)
-    run_in_kernel(kernel, "x = 41")
     port = int(lab.address.rsplit(":", 1)[1])
-    assert own_ports(lab) == {f"0100007F:{port:04X}"}, "127.0.0.1 alone, and no port of a kernel"
+    assert own_ports(lab) == {f"0100007F:{port:04X}"}, "127.0.0.1 alone"
+    kernel = open_notebook(lab)
+    assert_nobody_else_hears(kernel, lab)
+    run_in_kernel(kernel, "x = 41")
     assert run_in_kernel(kernel, "print(x + 1)") == "42\n"  # nobody was connected in between
     # The browser saves what was changed as often as the server's settings say.
     _, setting = lab.ask("/lab/api/settings/@jupyterlab/docmanager-extension:plugin", lab.secret)
@@ -232,8 +241,8 @@ def test_on_a_socket_only_its_owner_can_even_connect(socket_lab, module_project)
     assert stat.S_ISSOCK(path.stat().st_mode)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    run_in_kernel(open_notebook(socket_lab), "pass")
-    assert not own_ports(socket_lab), "neither the server nor a kernel can be reached through a port"
+    assert not own_ports(socket_lab)
+    assert_nobody_else_hears(open_notebook(socket_lab), socket_lab)
 
     line = re.search(r"ssh -N (-L 8888:\S+) (\S+@\S+)", socket_lab.job.text)
     assert line
