@@ -163,11 +163,11 @@ def hugging_face(config: GPTConfig, static: bool) -> Side:
 
 
 VLLM_CHILD = """
-import json, sys
+import json, os, sys
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # vLLM and its children print
 from vllm import LLM, SamplingParams
 if __name__ == "__main__":
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # vLLM prints
     dtype = sys.argv[2]
     model = LLM(sys.argv[1], load_format="dummy", skip_tokenizer_init=True, dtype=dtype, max_num_seqs=1024,
                 enable_prefix_caching=False)
