@@ -57,7 +57,7 @@ python=("${container[@]}" python)
 # before there was anything to save; 69, or another signal, that a process died. None of them for ever: what has not come
 # to a new checkpoint in so many attempts in a row will not. Any other status is a mistake that would happen again.
 end_or_requeue() {
-  local status=$1 why attempts
+  local status=$1 why attempts decided
   if [ "$status" -eq 0 ]; then rm -rf "$LLM_JAX_JOB"; say "complete"; exit 0; fi
   if [ -s "$LLM_JAX_JOB/stopped" ]; then
     read -r status why <"$LLM_JAX_JOB/stopped"
@@ -70,7 +70,8 @@ end_or_requeue() {
     69 | 1[3-9][0-9] | 12[89] | 2??) why="a process died (status $status)" attempts=3 ;;
     *) say "failed with status $status: not requeued"; exit "$status" ;;
   esac
-  if is_cancelled; then say "$why: cancelled, so not requeued; submitted again, it goes on"; exit "$status"; fi
+  decided="$(decided_already)"
+  if [ -n "$decided" ]; then say "$why: $decided"; exit "$status"; fi
   if [ "$(attempts_without_checkpoint)" -ge "$attempts" ]; then
     say "$why, and no new checkpoint in $attempts attempts: not requeued"
     exit "$status"
@@ -83,10 +84,20 @@ end_or_requeue() {
   exit "$status"
 }
 
-# `scancel JOB` leaves this script half a minute, in which a requeue would bring the job back against its user's will.
-# SLURM shows a job that is ending for whatever reason as COMPLETING; for limits and dead nodes it names the reason.
-is_cancelled() {
-  scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null | grep -Eq 'JobState=(CANCELLED|COMPLETING) Reason=None '
+# What becomes of a job that is ending by another's will than this script's; empty if it is not. SLURM shows it as
+# COMPLETING whatever the reason, which it names for limits. If SLURM requeues it, as after the death of a node, it has
+# a restart more than this attempt knows of. If not, it is `scancel JOB`, which leaves this script half a minute: to
+# requeue it now would bring it back against its user's will.
+decided_already() {
+  local job restarts=0
+  job="$(scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null || true) "
+  [[ $job =~ JobState=(CANCELLED|COMPLETING)\ Reason=None\  ]] || return 0
+  if [[ $job =~ \ Restarts=([0-9]+)\  ]]; then restarts=${BASH_REMATCH[1]}; fi
+  if [ "$restarts" -gt "${SLURM_RESTART_COUNT:-0}" ]; then
+    echo "SLURM has put the job back into the queue"
+  else
+    echo "cancelled, so not requeued; submitted again, it goes on"
+  fi
 }
 
 attempts_without_checkpoint() {

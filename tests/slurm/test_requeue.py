@@ -97,10 +97,19 @@ def test_run_that_stopped_itself_ends_with_its_own_status_and_reason_whatever_th
 
 
 def test_cancelled_job_does_not_come_back(batch):
-    batch.state = "JobState=COMPLETING Reason=None "
+    batch.state = "JobState=COMPLETING Reason=None Requeue=1 Restarts=0 BatchFlag=1"
     status, log, requeued = batch.end(75)
     assert (status, requeued) == (75, False)
     assert "cancelled, so not requeued" in log
+
+
+def test_job_that_slurm_itself_has_requeued_is_not_called_cancelled(batch):
+    batch.state = "JobState=COMPLETING Reason=None Requeue=1 Restarts=1 BatchFlag=1"
+    status, log, requeued = batch.end(143)
+    assert (status, requeued) == (143, False)
+    assert "SLURM has put the job back into the queue" in log
+    assert "cancelled" not in log
+    assert "cancelled, so not requeued" in batch.end(143, "export SLURM_RESTART_COUNT=1")[1]
 
 
 @pytest.mark.parametrize(("status", "limit"), [(137, 3), (69, 3), (75, 10), (143, 10)])
