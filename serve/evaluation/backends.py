@@ -8,10 +8,11 @@ http://…               a server with OpenAI's completions API, ours or vLLM (s
 import json
 import logging
 import os
+import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,9 @@ def opened(candidate: Candidate, access: Access) -> Iterator[LM]:
         if candidate.backend == "jax":
             yield _open_jax(candidate, access)
         elif candidate.backend == "hf":
-            yield _open_hf(_directory(candidate, stack), access)
+            yield _without_bars(_open_hf(_directory(candidate, stack), access))
         else:
-            yield _open_server(candidate, access)
+            yield _without_bars(_open_server(candidate, access))
 
 
 def _open_jax(candidate: Candidate, access: Access) -> LM:
@@ -102,6 +103,19 @@ def _open_hf(directory: str, access: Access) -> LM:
         raise ImportError(f"--backend hf needs torch, transformers and accelerate ({error}); {HF_CURE}") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return make(directory, dtype=access.dtype, device=device, batch_size=access.batch_size)
+
+
+def _without_bars(model: Any) -> LM:
+    """The same model, with no progress in a log file."""
+
+    def silent(answer: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **named: answer(*arguments, **named | {"disable_tqdm": True})
+
+    if not sys.stderr.isatty():
+        # The harness has its models tell tqdm `disable=False`, which is stronger than TQDM_DISABLE.
+        for name in ("loglikelihood", "loglikelihood_rolling", "generate_until", "_loglikelihood_tokens"):
+            setattr(model, name, silent(getattr(model, name)))
+    return model
 
 
 def _open_server(candidate: Candidate, access: Access) -> LM:

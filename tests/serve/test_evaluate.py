@@ -106,6 +106,15 @@ def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measure
     assert ours["hellaswag"]["acc"]["stderr"] > 0
 
 
+def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_path, capsys):
+    rows = data_flags({"hellaswag": files["hellaswag"], "wikitext": files["wikitext"]})
+    flags = ("--tasks", "hellaswag", "wikitext", *rows, "--backend", "hf", "--limit", "1", "--out", tmp_path)
+    assert evaluate(model_dir, *flags) == 0
+    shown = capsys.readouterr().err
+    assert "Tokenizing inputs" not in shown
+    assert "Running loglikelihood" not in shown
+
+
 def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files, how):
     loaded = hf.load(model_dir)
     items = hellaswag.read_items(files["hellaswag"])
