@@ -1,9 +1,9 @@
-"""Continue prompts with a run, a Hugging Face directory, or a model of the hub."""
+"""Continue prompts with a run, a Hugging Face directory, or a model of the hub. Ctrl-C ends it with what has come."""
 
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +43,12 @@ def main(options: Options) -> int:
     backend.configure()
     from llm_jax.decode.prompts import encode_prompt
     from serve.models import load_model
+    from serve.stopping import until_interrupted
 
     model = load_model(options.model, options.step)
     texts = _prompts(options)
     ids = [encode_prompt(model.tokenizer, text) for text in texts]
-    pieces = _pieces(options, model, ids)
+    pieces = until_interrupted(_pieces(options, model, ids))
     early = list(itertools.islice(pieces, 2))  # prefill and one step: after these, everything is compiled
     started = time.monotonic()
     if options.stream and len(texts) == 1:
@@ -60,8 +61,8 @@ def main(options: Options) -> int:
     return 0
 
 
-def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Iterator[list[list[int]]]:
-    """New tokens of every prompt, one step at a time."""
+def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Generator[list[list[int]], None, None]:
+    """New tokens of every prompt, one step at a time. All that is compiled is compiled at the first step."""
     from llm_jax.config import Execution
     from llm_jax.decode.loop import prepare, stream
     from llm_jax.models import gpt
@@ -70,7 +71,7 @@ def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Iterator[
     params = prepare(model.params, how)
     stop = _stop_tokens(options, model.tokenizer)
     chunk = 1 if options.stream and len(ids) == 1 else 16
-    return stream(params, ids, model.config, how, options.sampling, options.max_new_tokens, stop, chunk)
+    yield from stream(params, ids, model.config, how, options.sampling, options.max_new_tokens, stop, chunk)
 
 
 def _show_as_it_comes(text: str, pieces: Iterable[list[list[int]]], model: "Model") -> int:

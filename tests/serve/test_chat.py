@@ -1,4 +1,4 @@
-"""`serve complete` and `serve chat` without a server: on a run's folder, and on a Hugging Face directory."""
+"""`serve complete`, `chat` and `generate` without a server: on a run's folder, and on a Hugging Face directory."""
 
 import dataclasses
 import io
@@ -143,6 +143,30 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypa
     assert asked == ended == ["this", "this and that"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert capsys.readouterr().out == " and\n and\n"
+
+
+@pytest.mark.parametrize("prompts", [("a b",), ("a b", "c d")])
+def test_ctrl_c_ends_generate_after_the_piece_that_is_being_computed(prompts, source, continued, capsys, monkeypatch):
+    """The first piece is prefill and its compilation, which a KeyboardInterrupt would break."""
+    stream, ended = loop.stream, []
+
+    def interrupted(*arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+            yield from stream(*arguments)
+        finally:
+            ended.append(True)
+
+    expected = [f"{prompt}{continued(prompt)[0]}" for prompt in prompts]
+    monkeypatch.setattr(loop, "stream", interrupted)
+    flags = [flag for prompt in prompts for flag in ("--prompt", prompt)]
+    assert call("generate", source, *flags, *GREEDY) == 0
+    between = "\n\n" if len(prompts) > 1 else "\n"
+    shown = capsys.readouterr()
+    assert shown.out == "".join(f"{text}{between}" for text in expected)
+    assert f": {len(prompts)} tokens]" in shown.err
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("command", ["chat", "complete"])
