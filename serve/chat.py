@@ -40,8 +40,10 @@ def main(options: Options) -> int:
 
     backend.configure()
     from serve.client import Wish, open_source
+    from serve.stopping import postponed
 
-    source = open_source(options.source, options.key_file)
+    with postponed():
+        source = open_source(options.source, options.key_file)
     print(f"{source.name} goes on where your text ends. {COMMANDS}", file=sys.stderr)
     texts = [""]
     turn = 0

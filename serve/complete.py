@@ -30,10 +30,11 @@ def main(options: Options) -> int:
 
     backend.configure()
     from serve.client import Wish, open_source
-    from serve.stopping import until_interrupted
+    from serve.stopping import postponed, until_interrupted
 
     text = sys.stdin.read() if options.prompt == "-" else options.prompt
-    source = open_source(options.source, options.key_file)
+    with postponed():
+        source = open_source(options.source, options.key_file)
     wish = Wish(options.sampling, options.max_new_tokens, options.stop)
     pieces = until_interrupted(source.stream(text, wish))
     first = next(pieces, "")  # a prompt that is refused is not shown

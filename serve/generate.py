@@ -38,14 +38,16 @@ class Options:
 
 def main(options: Options) -> int:
     """Prints each prompt with its continuation, and the speed."""
-    from llm_jax import backend
+    from serve.stopping import postponed, until_interrupted
 
-    backend.configure()
-    from llm_jax.decode.prompts import encode_prompt
-    from serve.models import load_model
-    from serve.stopping import until_interrupted
+    with postponed():
+        from llm_jax import backend
 
-    model = load_model(options.model, options.step)
+        backend.configure()
+        from llm_jax.decode.prompts import encode_prompt
+        from serve.models import load_model
+
+        model = load_model(options.model, options.step)
     texts = _prompts(options)
     ids = [encode_prompt(model.tokenizer, text) for text in texts]
     pieces = until_interrupted(_pieces(options, model, ids))

@@ -1,12 +1,13 @@
 """Ctrl-C between two pieces of an answer, and not in the middle of one.
 
-XLA does not survive a KeyboardInterrupt while it compiles: the process goes on, and crashes at its end.
+XLA does not survive a KeyboardInterrupt while it compiles: the process goes on, and crashes at its end. Elsewhere JAX
+may swallow one.
 """
 
 import contextlib
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 from typing import TypeVar
 
@@ -15,28 +16,38 @@ T = TypeVar("T")
 
 def until_interrupted(pieces: Generator[T, None, None]) -> Iterator[T]:
     """The pieces, up to the one during which Ctrl-C was pressed. Pressed twice it raises KeyboardInterrupt at once."""
-    is_pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal is_pressed
-        if is_pressed:
-            raise KeyboardInterrupt
-        is_pressed = True
-
-    with contextlib.closing(pieces), _handler(press):
+    with contextlib.closing(pieces), _noted() as is_pressed:
         for piece in pieces:
             yield piece
-            if is_pressed:
+            if is_pressed():
                 return
 
 
 @contextlib.contextmanager
-def _handler(press) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # which alone may set one, and gets the signals
+def postponed() -> Iterator[None]:
+    """Raises KeyboardInterrupt at its end if Ctrl-C was pressed meanwhile. Pressed twice, at once."""
+    with _noted() as is_pressed:
         yield
+    if is_pressed():
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C has been pressed."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may set a handler, and gets the signals
+        yield lambda: False
         return
     before = signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)

@@ -18,7 +18,7 @@ from llm_jax.decode.options import Sampling
 from llm_jax.models import gpt
 from llm_jax.shapes import pytree
 from llm_jax.tokenizer import Tokenizer
-from serve import chat, client
+from serve import chat, client, models
 from serve.__main__ import COMMANDS
 
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
@@ -166,6 +166,24 @@ def test_ctrl_c_ends_generate_after_the_piece_that_is_being_computed(prompts, so
     assert shown.out == "".join(f"{text}{between}" for text in expected)
     assert f": {len(prompts)} tokens]" in shown.err
     assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_a_model_is_loaded_takes_effect_when_it_is_loaded_or_at_the_second_press(
+    times, source, monkeypatch
+):
+    load, loaded = models.load_model, []
+
+    def interrupted(*arguments):
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        loaded.append(load(*arguments))
+        return loaded[0]
+
+    monkeypatch.setattr(models, "load_model", interrupted)
+    assert call("generate", source, *GREEDY) == 130
+    assert len(loaded) == (times == 1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
