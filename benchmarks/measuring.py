@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PAUSE = 0.3  # seconds before each turn: threads that spin after the work of another side have gone to sleep
+
 
 def in_turns(sides: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
     """Seconds of each call, all sides taking turns: what slows the machine down for a while slows down all of them.
@@ -22,6 +24,7 @@ def in_turns(sides: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int 
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(warm_up + repeats):
         for name, call in sides.items():
+            time.sleep(PAUSE)
             begun = time.perf_counter()
             call()
             if repeat >= warm_up:

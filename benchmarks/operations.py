@@ -54,7 +54,7 @@ class Options:
 def main(options: Options) -> None:
     where, work = machine(), WORK[options.preset]()
     calls, needs = parts(work)
-    seconds = medians(in_turns(calls | bound_parts(), options.repeats))
+    seconds = medians(in_turns(calls | bound_parts(with_pytorch=False), options.repeats))
     product, bandwidth = 2 * PRODUCT**3 / seconds["matrix product"], 8 * STREAM / seconds["copy"]
     figures = {}
     for name, (flops, n_bytes, count) in needs.items():

@@ -18,12 +18,21 @@ import jax.numpy as jnp
 from llm_jax.layers.linear import transposed_product
 from llm_jax.shapes import Array, Float, Int
 
+FEW = 64  # rows of hidden states: a decoding step's batch, never a training step's
+
 
 def tied_logits(
     hidden: Float[Array, "*rest D"], embedding_VD: Float[Array, "V D"], vocab_size: int
 ) -> Float[Array, "*rest V"]:
     """h·Wᵀ in float32; the columns that pad the vocabulary are −∞, so no softmax, argmax or sample ever sees them."""
-    logits = jnp.einsum("...D,VD->...V", hidden, embedding_VD.astype(hidden.dtype), preferred_element_type=jnp.float32)
+    embedding_VD = embedding_VD.astype(hidden.dtype)
+    if hidden.size <= FEW * hidden.shape[-1]:
+        # A decoding step reads all of W for a few rows: a CPU does that faster with W on the left. The barrier keeps
+        # XLA from moving the turn into the product.
+        turned = jnp.einsum("VD,...D->V...", embedding_VD, hidden, preferred_element_type=jnp.float32)
+        logits = jnp.moveaxis(jax.lax.optimization_barrier(turned), 0, -1)
+    else:
+        logits = jnp.einsum("...D,VD->...V", hidden, embedding_VD, preferred_element_type=jnp.float32)
     if vocab_size == embedding_VD.shape[0]:
         return logits
     return jnp.where(jnp.arange(embedding_VD.shape[0]) < vocab_size, logits, -jnp.inf)
