@@ -11,6 +11,7 @@ bandwidth with which this machine reads: the best turn of the run.
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 from llm_jax import backend
 
+backend.use_huge_pages()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
@@ -194,6 +196,7 @@ def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
             stderr=(folder / "log").open("w"),
             text=True,
             env={**os.environ, **offline, "XLA_FLAGS": ""},
+            start_new_session=True,  # its engine and workers are processes of their own, and end with it
         )
         assert child.stdin
         assert child.stdout
@@ -213,8 +216,7 @@ def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
             answer()
             yield run
         finally:
-            child.stdin.close()
-            child.terminate()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
 
 

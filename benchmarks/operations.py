@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from llm_jax import backend
 
+backend.use_huge_pages()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from llm_jax import backend
 
+backend.use_huge_pages()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402

@@ -2,6 +2,7 @@
 
 import sys
 
+from llm_jax import backend
 from llm_jax.command_line import Commands, run
 
 COMMANDS: Commands = {
@@ -18,4 +19,5 @@ COMMANDS: Commands = {
 }
 
 if __name__ == "__main__":
+    backend.use_huge_pages()
     sys.exit(run("python -m serve", __doc__ or "", COMMANDS))

@@ -2,6 +2,7 @@
 
 import sys
 
+from llm_jax import backend
 from llm_jax.command_line import Commands, run
 
 COMMANDS: Commands = {
@@ -30,4 +31,5 @@ COMMANDS: Commands = {
 }
 
 if __name__ == "__main__":
+    backend.use_huge_pages()
     sys.exit(run("python -m train", __doc__ or "", COMMANDS))
