@@ -21,7 +21,8 @@ from typing import Any, cast
 
 from llm_jax import backend
 
-backend.use_huge_pages()
+if __name__ == "__main__":
+    backend.use_huge_pages()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402

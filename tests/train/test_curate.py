@@ -14,6 +14,9 @@ from train.data import manifest as manifests
 pytest.importorskip("datatrove", reason="curation needs the extra curate")
 pytest.importorskip("spacy", reason="curation needs the extra curate")
 
+# datatrove forks, and other tests of this process may have started JAX; the command itself has not.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 
 def curate(*arguments: str) -> int:
     return run("python -m train", "", COMMANDS, ["curate", *arguments])
