@@ -47,6 +47,9 @@ class Options:
     compiled: bool = True
     """Also time PyTorch with torch.compile (which takes a minute or two to compile 124M)."""
 
+    only: str = ""
+    """One side alone in its process, by name: ours, hugging-face, eager or compiled (the compact PyTorch)."""
+
     out: Path | None = None
     """JSON file for the results."""
 
@@ -54,6 +57,11 @@ class Options:
 def main(options: Options) -> None:
     where = machine()
     work = WORK[options.preset]()
+    if options.only:
+        step = ALONE[options.only](work).step
+        seconds = medians(in_turns({options.only: step}, options.repeats))[options.only]
+        print(f"{options.preset}, {options.only} alone: {1e3 * seconds:.1f} ms, {work.tokens / seconds:,.0f} tokens/s")
+        return
     sides: dict[str, Side] = {"ours": ours(work)}
     if options.preset in ("quickstart", "shakespeare-char"):
         sides["ours with Muon"] = ours(work, "muon")
@@ -119,6 +127,14 @@ def bound_parts(with_pytorch: bool) -> dict[str, Callable[[], Any]]:
         y = torch.ones(PRODUCT, PRODUCT)
         parts["matrix product, PyTorch"] = lambda: y @ y
     return parts
+
+
+ALONE: dict[str, Callable[[Work], Side]] = {
+    "ours": ours,
+    "hugging-face": hugging_face,
+    "eager": compact_pytorch,
+    "compiled": lambda work: compact_pytorch(work, compiled=True),
+}
 
 
 def _gpt2(length: int) -> Work:
