@@ -113,3 +113,9 @@ def test_nonsense_is_refused_by_name_and_value(wrong):
     (name, value), *_ = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must .*{value}"):
         Sampling(**wrong)
+
+
+def test_of_equal_logits_the_first_is_taken():
+    logits_BV = jnp.array([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0], [-jnp.inf, -2.0, -jnp.inf, -2.0]])
+    keys_B = jax.vmap(jax.random.key)(jnp.arange(3))
+    assert choose(logits_BV, keys_B, rule(Sampling(temperature=0.0))).tolist() == [1, 0, 1]
