@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,14 @@ class Level:
     itl: tuple[float, float]
 
 
+@dataclass
+class Answer:
+    """What one client saw: the moments of sending and of every piece that brought tokens, and how many these were."""
+
+    moments: list[float] = field(default_factory=list)
+    tokens: int = 0
+
+
 def prompts(number: int, n_words: int, seed: int = 0) -> list[str]:
     """Different texts of so many words, the same ones each time."""
     draw, words = random.Random(seed), WORDS.split()
@@ -53,18 +61,22 @@ def own(
     until = time.monotonic() + seconds
     fields: dict[str, Any] = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
 
-    def ask(text: str) -> list[float] | None:
-        """The moments of sending and of every token; None if it failed, an empty list if it was not sent."""
+    def ask(text: str) -> Answer | None:
+        """None if it was not sent, for the time was over."""
         if time.monotonic() > until:
-            return []
-        moments = [time.monotonic()]
-        try:
-            for piece in client.completions.create(model=remote.name, prompt=text, stream=True, **fields):
-                # A last piece may bring the end and no token: a token is what comes with no reason, or with text.
-                moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
-        except Exception:  # whatever it was: the request is lost, and counted
             return None
-        return moments
+        answer = Answer([time.monotonic()])
+        try:
+            for piece in client.completions.create(
+                model=remote.name, prompt=text, stream=True, stream_options={"include_usage": True}, **fields
+            ):
+                # A last piece may bring the end and no token: a token is what comes with no reason, or with text.
+                answer.moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
+                # vLLM joins tokens where its own front is behind its engine: only the server knows how many they were.
+                answer.tokens = piece.usage.completion_tokens if piece.usage else answer.tokens
+        except Exception:  # whatever it was: the request is lost, and counted
+            return Answer()
+        return answer
 
     # Compiled and warm from here on; other texts than those measured, for a server may keep the beginnings it has seen.
     short: dict[str, Any] = {**fields, "max_tokens": 2}
@@ -72,19 +84,18 @@ def own(
         client.completions.create(model=remote.name, prompt=text, **short)
     started = time.monotonic()
     with ThreadPoolExecutor(n_clients) as pool:
-        answers = list(pool.map(ask, texts))
+        answers = [answer for answer in pool.map(ask, texts) if answer is not None]
     elapsed = time.monotonic() - started
-    whole = [np.array(moments) for moments in answers if moments and len(moments) > 1]
-    gaps = [np.diff(moments[1:]) for moments in whole]
+    whole = [answer for answer in answers if answer.tokens and len(answer.moments) > 1]
     return Level(
         clients=n_clients,
         completed=len(whole),
-        failed=sum(moments is None or len(moments) == 1 for moments in answers),
+        failed=len(answers) - len(whole),
         seconds=elapsed,
-        tokens_per_second=sum(len(moments) - 1 for moments in whole) / elapsed,
-        ttft=_quantiles([moments[1] - moments[0] for moments in whole]),
-        tpot=_quantiles([float(gap.mean()) for gap in gaps if len(gap)]),
-        itl=_quantiles([float(x) for gap in gaps for x in gap]),
+        tokens_per_second=sum(answer.tokens for answer in whole) / elapsed,
+        ttft=_quantiles([answer.moments[1] - answer.moments[0] for answer in whole]),
+        tpot=_quantiles([(a.moments[-1] - a.moments[1]) / (a.tokens - 1) for a in whole if a.tokens > 1]),
+        itl=_quantiles([float(gap) for answer in whole for gap in np.diff(answer.moments[1:])]),
     )
 
 
