@@ -1,9 +1,9 @@
 """Tokens a second in decoding, and the time to the first: ours, Hugging Face's `generate`, and vLLM.
 
-GPT-2's shape with random weights (speed does not depend on them), prompts of random ids, greedy, no stop token. All
-take turns. vLLM runs in its own environment, named by `LLM_JAX_VLLM_PYTHON`, as a child process that stays loaded; it
-is left out where there is none. The bound of one step is what it must read, all weights once and the cache, at the
-bandwidth with which this machine reads: the best turn of the run.
+GPT-2's shape with random weights (speed does not depend on them), prompts of random ids, greedy, no stop token. They
+take turns, each in a process of its own. vLLM runs in its own environment, named by `LLM_JAX_VLLM_PYTHON`; it is left
+out where there is none. The bound of one step is what it must read, all weights once and the cache, at the bandwidth
+with which this machine reads: the best turn of the run.
 
     python benchmarks/decode.py --batches 1 8 32 --out benchmarks/results/decode.json
 """
@@ -16,18 +16,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from llm_jax import backend
 
 if __name__ == "__main__":
-    backend.use_huge_pages()
+    backend.keep_memory()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
+from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 
 from llm_jax.config import Execution, GPTConfig  # noqa: E402
@@ -73,11 +75,17 @@ def main(options: Options) -> None:
     generator = np.random.default_rng(0)
     result: dict = {"machine": where, "prompt": options.prompt, "new": options.new, "batches": {}}
     with contextlib.ExitStack() as stack:
+
+        def start(make: Callable[[], tuple[Side, None]]) -> Apart:
+            side = Apart(make)
+            stack.callback(side.end)
+            return side
+
         sides: dict[str, Side] = {"ours": ours(config)}
         if options.hugging_face:
-            sides["Hugging Face"] = hugging_face(config, static=False)
+            sides["Hugging Face"] = start(partial(hugging_face, config, static=False))
         if options.static:
-            sides["Hugging Face, static"] = hugging_face(config, static=True)
+            sides["Hugging Face, static"] = start(partial(hugging_face, config, static=True))
         if python := os.environ.get("LLM_JAX_VLLM_PYTHON"):
             sides["vLLM"] = stack.enter_context(vllm(config, python))
         bandwidth = 0.0
@@ -134,7 +142,7 @@ def ours(config: GPTConfig) -> Side:
     return lambda prompts, new: generate(params, prompts, config, how, Sampling(temperature=0.0), new)
 
 
-def hugging_face(config: GPTConfig, static: bool) -> Side:
+def hugging_face(config: GPTConfig, static: bool) -> tuple[Side, None]:
     import torch
     import transformers
 
@@ -159,7 +167,7 @@ def hugging_face(config: GPTConfig, static: bool) -> Side:
                 **more,
             ).tolist()
 
-    return run
+    return run, None
 
 
 VLLM_CHILD = """

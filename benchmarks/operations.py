@@ -18,7 +18,7 @@ from typing import Any, cast
 from llm_jax import backend
 
 if __name__ == "__main__":
-    backend.use_huge_pages()
+    backend.keep_memory()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import tyro  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Work  # noqa: E402
-from train_step import PRODUCT, STREAM, WORK, Preset, bound_parts  # noqa: E402
+from train_step import BOUND, PRODUCT, STREAM, WORK, Preset  # noqa: E402
 
 from llm_jax.config import Execution  # noqa: E402
 from llm_jax.layers.attention import causal_attend  # noqa: E402
@@ -56,7 +56,7 @@ class Options:
 def main(options: Options) -> None:
     where, work = machine(), WORK[options.preset]()
     calls, needs = parts(work)
-    seconds = medians(in_turns(calls | bound_parts(with_pytorch=False), options.repeats))
+    seconds = medians(in_turns(calls | {name: make() for name, make in BOUND.items()}, options.repeats))
     product, bandwidth = 2 * PRODUCT**3 / seconds["matrix product"], 8 * STREAM / seconds["copy"]
     figures = {}
     for name, (flops, n_bytes, count) in needs.items():

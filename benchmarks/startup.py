@@ -22,6 +22,7 @@ from measuring import machine, save, show
 CHILD = """
 import os, sys
 from llm_jax import backend
+backend.keep_memory()
 backend.configure()
 from train import __main__ as front, loop
 def leave(run, values):
@@ -60,11 +61,11 @@ def main(options: Options) -> None:
 def start(data: Path, runs: Path, cache: Path) -> float:
     """Starts the quickstart, waits for its first step."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
-    command = [sys.executable, "-c", CHILD, "quickstart", "--data", str(data), "--runs", str(runs)]
+    child = data.parent / "child.py"
+    child.write_text(CHILD)
+    command = [sys.executable, str(child), "quickstart", "--data", str(data), "--runs", str(runs)]
     begun = time.perf_counter()
-    subprocess.run(
-        command, check=True, stdout=subprocess.DEVNULL, env={**environment, "LLM_JAX_CACHE": str(cache)}, cwd=Path.cwd()
-    )
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**environment, "LLM_JAX_CACHE": str(cache)})
     return time.perf_counter() - begun
 
 

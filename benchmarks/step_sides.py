@@ -1,8 +1,7 @@
 """One training step of GPT-2, ready to be timed: ours, Hugging Face's model, and a compact PyTorch GPT.
 
-All get the same shapes, number format and tokens, AdamW with clipping at 1, and accumulate the same micro-batches. A
-side is a function that takes one step and returns its loss, so it returns when the step is done. PyTorch is imported
-only by the sides that need it.
+All get the same shapes, number format and tokens, AdamW with clipping at 1, and accumulate the same micro-batches.
+PyTorch is imported only by the sides that need it.
 """
 
 import time

@@ -1,27 +1,30 @@
 """Tokens a second in training: ours, Hugging Face's GPT-2 and a compact PyTorch GPT, eager and compiled.
 
-All take the same step (`step_sides.py`), in turns, in one process. The bound is what this machine could do at best, by
-its own measure in the same run: the step's FLOPs at the rate of a large matrix product, and then AdamW's bytes (28 a
-parameter) at the rate of a copy; each at the best of all its turns and, for the product, of both libraries.
+All take the same step (`step_sides.py`), in turns, each in a process of its own. The bound is what this machine could
+do at best, by its own measure in the same run: the step's FLOPs at the rate of a large matrix product, and then AdamW's
+bytes (28 a parameter) at the rate of a copy; each at the best of all its turns and, for the product, of both libraries.
 
     python benchmarks/train_step.py --preset 124m-64 --out benchmarks/results/train_step_124m-64.json
 """
 
+import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from llm_jax import backend
 
 if __name__ == "__main__":
-    backend.use_huge_pages()
+    backend.keep_memory()
 backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import tyro  # noqa: E402
+from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: E402
 
@@ -30,6 +33,7 @@ from train import devices, presets  # noqa: E402
 from train.config import TrainConfig  # noqa: E402
 
 Preset = Literal["124m-64", "124m-256", "quickstart", "shakespeare-char", "toy"]
+Name = Literal["ours", "muon", "hugging-face", "eager", "compiled"]
 PRODUCT, STREAM = 2048, 64 * 2**20  # columns of the bound's matrix product, floats of its copy
 
 
@@ -41,14 +45,9 @@ class Options:
     repeats: int = 10
     """Steps of each side that are timed."""
 
-    eager: bool = True
-    """Also time PyTorch without torch.compile."""
-
-    compiled: bool = True
-    """Also time PyTorch with torch.compile (which takes a minute or two to compile 124M)."""
-
-    only: str = ""
-    """One side alone in its process, by name: ours, hugging-face, eager or compiled (the compact PyTorch)."""
+    sides: tuple[Name, ...] = ("ours", "muon", "hugging-face", "eager", "compiled")
+    """muon: ours with Muon (for the presets that run it); eager, compiled: the compact PyTorch (compiling 124M takes a
+    minute or two)."""
 
     out: Path | None = None
     """JSON file for the results."""
@@ -57,34 +56,31 @@ class Options:
 def main(options: Options) -> None:
     where = machine()
     work = WORK[options.preset]()
-    if options.only:
-        step = ALONE[options.only](work).step
-        seconds = medians(in_turns({options.only: step}, options.repeats))[options.only]
-        print(f"{options.preset}, {options.only} alone: {1e3 * seconds:.1f} ms, {work.tokens / seconds:,.0f} tokens/s")
-        return
-    sides: dict[str, Side] = {"ours": ours(work)}
-    if options.preset in ("quickstart", "shakespeare-char"):
-        sides["ours with Muon"] = ours(work, "muon")
-    if options.eager:
-        sides["Hugging Face, eager"] = hugging_face(work)
-        sides["compact PyTorch, eager"] = compact_pytorch(work)
-    if options.compiled:
-        sides["compact PyTorch, compiled"] = compact_pytorch(work, compiled=True)
-    losses = {name: side.first_loss for name, side in sides.items()}
-    assert max(losses.values()) - min(losses.values()) < 0.1 * losses["ours"], f"not the same work: {losses}"
-    calls = {name: side.step for name, side in sides.items()} | bound_parts(options.eager or options.compiled)
-    seconds = in_turns(calls, options.repeats)
+    with contextlib.ExitStack() as stack:
+
+        def start(make: Callable[[], tuple[Callable[[], Any], Any]]) -> Apart:
+            side = Apart(make)
+            stack.callback(side.end)
+            return side
+
+        sides = {TITLES[name]: start(partial(_side, name, work)) for name in _wanted(options)}
+        parts = {name: start(partial(_part, name)) for name in (*BOUND, *PYTORCH_BOUND)}
+        seconds = in_turns(sides | parts, options.repeats)
+        facts: dict[str, Side] = {name: side.facts for name, side in sides.items()}
+    losses = {name: side.first_loss for name, side in facts.items()}
+    assert max(losses.values()) - min(losses.values()) < 0.1 * min(losses.values()), f"not the same work: {losses}"
     median = medians(seconds)
     product = 2 * PRODUCT**3 / min(min(seconds[name]) for name in seconds if name.startswith("matrix product"))
     bandwidth = 8 * STREAM / min(seconds["copy"])
     bound = work.flops("llm.c") / product + 28 * work.model.n_parameters / bandwidth
-    rivals = [median[name] for name in sides if "PyTorch" in name or "Hugging Face" in name]
+    rivals = [median[name] for name in sides if not name.startswith("ours")]
+    both = "ours" in sides and rivals
     result = {
         "preset": options.preset,
         "work": {"batch": work.batch, "length": work.length, "parameters": work.model.n_parameters},
         "bound": {"matrix_product_flops": product, "copy_bytes_per_second": bandwidth, "seconds": bound},
-        "share_of_bound": bound / median["ours"],
-        "times_as_fast_as_best_pytorch": min(rivals) / median["ours"] if rivals else None,
+        "share_of_bound": bound / median["ours"] if "ours" in sides else None,
+        "times_as_fast_as_best_pytorch": min(rivals) / median["ours"] if both else None,
         "sides": {
             name: {
                 "tokens_per_second": work.tokens / median[name],
@@ -99,7 +95,7 @@ def main(options: Options) -> None:
                 "first_loss": losses[name],
                 "seconds_of_each_step": seconds[name],
             }
-            for name, side in sides.items()
+            for name, side in facts.items()
         },
         "machine": where,
     }
@@ -107,33 +103,64 @@ def main(options: Options) -> None:
     save(options.out, result)
 
 
-def bound_parts(with_pytorch: bool) -> dict[str, Callable[[], Any]]:
-    """A large matrix product and a copy, as this machine does them through JAX, and the product through PyTorch."""
+def _wanted(options: Options) -> list[Name]:
+    runs = options.preset in ("quickstart", "shakespeare-char")
+    return [name for name in options.sides if name != "muon" or runs]
+
+
+def _side(name: Name, work: Work) -> tuple[Callable[[], Any], Side]:
+    side = MAKE[name](work)
+    return side.step, replace(side, step=_elsewhere)
+
+
+def _elsewhere() -> None:
+    raise AssertionError("a step is taken where its side was made")
+
+
+def _part(name: str) -> tuple[Callable[[], Any], None]:
+    part = (BOUND | PYTORCH_BOUND)[name]()
+    return lambda: (part(), None)[1], None
+
+
+def matrix_product() -> Callable[[], Any]:
     x = jnp.ones((PRODUCT, PRODUCT), jnp.bfloat16 if jax.default_backend() == "gpu" else jnp.float32)
     multiply = jax.jit(jnp.matmul)
-    state = {"stream": jnp.ones(STREAM, jnp.float32)}
-    increase = jax.jit(lambda stream: stream + 1, donate_argnums=0)  # in place, as the optimizer works
+    return lambda: multiply(x, x).block_until_ready()
 
-    def copy() -> None:
+
+def matrix_product_of_pytorch() -> Callable[[], Any]:
+    import torch
+
+    y = torch.ones(PRODUCT, PRODUCT)
+    return lambda: y @ y
+
+
+def copy() -> Callable[[], Any]:
+    """In place, as the optimizer works."""
+    state = {"stream": jnp.ones(STREAM, jnp.float32)}
+    increase = jax.jit(lambda stream: stream + 1, donate_argnums=0)
+
+    def run() -> None:
         state["stream"] = increase(state["stream"]).block_until_ready()
 
-    parts: dict[str, Callable[[], Any]] = {
-        "matrix product": lambda: multiply(x, x).block_until_ready(),
-        "copy": copy,
-    }
-    if with_pytorch and jax.default_backend() == "cpu":
-        import torch
-
-        y = torch.ones(PRODUCT, PRODUCT)
-        parts["matrix product, PyTorch"] = lambda: y @ y
-    return parts
+    return run
 
 
-ALONE: dict[str, Callable[[Work], Side]] = {
+BOUND: dict[str, Callable[[], Callable[[], Any]]] = {"matrix product": matrix_product, "copy": copy}
+PYTORCH_BOUND = {"matrix product, PyTorch": matrix_product_of_pytorch}
+MAKE: dict[Name, Callable[[Work], Side]] = {
     "ours": ours,
+    "muon": partial(ours, optimizer_name="muon"),
     "hugging-face": hugging_face,
     "eager": compact_pytorch,
-    "compiled": lambda work: compact_pytorch(work, compiled=True),
+    "compiled": partial(compact_pytorch, compiled=True),
+}
+TITLES: dict[Name, str] = {
+    "ours": "ours",
+    "muon": "ours with Muon",
+    "hugging-face": "Hugging Face, eager",
+    "eager": "compact PyTorch, eager",
+    "compiled": "compact PyTorch, compiled",
 }
 
 
@@ -167,7 +194,8 @@ def report(result: dict, work: Work) -> None:
     ]
     title = f"{result['preset']}: {work.batch} × {work.length} tokens, {work.model.n_parameters:,} parameters"
     show(title, ("tokens/s", "ms", "FLOP/s of peak", "compile s"), rows)
-    print(f"bound: {1e3 * result['bound']['seconds']:.1f} ms; ours reaches {result['share_of_bound']:.2f} of it")
+    print(f"bound: {1e3 * result['bound']['seconds']:.1f} ms", end="")
+    print(f"; ours reaches {result['share_of_bound']:.2f} of it" if result["share_of_bound"] else "")
     if result["times_as_fast_as_best_pytorch"]:
         print(f"ours is {result['times_as_fast_as_best_pytorch']:.2f} × as fast as the better PyTorch")
 

@@ -6,6 +6,7 @@ rounding.
 """
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -16,7 +17,12 @@ GPU_FLAGS: dict[str, str] = {
     "--xla_gpu_enable_latency_hiding_scheduler": "true",
 }
 
-HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+ALLOCATOR = {
+    "arena_max": 1,  # the others hold 64 MB at most, and let larger arrays go back
+    "mmap_threshold": 2**34,  # bytes: nothing is fetched, and given back, on its own
+    "trim_threshold": 2**34,
+    "hugetlb": 1,  # pages of 2 MB, where the system leaves that to the program
+}
 
 
 def cache_folder() -> Path:
@@ -40,17 +46,17 @@ def configure() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 
-def use_huge_pages() -> None:
-    """Starts this process anew, once, with its large arrays in huge pages, where the system leaves that to the program.
+def keep_memory() -> None:
+    """Starts this process anew, once, with an allocator that keeps what it has taken, in huge pages.
 
-    XLA on a CPU takes its scratch memory anew in every step, and the kernel hands it out in pages of 4 KB: half of a
-    small model's step was spent on that (docs/benchmarks.md). glibc can ask for pages of 2 MB, but reads the setting
-    only when a process starts. `GLIBC_TUNABLES=glibc.malloc.hugetlb=0` in the environment turns this off.
+    XLA on a CPU takes its scratch memory anew in every step. glibc fetches arrays of that size from the kernel each
+    time and gives them back, and fetching means clearing: half of a small model's step (docs/benchmarks.md). It reads
+    its settings when a process starts. A `GLIBC_TUNABLES` of the user's own stays as it is; on a machine with a GPU, or
+    with another C library, nothing is done.
     """
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    if "glibc.malloc.hugetlb" in tunables or not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text():
+    if "GLIBC_TUNABLES" in os.environ or _has_nvidia_gpu() or platform.libc_ver()[0] != "glibc":
         return
-    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
+    os.environ["GLIBC_TUNABLES"] = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -19,5 +19,5 @@ COMMANDS: Commands = {
 }
 
 if __name__ == "__main__":
-    backend.use_huge_pages()
+    backend.keep_memory()
     sys.exit(run("python -m serve", __doc__ or "", COMMANDS))

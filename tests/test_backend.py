@@ -1,6 +1,8 @@
-"""How a process of ours is started: huge pages."""
+"""How a process of ours is started: with an allocator that keeps its memory."""
 
 import os
+import platform
+import subprocess
 import sys
 
 import pytest
@@ -9,44 +11,63 @@ from llm_jax import backend
 
 
 @pytest.fixture
-def started(monkeypatch, tmp_path):
-    """Commands that would have taken this process's place; the system leaves huge pages to the program."""
+def started(monkeypatch):
+    """Commands that would have taken this process's place, on a machine with glibc and without a GPU."""
     commands = []
     monkeypatch.setattr(os, "execv", lambda path, arguments: commands.append((path, arguments)))
-    monkeypatch.setattr(backend, "HUGE_PAGES", tmp_path / "enabled")
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "train", "digits"])
-    backend.HUGE_PAGES.write_text("always [madvise] never\n")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(backend, "_has_nvidia_gpu", lambda: False)
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # put back afterwards
+    monkeypatch.delenv("GLIBC_TUNABLES")
     return commands
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("", "glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.arena_max=2", "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"),
-    ],
-)
-def test_the_same_command_starts_anew_once(before, after, started, monkeypatch):
-    monkeypatch.setenv("GLIBC_TUNABLES", before)
-    backend.use_huge_pages()
+def test_the_same_command_starts_anew_once(started):
+    backend.keep_memory()
     assert started == [(sys.executable, [sys.executable, "-m", "train", "digits"])]
-    assert os.environ["GLIBC_TUNABLES"] == after
-    backend.use_huge_pages()  # as the new process does
+    backend.keep_memory()  # as the new process does
     assert len(started) == 1
 
 
 def test_a_users_own_setting_stays(started, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
-    backend.use_huge_pages()
+    backend.keep_memory()
+    assert not started
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+
+
+@pytest.mark.parametrize(("libc", "gpu"), [("musl", False), ("", False), ("glibc", True)])
+def test_nothing_starts_anew_where_it_would_change_nothing(libc, gpu, started, monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
+    monkeypatch.setattr(backend, "_has_nvidia_gpu", lambda: gpu)
+    backend.keep_memory()
     assert not started
 
 
-@pytest.mark.parametrize("enabled", ["[always] madvise never", "always madvise [never]", None])
-def test_nothing_starts_anew_where_it_would_change_nothing(enabled, started, monkeypatch):
-    monkeypatch.setenv("GLIBC_TUNABLES", "")
-    if enabled is None:
-        backend.HUGE_PAGES.unlink()
-    else:
-        backend.HUGE_PAGES.write_text(enabled)
-    backend.use_huge_pages()
-    assert not started
+CHILD = """
+import resource, sys
+from llm_jax import backend
+if sys.argv[1] == "keeping": backend.keep_memory()
+backend.configure()
+import jax, jax.numpy as jnp
+step = jax.jit(lambda x: jnp.sort(jnp.sort(x) * 2))  # 64 MB of scratch
+x = jnp.ones((8, 2 * 2**20))
+for _ in range(3): step(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5): step(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or backend._has_nvidia_gpu(), reason="glibc on a CPU is asked for"
+)
+def test_a_step_fetches_no_memory_from_the_system():
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    faults = {
+        kind: int(subprocess.check_output([sys.executable, "-c", CHILD, kind], env=environment, text=True))
+        for kind in ("keeping", "plain")
+    }
+    assert faults["plain"] >= 5 * 64 / 2  # pages of 2 MB at most, else the test shows nothing
+    assert faults["keeping"] < 0.1 * faults["plain"]

@@ -31,5 +31,5 @@ COMMANDS: Commands = {
 }
 
 if __name__ == "__main__":
-    backend.use_huge_pages()
+    backend.keep_memory()
     sys.exit(run("python -m train", __doc__ or "", COMMANDS))
