@@ -1,9 +1,12 @@
 """A side in a process of its own, called from here.
 
-Each has its own threads and its own memory, all stay loaded, and still they take turns.
+Each has its own threads and its own memory, all stay loaded, and still they take turns; who waits for his turn stands
+still, for idle threads may spin for a while.
 """
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,13 +28,21 @@ class Apart:
         self.facts = self._answer()
 
     def __call__(self, *arguments: Any) -> Any:
+        self._signal(signal.SIGCONT)
         self._here.send(arguments)
-        return self._answer()
+        answer = self._answer()
+        self._signal(signal.SIGSTOP)
+        return answer
 
     def end(self) -> None:
+        self._signal(signal.SIGCONT)
         self._here.close()
         self._process.join(10)
         self._process.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
 
     def _answer(self) -> Any:
         try:
