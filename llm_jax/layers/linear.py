@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from llm_jax.shapes import Array, Float, Key, pytree
 
+TURNED = range(6, 17)  # rows: the batch of a decoding step, never of a training step
+
 
 @pytree
 class Linear:
@@ -25,9 +27,22 @@ def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Fl
     """
     inputs, outputs = layer.weight.shape[:n_inputs], layer.weight.shape[n_inputs:]
     flat = x.reshape(*x.shape[: x.ndim - n_inputs], math.prod(inputs))
-    product = _product(flat, layer.weight.reshape(math.prod(inputs), math.prod(outputs)).astype(x.dtype))
+    weight = layer.weight.reshape(math.prod(inputs), math.prod(outputs)).astype(x.dtype)
+    turned = math.prod(flat.shape[:-1]) in TURNED and jax.default_backend() == "cpu"
+    product = _turned_product(flat, weight) if turned else _product(flat, weight)
     product += layer.bias.reshape(-1).astype(x.dtype)
     return product.reshape(*product.shape[:-1], *outputs)
+
+
+def _turned_product(
+    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs outputs"]
+) -> Float[Array, "*rest outputs"]:
+    """x·W from xᵀ: of so few rows XLA's other kernel for CPUs is a tenth faster, and this is the form it gets.
+
+    The barrier keeps XLA from moving the turn into the product.
+    """
+    rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
+    return jnp.einsum("ib,io->bo", rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
 @jax.custom_vjp

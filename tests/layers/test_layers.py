@@ -55,6 +55,20 @@ def test_future_keys_change_nothing_under_the_causal_mask():
     assert not np.allclose(changed[:, 4:], causal_attend(q, k, v, "xla")[:, 4:])
 
 
+@pytest.mark.parametrize("rows", [1, 5, 6, 11, 16, 17, 40])
+def test_linear_is_the_same_map_for_any_number_of_rows(rows):
+    """Kernels differ by it (`linear.TURNED`); values and gradients do not."""
+    layer, x, d = Linear(normal(1, 24, 3, 8), normal(2, 3, 8)), normal(0, rows, 24), normal(3, rows, 3, 8)
+    value, pull = jax.vjp(lambda layer, x: linear(layer, x), layer, x)
+    wide = [np.asarray(part, np.float64) for part in (layer.weight, layer.bias, x, d)]
+    weight, bias, x_wide, d_wide = wide
+    np.testing.assert_allclose(value, np.einsum("bi,ijk->bjk", x_wide, weight) + bias, rtol=1e-5, atol=1e-5)
+    d_layer, d_x = pull(d)
+    np.testing.assert_allclose(d_layer.weight, np.einsum("bi,bjk->ijk", x_wide, d_wide), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_layer.bias, d_wide.sum(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_x, np.einsum("bjk,ijk->bi", d_wide, weight), rtol=1e-5, atol=1e-5)
+
+
 def test_linear_contracts_its_input_dimensions_in_order():
     layer = Linear(weight=normal(0, 2, 3, 4, 5), bias=normal(1, 4, 5))
     x = normal(2, 1, 7, 2, 3)
