@@ -16,19 +16,30 @@ from typing import Any
 PAUSE = 0.3  # seconds before each turn: threads that spin after the work of another side have gone to sleep
 
 
-def in_turns(sides: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 1) -> dict[str, list[float]]:
+def in_turns(
+    sides: Mapping[str, Callable[[], Any]], repeats: int, warm_up: int = 1, burst: float = 0.0
+) -> dict[str, list[float]]:
     """Seconds of each call, all sides taking turns: what slows the machine down for a while slows down all of them.
 
-    A side must return only when its work is done.
+    A side must return only when its work is done. With a `burst`, a turn is a first call that does not count, for
+    threads and caches are cold after the wait, and then calls for at least so many seconds: work that is repeated
+    without a pause is measured without one.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(warm_up + repeats):
         for name, call in sides.items():
             time.sleep(PAUSE)
-            begun = time.perf_counter()
-            call()
-            if repeat >= warm_up:
-                seconds[name].append(time.perf_counter() - begun)
+            if burst:
+                call()
+            until = time.perf_counter() + burst
+            while True:
+                begun = time.perf_counter()
+                call()
+                ended = time.perf_counter()
+                if repeat >= warm_up:
+                    seconds[name].append(ended - begun)
+                if ended >= until:
+                    break
     return seconds
 
 

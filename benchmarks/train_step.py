@@ -36,6 +36,7 @@ from train.config import TrainConfig  # noqa: E402
 Preset = Literal["124m-64", "124m-256", "quickstart", "shakespeare-char", "toy"]
 Name = Literal["ours", "muon", "hugging-face", "eager", "compiled"]
 PRODUCT, STREAM = 2048, 64 * 2**20  # columns of the bound's matrix product, floats of its copy
+BURST = 0.5  # seconds of steps without a pause in each turn
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Options:
     """124m-64, 124m-256: GPT-2 124M, 4 sequences of so many tokens; quickstart, shakespeare-char: as those runs."""
 
     repeats: int = 10
-    """Steps of each side that are timed."""
+    """Turns of each side, of half a second or one step, whichever is longer."""
 
     sides: tuple[Name, ...] = ("ours", "muon", "hugging-face", "eager", "compiled")
     """muon: ours with Muon (for the presets that run it); eager, compiled: the compact PyTorch (compiling 124M takes a
@@ -66,7 +67,7 @@ def main(options: Options) -> None:
 
         sides = {TITLES[name]: start(partial(_side, name, work)) for name in _wanted(options)}
         parts = {name: start(partial(_part, name)) for name in (*BOUND, *PYTORCH_BOUND)}
-        seconds = in_turns(sides | parts, options.repeats)
+        seconds = in_turns(sides | parts, options.repeats, burst=BURST)
         facts: dict[str, Side] = {name: side.facts for name, side in sides.items()}
     losses = {name: side.first_loss for name, side in facts.items()}
     for name, loss in losses.items():  # PyTorch's sides do not mask the rows that pad the vocabulary
