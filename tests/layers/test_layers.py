@@ -55,6 +55,18 @@ def test_future_keys_change_nothing_under_the_causal_mask():
     assert not np.allclose(changed[:, 4:], causal_attend(q, k, v, "xla")[:, 4:])
 
 
+@pytest.mark.parametrize("length", [127, 128, 130, 257])
+def test_attention_in_pieces_is_attention(length):
+    """Values and gradients, for lengths that are cut and not, evenly and not."""
+    q, k, v, d = (normal(seed, 2, length, 2, 4) for seed in range(4))
+    mask = jnp.tril(jnp.ones((1, length, length), bool))
+    expected, pull = jax.vjp(lambda *x: attend(*x, mask), q, k, v)
+    found, pull_found = jax.vjp(lambda *x: causal_attend(*x, "xla"), q, k, v)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(pull_found(d), pull(d), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("rows", [1, 5, 6, 11, 16, 17, 40])
 def test_linear_is_the_same_map_for_any_number_of_rows(rows):
     """Kernels differ by it (`linear.TURNED`); values and gradients do not."""
