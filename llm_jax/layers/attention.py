@@ -76,8 +76,8 @@ def causal_attend(
     if kernel == "cudnn":
         # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).
         return jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation="cudnn")
-    # Piece by piece, each with no more keys than its last query may look at: of the scores that the mask would hide,
-    # most are never made (three eighths of all).
+    # Piece by piece, each with no more keys than its last query may look at: three quarters of the scores that the mask
+    # would hide are never made.
     length = q_BTNH.shape[1]
     mask_BTS = jnp.tril(jnp.ones((1, length, length), bool))
     size = -(-length // PIECES) if length >= LONG else length
