@@ -88,23 +88,23 @@ def main(options: Options) -> None:
             sides["Hugging Face, static"] = start(partial(hugging_face, config, static=True))
         if python := os.environ.get("LLM_JAX_VLLM_PYTHON"):
             sides["vLLM"] = stack.enter_context(vllm(config, python))
-        bandwidth = 0.0
+        seconds = {}
         for batch in options.batches:
             prompts = generator.integers(0, config.vocab_size, (batch, options.prompt)).tolist()
             calls: dict[str, Callable[[], Any]] = {"read": read_memory()}
             for name, side in sides.items():
                 calls[name] = lambda side=side, prompts=prompts: side(prompts, options.new)
                 calls[f"{name}: first"] = lambda side=side, prompts=prompts: side(prompts, 1)
-            seconds = in_turns(calls, options.repeats)
-            median = medians(seconds)
-            bandwidth = max(bandwidth, READS * READ / min(seconds["read"]))
-            bound = bytes_of_step(config, batch, options) / bandwidth
-            result["batches"][batch] = {
-                "read_bytes_per_second": bandwidth,
-                "bound_tokens_per_second": batch / bound,
-                "sides": {name: speed(median, name, batch, options.new, bound) for name in sides},
-                "seconds": seconds,
-            }
+            seconds[batch] = in_turns(calls, options.repeats)
+    bandwidth = READS * READ / min(min(turns["read"]) for turns in seconds.values())
+    for batch, turns in seconds.items():
+        bound = bytes_of_step(config, batch, options) / bandwidth
+        result["batches"][batch] = {
+            "read_bytes_per_second": bandwidth,
+            "bound_tokens_per_second": batch / bound,
+            "sides": {name: speed(medians(turns), name, batch, options.new, bound) for name in sides},
+            "seconds": turns,
+        }
     report(result)
     save(options.out, result)
 
