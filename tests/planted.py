@@ -89,8 +89,8 @@ def _positions_off_by_one(forward, params, *arguments, **more):
     return forward(dataclasses.replace(params, position_embedding=position), *arguments, **more)
 
 
-def _inverted_mask(attend, q, k, v, mask):
-    return attend(q, k, v, ~mask)
+def _inverted_mask(softmax, scores, mask, d_head):
+    return softmax(scores, ~mask, d_head)
 
 
 def _unscaled(softmax, scores, mask, d_head):
@@ -171,7 +171,7 @@ FAULTS = (
     ),
     Fault(
         "inverted causal mask",
-        _replacing(attention, "attend", _inverted_mask),
+        _replacing(attention, "_softmax", _inverted_mask),
         ("operations", "attention"),
         AFTER_ATTENTION,
     ),

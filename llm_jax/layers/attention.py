@@ -6,6 +6,7 @@ sequences of different lengths. Left out: dropout of the weights (fused kernels 
 variants.
 """
 
+from functools import partial
 from typing import Literal
 
 import jax
@@ -16,7 +17,7 @@ from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.shapes import Array, Bool, Float, Key, pytree
 
 Kernel = Literal["xla", "cudnn"]
-PIECES, LONG = 4, 128  # queries are cut into so many pieces from this length on
+PIECES, LONG = 4, 64  # queries are cut into so many pieces from this length on
 
 
 @pytree
@@ -34,22 +35,10 @@ def init_attention(key: Key[Array, ""], d_model: int, n_heads: int, std: float, 
     )
 
 
-def attend(
-    q_BTNH: Float[Array, "B T N H"],
-    k_BSNH: Float[Array, "B S N H"],
-    v_BSNH: Float[Array, "B S N H"],
-    mask_BTS: Bool[Array, "#B T S"],
-) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1); scores and softmax in float32. True in the mask means: look."""
-    scores_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
-    weights_BNTS = _softmax(scores_BNTS, mask_BTS, q_BTNH.shape[-1]).astype(v_BSNH.dtype)
-    return jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS, v_BSNH)
-
-
 def cached_attend(
     q_BTNH: Float[Array, "B T N H"], cache: LayerCache, mask_BTS: Bool[Array, "B T S"]
 ) -> Float[Array, "B T N H"]:
-    """`attend` to a cache, in the cache's own layout."""
+    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1) over a cache, in its own layout. True in the mask means: look."""
     batch, length, n_heads, d_head = q_BTNH.shape
     q_RTH = heads_first(q_BTNH)
     scores_RTS = jnp.einsum("RTH,RSH->RTS", q_RTH, cache.k_RSH, preferred_element_type=jnp.float32)
@@ -72,21 +61,71 @@ def causal_attend(
     v_BTNH: Float[Array, "B T N H"],
     kernel: Kernel,
 ) -> Float[Array, "B T N H"]:
-    """`attend` under the causal mask, through cuDNN's fused kernel where asked."""
+    """softmax(q·kᵀ/√H)·v, each position over itself and those before it, through cuDNN's fused kernel where asked.
+
+    Scores and softmax are float32.
+    """
     if kernel == "cudnn":
         # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).
         return jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation="cudnn")
-    # Piece by piece, each with no more keys than its last query may look at: three quarters of the scores that the mask
-    # would hide are never made.
-    length = q_BTNH.shape[1]
-    mask_BTS = jnp.tril(jnp.ones((1, length, length), bool))
+    return _in_pieces(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTNH, v_BTNH))).swapaxes(1, 2)
+
+
+@jax.custom_vjp
+def _in_pieces(
+    q_BNTH: Float[Array, "B N T H"], k_BNTH: Float[Array, "B N T H"], v_BNTH: Float[Array, "B N T H"]
+) -> Float[Array, "B N T H"]:
+    """Causal attention piece by piece, each with no more keys than its last query may look at.
+
+    Three quarters of the scores that the mask would hide are never made.
+    """
+    return _forward(q_BNTH, k_BNTH, v_BNTH)[0]
+
+
+def _pieces(length: int) -> list[tuple[int, int]]:
     size = -(-length // PIECES) if length >= LONG else length
-    mixed = []
-    for start in range(0, length, size):
-        end = min(start + size, length)
-        seen = k_BTNH[:, :end], v_BTNH[:, :end], mask_BTS[:, start:end, :end]
-        mixed.append(attend(q_BTNH[:, start:end], *seen))
-    return jnp.concatenate(mixed, axis=1)
+    return [(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _forward(q_BNTH, k_BNTH, v_BNTH):
+    weights, mixed = [], []
+    for start, end in _pieces(q_BNTH.shape[2]):
+        scores_BNTS = _product("BNTH,BNSH->BNTS", q_BNTH[:, :, start:end], k_BNTH[:, :, :end])
+        mask_TS = jnp.arange(start, end)[:, None] >= jnp.arange(end)
+        weights.append(_softmax(scores_BNTS, mask_TS[None], q_BNTH.shape[-1]))
+        mixed.append(jnp.einsum("BNTS,BNSH->BNTH", weights[-1].astype(v_BNTH.dtype), v_BNTH[:, :, :end]))
+    mixed_BNTH = jnp.concatenate(mixed, axis=2)
+    return mixed_BNTH, (q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH)
+
+
+def _backward(kept, d_BNTH):
+    """With weights P and incoming D: dV = Pᵀ·D, dS = P∘(D·Vᵀ − Σ_H D∘out), dQ = dS·K/√H, dK = dSᵀ·Q/√H.
+
+    The sum is Dao et al. 2022 (FlashAttention), appendix B.2, eq. 4: over H numbers, where softmax's own rule has S. dV
+    and dK are made turned, from Dᵀ and Qᵀ, or else XLA on a CPU turns P and dS; the barrier keeps it from doing so.
+    """
+    q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH = kept
+    length, scale = q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
+    turned = d_BNTH.swapaxes(2, 3), (scale * q_BNTH).swapaxes(2, 3)
+    d_BNHT, q_BNHT = jax.lax.optimization_barrier(turned)
+    pieces, d_k_BNHT, d_v_BNHT = [], 0.0, 0.0
+    for (start, end), weights_BNTS in zip(_pieces(length), weights, strict=True):
+        here = slice(start, end)
+        d_weights_BNTS = _product("BNTH,BNSH->BNTS", d_BNTH[:, :, here], v_BNTH[:, :, :end])
+        sums_BNT = _product("BNTH,BNTH->BNT", d_BNTH[:, :, here], mixed_BNTH[:, :, here])
+        d_scores_BNTS = (weights_BNTS * (d_weights_BNTS - sums_BNT[..., None])).astype(q_BNTH.dtype)
+        pieces.append(jnp.einsum("BNTS,BNSH->BNTH", d_scores_BNTS, k_BNTH[:, :, :end]))
+        later = ((0, 0), (0, 0), (0, 0), (0, length - end))
+        d_k_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", q_BNHT[..., here], d_scores_BNTS), later)
+        weights_BNTS = weights_BNTS.astype(v_BNTH.dtype)
+        d_v_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", d_BNHT[..., here], weights_BNTS), later)
+    d_q_BNTH = scale * jnp.concatenate(pieces, axis=2)
+    d_k_BNTH, d_v_BNTH = (x.astype(k_BNTH.dtype).swapaxes(2, 3) for x in (d_k_BNHT, d_v_BNHT))
+    return d_q_BNTH, d_k_BNTH, d_v_BNTH
+
+
+_in_pieces.defvjp(_forward, _backward)
+_product = partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def attention(
@@ -98,7 +137,8 @@ def attention(
 ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
     """Project to queries, keys and values, attend, project back. With a cache, `window` says where and to what."""
     qkv_BT3NH = linear(layer.qkv, x_BTD)
-    q_BTNH, k_BTNH, v_BTNH = (qkv_BT3NH[:, :, i] for i in range(3))
+    # split, not three slices: its gradient puts the three side by side, that of slices pads and adds them
+    q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(qkv_BT3NH, 3, axis=2))
     if cache is not None and window is not None:
         cache = write(cache, k_BTNH, v_BTNH, window.start)
     # A chunk as long as the whole cache has nothing before it: prefill runs the same fused kernel as training.

@@ -82,14 +82,18 @@ def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, 
         total, d_embedding_VD = carry
         hidden, targets, weights = piece
         logits = tied_logits(hidden, embedding_VD, vocab_size)
-        log_total = jax.nn.logsumexp(logits, axis=-1)
         target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-        is_target = jnp.arange(logits.shape[-1]) == targets[..., None]
-        d_logits = (jnp.exp(logits - log_total[..., None]) - is_target) * weights[..., None]
-        d_logits = d_logits.astype(hidden.dtype)
-        d_hidden = d_logits @ embedding_VD.astype(hidden.dtype)
-        d_embedding_VD += transposed_product(d_logits, hidden)
-        return (total + ((log_total - target_logits) * weights).sum(), d_embedding_VD), d_hidden
+        largest = logits.max(axis=-1)
+        exponentials = jnp.exp(logits - largest[..., None])
+        sums = exponentials.sum(axis=-1)
+        losses = largest + jnp.log(sums) - target_logits
+        # p is exponentials / sums; the division, and the weight, come where a row has D numbers, not V.
+        residuals = _add_at(exponentials, targets, -sums).astype(hidden.dtype)
+        scale = (weights / sums)[..., None]
+        embedding = embedding_VD.astype(hidden.dtype)
+        d_hidden = jnp.einsum("...V,VD->...D", residuals, embedding, preferred_element_type=jnp.float32)
+        d_embedding_VD += transposed_product(residuals, (scale * hidden).astype(hidden.dtype))
+        return (total + (losses * weights).sum(), d_embedding_VD), (scale * d_hidden).astype(hidden.dtype)
 
     start = (jnp.zeros((), jnp.float32), jnp.zeros(embedding_VD.shape, jnp.float32))
     if n_chunks == 1:  # no loop for XLA to guard its buffers against
@@ -98,6 +102,17 @@ def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, 
         (loss, d_embedding_VD), d_hidden = jax.lax.scan(add, start, slices)
         d_hidden_BTD = jnp.moveaxis(d_hidden, 0, 1).reshape(hidden_BTD.shape)
     return loss, (d_hidden_BTD, d_embedding_VD.astype(embedding_VD.dtype))
+
+
+def _add_at(
+    rows: Float[Array, "B T V"], places_BT: Int[Array, "B T"], values_BT: Float[Array, "B T"]
+) -> Float[Array, "B T V"]:
+    """A value added to each row at its own place: comparing all V places with it would be one pass more."""
+
+    def add(row_V, place, value):
+        return row_V.at[place].add(value)
+
+    return jax.vmap(jax.vmap(add))(rows, places_BT, values_BT)
 
 
 def _backward(vocab_size: int, n_chunks: int, gradients, d_loss):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.layers.attention import attend, causal_attend
+from llm_jax.layers.attention import causal_attend
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.mlp import init_mlp, mlp
@@ -38,14 +38,35 @@ def test_layer_norm_statistics_are_float32_for_a_bfloat16_stream():
     np.testing.assert_allclose(layer_norm(norm, low, 1e-5).astype(jnp.float32), expected, rtol=1e-2, atol=1e-2)
 
 
-def test_attention_equals_its_definition():
-    q, k, v = normal(0, 2, 4, 3, 8), normal(1, 2, 6, 3, 8), normal(2, 2, 6, 3, 8)
-    mask = jax.random.bernoulli(jax.random.key(3), 0.6, (2, 4, 6)).at[:, :, 0].set(True)
-    scores = np.einsum("btnh,bsnh->bnts", *(np.asarray(x, np.float64) for x in (q, k))) / np.sqrt(8)
-    weights = np.where(np.asarray(mask)[:, None], np.exp(scores), 0)
-    weights /= weights.sum(-1, keepdims=True)
-    expected = np.einsum("bnts,bsnh->btnh", weights, np.asarray(v, np.float64))
-    np.testing.assert_allclose(attend(q, k, v, mask), expected, rtol=2e-5, atol=2e-6)
+def definition(q, k, v):
+    """Causal attention as Vaswani et al. write it, in the arrays' own format, differentiated by JAX."""
+    scores = jnp.einsum("btnh,bsnh->bnts", q, k) / np.sqrt(q.shape[-1])
+    causal = np.tril(np.ones((q.shape[1], q.shape[1]), bool))
+    return jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1), v)
+
+
+@pytest.mark.parametrize("length", [1, 6, 63, 64, 65, 130])
+def test_attention_and_its_gradients_equal_the_definition(length):
+    """For lengths that are cut into pieces and not, evenly and not, against float64."""
+    q, k, v, d = (normal(seed, 2, length, 3, 8) for seed in range(4))
+    found, pull_found = jax.vjp(lambda *x: causal_attend(*x, "xla"), q, k, v)
+    with jax.enable_x64(True):
+        exact = [jnp.asarray(np.asarray(x), jnp.float64) for x in (q, k, v, d)]
+        expected, pull = jax.vjp(definition, *exact[:3])
+        gradients = pull(exact[3])
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+    for one, other in zip(pull_found(d), gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
+
+
+def test_attention_in_bfloat16_keeps_scores_and_softmax_in_float32():
+    q, k, v, d = (normal(seed, 2, 65, 3, 8).astype(jnp.bfloat16) for seed in range(4))
+    found, pull_found = jax.vjp(lambda *x: causal_attend(*x, "xla"), q, k, v)
+    expected, pull = jax.vjp(definition, *(x.astype(jnp.float32) for x in (q, k, v)))
+    for one, other in zip((found, *pull_found(d)), (expected, *pull(d.astype(jnp.float32))), strict=True):
+        assert one.dtype == jnp.bfloat16
+        distance = np.linalg.norm(one.astype(jnp.float32) - other) / np.linalg.norm(other)
+        assert distance < 2 * 2**-8  # a rounding or two; products in bfloat16 sums would lose more
 
 
 def test_future_keys_change_nothing_under_the_causal_mask():
@@ -53,18 +74,6 @@ def test_future_keys_change_nothing_under_the_causal_mask():
     changed = causal_attend(q, k.at[:, 4:].add(100.0), v.at[:, 4:].add(100.0), "xla")
     np.testing.assert_array_equal(changed[:, :4], causal_attend(q, k, v, "xla")[:, :4])
     assert not np.allclose(changed[:, 4:], causal_attend(q, k, v, "xla")[:, 4:])
-
-
-@pytest.mark.parametrize("length", [127, 128, 130, 257])
-def test_attention_in_pieces_is_attention(length):
-    """Values and gradients, for lengths that are cut and not, evenly and not."""
-    q, k, v, d = (normal(seed, 2, length, 2, 4) for seed in range(4))
-    mask = jnp.tril(jnp.ones((1, length, length), bool))
-    expected, pull = jax.vjp(lambda *x: attend(*x, mask), q, k, v)
-    found, pull_found = jax.vjp(lambda *x: causal_attend(*x, "xla"), q, k, v)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    for one, other in zip(pull_found(d), pull(d), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 6, 11, 16, 17, 40])
