@@ -3,7 +3,8 @@
 First attention, cross-entropy, layer norm (both ways) and the optimizer at the preset's shapes, in turns, each
 beside the larger of its FLOPs at the rate of a large matrix product and its bytes at the rate of a copy. Then the
 compiled step under JAX's profiler: each instant is shared out among the operations running then, each operation belongs
-to the source file it came from, and what is left over is shown as such.
+to the source file it came from, and what is left over is shown as such. Products that XLA hands to Eigen's threads end
+for the profiler when they are handed over; a time in which nothing else runs is theirs, and shown apart.
 
     python benchmarks/operations.py --preset quickstart --out benchmarks/results/operations_quickstart.json
 """
@@ -27,7 +28,7 @@ import numpy as np  # noqa: E402
 import tyro  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Work  # noqa: E402
-from train_step import BOUND, PRODUCT, STREAM, WORK, Preset  # noqa: E402
+from train_step import BOUND, BURST, PRODUCT, STREAM, WORK, Preset  # noqa: E402
 
 from llm_jax.config import Execution  # noqa: E402
 from llm_jax.layers.attention import causal_attend  # noqa: E402
@@ -56,7 +57,7 @@ class Options:
 def main(options: Options) -> None:
     where, work = machine(), WORK[options.preset]()
     calls, needs = parts(work)
-    seconds = medians(in_turns(calls | {name: make() for name, make in BOUND.items()}, options.repeats))
+    seconds = medians(in_turns(calls | {name: make() for name, make in BOUND.items()}, options.repeats, burst=BURST))
     product, bandwidth = 2 * PRODUCT**3 / seconds["matrix product"], 8 * STREAM / seconds["copy"]
     figures = {}
     for name, (flops, n_bytes, count) in needs.items():
@@ -155,7 +156,8 @@ def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
     tokens, lr = jnp.asarray(work.draw()), np.float32(1e-4)
     step = jax.jit(make_train_step(work.model, how, optimizer, work.micro_batches), donate_argnums=0)
     step = step.lower(state, tokens, lr).compile()
-    origin = origins(step.as_text() or "")
+    program = step.as_text() or ""
+    origin, handed_over = origins(program), set(re.findall(r"%([\w.\-]+) = \S+ dot\(", program))
     for _ in range(2):
         state, _ = jax.block_until_ready(step(state, tokens, lr))
     with tempfile.TemporaryDirectory() as folder:
@@ -165,8 +167,12 @@ def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
                     state, _ = jax.block_until_ready(step(state, tokens, lr))
         file = next(Path(folder).rglob("*.xplane.pb"))
         steps, events = read_trace(file, origin)
-    shares = {name: seconds / repeats for name, seconds in share_out(events, origin).items()}
-    return sum(end - begin for begin, end, _ in steps) / 1e9 / repeats, shares
+    shares: dict[str, float] = defaultdict(float)
+    for begin, end, _ in steps:
+        within = [event for event in events if begin <= event[0] < end]
+        for name, seconds in share_out(within, origin, handed_over).items():
+            shares[name] += seconds / repeats
+    return sum(end - begin for begin, end, _ in steps) / 1e9 / repeats, dict(shares)
 
 
 def read_trace(file: Path, names: dict[str, str]) -> tuple[Events, Events]:
@@ -183,16 +189,23 @@ def read_trace(file: Path, names: dict[str, str]) -> tuple[Events, Events]:
     return steps, events
 
 
-def share_out(events: Events, origin: dict[str, str]) -> dict[str, float]:
-    """Seconds of each origin, an instant in which several operations run shared equally among them."""
+def share_out(events: Events, origin: dict[str, str], handed_over: set[str]) -> dict[str, float]:
+    """Seconds of each origin in one step, an instant in which several operations run shared equally among them.
+
+    An instant in which none runs belongs to the product handed over last, if one was.
+    """
     changes = sorted([(begin, 1, name) for begin, _, name in events] + [(end, -1, name) for _, end, name in events])
     running: dict[str, int] = defaultdict(int)
     shares: dict[str, float] = defaultdict(float)
-    before = 0
+    before, product = 0, None
     for now, change, name in changes:
         total = sum(running.values())
         for other, count in running.items():
             shares[other] += (now - before) * count / total / 1e9
+        if not total and product:
+            shares[f"{product}, by Eigen's threads"] += (now - before) / 1e9
+        if change == 1 and name in handed_over:
+            product = origin[name]
         before = now
         running[origin[name]] += change
         if not running[origin[name]]:

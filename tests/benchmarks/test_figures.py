@@ -42,4 +42,6 @@ def test_an_instant_is_shared_among_the_operations_that_run_then():
 
     second = 10**9
     events = [(0, 2 * second, "a"), (second, 3 * second, "b"), (5 * second, 6 * second, "b")]
-    assert share_out(events, {"a": "A", "b": "B"}) == {"A": pytest.approx(1.5), "B": pytest.approx(2.5)}
+    assert share_out(events, {"a": "A", "b": "B"}, set()) == {"A": pytest.approx(1.5), "B": pytest.approx(2.5)}
+    handed_over = share_out(events, {"a": "A", "b": "B"}, {"a"})  # and still at work, from 3 to 5
+    assert handed_over == {"A": pytest.approx(1.5), "B": pytest.approx(2.5), "A, by Eigen's threads": pytest.approx(2)}
