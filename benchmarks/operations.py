@@ -160,8 +160,10 @@ def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
     origin, handed_over = origins(program), set(re.findall(r"%([\w.\-]+) = \S+ dot\(", program))
     for _ in range(2):
         state, _ = jax.block_until_ready(step(state, tokens, lr))
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
     with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
+        with jax.profiler.trace(folder, profiler_options=options):
             for _ in range(repeats):
                 with jax.profiler.TraceAnnotation("whole step"):
                     state, _ = jax.block_until_ready(step(state, tokens, lr))

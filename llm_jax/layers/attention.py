@@ -17,7 +17,7 @@ from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.shapes import Array, Bool, Float, Key, pytree
 
 Kernel = Literal["xla", "cudnn"]
-PIECES, LONG = 4, 64  # queries are cut into so many pieces from this length on
+PIECES, LONG = 4, 128  # queries are cut into so many pieces from this length on
 
 
 @pytree

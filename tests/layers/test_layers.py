@@ -45,7 +45,7 @@ def definition(q, k, v):
     return jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1), v)
 
 
-@pytest.mark.parametrize("length", [1, 6, 63, 64, 65, 130])
+@pytest.mark.parametrize("length", [1, 6, 127, 128, 130])
 def test_attention_and_its_gradients_equal_the_definition(length):
     """For lengths that are cut into pieces and not, evenly and not, against float64."""
     q, k, v, d = (normal(seed, 2, length, 3, 8) for seed in range(4))
@@ -60,7 +60,7 @@ def test_attention_and_its_gradients_equal_the_definition(length):
 
 
 def test_attention_in_bfloat16_keeps_scores_and_softmax_in_float32():
-    q, k, v, d = (normal(seed, 2, 65, 3, 8).astype(jnp.bfloat16) for seed in range(4))
+    q, k, v, d = (normal(seed, 2, 130, 3, 8).astype(jnp.bfloat16) for seed in range(4))
     found, pull_found = jax.vjp(lambda *x: causal_attend(*x, "xla"), q, k, v)
     expected, pull = jax.vjp(definition, *(x.astype(jnp.float32) for x in (q, k, v)))
     for one, other in zip((found, *pull_found(d)), (expected, *pull(d.astype(jnp.float32))), strict=True):
