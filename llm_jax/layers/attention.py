@@ -108,7 +108,7 @@ def _backward(kept, d_BNTH):
     length, scale = q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
     turned = d_BNTH.swapaxes(2, 3), (scale * q_BNTH).swapaxes(2, 3)
     d_BNHT, q_BNHT = jax.lax.optimization_barrier(turned)
-    pieces, d_k_BNHT, d_v_BNHT = [], 0.0, 0.0
+    pieces, d_k_BNHT, d_v_BNHT = [], jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
     for (start, end), weights_BNTS in zip(_pieces(length), weights, strict=True):
         here = slice(start, end)
         d_weights_BNTS = _product("BNTH,BNSH->BNTS", d_BNTH[:, :, here], v_BNTH[:, :, :end])
