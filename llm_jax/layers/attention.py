@@ -106,22 +106,20 @@ def _backward(kept, d_BNTH):
     """
     q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH = kept
     length, scale = q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
-    turned = d_BNTH.swapaxes(2, 3), (scale * q_BNTH).swapaxes(2, 3)
-    d_BNHT, q_BNHT = jax.lax.optimization_barrier(turned)
+    d_BNHT, q_BNHT = jax.lax.optimization_barrier((d_BNTH.swapaxes(2, 3), q_BNTH.swapaxes(2, 3)))
     pieces, d_k_BNHT, d_v_BNHT = [], jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
     for (start, end), weights_BNTS in zip(_pieces(length), weights, strict=True):
         here = slice(start, end)
         d_weights_BNTS = _product("BNTH,BNSH->BNTS", d_BNTH[:, :, here], v_BNTH[:, :, :end])
         sums_BNT = _product("BNTH,BNTH->BNT", d_BNTH[:, :, here], mixed_BNTH[:, :, here])
         d_scores_BNTS = (weights_BNTS * (d_weights_BNTS - sums_BNT[..., None])).astype(q_BNTH.dtype)
-        pieces.append(jnp.einsum("BNTS,BNSH->BNTH", d_scores_BNTS, k_BNTH[:, :, :end]))
+        pieces.append(_product("BNTS,BNSH->BNTH", d_scores_BNTS, k_BNTH[:, :, :end]))
         later = ((0, 0), (0, 0), (0, 0), (0, length - end))
         d_k_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", q_BNHT[..., here], d_scores_BNTS), later)
         weights_BNTS = weights_BNTS.astype(v_BNTH.dtype)
         d_v_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", d_BNHT[..., here], weights_BNTS), later)
-    d_q_BNTH = scale * jnp.concatenate(pieces, axis=2)
-    d_k_BNTH, d_v_BNTH = (x.astype(k_BNTH.dtype).swapaxes(2, 3) for x in (d_k_BNHT, d_v_BNHT))
-    return d_q_BNTH, d_k_BNTH, d_v_BNTH
+    gradients = scale * jnp.concatenate(pieces, axis=2), (scale * d_k_BNHT).swapaxes(2, 3), d_v_BNHT.swapaxes(2, 3)
+    return tuple(x.astype(q_BNTH.dtype) for x in gradients)
 
 
 _in_pieces.defvjp(_forward, _backward)
