@@ -33,6 +33,14 @@ class State:
     step: jnp.ndarray
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_listened_to():
+    """However pytest was started: a command in a script's background inherits that Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return bytes_tokenizer()
