@@ -9,6 +9,7 @@ with which this machine reads: the best turn of the run.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,7 +17,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,9 +83,9 @@ def main(options: Options) -> None:
 
         sides: dict[str, Side] = {"ours": ours(config)}
         if options.hugging_face:
-            sides["Hugging Face"] = start(partial(hugging_face, config, static=False))
+            sides["Hugging Face"] = start(functools.partial(hugging_face, config, static=False))
         if options.static:
-            sides["Hugging Face, static"] = start(partial(hugging_face, config, static=True))
+            sides["Hugging Face, static"] = start(functools.partial(hugging_face, config, static=True))
         if python := os.environ.get("LLM_JAX_VLLM_PYTHON"):
             sides["vLLM"] = stack.enter_context(vllm(config, python))
         seconds = {}
@@ -143,8 +143,9 @@ def read_memory() -> Callable[[], Any]:
 
 def ours(config: GPTConfig) -> Side:
     how = gpt.plan(Execution())
-    params = jax.block_until_ready(prepare(gpt.init(jax.random.key(0), config), how))
-    return lambda prompts, new: generate(params, prompts, config, how, Sampling(temperature=0.0), new)
+    params = gpt.init(jax.random.key(0), config)
+    prepared = functools.cache(lambda n_rows: jax.block_until_ready(prepare(params, how, n_rows)))
+    return lambda prompts, new: generate(prepared(len(prompts)), prompts, config, how, Sampling(temperature=0.0), new)
 
 
 def hugging_face(config: GPTConfig, static: bool) -> tuple[Side, None]:

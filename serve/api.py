@@ -94,7 +94,8 @@ def start_engine(model: "Model", options: Options, context: int) -> "Engine":
     from serve.engine import Engine, Request
 
     how = gpt.plan(options.execution)
-    engine = Engine(prepare(model.params, how), model.config, how, options.rows, context, options.door.max_requests)
+    params = prepare(model.params, how, options.rows)
+    engine = Engine(params, model.config, how, options.rows, context, options.door.max_requests)
     engine.start()
     for temperature in (0.0, 1.0):
         ended = threading.Event()

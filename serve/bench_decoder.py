@@ -49,7 +49,7 @@ def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
     from llm_jax.models import gpt
 
     how = gpt.plan(Execution())
-    params, greedy = prepare(model.params, how), Sampling(temperature=0.0)
+    params, greedy = prepare(model.params, how, len(texts)), Sampling(temperature=0.0)
     ids = [model.tokenizer.encode(text) for text in texts]
 
     def run() -> list[float]:

@@ -51,19 +51,20 @@ class Local:
         from llm_jax.decode.loop import prepare
         from llm_jax.models import gpt
 
-        self.name, self._model, self._how = model.name, model, gpt.plan(Execution())
-        self._params = prepare(model.params, self._how)
+        self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
+        self._how = gpt.plan(Execution())
+        self._params = prepare(model.params, self._how, n_rows=1)
 
     def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
         from llm_jax.decode.loop import stream
         from llm_jax.decode.prompts import encode_prompt
         from serve.continuation import Continuation
 
-        tokenizer, config = self._model.tokenizer, self._model.config
+        tokenizer = self._tokenizer
         ids = encode_prompt(tokenizer, text)
         end = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
         continuation = Continuation(tokenizer, wish.stops)
-        for (new,) in stream(self._params, [ids], config, self._how, wish.sampling, wish.max_new_tokens, end):
+        for (new,) in stream(self._params, [ids], self._config, self._how, wish.sampling, wish.max_new_tokens, end):
             yield "".join(map(continuation.push, new))
             if continuation.stopped:
                 return

@@ -70,7 +70,7 @@ def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Generator
     from llm_jax.models import gpt
 
     how = gpt.plan(Execution())
-    params = prepare(model.params, how)
+    params = prepare(model.params, how, len(ids))
     stop = _stop_tokens(options, model.tokenizer)
     chunk = 1 if options.stream and len(ids) == 1 else 16
     yield from stream(params, ids, model.config, how, options.sampling, options.max_new_tokens, stop, chunk)

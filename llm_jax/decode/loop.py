@@ -22,6 +22,7 @@ from llm_jax.config import GPTConfig
 from llm_jax.decode.choose import Rule, choose, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
+from llm_jax.layers.linear import Linear, output_first
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
@@ -97,9 +98,20 @@ def stream(
     return pieces()
 
 
-def prepare(params: gpt.GPT, how: gpt.Plan) -> gpt.GPT:
-    """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider."""
+def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
+    """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider.
+
+    Where a CPU is to decode a single row at a time (`n_rows`), the blocks' weights are turned copies, which it reads
+    faster. They decode any number of rows, but 2 to 15 more slowly.
+    """
     cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
+    if n_rows == 1 and jax.default_backend() == "cpu":
+        turned = jax.tree.map(
+            lambda part: output_first(part) if isinstance(part, Linear) else part,
+            cast.blocks,
+            is_leaf=lambda part: isinstance(part, Linear),
+        )
+        cast = dataclasses.replace(cast, blocks=turned)
     return dataclasses.replace(
         cast, position_embedding=params.position_embedding
     )  # one row a token: its rounding buys nothing

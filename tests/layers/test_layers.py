@@ -7,7 +7,7 @@ import pytest
 
 from llm_jax.layers.attention import causal_attend
 from llm_jax.layers.dropout import Dropout, dropout, split
-from llm_jax.layers.linear import Linear, linear
+from llm_jax.layers.linear import Linear, linear, output_first
 from llm_jax.layers.mlp import init_mlp, mlp
 from llm_jax.layers.norm import Norm, layer_norm
 
@@ -90,11 +90,13 @@ def test_linear_is_the_same_map_for_any_number_of_rows(rows):
     np.testing.assert_allclose(d_x, np.einsum("bjk,ijk->bi", d_wide, weight), rtol=1e-5, atol=1e-5)
 
 
-def test_linear_contracts_its_input_dimensions_in_order():
+@pytest.mark.parametrize("rows", [1, 7, 20])
+@pytest.mark.parametrize("stored", [lambda layer: layer, output_first])
+def test_linear_contracts_its_input_dimensions_in_order_however_they_are_stored(stored, rows):
     layer = Linear(weight=normal(0, 2, 3, 4, 5), bias=normal(1, 4, 5))
-    x = normal(2, 1, 7, 2, 3)
+    x = normal(2, 1, rows, 2, 3)
     expected = np.einsum("btij,ijkl->btkl", x, layer.weight) + layer.bias
-    np.testing.assert_allclose(linear(layer, x, n_inputs=2), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(linear(stored(layer), x, n_inputs=2), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_mlp_uses_the_tanh_form_of_gelu():

@@ -70,7 +70,7 @@ def decode_row(sides: Sides, prompt: Sequence[int], n_tokens: int, logit_noise: 
 
 
 def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
-    params = prepare(ours.params, ours.how)
+    params = prepare(ours.params, ours.how, n_rows=1)
     return generate(params, [list(prompt)], ours.config, ours.how, Sampling(temperature=0.0), n_tokens)[0]
 
 
