@@ -3,9 +3,12 @@
     prefill   all prompts at once, padded on the right to one length; fills the KV-cache and chooses the first token
     advance   runs one token a row through the model and chooses the next, until a count is reached or all rows stopped
 
-`advance` is a `lax.while_loop` whose count is an argument: called once it generates a whole batch without a word to the
-host, called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets
-so that few programs are ever compiled, and the cache is donated, so a step writes one slot and copies nothing.
+    grow      twice the slots for the cache, whenever they are all taken: a step reads all there are
+
+`advance` is a `lax.while_loop` whose count is an argument: called once it fills the cache without a word to the host,
+called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets, the
+cache's to powers of two, so that few programs are ever compiled, and the cache is donated, so a step writes one slot
+and copies nothing.
 
 Requests that join a running batch are `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
 """
@@ -27,6 +30,7 @@ from llm_jax.models import gpt
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
 LENGTHS = 16  # tokens: lengths are rounded up to a multiple of it, for finer buckets would save nothing
+FEWEST = 64  # slots: to read fewer would save nothing
 ABSENT = -1  # in a row that has stopped
 
 
@@ -38,7 +42,7 @@ class State:
     token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
     keys_B: Key[Array, "B"]
     stopped_B: Bool[Array, "B"]
-    chosen_BG: Int[Array, "B G"]  # what was generated; ABSENT after a row's stop token
+    chosen_BG: Int[Array, "B G"]  # what was generated; ABSENT after a row's stop token; G = S
     count: Int[Array, ""]  # tokens generated so far
 
 
@@ -81,10 +85,21 @@ def stream(
     tokens_BT, lengths_B = _pad(prompts)
     keys_B = jax.vmap(jax.random.key)(sampling.seed + jnp.arange(len(lengths_B)))
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
-    slots = bucket(tokens_BT.shape[1] + max_new_tokens, LENGTHS)
-    n_rows = len(prompts)
+    length, n_rows = tokens_BT.shape[1], len(prompts)
+    most_slots = bucket(length + max_new_tokens, LENGTHS)
+
+    def advance_until(state: State, count: int, until: int) -> State:
+        while count < until and not np.asarray(state.stopped_B).all():
+            slots = state.cache.positions_BS.shape[1]
+            if count == slots - length + 1:  # all are taken, and the token chosen last has none yet
+                slots = min(2 * slots, most_slots)
+                state = grow(state, slots)
+            count = min(until, slots - length + 1)
+            state = advance(params, state, jnp.int32(count), choice, stop_K, config, how)
+        return state
 
     def pieces():
+        slots = min(most_slots, max(FEWEST, 1 << length.bit_length()))
         state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, how, slots)
         shown, until = 0, 1
         while True:
@@ -93,7 +108,7 @@ def stream(
             if until == max_new_tokens or stopped_B.all():
                 return
             shown, until = until, min(until + chunk, max_new_tokens)
-            state = advance(params, state, jnp.int32(until), choice, stop_K, config, how)
+            state = advance_until(state, shown, until)
 
     return pieces()
 
@@ -140,7 +155,7 @@ def prefill(
         token_B=jnp.zeros(batch, jnp.int32),
         keys_B=keys_B,
         stopped_B=jnp.arange(batch) >= n_rows,
-        chosen_BG=jnp.full((batch, slots - length), ABSENT, jnp.int32),
+        chosen_BG=jnp.full((batch, slots), ABSENT, jnp.int32),
         count=jnp.zeros((), jnp.int32),
     )
     last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
@@ -168,6 +183,14 @@ def advance(
         return _choose_next(params, dataclasses.replace(state, cache=cache), hidden_BTD[:, 0], choice, stop_K, config)
 
     return jax.lax.while_loop(goes_on, step, state)
+
+
+@partial(jax.jit, static_argnames="slots")
+def grow(state: State, slots: int) -> State:
+    """The same batch with room for more tokens: `slots` in its cache, what is new is empty."""
+    more = slots - state.chosen_BG.shape[1]
+    chosen_BG = jnp.pad(state.chosen_BG, ((0, 0), (0, more)), constant_values=ABSENT)
+    return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
 def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig) -> State:

@@ -83,6 +83,24 @@ def test_a_model_can_fill_its_context_to_the_last_position(params, config, how):
     assert loop.generate(params, [prompt], config, how, GREEDY, 3) == [expected]
 
 
+def test_a_cache_grows_when_it_is_full_and_never_for_rows_that_have_stopped(params, config, how, monkeypatch):
+    sizes, grow = [], loop.grow
+    monkeypatch.setattr(loop, "grow", lambda state, slots: sizes.append(slots) or grow(state, slots))
+    monkeypatch.setattr(loop, "FEWEST", 16)
+    monkeypatch.setattr(loop, "LENGTHS", 4)
+    prompts = [[7, 3, 250], [299]]
+    expected = [greedy_without_cache(params, prompt, config, how, 40) for prompt in prompts]
+    for chunk in (1, 7, 40):
+        pieces = list(loop.stream(params, prompts, config, how, GREEDY, 40, chunk=chunk))
+        assert [list(chain(*rows)) for rows in zip(*pieces, strict=True)] == expected
+    assert sizes == 3 * [32, 44]
+    stops = [tokens[15] for tokens in expected]  # beyond the first 16 slots, before the 32nd
+    sizes.clear()
+    answers = loop.generate(params, prompts, config, how, GREEDY, 40, stops)
+    assert answers == [tokens[: min(map(tokens.index, set(stops) & set(tokens)))] for tokens in expected]
+    assert len(sizes) <= 1
+
+
 def test_streaming_gives_the_batch_piece_by_piece(params, config, how):
     sampling = Sampling(top_k=100, seed=5)
     whole = loop.generate(params, PROMPTS, config, how, sampling, 11)
