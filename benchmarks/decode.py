@@ -33,7 +33,7 @@ from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 
 from llm_jax.config import Execution, GPTConfig  # noqa: E402
-from llm_jax.decode.loop import bucket, generate, prepare  # noqa: E402
+from llm_jax.decode.loop import generate, prepare  # noqa: E402
 from llm_jax.decode.options import Sampling  # noqa: E402
 from llm_jax.hf import config as hf_config  # noqa: E402
 from llm_jax.models import gpt  # noqa: E402
@@ -122,11 +122,13 @@ def speed(median: dict[str, float], name: str, batch: int, new: int, bound: floa
 
 
 def bytes_of_step(config: GPTConfig, batch: int, options: Options) -> float:
-    """Weights once (positions are a single row), and keys and values of all slots of every row."""
+    """Weights once (positions are a single row), and every row's keys and values: on average those of the prompt and of
+    half of the new tokens.
+    """
     width = 2 if jax.default_backend() == "gpu" else 4
     weights = config.n_parameters - config.context_length * config.d_model
-    slots = bucket(bucket(options.prompt, 16) + options.new, 16)
-    return width * (weights + 2 * config.n_layers * config.d_model * slots * batch)
+    tokens = options.prompt + options.new / 2
+    return width * (weights + 2 * config.n_layers * config.d_model * tokens * batch)
 
 
 def read_memory() -> Callable[[], Any]:

@@ -87,7 +87,9 @@ def main(options: Options) -> int:
 
 
 def start_engine(model: "Model", options: Options, context: int) -> "Engine":
-    """An engine that has answered two short requests: what they need is compiled before the first client comes."""
+    """An engine that has answered short requests, until every row had one: what they need is compiled before the first
+    client comes, for any number of them.
+    """
     from llm_jax.decode.loop import prepare
     from llm_jax.decode.options import Sampling
     from llm_jax.models import gpt
@@ -97,11 +99,14 @@ def start_engine(model: "Model", options: Options, context: int) -> "Engine":
     params = prepare(model.params, how, options.rows)
     engine = Engine(params, model.config, how, options.rows, context, options.door.max_requests)
     engine.start()
+    n_rows = min(options.rows, options.door.max_requests)
     for temperature in (0.0, 1.0):
-        ended = threading.Event()
-        warm_up = Request([0], Sampling(temperature), min(2, context - 1), partial(_set_at_the_end, ended))
-        engine.submit([warm_up])
-        ended.wait()
+        # One joins at each step, so the first must last until all have.
+        ends = [threading.Event() for _ in range(n_rows)]
+        n_tokens = min(n_rows + 1, context - 1)
+        engine.submit([Request([0], Sampling(temperature), n_tokens, partial(_set_at_the_end, end)) for end in ends])
+        for end in ends:
+            end.wait()
     return engine
 
 

@@ -1,7 +1,8 @@
 """Requests → tokens: one thread that owns the device and decodes whatever has been asked for, all of it together.
 
     submit   any thread: a request joins the queue, or is refused when the queue is full
-    step     the engine's thread: a waiting request takes a free row, then every row gets its next token
+    step     the engine's thread: a waiting request takes a free row, then every row gets its next token; the batch is
+             as large as those who are being answered need (`serve.sizes`)
     deliver  what a request gave, called in the engine's thread with each event
 
 One prompt at most is read between two steps, so that those who are being answered wait for one prompt and not for all.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from llm_jax.decode.options import Sampling
+from serve.sizes import Size, Sizes
 
 if TYPE_CHECKING:
     from llm_jax.config import GPTConfig
@@ -78,15 +80,21 @@ class Engine:
     def __init__(
         self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int, max_waiting: int
     ):
-        """`columns`: the longest sequence, in tokens; `max_waiting`: requests without a row."""
+        """`rows`: requests answered at once; `columns`: the longest sequence, in tokens; `max_waiting`: requests
+        without a row."""
+        import jax
+
         from llm_jax.decode import slots
 
         columns = -(-columns // slots.PIECE) * slots.PIECE
         self._most_top = min(MOST_TOP, config.vocab_size)
-        self.config, self._columns, self.max_waiting = config, columns, max_waiting
+        self.config, self._sizes, self.max_waiting = config, Sizes(Size(rows, columns)), max_waiting
         self._params, self._how = params, how
-        self._slots = slots.empty(config, how, rows, columns)
-        self._rows: list[Request | None] = [None] * rows
+        # The largest first, and dropped: where memory is too small for it, the server must not start.
+        self._slots = jax.block_until_ready(slots.empty(config, how, rows, columns))
+        self.size = self._sizes.fitting([])
+        self._slots = slots.empty(config, how, *self.size)
+        self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closing = ""  # why, once it is so
@@ -153,6 +161,7 @@ class Engine:
                 self._free_cancelled()
                 self._admit()
                 if self.running:
+                    self._resize(self._sizes.after(self.size, self._lengths()))
                     self._step()
         except Exception as error:  # whatever XLA raises: those who wait must not wait for ever
             logger.exception("the engine has failed")
@@ -181,8 +190,12 @@ class Engine:
     def _admit(self) -> None:
         """One waiting request takes a free row."""
         with self._changed:
-            if not self._waiting or None not in self._rows:
+            if not self._waiting or self.running == self._sizes.most.rows:
                 return
+            lengths = [*self._lengths(), _length(self._waiting[0])]
+        size = self._sizes.at_least(self.size, lengths) if self.running else self._sizes.fitting(lengths)
+        self._resize(size)
+        with self._changed:
             request, row = self._waiting.popleft(), self._rows.index(None)
             self._rows[row] = request  # from here on it is known to `_run`, should the device fail
         if request.score_prompt:
@@ -198,7 +211,7 @@ class Engine:
             self._params,
             self._slots,
             row,
-            _padded(request.prompt, self._columns),
+            _padded(request.prompt, self._sizes.most.columns),
             len(request.prompt),
             request.sampling.seed,
             rule_of_rows([request.sampling]),
@@ -207,6 +220,25 @@ class Engine:
             self._most_top if request.n_top else 0,
         )
         self._take(row, request, _scored(int(token), scores, request.n_top))
+
+    def _lengths(self) -> list[int]:
+        return [_length(request) for request in self._rows if request]
+
+    def _resize(self, size: Size) -> None:
+        """The same requests in a batch of another size, in its first rows."""
+        from llm_jax.decode import slots
+
+        if size == self.size:
+            return
+        used = [row for row, request in enumerate(self._rows) if request]
+        unused = size.rows - len(used)
+        if used:
+            rows_B = np.array([*used, *[0] * unused], np.int32)
+            self._slots = slots.resize(self._slots, rows_B, size.columns)
+        else:
+            self._slots = slots.empty(self.config, self._how, *size)
+        self._rows = [*(self._rows[row] for row in used), *[None] * unused]
+        self.size = size
 
     def _step(self) -> None:
         """One token for every row."""
@@ -239,10 +271,14 @@ class Engine:
         from llm_jax.decode import slots
 
         n_top = self._most_top if request.n_top else 0
-        tokens = _padded(request.prompt, self._columns)
+        tokens = _padded(request.prompt, self._sizes.most.columns)
         scores = _on_host(slots.score(self._params, tokens, self.config, self._how, n_top))
         rest = [_scored(token, _row(scores, t), request.n_top) for t, token in enumerate(request.prompt[1:])]
         return [Scored(request.prompt[0], None), *rest]
+
+
+def _length(request: Request) -> int:
+    return len(request.prompt) + request.max_new_tokens
 
 
 def _padded(prompt: Sequence[int], columns: int) -> np.ndarray:

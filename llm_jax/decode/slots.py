@@ -2,6 +2,7 @@
 
     join     one prompt: prefill in its own cache, choose its first token, put its keys and values into one row
     advance  one token for every row, each by its own rule; a row that nobody uses computes what nobody reads
+    resize   the same requests in more or fewer rows and columns, for a step costs what they hold, used or not
 
 The batch is as large as the set of rows, so one program serves any number of requests. All rows write to the same
 column of the cache, as in `llm_jax.decode.loop`, and the column goes round: a prompt that joins is laid down just
@@ -76,9 +77,10 @@ def join(
 ) -> tuple[Slots, Int[Array, ""], Scores]:
     """A prompt, padded on the right, takes a row: the slots, its first token and that token's scores.
 
-    Two programs: one for each bucket of lengths, one for each kind of rule, not one for each pair.
+    Three programs, the model in one of them: for each bucket of lengths, each size of the slots, each kind of rule.
     """
-    slots, last_BD = _lay_down(params, slots, jnp.int32(row), tokens_T, jnp.int32(length), config, how)
+    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how)
+    slots = _lay_down(slots, jnp.int32(row), one)
     return _first(params, slots, jnp.int32(row), last_BD, jnp.uint32(seed), rule, config, n_top)
 
 
@@ -110,18 +112,55 @@ def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, how: gp
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), scores)
 
 
-@partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("slots",))
-def _lay_down(params, slots: Slots, row, tokens_T, length, config: GPTConfig, how: gpt.Plan):
-    """The prompt's keys and values into the row, its last token in the column before the next write, going round."""
+@partial(jax.jit, static_argnames=("columns",))
+def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
+    """The same slots in other rows, row b being what row `rows_B[b]` was, and in more or fewer columns.
+
+    Columns are laid out anew from the oldest on: more are added after the latest, fewer keep the latest. Whoever is
+    being answered must fit in them.
+    """
+    old, before = slots.cache, slots.cache.positions_BS.shape[1]
+
+    def lay_out(x_BS, empty):
+        """Any number of dimensions after the columns."""
+        x_BS = jnp.roll(x_BS[rows_B], -old.filled, axis=1)[:, max(before - columns, 0) :]
+        more = [(0, 0)] * x_BS.ndim
+        more[1] = (0, columns - x_BS.shape[1])
+        return jnp.pad(x_BS, more, constant_values=empty)
+
+    def lay_out_layer(x_RSH):
+        n_rows, (_, _, d_head) = old.lengths_B.shape[0], x_RSH.shape
+        x_BSNH = x_RSH.reshape(n_rows, -1, before, d_head).swapaxes(1, 2)
+        return kv.heads_first(lay_out(x_BSNH, 0))
+
+    cache = kv.Cache(
+        layers=jax.tree.map(lay_out_layer, old.layers),
+        positions_BS=lay_out(old.positions_BS, kv.EMPTY),
+        lengths_B=old.lengths_B[rows_B],
+        filled=jnp.int32(before if columns > before else 0),
+    )
+    return Slots(cache=cache, token_B=slots.token_B[rows_B], keys_B=slots.keys_B[rows_B])
+
+
+@partial(jax.jit, static_argnames=("config", "how"))
+def _read(params, tokens_T, length, config: GPTConfig, how: gpt.Plan):
+    """A prompt's keys and values in a cache of its own, and its last hidden state."""
     one = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
     hidden_BTD, one = gpt.forward(params, tokens_T[None], config, how, one)
     assert one is not None
+    return kv.forget_padding(one, length[None]), jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
+
+
+@partial(jax.jit, donate_argnames=("slots",))
+def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
+    """One prompt's cache into the row, its last token in the column before the next write, going round."""
     cache = slots.cache
-    one = kv.extend(kv.forget_padding(one, length[None]), cache.positions_BS.shape[1])
-    first, n_heads = cache.filled - length, config.n_heads
+    one = kv.extend(one, cache.positions_BS.shape[1])
+    length = one.lengths_B[0]
+    first = cache.filled - length
 
     def put(all_RSH, one_RSH):
-        return jax.lax.dynamic_update_slice(all_RSH, jnp.roll(one_RSH, first, axis=1), (row * n_heads, 0, 0))
+        return jax.lax.dynamic_update_slice(all_RSH, jnp.roll(one_RSH, first, axis=1), (row * one_RSH.shape[0], 0, 0))
 
     cache = kv.Cache(
         layers=jax.tree.map(put, cache.layers, one.layers),
@@ -129,7 +168,7 @@ def _lay_down(params, slots: Slots, row, tokens_T, length, config: GPTConfig, ho
         lengths_B=cache.lengths_B.at[row].set(length),
         filled=cache.filled,
     )
-    return dataclasses.replace(slots, cache=cache), jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
+    return dataclasses.replace(slots, cache=cache)
 
 
 @partial(jax.jit, static_argnames=("config", "n_top"), donate_argnames=("slots",))

@@ -43,6 +43,11 @@ class Scheduler:
         self.rows[row] = number
         self.tokens[number], self.scores[number] = [int(token)], [scores]
 
+    def resize(self, rows, columns):
+        """Those who are there, in other rows; `rows` names the row each new one comes from."""
+        self.state = slots.resize(self.state, jnp.array(rows, jnp.int32), columns)
+        self.rows = [self.rows[row] if row not in rows[:new] else None for new, row in enumerate(rows)]
+
     def step(self, n_top=0):
         samplings = [IDLE if number is None else REQUESTS[number][1] for number in self.rows]
         self.state, tokens, scores = slots.advance(
@@ -53,8 +58,11 @@ class Scheduler:
                 self.tokens[number].append(int(tokens[row]))
                 self.scores[number].append(jax.tree.map(lambda x, row=row: x[row], scores))
 
-    def run(self, order, n_top=0):
-        """All requests of `order`, each in the first row that is free; returns tokens by request."""
+    def run(self, order, n_top=0, sizes=()):
+        """All requests of `order`, each in the first row that is free; returns tokens by request.
+
+        `sizes`: rows and columns from a step on.
+        """
         waiting, step = list(order), 0
         while waiting or any(number is not None for number in self.rows):
             for row, number in enumerate(self.rows):
@@ -62,6 +70,9 @@ class Scheduler:
                     self.rows[row] = None
                 if self.rows[row] is None and waiting and REQUESTS[waiting[0]][3] <= step:
                     self.join(waiting.pop(0), row, n_top)
+            for when, rows, columns in sizes:
+                if when == step:
+                    self.resize(rows, columns)
             self.step(n_top)
             step += 1
         return {number: tokens[: REQUESTS[number][2]] for number, tokens in self.tokens.items()}
@@ -81,6 +92,16 @@ def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_an
     assert Scheduler(params, config, how).run(order) == alone
     assert Scheduler(params, config, how).run(order[::-1]) == alone  # other rows, other columns
     assert len({tuple(tokens[:3]) for tokens in alone.values()}) == len(REQUESTS)  # else the test would prove little
+
+
+def test_rows_and_columns_may_change_while_requests_are_answered(params, config, how, alone):
+    order = list(range(len(REQUESTS)))
+    sizes = [(1, [2, 0, 1, 0], 48), (6, [3, 1, 0, 2, 2], 64), (7, [4, 2, 1, 0, 3], 50), (19, [0, 1, 2], 48)]
+    assert Scheduler(params, config, how).run(order, sizes=sizes) == alone
+    # Fewer columns than before, for what is left fits in them; then more again, before the column has gone round.
+    sizes = [(step, [0, 1, 2], 24 if step % 2 else 32) for step in range(3, 10)]
+    short = Scheduler(params, config, how).run([0, 3, 5], sizes=sizes)
+    assert short == {number: alone[number] for number in (0, 3, 5)}
 
 
 def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, how):

@@ -68,6 +68,26 @@ def test_20_requests_over_two_rows_get_what_each_gets_alone(params, how, engine)
     assert engine.running == engine.waiting == 0
 
 
+def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engine):
+    assert engine.size == (1, 128)
+    wishes = [([1, 2, 3], GREEDY, 500), (list(range(200)), Sampling(seed=3), 20), ([9], Sampling(seed=5), 400)]
+    clients = [Client(*wish) for wish in wishes]
+    sizes = set()
+    for client in clients:
+        deliver = client.request.deliver
+        client.request.deliver = lambda event, deliver=deliver: (sizes.add(engine.size), deliver(event))
+    engine.submit([clients[0].request])
+    until(lambda: len(clients[0].events) > 50)
+    engine.submit([client.request for client in clients[1:]])
+    for client, (prompt, sampling, new) in zip(clients, wishes, strict=True):
+        assert client.tokens() == loop.generate(params, [prompt], CONFIG, how, sampling, new)[0]
+    assert sizes == {(1, 512), (2, 512)}
+    last = Client([4], new=60)
+    engine.submit([last.request])
+    last.tokens()
+    assert engine.size == (1, 128)
+
+
 def test_a_stop_token_ends_a_request_and_is_not_delivered(engine):
     free = Client([5, 6])
     engine.submit([free.request])

@@ -1,0 +1,50 @@
+"""The size of the engine's batch: few rows and few columns while few and short requests are served.
+
+A step costs what its cache holds, used or not. GPT-2 124M on two cores, 8 rows: 31 ms with 1,024 columns, 20 with 128;
+and with one row 12. Sizes go up in fours, so that few programs are compiled: 1, 4, 16 … rows and 128, 512 … columns.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+FEWEST_COLUMNS = 128
+FACTOR = 4
+PATIENCE = 32  # steps in a row for which a smaller size must have done: to change copies the cache
+
+
+class Size(NamedTuple):
+    rows: int
+    columns: int  # tokens of a row, those to come included
+
+
+class Sizes:
+    """Which size comes next: larger at once, smaller after a while."""
+
+    def __init__(self, most: Size):
+        self.most = most
+        self._spare = 0
+
+    def fitting(self, lengths: Sequence[int]) -> Size:
+        """The smallest size for requests that will be so long, in tokens."""
+        rows = _enough(1, len(lengths), self.most.rows)
+        return Size(rows, _enough(FEWEST_COLUMNS, max(lengths, default=0), self.most.columns))
+
+    def at_least(self, now: Size, lengths: Sequence[int]) -> Size:
+        """`now`, or larger where these requests need it."""
+        fitting = self.fitting(lengths)
+        return Size(max(fitting.rows, now.rows), max(fitting.columns, now.columns))
+
+    def after(self, now: Size, lengths: Sequence[int]) -> Size:
+        """The size of the next step, asked once for each: smaller when that has been enough for a while."""
+        size, fitting = self.at_least(now, lengths), self.fitting(lengths)
+        self._spare = self._spare + 1 if fitting != size == now else 0
+        if self._spare < PATIENCE:
+            return size
+        self._spare = 0
+        return fitting
+
+
+def _enough(least: int, need: int, most: int) -> int:
+    while least < need:
+        least *= FACTOR
+    return min(least, most)
