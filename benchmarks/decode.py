@@ -3,7 +3,8 @@
 GPT-2's shape with random weights (speed does not depend on them), prompts of random ids, greedy, no stop token. They
 take turns, each in a process of its own. vLLM runs in its own environment, named by `LLM_JAX_VLLM_PYTHON`; it is left
 out where there is none. The bound of one step is what it must read, all weights once and the cache, at the bandwidth
-with which this machine reads: the best turn of the run.
+with which this machine reads: the best of the turns that were taken between the others'. (A virtual machine's bandwidth
+changes with its neighbours', within seconds.)
 
     python benchmarks/decode.py --batches 1 8 32 --out benchmarks/results/decode.json
 """
@@ -96,8 +97,8 @@ def main(options: Options) -> None:
                 calls[name] = lambda side=side, prompts=prompts: side(prompts, options.new)
                 calls[f"{name}: first"] = lambda side=side, prompts=prompts: side(prompts, 1)
             seconds[batch] = in_turns(calls, options.repeats)
-    bandwidth = READS * READ / min(min(turns["read"]) for turns in seconds.values())
     for batch, turns in seconds.items():
+        bandwidth = READS * READ / min(turns["read"])
         bound = bytes_of_step(config, batch, options) / bandwidth
         result["batches"][batch] = {
             "read_bytes_per_second": bandwidth,
