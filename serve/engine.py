@@ -194,7 +194,8 @@ class Engine:
                 return
             lengths = [*self._lengths(), _length(self._waiting[0])]
         size = self._sizes.at_least(self.size, lengths) if self.running else self._sizes.fitting(lengths)
-        self._resize(size)
+        if not self._resize(size):
+            return  # until others have ended
         with self._changed:
             request, row = self._waiting.popleft(), self._rows.index(None)
             self._rows[row] = request  # from here on it is known to `_run`, should the device fail
@@ -224,21 +225,31 @@ class Engine:
     def _lengths(self) -> list[int]:
         return [_length(request) for request in self._rows if request]
 
-    def _resize(self, size: Size) -> None:
-        """The same requests in a batch of another size, in its first rows."""
+    def _resize(self, size: Size) -> bool:
+        """The same requests in a batch of another size, in its first rows; False where memory does not hold both."""
+        import jax
+
         from llm_jax.decode import slots
 
         if size == self.size:
-            return
+            return True
         used = [row for row, request in enumerate(self._rows) if request]
         unused = size.rows - len(used)
         if used:
             rows_B = np.array([*used, *[0] * unused], np.int32)
-            self._slots = slots.resize(self._slots, rows_B, size.columns)
+            try:
+                self._slots = jax.block_until_ready(slots.resize(self._slots, rows_B, size.columns))
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                logger.info("no memory for a batch of %d × %d beside %d × %d", *size, *self.size)
+                return False
         else:
+            del self._slots  # its memory is free for the new one
             self._slots = slots.empty(self.config, self._how, *size)
         self._rows = [*(self._rows[row] for row in used), *[None] * unused]
         self.size = size
+        return True
 
     def _step(self) -> None:
         """One token for every row."""

@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import pytest
 from small_models import opinionated
 
@@ -86,6 +87,18 @@ def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engin
     engine.submit([last.request])
     last.tokens()
     assert engine.size == (1, 128)
+
+
+def test_where_memory_does_not_hold_a_larger_batch_beside_this_one_a_request_waits(params, how, engine, monkeypatch):
+    def fail(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(slots, "resize", fail)
+    long, short = Client([1, 2], new=100), Client([3], Sampling(seed=3), 200)
+    engine.submit([long.request, short.request])
+    assert long.tokens() == loop.generate(params, [[1, 2]], CONFIG, how, GREEDY, 100)[0]
+    assert short.tokens() == loop.generate(params, [[3]], CONFIG, how, Sampling(seed=3), 200)[0]
+    assert engine.n_steps == 99 + 199  # one after the other
 
 
 def test_a_stop_token_ends_a_request_and_is_not_delivered(engine):
