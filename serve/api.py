@@ -7,7 +7,6 @@ the server is doing.
 import importlib.util
 import threading
 from dataclasses import dataclass, field
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -87,29 +86,40 @@ def main(options: Options) -> int:
 
 
 def start_engine(model: "Model", options: Options, context: int) -> "Engine":
-    """An engine that has answered short requests, until every row had one: what they need is compiled before the first
-    client comes, for any number of them.
-    """
+    """An engine for which everything is compiled, but prompts of other lengths, before the first client comes."""
     from llm_jax.decode.loop import prepare
-    from llm_jax.decode.options import Sampling
     from llm_jax.models import gpt
-    from serve.engine import Engine, Request
+    from serve.engine import Engine
 
     how = gpt.plan(options.execution)
     params = prepare(model.params, how, options.rows)
     engine = Engine(params, model.config, how, options.rows, context, options.door.max_requests)
     engine.start()
-    n_rows = min(options.rows, options.door.max_requests)
-    for temperature in (0.0, 1.0):
-        # One joins at each step, so the first must last until all have.
-        ends = [threading.Event() for _ in range(n_rows)]
-        n_tokens = min(n_rows + 1, context - 1)
-        engine.submit([Request([0], Sampling(temperature), n_tokens, partial(_set_at_the_end, end)) for end in ends])
-        for end in ends:
-            end.wait()
+    n_requests = min(options.rows, options.door.max_requests)
+    for columns in engine.sizes.columns():
+        for temperature in (0.0, 1.0):
+            _warm_up(engine, n_requests, min(columns, context) - 1, temperature)
     return engine
 
 
-def _set_at_the_end(ended: threading.Event, event: "Event") -> None:
-    if isinstance(event, Ended):
-        ended.set()
+def _warm_up(engine: "Engine", n_requests: int, n_tokens: int, temperature: float) -> None:
+    """Requests that want so many tokens each, and leave when all of them have been answered side by side."""
+    from llm_jax.decode.options import Sampling
+    from serve.engine import Request
+
+    def start() -> threading.Event:
+        left, n_events = threading.Event(), 0
+
+        def deliver(event: "Event") -> None:
+            nonlocal n_events
+            n_events += 1
+            if n_events > n_requests or isinstance(event, Ended):  # one joins at each step
+                engine.cancel([request])
+                left.set()
+
+        request = Request([0], Sampling(temperature), n_tokens, deliver)
+        engine.submit([request])
+        return left
+
+    for left in [start() for _ in range(n_requests)]:
+        left.wait()

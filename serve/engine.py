@@ -88,11 +88,11 @@ class Engine:
 
         columns = -(-columns // slots.PIECE) * slots.PIECE
         self._most_top = min(MOST_TOP, config.vocab_size)
-        self.config, self._sizes, self.max_waiting = config, Sizes(Size(rows, columns)), max_waiting
+        self.config, self.sizes, self.max_waiting = config, Sizes(Size(rows, columns)), max_waiting
         self._params, self._how = params, how
         # The largest first, and dropped: where memory is too small for it, the server must not start.
         self._slots = jax.block_until_ready(slots.empty(config, how, rows, columns))
-        self.size = self._sizes.fitting([])
+        self.size = self.sizes.fitting([])
         self._slots = slots.empty(config, how, *self.size)
         self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()
@@ -161,7 +161,7 @@ class Engine:
                 self._free_cancelled()
                 self._admit()
                 if self.running:
-                    self._resize(self._sizes.after(self.size, self._lengths()))
+                    self._resize(self.sizes.after(self.size, self._lengths()))
                     self._step()
         except Exception as error:  # whatever XLA raises: those who wait must not wait for ever
             logger.exception("the engine has failed")
@@ -190,10 +190,10 @@ class Engine:
     def _admit(self) -> None:
         """One waiting request takes a free row."""
         with self._changed:
-            if not self._waiting or self.running == self._sizes.most.rows:
+            if not self._waiting or self.running == self.sizes.most.rows:
                 return
             lengths = [*self._lengths(), _length(self._waiting[0])]
-        size = self._sizes.at_least(self.size, lengths) if self.running else self._sizes.fitting(lengths)
+        size = self.sizes.at_least(self.size, lengths) if self.running else self.sizes.fitting(lengths)
         if not self._resize(size):
             return  # until others have ended
         with self._changed:
@@ -212,7 +212,7 @@ class Engine:
             self._params,
             self._slots,
             row,
-            _padded(request.prompt, self._sizes.most.columns),
+            _padded(request.prompt, self.sizes.most.columns),
             len(request.prompt),
             request.sampling.seed,
             rule_of_rows([request.sampling]),
@@ -282,7 +282,7 @@ class Engine:
         from llm_jax.decode import slots
 
         n_top = self._most_top if request.n_top else 0
-        tokens = _padded(request.prompt, self._sizes.most.columns)
+        tokens = _padded(request.prompt, self.sizes.most.columns)
         scores = _on_host(slots.score(self._params, tokens, self.config, self._how, n_top))
         rest = [_scored(token, _row(scores, t), request.n_top) for t, token in enumerate(request.prompt[1:])]
         return [Scored(request.prompt[0], None), *rest]

@@ -32,6 +32,7 @@ from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
+LEAST_ROOM = 256  # columns of a prompt's own cache: most prompts have one size, and need one program to be laid down
 PIECE = 16  # positions whose logits exist at once when a prompt is scored; every bucket is a multiple of it
 
 
@@ -77,9 +78,10 @@ def join(
 ) -> tuple[Slots, Int[Array, ""], Scores]:
     """A prompt, padded on the right, takes a row: the slots, its first token and that token's scores.
 
-    Three programs, the model in one of them: for each bucket of lengths, each size of the slots, each kind of rule.
+    Three programs: for each bucket of lengths (with the model), for each size of the slots, for each kind of rule.
     """
-    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how)
+    room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
+    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how, room)
     slots = _lay_down(slots, jnp.int32(row), one)
     return _first(params, slots, jnp.int32(row), last_BD, jnp.uint32(seed), rule, config, n_top)
 
@@ -142,13 +144,14 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
     return Slots(cache=cache, token_B=slots.token_B[rows_B], keys_B=slots.keys_B[rows_B])
 
 
-@partial(jax.jit, static_argnames=("config", "how"))
-def _read(params, tokens_T, length, config: GPTConfig, how: gpt.Plan):
-    """A prompt's keys and values in a cache of its own, and its last hidden state."""
+@partial(jax.jit, static_argnames=("config", "how", "room"))
+def _read(params, tokens_T, length, config: GPTConfig, how: gpt.Plan, room: int):
+    """A prompt's keys and values in a cache of its own, of `room` columns, and its last hidden state."""
     one = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
     hidden_BTD, one = gpt.forward(params, tokens_T[None], config, how, one)
     assert one is not None
-    return kv.forget_padding(one, length[None]), jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
+    one = kv.extend(kv.forget_padding(one, length[None]), room)
+    return one, jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
 
 
 @partial(jax.jit, donate_argnames=("slots",))

@@ -70,7 +70,7 @@ def test_20_requests_over_two_rows_get_what_each_gets_alone(params, how, engine)
 
 
 def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engine):
-    assert engine.size == (1, 128)
+    assert engine.size == (1, 256)
     wishes = [([1, 2, 3], GREEDY, 500), (list(range(200)), Sampling(seed=3), 20), ([9], Sampling(seed=5), 400)]
     clients = [Client(*wish) for wish in wishes]
     sizes = set()
@@ -82,11 +82,11 @@ def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engin
     engine.submit([client.request for client in clients[1:]])
     for client, (prompt, sampling, new) in zip(clients, wishes, strict=True):
         assert client.tokens() == loop.generate(params, [prompt], CONFIG, how, sampling, new)[0]
-    assert sizes == {(1, 512), (2, 512)}
+    assert sizes == {(1, 1008), (2, 1008)}
     last = Client([4], new=60)
     engine.submit([last.request])
     last.tokens()
-    assert engine.size == (1, 128)
+    assert engine.size == (1, 256)
 
 
 def test_where_memory_does_not_hold_a_larger_batch_beside_this_one_a_request_waits(params, how, engine, monkeypatch):
