@@ -80,8 +80,9 @@ class Engine:
     def __init__(
         self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int, max_waiting: int
     ):
-        """`rows`: requests answered at once; `columns`: the longest sequence, in tokens; `max_waiting`: requests
-        without a row."""
+        """`rows`: requests answered at once; `columns`: the longest sequence, in tokens; `max_waiting`: requests without
+        a row.
+        """
         import jax
 
         from llm_jax.decode import slots
@@ -289,7 +290,8 @@ class Engine:
 
 
 def _length(request: Request) -> int:
-    return len(request.prompt) + request.max_new_tokens
+    """The columns it needs: none to score a prompt, which has a cache of its own."""
+    return len(request.prompt) + request.max_new_tokens if request.max_new_tokens else 0
 
 
 def _padded(prompt: Sequence[int], columns: int) -> np.ndarray:

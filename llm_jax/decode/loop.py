@@ -2,7 +2,6 @@
 
     prefill   all prompts at once, padded on the right to one length; fills the KV-cache and chooses the first token
     advance   runs one token a row through the model and chooses the next, until a count is reached or all rows stopped
-
     grow      twice the slots for the cache, whenever they are all taken: a step reads all there are
 
 `advance` is a `lax.while_loop` whose count is an argument: called once it fills the cache without a word to the host,
@@ -120,16 +119,15 @@ def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GP
     faster. They decode any number of rows, but 2 to 15 more slowly.
     """
     cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
+    blocks = cast.blocks
     if n_rows == 1 and jax.default_backend() == "cpu":
-        turned = jax.tree.map(
+        blocks = jax.tree.map(
             lambda part: output_first(part) if isinstance(part, Linear) else part,
-            cast.blocks,
+            blocks,
             is_leaf=lambda part: isinstance(part, Linear),
         )
-        cast = dataclasses.replace(cast, blocks=turned)
-    return dataclasses.replace(
-        cast, position_embedding=params.position_embedding
-    )  # one row a token: its rounding buys nothing
+    # Of positions a step reads one row a token: their rounding would buy nothing.
+    return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
 
 
 @partial(jax.jit, static_argnames=("config", "how", "slots"))

@@ -181,3 +181,4 @@ def test_a_prompt_is_scored_without_a_row_to_its_last_token_beyond_a_multiple_of
     assert [scored.token for scored in scores] == prompt
     assert scores[0].logprob is None
     assert all(scored.top[0][1] >= scored.top[1][1] and scored.logprob <= scored.top[0][1] for scored in scores[1:])
+    assert engine.size == (1, 256)
