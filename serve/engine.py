@@ -80,7 +80,7 @@ class Engine:
     def __init__(
         self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int, max_waiting: int
     ):
-        """`rows`: requests answered at once; `columns`: the longest sequence, in tokens; `max_waiting`: requests without
+        """`rows`: requests answered at once; `columns`: tokens of the longest sequence; `max_waiting`: requests without
         a row.
         """
         import jax
