@@ -24,6 +24,26 @@ def test_layer_norm_equals_its_definition():
     np.testing.assert_allclose(layer_norm(norm, x, 1e-5), expected, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_layer_norm_s_gradient_is_that_of_its_definition(dtype):
+    x, d = (3 + 2 * normal(0, 2, 5, 16)).astype(dtype), normal(3, 2, 5, 16).astype(dtype)
+    norm, epsilon = Norm(gain=normal(1, 16), bias=normal(2, 16)), 0.5  # not small, so that its place matters
+
+    def definition(norm, x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / jnp.sqrt(x.var(-1, keepdims=True) + epsilon) * norm.gain + norm.bias
+
+    value, pull = jax.vjp(lambda norm, x: layer_norm(norm, x, epsilon), norm, x)
+    _, pull_definition = jax.vjp(definition, norm, x.astype(jnp.float32))
+    d_norm, d_x = pull(d)
+    expected_norm, expected_x = pull_definition(d.astype(jnp.float32))
+    assert (value.dtype, d_x.dtype, d_norm.gain.dtype) == (dtype, dtype, jnp.float32)
+    np.testing.assert_allclose(d_norm.gain, expected_norm.gain, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_norm.bias, expected_norm.bias, rtol=1e-5, atol=1e-5)
+    rounding = 2**-8 if dtype == jnp.bfloat16 else 1e-6
+    np.testing.assert_allclose(d_x.astype(jnp.float32), expected_x, rtol=2 * rounding, atol=2 * rounding)
+
+
 def test_layer_norm_epsilon_is_inside_the_root():
     norm = Norm(gain=jnp.ones(4), bias=jnp.zeros(4))
     x = 1e-3 * jnp.array([[[1.0, -1.0, 1.0, -1.0]]])  # variance 1e-6, below ε
