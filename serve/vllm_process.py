@@ -29,6 +29,7 @@ class Server:
         self._environment, self._arguments = environment, arguments
         self.name, self.host, self.port, self._max_requests = name, host, port, max_requests
         self.log = backend.cache_folder() / "vllm" / f"serve-{port}.log"
+        self._closed = self.log.with_suffix(".closed")
         self._child: subprocess.Popen[bytes] | None = None
         self._asked_to_stop = False
 
@@ -70,12 +71,14 @@ class Server:
         variables = self._environment.variables() | {
             guard.KEY_VARIABLE: key,
             guard.REQUESTS_VARIABLE: str(self._max_requests),
+            guard.CLOSED_VARIABLE: str(self._closed),
             "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
             "LLM_JAX_END_WITH_PARENT": "1",
         }
         if "--distributed-executor-backend" not in self._arguments:
             variables.setdefault("VLLM_HOST_IP", "127.0.0.1")  # its workers' sockets stay on this machine
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._closed.unlink(missing_ok=True)
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
             self._child = subprocess.Popen(
                 self._environment.command(*self._arguments),
@@ -107,10 +110,11 @@ class Server:
                 time.sleep(0.5)
 
     def _stop(self, timeout: float) -> None:
-        """Asks vLLM to end, gives requests and workers their time, then ends the whole session."""
+        """Closes the door, asks vLLM to end, gives requests and workers their time, then ends the whole session."""
         child = self._child
         assert child
         if child.poll() is None:
+            self._closed.touch()
             child.terminate()
             try:
                 child.wait(timeout + GRACE)
@@ -119,6 +123,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)  # what vLLM may have left behind, itself included
         child.wait()
+        self._closed.unlink(missing_ok=True)
 
     def last_words(self, lines: int = 20) -> str:
         """The end of the log."""

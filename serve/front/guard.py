@@ -9,6 +9,9 @@ vLLM's own key guards only what begins with `/v1`, and leaves `/tokenize`, `/inv
 dozen more open; so the door lists what may pass, not what may not. It reads bodies itself: their size, the time they
 take, that they are JSON, and how many sequences they ask for are bounded before the server behind sees a byte.
 
+Closed, it lets nobody in, and what the server behind then calls its own failure (vLLM answers 500 to a request that
+meets its end between door and engine) is what it is: a server that ends, status 503, to be asked again elsewhere.
+
 Standard library only, for vLLM imports it in its own environment: `--middleware guard.Guard`.
 """
 
@@ -27,6 +30,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's own name, so that its own check stays on as well
 REQUESTS_VARIABLE = "LLM_JAX_MAX_REQUESTS"
+CLOSED_VARIABLE = "LLM_JAX_CLOSED"  # a file: when it is there, the door is closed; several processes may look at it
 
 OPEN = {("GET", "/health")}
 GUARDED = {("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions")}
@@ -47,9 +51,10 @@ class Refused(Exception):
 class Guard:
     """ASGI middleware. Its settings come from the environment where none are given: vLLM passes none."""
 
-    def __init__(self, app: App, key: str | None = None, max_requests: int | None = None):
+    def __init__(self, app: App, key: str | None = None, max_requests: int | None = None, closed: str | None = None):
         self.app = app
         self._key = (key or os.environ[KEY_VARIABLE]).encode()
+        self._closed = closed or os.environ.get(CLOSED_VARIABLE)
         self._max_requests = max_requests or int(os.environ.get(REQUESTS_VARIABLE, "256"))
         self._in_flight = 0
 
@@ -63,11 +68,14 @@ class Guard:
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         route = (scope["method"], scope["path"])
-        if route in OPEN:
+        if route in OPEN and not self._is_closed():
             return await self.app(scope, receive, send)
         try:
-            self._check_key(scope)
-            self._check_route(*route)
+            if route not in OPEN:
+                self._check_key(scope)
+                self._check_route(*route)
+            if self._is_closed():
+                raise _ending()
             if self._in_flight >= self._max_requests:
                 message = f"{self._in_flight} requests are being answered, the most this server takes: try again later"
                 raise Refused(429, message, **{"retry-after": "1"})
@@ -84,9 +92,26 @@ class Guard:
         except ConnectionError:
             pass  # the client is gone, there is nobody to answer
         else:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, self._answering(send))
         finally:
             self._in_flight -= 1
+
+    def _is_closed(self) -> bool:
+        return self._closed is not None and os.path.exists(self._closed)
+
+    def _answering(self, send: Send) -> Send:
+        """`send`, which says 503 in place of 500 once the door is closed."""
+        replaced = False
+
+        async def say(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 500 and self._is_closed():
+                replaced = True
+                await answer(send, _ending())
+            elif not replaced:
+                await send(message)
+
+        return say
 
     def _check_key(self, scope: Message) -> None:
         """Before the route: without the key nobody learns which routes there are."""
@@ -102,6 +127,10 @@ class Guard:
         if allowed := sorted(m for m, p in GUARDED | OPEN if p == path):
             raise Refused(405, f"{path} takes {allowed[0]}, not {method}", allow=", ".join(allowed))
         raise Refused(404, f"there is no {path} here; POST /v1/completions, GET /v1/models and GET /health answer")
+
+
+def _ending() -> Refused:
+    return Refused(503, "the server is ending: ask another one, or this one when it is back", **{"retry-after": "1"})
 
 
 async def _read(scope: Message, receive: Receive) -> bytes:
@@ -160,7 +189,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 async def answer(send: Send, refused: Refused) -> None:
     """OpenAI's form of an error. The connection ends, for a body may still be on its way."""
-    error = {"message": refused.message, "type": "invalid_request_error", "code": refused.status}
+    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    error = {"message": refused.message, "type": kind, "code": refused.status}
     body = json.dumps({"error": error}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
     if refused.status == 401:

@@ -379,6 +379,6 @@ def test_sigterm_under_load_ends_every_answer_cleanly_and_the_process_with_0(ser
             assert last == b"[DONE]" or "error" in json.loads(last)
         for answer in waiting:
             with contextlib.suppress(ConnectionError):  # it came after the door was closed
-                assert answer.result()[0] in (200, 429, 503)
+                assert answer.result()[0] in (200, 503)
     assert server.process.wait(90) == 0
     assert "Traceback" not in server.log.read_text()

@@ -1,0 +1,71 @@
+"""The door when the server behind it ends: nobody new comes in, and an end is not told as a failure."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from serve.front.guard import Guard
+
+KEY = "a-key-of-this-test"
+
+
+def asked(app, path: str = "/v1/completions", key: str = KEY) -> tuple[int, bytes]:
+    """Status and body of one request to an ASGI app."""
+    method = "POST" if path == "/v1/completions" else "GET"
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"authorization", b"Bearer " + key.encode())]}
+    said = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message):
+        said.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert [message["type"] for message in said].count("http.response.start") == 1
+    return said[0]["status"], b"".join(message.get("body", b"") for message in said[1:])
+
+
+def answering(status: int, meanwhile=lambda: None):
+    """A server that answers with `status`, in two pieces."""
+
+    async def app(scope, receive, send):
+        meanwhile()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"of the ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"server"})
+
+    return app
+
+
+@pytest.fixture
+def closed(tmp_path) -> Path:
+    """The file that closes the door: not there yet."""
+    return tmp_path / "closed"
+
+
+def test_a_closed_door_lets_nobody_in_and_an_open_one_does(closed):
+    door = Guard(answering(200), KEY, closed=str(closed))
+    assert asked(door) == asked(door, "/health") == (200, b"of the server")
+    closed.touch()
+    for path in ("/v1/completions", "/v1/models", "/health"):
+        status, body = asked(door, path)
+        assert (status, json.loads(body)["error"]["type"]) == (503, "server_error")
+
+
+def test_a_closed_door_says_no_more_than_an_open_one_to_those_without_the_key(closed):
+    closed.touch()
+    assert asked(Guard(answering(200), KEY, closed=str(closed)), key="wrong")[0] == 401
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_only_a_failure_that_the_end_has_brought_is_told_as_the_end(closed, status):
+    """It met the server's end between the door and the engine; a failure before that stays one."""
+    assert asked(Guard(answering(status), KEY, closed=str(closed))) == (status, b"of the server")
+    told, body = asked(Guard(answering(status, closed.touch), KEY, closed=str(closed)))
+    if status == 500:
+        assert (told, json.loads(body)["error"]["code"]) == (503, 503)
+    else:
+        assert (told, body) == (status, b"of the server")
