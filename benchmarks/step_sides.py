@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from llm_jax import backend
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.models import gpt
 from train.optimizer import make_optimizer
@@ -59,7 +60,11 @@ def ours(work: Work, optimizer_name: Any = "adamw") -> Side:
     config = OptimizerConfig(optimizer=optimizer_name)
     optimizer = make_optimizer(config, gpt.dimension_letters(work.model))
     how = gpt.plan(Execution(loss_chunks=work.loss_chunks))
-    step = jax.jit(make_train_step(work.model, how, optimizer, work.micro_batches), donate_argnums=0)
+    step = jax.jit(
+        make_train_step(work.model, how, optimizer, work.micro_batches),
+        donate_argnums=0,
+        compiler_options=backend.step_options(jax.default_backend()),
+    )
     state = jax.jit(lambda key: init_state(key, work.model, optimizer))(jax.random.key(0))
     tokens, lr = jax.device_put(work.draw()), np.float32(LEARNING_RATE)
     begun = time.perf_counter()

@@ -17,6 +17,12 @@ GPU_FLAGS: dict[str, str] = {
     "--xla_gpu_enable_latency_hiding_scheduler": "true",
 }
 
+STEP_ON_GPU: dict[str, bool] = {
+    # A training step's products are cuBLAS's: it adds biases and the residual stream, applies GELU and sums gradients
+    # as it writes, where Triton's products leave that to passes of their own. Decoding keeps Triton's.
+    "xla_gpu_enable_triton_gemm": False,
+}
+
 ALLOCATOR = {
     "arena_max": 1,  # the others hold 64 MB at most, and let larger arrays go back
     "mmap_threshold": 2**34,  # bytes: nothing is fetched, and given back, on its own
@@ -28,8 +34,8 @@ ALLOCATOR = {
 def cache_folder() -> Path:
     """Where downloads and compiled programs live: `LLM_JAX_CACHE`, else `$XDG_CACHE_HOME/llm-jax`."""
     if folder := os.environ.get("LLM_JAX_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "llm-jax"
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-jax"
 
 
 def configure() -> None:
@@ -44,6 +50,12 @@ def configure() -> None:
         os.environ["XLA_FLAGS"] = " ".join([*missing, present]).strip()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder() / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def step_options(platform: str) -> dict[str, bool]:
+    """`compiler_options` for `jax.jit` of a training step on "cpu" or "gpu"; what is set in XLA_FLAGS stays."""
+    options = STEP_ON_GPU if platform == "gpu" else {}
+    return {name: value for name, value in options.items() if name not in os.environ.get("XLA_FLAGS", "")}
 
 
 def keep_memory() -> None:

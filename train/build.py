@@ -14,13 +14,15 @@ from typing import Any
 import jax
 import optax
 
-from llm_jax import sharding
+from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
+from llm_jax.checkpoint.layout import committed_steps
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
-from train import devices, estimate, loop, run_folder
+from train import devices, estimate, loop, plots, run_folder
 from train.config import RunOptions, TrainConfig
 from train.data.loader import TokenBatches, on_devices
+from train.data.manifest import FILE_NAME as MANIFEST
 from train.data.manifest import Manifest
 from train.evaluate import Evaluator
 from train.hellaswag import open_hellaswag
@@ -51,6 +53,8 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
     place = slurm_place.here(os.environ)
     with StopRequest() as stop, slurm_job.ending_together(folder, place), ExitStack() as stack, _explaining_memory():
         where = run_folder.decide_resume(where, folder)
+        if where.reference:
+            plots.read_curve(where.reference)  # a mistake in it is told now, not when it is drawn
         opened = None
         if place and place.is_first:  # before the others are called: what is wrong now is told to all
             opened = _take(where, config, folder, stack, place)
@@ -63,7 +67,9 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
         job = devices.open_job(config)
         run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
         if run is None:
-            return EXIT_SAVED  # asked to stop while compiling: nothing has happened that a checkpoint would hold
+            if job.is_first:
+                print(f"{stop.name or 'another process'}: no step done, nothing to save; go on with --resume")
+            return EXIT_SAVED
         if place and job.is_first:
             slurm_job.record_start(folder, place, int(state.step))
         try:
@@ -88,7 +94,16 @@ def _take(
     stack.enter_context(RunLock(folder, patience))
     if place:
         slurm_job.introduce(folder)
-    return open_inputs(where, config, folder, prepares=True)
+    try:
+        return open_inputs(where, config, folder, prepares=True)
+    except ValueError as error:
+        if not (where.resume and where.data.is_file() and (folder / "data" / MANIFEST).exists()):
+            raise
+        raise ValueError(  # prepare's cures are for its own flags
+            f"{error} Here: restore the text and --tokenizer that the run was begun with; or, for other text, say "
+            f"python -m train prepare --source {where.data} --tokenizer {folder / run_folder.TOKENIZER} --out DIR, and "
+            "then --data DIR --allow-changes."
+        ) from error
 
 
 def _build(
@@ -113,22 +128,29 @@ def _build(
         context_length=config.model.context_length,
         seed=config.seed,
     )
+    changes = run_folder.UNCHANGED
     if where.resume:
-        run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
+        changes = run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
+        if (done := max(committed_steps(folder / run_folder.CHECKPOINTS), default=0)) > config.steps:
+            raise ValueError(
+                f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
+            )
     letters: Any = gpt.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
     evaluate = Evaluator(make_eval_step(config.model, how), manifest, vocabulary, config, job)
     hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, how, job)
     step, initialise = compile_step(config, how, optimizer, job)
+    if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
+        run_folder.save(folder, config, identity, where, vocabulary)
     if stop.agreed():
         return None, None
     keep = config.cadence
     checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, keep.keep_last, keep.keep_every or None)
     stack.enter_context(contextlib.closing(checkpoints))
-    if job.is_first and not (folder / run_folder.CONFIG).exists():
-        run_folder.create(folder, config, identity, where.data, vocabulary)
-    start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job)
+    start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
+    if job.is_first and where.resume:
+        run_folder.save(folder, config, identity, where, vocabulary)
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = loop.Run(
@@ -147,6 +169,7 @@ def _build(
         reference=where.reference,
         peak_flops=devices.peak_flops(),
         seconds=start.seconds,
+        tokens=start.tokens,
         unfinished=start.unfinished,
     )
     return run, start.state
@@ -164,6 +187,7 @@ def compile_step(
         in_shardings=(places, sharding.named(job.mesh, "BT"), everywhere),
         out_shardings=(places, everywhere),
         donate_argnums=0,
+        compiler_options=backend.step_options(jax.default_backend()),
     )
     state = jax.eval_shape(initialise, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")

@@ -6,7 +6,7 @@ The memory estimate counts what must be held at the fullest moment of a step, on
     + weights in the compute format, where it is not float32
     + activations kept for the backward pass: about 16·D numbers a token a block (with remat 1·D and one block's worth),
       and N·T scores a token where attention is not fused
-    + logits of one slice of the sequence, in float32 and in the compute format
+    + logits of one slice of the sequence, twice in the compute format (three times where it is float32)
 
 It leaves out XLA's temporary buffers; the true figure of the compiled step is printed when it is known.
 """
@@ -47,7 +47,8 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
     scores = 0 if fused_attention else model.n_heads * model.context_length * (4 + dtype_bytes) // mesh["tensor"]
     block = 16 * model.d_model * dtype_bytes + scores
     kept = model.d_model * dtype_bytes * model.n_layers + block if execution.remat else block * model.n_layers
-    logits = tokens * model.padded_vocab_size * (4 + 4 + dtype_bytes) // execution.loss_chunks // mesh["tensor"]
+    per_logit = 12 if dtype_bytes == 4 else 2 * dtype_bytes  # logit and residual; in float32 the exponential too
+    logits = tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]
     return Memory(state, tokens * kept, logits)
 
 

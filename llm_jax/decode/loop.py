@@ -15,13 +15,14 @@ Requests that join a running batch are `llm_jax.decode.slots`. Left out: specula
 import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
-from llm_jax.decode.choose import Rule, choose, rule
+from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
 from llm_jax.layers.linear import Linear, output_first
@@ -31,6 +32,8 @@ from llm_jax.shapes import Array, Bool, Int, Key, pytree
 LENGTHS = 16  # tokens: lengths are rounded up to a multiple of it, for finer buckets would save nothing
 FEWEST = 64  # slots: to read fewer would save nothing
 ABSENT = -1  # in a row that has stopped
+
+Prompts = Sequence[Sequence[int] | np.ndarray] | np.ndarray  # ids, a row each
 
 
 @pytree
@@ -47,7 +50,7 @@ class State:
 
 def generate(
     params: gpt.GPT,
-    prompts: Sequence[Sequence[int]],
+    prompts: Prompts,
     config: GPTConfig,
     how: gpt.Plan,
     sampling: Sampling,
@@ -56,8 +59,8 @@ def generate(
 ) -> list[list[int]]:
     """Each prompt's continuation, without the stop token that ended it; `params` as `prepare` returns them.
 
-    A continuation shorter than `max_new_tokens` was stopped. Raises ValueError for an empty prompt, an id outside the
-    vocabulary, and more tokens than the model has positions.
+    A continuation shorter than `max_new_tokens` was stopped. Raises ValueError for an empty prompt, an id that is no
+    whole number or outside the vocabulary, and more tokens than the model has positions.
     """
     continuations = [[] for _ in prompts]
     for pieces in stream(params, prompts, config, how, sampling, max_new_tokens, stop_tokens, max_new_tokens):
@@ -68,7 +71,7 @@ def generate(
 
 def stream(
     params: gpt.GPT,
-    prompts: Sequence[Sequence[int]],
+    prompts: Prompts,
     config: GPTConfig,
     how: gpt.Plan,
     sampling: Sampling,
@@ -81,8 +84,10 @@ def stream(
     Yields one list for each prompt; those of rows that have stopped are empty. Raises as `generate` does, when called.
     """
     check(prompts, config, max_new_tokens)
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1 token a row; got {chunk}")
     tokens_BT, lengths_B = _pad(prompts)
-    keys_B = jax.vmap(jax.random.key)(sampling.seed + jnp.arange(len(lengths_B)))
+    keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
     most_slots = bucket(length + max_new_tokens, LENGTHS)
@@ -217,15 +222,18 @@ def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
     return -(-size // step) * step
 
 
-def check(prompts: Sequence[Sequence[int]], config: GPTConfig, max_new_tokens: int) -> None:
+def check(prompts: Prompts, config: GPTConfig, max_new_tokens: int) -> None:
     """Raises ValueError for what cannot be decoded, with the numbers and the cure."""
-    if not prompts:
+    if not len(prompts):
         raise ValueError("there is nothing to continue: give at least one prompt")
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be at least 1; got {max_new_tokens}")
     for number, prompt in enumerate(prompts):
-        room = config.context_length - len(prompt)
         which = f"prompt {number + 1}" if len(prompts) > 1 else "the prompt"
+        if (ids := _as_ids(prompt)) is None:
+            shown = " ".join(repr(prompt).split())[:60]
+            raise ValueError(f"{which} is {shown}; expected a list of token ids, which are whole numbers")
+        room = config.context_length - len(prompt)
         if not len(prompt):
             raise ValueError(f"{which} has no tokens: start a document with the tokenizer's end_of_text")
         if room < 1:
@@ -238,15 +246,28 @@ def check(prompts: Sequence[Sequence[int]], config: GPTConfig, max_new_tokens: i
                 f"{which} has {len(prompt)} tokens and {max_new_tokens} new ones are asked for; the model's context is "
                 f"{config.context_length}: ask for {room} or fewer, or shorten the prompt"
             )
-        if not 0 <= min(prompt) <= max(prompt) < config.vocab_size:
-            wrong = next(token for token in prompt if not 0 <= token < config.vocab_size)
-            raise ValueError(f"{which} holds id {wrong}; the model knows 0…{config.vocab_size - 1}: wrong tokenizer?")
+        if len(wrong := ids[(ids < 0) | (ids >= config.vocab_size)]):
+            known = f"0…{config.vocab_size - 1}"
+            raise ValueError(f"{which} holds id {wrong[0]}; the model knows {known}: wrong tokenizer?")
 
 
-def _pad(prompts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token."""
+def _as_ids(prompt: Any) -> np.ndarray | None:
+    """A prompt as an array, if it is a list of whole numbers: NumPy would cut others off without a word."""
+    try:
+        ids = np.asarray(prompt)
+    except ValueError:  # lists of different lengths
+        return None
+    return ids if ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids)) else None
+
+
+def _pad(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token.
+
+    On a GPU there are two rows at least: from two on XLA makes a step of 10 kernels a layer, where one row takes 14.
+    """
     lengths = [len(prompt) for prompt in prompts]
     batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTHS)
+    batch = batch if jax.default_backend() == "cpu" else max(batch, 2)
     tokens_BT, lengths_B = np.zeros((batch, longest), np.int32), np.ones(batch, np.int32)
     for row, prompt in enumerate(prompts):
         tokens_BT[row, : len(prompt)] = prompt

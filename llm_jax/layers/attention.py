@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.layers.cache import LayerCache, Window, heads_first, heads_last, write
-from llm_jax.layers.linear import Linear, init_linear, linear
+from llm_jax.layers.linear import Linear, init_linear, linear, linear_apart
 from llm_jax.shapes import Array, Bool, Float, Key, pytree
 
 Kernel = Literal["xla", "cudnn"]
 PIECES, LONG = 4, 128  # queries are cut into so many pieces from this length on
+WIDEST = 128  # head of cuDNN's kernels on every GPU that has them
 
 
 @pytree
@@ -65,9 +66,15 @@ def causal_attend(
 
     Scores and softmax are float32.
     """
-    if kernel == "cudnn":
+    length, d_head = q_BTNH.shape[1], q_BTNH.shape[3]
+    if kernel == "cudnn" and d_head % 8 == 0 and d_head <= WIDEST:
+        # Its lengths are even: one more token at the end is seen by none of those before it.
+        q_BTNH, k_BTNH, v_BTNH = (
+            jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q_BTNH, k_BTNH, v_BTNH)
+        )
         # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).
-        return jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation="cudnn")
+        mixed_BTNH = jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation="cudnn")
+        return mixed_BTNH[:, :length]
     return _in_pieces(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTNH, v_BTNH))).swapaxes(1, 2)
 
 
@@ -134,14 +141,19 @@ def attention(
     kernel: Kernel,
 ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
     """Project to queries, keys and values, attend, project back. With a cache, `window` says where and to what."""
-    qkv_BT3NH = linear(layer.qkv, x_BTD)
-    # split, not three slices: its gradient puts the three side by side, that of slices pads and adds them
-    q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(qkv_BT3NH, 3, axis=2))
+    # A chunk as long as the whole cache has nothing before it: prefill runs the same fused kernel as training.
+    alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
+    if alone and kernel == "cudnn":
+        q_BTNH, k_BTNH, v_BTNH = linear_apart(layer.qkv, x_BTD)
+    else:
+        # split, not three slices: its gradient puts the three side by side, that of slices pads and adds them
+        q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(linear(layer.qkv, x_BTD), 3, axis=2))
     if cache is not None and window is not None:
         cache = write(cache, k_BTNH, v_BTNH, window.start)
-    # A chunk as long as the whole cache has nothing before it: prefill runs the same fused kernel as training.
-    if cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]:
+    if alone:
         mixed_BTNH = causal_attend(q_BTNH, k_BTNH, v_BTNH, kernel)
     else:
+        assert cache is not None
+        assert window is not None
         mixed_BTNH = cached_attend(q_BTNH, cache, window.mask_BTS)
     return linear(layer.out, mixed_BTNH, n_inputs=2), cache

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from llm_jax.shapes import Array, Float, Key
 
@@ -20,9 +21,14 @@ class Dropout(NamedTuple):
 
 
 def dropout(x: Float[Array, "*shape"], how: Dropout | None) -> Float[Array, "*shape"]:
-    """x with some numbers set to zero; x itself where `how` is None, that is, outside training."""
+    """x with some numbers set to zero; x itself where `how` is None, that is, outside training.
+
+    Raises ValueError for a rate outside [0, 1), unless it is traced and so not yet known.
+    """
     if how is None:
         return x
+    if not isinstance(how.rate, Tracer) and not 0 <= how.rate < 1:
+        raise ValueError(f"the rate of dropout must lie in [0, 1); got {how.rate}")
     is_kept = jax.random.bernoulli(how.key, 1 - how.rate, x.shape)
     return jnp.where(is_kept, x / (1 - how.rate), 0).astype(x.dtype)
 

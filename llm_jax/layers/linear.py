@@ -88,17 +88,56 @@ def _affine_backward(kept, d):
 _affine.defvjp(_affine_forward, _affine_backward)
 
 
+def linear_apart(layer: Linear, x: Float[Array, "B T inputs"]) -> tuple[Float[Array, "B T *outputs"], ...]:
+    """x·W + b, one array for each index of the first output dimension, each from a product of its own.
+
+    For kernels that read whole arrays: to cut up what one product has written costs a GPU more than three products.
+    """
+    weight = layer.weight.reshape(*layer.weight.shape[:2], -1).astype(x.dtype)
+    parts = _affine_apart(x, weight, layer.bias.reshape(weight.shape[1:]).astype(x.dtype))
+    return tuple(part.reshape(*x.shape[:-1], *layer.bias.shape[1:]) for part in parts)
+
+
+@jax.custom_vjp
+def _affine_apart(
+    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs P outputs"], bias: Float[Array, "P outputs"]
+) -> tuple[Float[Array, "*rest outputs"], ...]:
+    # Each product has its own x: of products that share one XLA makes one again.
+    xs = jax.lax.optimization_barrier((x,) * bias.shape[0])
+    return tuple(x @ weight[:, part] + bias[part] for part, x in enumerate(xs))
+
+
+def _affine_apart_forward(x, weight, bias):
+    return _affine_apart(x, weight, bias), (x, weight)
+
+
+def _affine_apart_backward(kept, gradients):
+    """With the gradients side by side again: one product each for x and W, summed over all tokens in float32 at least.
+
+    Dimensions are not merged, so that one of them may be cut over devices.
+    """
+    x, weight = kept
+    d = jnp.stack(gradients, axis=-2)
+    d_TPO, x_TI = d.reshape(-1, *d.shape[-2:]), x.reshape(-1, x.shape[-1])
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    d_weight = jnp.einsum("TI,TPO->IPO", x_TI, d_TPO, preferred_element_type=wide).astype(weight.dtype)
+    return jnp.einsum("...PO,IPO->...I", d, weight), d_weight, d_TPO.sum(0)
+
+
+_affine_apart.defvjp(_affine_apart_forward, _affine_apart_backward)
+
+
 def transposed_product(
     x: Float[Array, "*rest inputs"], y: Float[Array, "*rest outputs"]
 ) -> Float[Array, "inputs outputs"]:
     """xᵀ·y summed over all tokens, in float32 at least.
 
-    One of three arrays must be turned: x, or y and the result. The smaller way is taken; the barrier keeps XLA from
-    moving the turn back into the product.
+    On a CPU one of three arrays must be turned: x, or y and the result. The smaller way is taken; the barrier keeps XLA
+    from moving the turn back into the product. A GPU's products read either way.
     """
     x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    if x.size <= y.size + x.shape[-1] * y.shape[-1]:
+    if jax.default_backend() != "cpu" or x.size <= y.size + x.shape[-1] * y.shape[-1]:
         return jnp.einsum("ti,to->io", x, y, preferred_element_type=wide)
     turned = jnp.einsum("to,ti->oi", y, x, preferred_element_type=wide)
     return jax.lax.optimization_barrier(turned).T

@@ -33,9 +33,14 @@ def tied_logits(
         logits = jnp.moveaxis(jax.lax.optimization_barrier(turned), 0, -1)
     else:
         logits = jnp.einsum("...D,VD->...V", hidden, embedding_VD, preferred_element_type=jnp.float32)
-    if vocab_size == embedding_VD.shape[0]:
+    return without_padding(logits, vocab_size)
+
+
+def without_padding(logits: Float[Array, "*rest V"], vocab_size: int) -> Float[Array, "*rest V"]:
+    """−∞ in the columns that pad the vocabulary."""
+    if vocab_size == logits.shape[-1]:
         return logits
-    return jnp.where(jnp.arange(embedding_VD.shape[0]) < vocab_size, logits, -jnp.inf)
+    return jnp.where(jnp.arange(logits.shape[-1]) < vocab_size, logits, -jnp.inf)
 
 
 def token_losses(
@@ -50,7 +55,6 @@ def token_losses(
     return jax.nn.logsumexp(logits, axis=-1) - target_logits
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def cross_entropy(
     hidden_BTD: Float[Array, "B T D"],
     embedding_VD: Float[Array, "V D"],
@@ -61,39 +65,51 @@ def cross_entropy(
 ) -> Float[Array, ""]:
     """Mean loss in nats over the tokens of weight 1 (weighted mean in general); float32.
 
-    `n_chunks` must divide T. The slices are cut along T, so that a batch sharded over devices stays where it is.
+    A target outside the vocabulary is left out, whichever number marks it (PyTorch's −100, nanoGPT's −1); where nothing
+    is left the loss is 0. Weights are constants. `n_chunks` must divide T. The slices are cut along T, so that a batch
+    sharded over devices stays where it is. Under `grad` the logits are rounded to the compute format before the loss is
+    taken in float32, as PyTorch's autocast does.
     """
-    slices = _slices(n_chunks, hidden_BTD, targets_BT, weights_BT)
+    known_BT = (targets_BT >= 0) & (targets_BT < vocab_size)
+    targets_BT, weights_BT = jnp.where(known_BT, targets_BT, 0), jnp.where(known_BT, weights_BT, 0)
+    total = weights_BT.sum()
+    weights_BT = jax.lax.stop_gradient(weights_BT / jnp.where(total > 0, total, 1))
+    return _cross_entropy(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size, n_chunks)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _cross_entropy(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, n_chunks: int):
+    """Σ weight·loss."""
 
     def add(total, piece):
         hidden, targets, weights = piece
         return total + (token_losses(hidden, embedding_VD, targets, vocab_size) * weights).sum(), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros((), jnp.float32), slices)
-    return total / weights_BT.sum()
+    slices = _slices(n_chunks, hidden_BTD, targets_BT, weights_BT)
+    return jax.lax.scan(add, jnp.zeros((), jnp.float32), slices)[0]
 
 
 def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, n_chunks: int):
     """The loss, and with it both gradients while each slice's logits exist."""
-    weights_BT = weights_BT / weights_BT.sum()
     slices = _slices(n_chunks, hidden_BTD, targets_BT, weights_BT)
+    embedding = embedding_VD.astype(hidden_BTD.dtype)
 
     def add(carry, piece):
         total, d_embedding_VD = carry
-        hidden, targets, weights = piece
-        logits = tied_logits(hidden, embedding_VD, vocab_size)
-        target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-        largest = logits.max(axis=-1)
-        exponentials = jnp.exp(logits - largest[..., None])
-        sums = exponentials.sum(axis=-1)
-        losses = largest + jnp.log(sums) - target_logits
+        hidden_RD, targets_R, weights_R = (x.reshape(-1, *x.shape[2:]) for x in piece)
+        logits_RV = jnp.einsum("RD,VD->RV", hidden_RD, embedding).astype(jnp.float32)
+        logits_RV = without_padding(logits_RV, vocab_size)
+        target_logits_R = jnp.take_along_axis(logits_RV, targets_R[:, None], axis=-1)[:, 0]
+        largest_R, sums_R = _largest_and_sum(logits_RV)
+        exponentials_RV = jnp.exp(logits_RV - largest_R[:, None])
+        losses_R = largest_R + jnp.log(sums_R) - target_logits_R
         # p is exponentials / sums; the division, and the weight, come where a row has D numbers, not V.
-        residuals = _add_at(exponentials, targets, -sums).astype(hidden.dtype)
-        scale = (weights / sums)[..., None]
-        embedding = embedding_VD.astype(hidden.dtype)
-        d_hidden = jnp.einsum("...V,VD->...D", residuals, embedding, preferred_element_type=jnp.float32)
-        d_embedding_VD += transposed_product(residuals, (scale * hidden).astype(hidden.dtype))
-        return (total + (losses * weights).sum(), d_embedding_VD), (scale * d_hidden).astype(hidden.dtype)
+        residuals_RV = _subtract_at(exponentials_RV, targets_R, sums_R).astype(hidden_RD.dtype)
+        scale_R1 = (weights_R / sums_R)[:, None]
+        d_hidden_RD = jnp.einsum("RV,VD->RD", residuals_RV, embedding, preferred_element_type=jnp.float32)
+        d_embedding_VD += transposed_product(residuals_RV, (scale_R1 * hidden_RD).astype(hidden_RD.dtype))
+        d_hidden = (scale_R1 * d_hidden_RD).astype(hidden_RD.dtype).reshape(piece[0].shape)
+        return (total + (losses_R * weights_R).sum(), d_embedding_VD), d_hidden
 
     start = (jnp.zeros((), jnp.float32), jnp.zeros(embedding_VD.shape, jnp.float32))
     if n_chunks == 1:  # no loop for XLA to guard its buffers against
@@ -104,23 +120,44 @@ def _forward(hidden_BTD, embedding_VD, targets_BT, weights_BT, vocab_size: int, 
     return loss, (d_hidden_BTD, d_embedding_VD.astype(embedding_VD.dtype))
 
 
-def _add_at(
-    rows: Float[Array, "B T V"], places_BT: Int[Array, "B T"], values_BT: Float[Array, "B T"]
-) -> Float[Array, "B T V"]:
-    """A value added to each row at its own place: comparing all V places with it would be one pass more."""
+def _largest_and_sum(logits_RV: Float[Array, "R V"]) -> tuple[Float[Array, "R"], Float[Array, "R"]]:
+    """m = max_v x_v and Σ_v exp(x_v − m) of each row.
 
-    def add(row_V, place, value):
-        return row_V.at[place].add(value)
+    A GPU takes both in one reading, by Milakov & Gimelshein 2018, eq. 4: (m, s) ⊕ (n, t) = (max, s·e^(m−max) +
+    t·e^(n−max)). A CPU is faster with two plain sums.
+    """
+    if jax.default_backend() == "cpu":
+        largest_R = logits_RV.max(axis=-1)
+        return largest_R, jnp.exp(logits_RV - largest_R[:, None]).sum(axis=-1)
 
-    return jax.vmap(jax.vmap(add))(rows, places_BT, values_BT)
+    def join(left, right):
+        (m, s), (n, t) = left, right
+        smaller = jnp.where(m == n, 1.0, jnp.exp(-jnp.abs(m - n)))  # −∞ against −∞ too
+        return jnp.maximum(m, n), jnp.where(m < n, s * smaller + t, s + t * smaller)
+
+    one = jnp.ones_like(logits_RV)
+    return jax.lax.reduce((logits_RV, one), (jnp.float32(-jnp.inf), jnp.float32(0)), join, (1,))
+
+
+def _subtract_at(
+    rows_RV: Float[Array, "R V"], places_R: Int[Array, "R"], values_R: Float[Array, "R"]
+) -> Float[Array, "R V"]:
+    """A value taken from each row at its own place.
+
+    A GPU compares every place with it while the row is written anyway; on a CPU that would be one pass more.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.vmap(lambda row_V, place, value: row_V.at[place].add(-value))(rows_RV, places_R, values_R)
+    is_target_RV = jnp.arange(rows_RV.shape[-1]) == places_R[:, None]
+    return rows_RV - jnp.where(is_target_RV, values_R[:, None], 0)
 
 
 def _backward(vocab_size: int, n_chunks: int, gradients, d_loss):
     d_hidden_BTD, d_embedding_VD = gradients
-    return (d_loss * d_hidden_BTD).astype(d_hidden_BTD.dtype), d_loss * d_embedding_VD, None, None
+    return *((d_loss * d).astype(d.dtype) for d in (d_hidden_BTD, d_embedding_VD)), None, None
 
 
-cross_entropy.defvjp(_forward, _backward)
+_cross_entropy.defvjp(_forward, _backward)
 
 
 def _slices(n_chunks: int, *arrays):

@@ -39,9 +39,11 @@ def _forward(norm: Norm, x: Array, epsilon: float):
 def _backward(epsilon: float, kept, d):
     """With n = (x − mean)·scale and e = d·gain: ∂x = scale·(e − mean(e) − n·mean(e·n)), ∂gain = Σ d·n, ∂bias = Σ d.
 
-    By hand, because what JAX derives goes over the rows more often.
+    By hand, because what JAX derives goes over the rows more often. The barrier is for GPUs: mean and scale are kept,
+    or else they are made again, and with them an array of float32 numbers as large as the stream.
     """
-    norm, x, mean, scale = kept
+    norm, x, *statistics = kept
+    mean, scale = jax.lax.optimization_barrier(statistics)
     d = d.astype(jnp.float32)
     normal = (x.astype(jnp.float32) - mean) * scale
     scaled = d * norm.gain

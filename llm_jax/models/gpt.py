@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers import cache as kv
@@ -151,8 +152,14 @@ def forward(
     """Tokens to the last hidden states (after the final norm); with a cache, from each row's own position on.
 
     Rows of a batch may be padded on the right: what comes after a row's end changes nothing before it. After a
-    padded prefill, `cache.forget_padding` keeps the padding from being seen by what is decoded next.
+    padded prefill, `cache.forget_padding` keeps the padding from being seen by what is decoded next. Raises ValueError
+    for tokens of another shape, or more than there are positions (with a cache, padding may be: it is not counted).
     """
+    longest = config.context_length if cache is None else math.inf
+    if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
+        raise ValueError(
+            f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
+        )
     window = None
     if cache is None:
         position = params.position_embedding[: tokens_BT.shape[1]]
@@ -237,4 +244,8 @@ def _letters(text: str) -> Any:
 
 
 def _constrain(how: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    if jax.default_backend() == "gpu":
+        # A token's D numbers lie side by side. XLA would put the batch innermost, where the sum over it that makes the
+        # positions' gradient wants it, and turn the stream around at every norm and back at every product.
+        x_BTD = with_layout_constraint(x_BTD, Layout(major_to_minor=(0, 1, 2)))
     return how.constrain(x_BTD, "BTD") if how.constrain else x_BTD

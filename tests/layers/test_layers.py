@@ -1,5 +1,7 @@
 """Layer norm, attention and linear maps against NumPy in float64."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,6 +136,18 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean():
     assert np.unique(found).tolist() == [0.0, 3.75]
     assert (found == 0).mean() == pytest.approx(0.2, abs=0.005)  # four standard errors
     assert dropout(x, None) is x
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.5, -0.1, math.nan, np.float32(1)])
+def test_dropout_of_everything_or_less_than_nothing_is_refused(rate):
+    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\); got"):
+        dropout(jnp.ones(3), Dropout(jax.random.key(0), rate))
+
+
+def test_dropout_takes_a_traced_rate():
+    x, key = jnp.ones(1000), jax.random.key(0)
+    found = jax.jit(lambda rate: dropout(x, Dropout(key, rate)))(0.5)
+    np.testing.assert_array_equal(found, dropout(x, Dropout(key, 0.5)))
 
 
 def test_dropout_leaves_out_other_numbers_in_every_place():

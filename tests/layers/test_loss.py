@@ -106,3 +106,32 @@ def _all_jaxprs(jaxpr):
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 yield from _all_jaxprs(inner)
+
+
+@pytest.mark.parametrize("mark", [-1, -100, VOCABULARY, V - 1, 10_000])
+def test_targets_outside_the_vocabulary_are_left_out(inputs, mark):
+    hidden, embedding, targets, _ = inputs
+    absent = jnp.zeros((B, T), bool).at[0, 3:].set(True).at[2, 0].set(True)
+    lose = jax.value_and_grad(cross_entropy, argnums=(0, 1))
+    found = lose(hidden, embedding, jnp.where(absent, mark, targets), jnp.ones((B, T)), VOCABULARY, 2)
+    expected = lose(hidden, embedding, targets, 1.0 - absent, VOCABULARY, 2)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert not np.asarray(found[1][0])[np.asarray(absent)].any()
+
+
+def test_without_any_target_the_loss_and_its_gradients_are_0(inputs):
+    hidden, embedding, targets, _ = inputs
+    for given, weights in ((jnp.full((B, T), -100), jnp.ones((B, T))), (targets, jnp.zeros((B, T)))):
+        loss, gradients = jax.value_and_grad(cross_entropy, argnums=(0, 1))(
+            hidden, embedding, given, weights, VOCABULARY, 2
+        )
+        assert loss == 0
+        assert not any(np.asarray(gradient).any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("dtypes", [(jnp.bfloat16, jnp.bfloat16), (jnp.float32, jnp.bfloat16)], ids=str)
+def test_gradients_have_the_format_of_what_they_belong_to(inputs, dtypes):
+    hidden, embedding, targets, weights = inputs
+    hidden, embedding = hidden.astype(dtypes[0]), embedding.astype(dtypes[1])
+    found = jax.grad(cross_entropy, argnums=(0, 1))(hidden, embedding, targets, weights, VOCABULARY, 2)
+    assert tuple(gradient.dtype for gradient in found) == dtypes

@@ -1,0 +1,127 @@
+"""Programs for a GPU: how they are read, and (where JAX has CUDA: `-m cuda`, no GPU needed) what XLA makes of ours."""
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+PROGRAM = """
+%fused_rows (p.0: bf16[100,8], p.1: s32[4]) -> f32[4,8] {
+  %p.0 = bf16[100,8]{1,0} parameter(0)
+  %p.1 = s32[4]{0} parameter(1)
+  %b.2 = bf16[100,8]{1,0} bitcast(%p.0)
+  %g.3 = bf16[4,8]{1,0} gather(%b.2, %p.1), offset_dims={1}
+  ROOT %c.4 = f32[4,8]{1,0} convert(%g.3)
+}
+
+%fused_put (p.5: f32[64,8], p.6: f32[1,8], p.7: s32[]) -> f32[64,8] {
+  %p.5 = f32[64,8]{1,0} parameter(0)
+  %p.6 = f32[1,8]{1,0} parameter(1)
+  %p.7 = s32[] parameter(2)
+  ROOT %d.8 = f32[64,8]{1,0} dynamic-update-slice(%p.5, %p.6, %p.7, %p.7)
+}
+
+%body (state: (s32[], f32[64,8])) -> (s32[], f32[64,8]) {
+  %state = (s32[], f32[64,8]) parameter(0)
+  %i = s32[] get-tuple-element(%state), index=0
+  %x = f32[64,8]{1,0} get-tuple-element(%state), index=1
+  %row = f32[1,8]{1,0} slice(%x), slice={[0:1], [0:8]}
+  %put = f32[64,8]{1,0} fusion(%x, %row, %i), kind=kLoop, calls=%fused_put
+  ROOT %out = (s32[], f32[64,8]) tuple(%i, %put)
+}
+
+ENTRY %main (a: bf16[100,8], ids: s32[4], w: f32[8,16], s: (s32[], f32[64,8])) -> f32[4,16] {
+  %a = bf16[100,8]{1,0} parameter(0)
+  %ids = s32[4]{0} parameter(1)
+  %w = f32[8,16]{1,0} parameter(2)
+  %s = (s32[], f32[64,8]) parameter(3)
+  %rows = f32[4,8]{1,0} fusion(%a, %ids), kind=kLoop, calls=%fused_rows, metadata={op_name="jit(f)/take"}
+  %loop = (s32[], f32[64,8]) while(%s), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  ROOT %dot = f32[4,16]{1,0} dot(%rows, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+
+
+def test_kernels_are_counted_with_the_bytes_they_move_and_the_turns_of_their_loops():
+    from hlo import Program
+
+    found = {kernel.name: kernel for kernel in Program(PROGRAM).kernels()}
+    assert set(found) == {"rows", "row", "put", "dot"}
+    assert found["rows"].bytes == 4 * 8 * 2 + 4 * 4 + 4 * 8 * 4  # four gathered rows, their numbers, the result
+    assert found["put"].bytes == 8 * 4 + 4 + 8 * 4  # a row in, its place, the row in its place
+    assert (found["put"].times, found["put"].loops) == (5, 1)
+    assert (found["dot"].kind, found["dot"].flops, found["dot"].times) == ("product", 2 * 4 * 16 * 8, 1)
+    assert found["dot"].bytes == 4 * (4 * 8 + 8 * 16 + 4 * 16)
+
+
+@pytest.fixture(scope="module")
+def step_for_a_gpu(tmp_path_factory) -> str:
+    """The text of a training step of two layers, compiled in a process of its own: this one has asked JAX already."""
+    out = tmp_path_factory.mktemp("compiled") / "step.hlo"
+    program = f"""
+import argparse, sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
+import gpu_compiled, jax
+from llm_jax.config import GPTConfig
+on_gpu = gpu_compiled.described("H100")
+jax.default_backend = lambda: "gpu"
+options = argparse.Namespace(batch=64, micro_batches=2, loss_chunks=4)
+step, arguments = gpu_compiled.training_step(GPTConfig(n_layers=2), options)
+text, _ = gpu_compiled.compiled(step, arguments, {{}}, on_gpu)
+open({str(out)!r}, "w").write(text)
+"""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    if "cannot compile for CUDA" in done.stderr:
+        pytest.skip("JAX without CUDA: `uv sync --extra cuda12`")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out.read_text()
+
+
+@pytest.mark.cuda
+def test_attention_is_cudnns_both_ways_in_every_layer(step_for_a_gpu):
+    targets = re.findall(r'custom_call_target="(__cudnn\$fmha\w*)"', step_for_a_gpu)
+    assert sorted(targets) == ["__cudnn$fmhaSoftmax"] * 2 + ["__cudnn$fmhaSoftmaxBackward"] * 2
+
+
+@pytest.mark.cuda
+def test_products_add_biases_and_apply_gelu_as_they_write(step_for_a_gpu):
+    epilogues = re.findall(r'"epilogue":"(\w+)"', step_for_a_gpu)
+    assert epilogues.count("BIAS_GELU_AUX") == 2
+    assert epilogues.count("BIAS") == 2 * 5  # queries, keys, values, attention's output, the MLP's
+
+
+@pytest.mark.cuda
+def test_no_float32_logits_are_in_memory(step_for_a_gpu):
+    from hlo import Program, arrays
+
+    logits = 32 * 256 * 50304
+    sizes = {
+        (kind, math.prod(dims))
+        for kernel in Program(step_for_a_gpu).kernels()
+        for kind, dims in arrays(kernel.shape)
+        if 50304 in dims
+    }
+    assert ("bf16", logits) in sizes
+    assert not any(kind == "f32" and size >= logits for kind, size in sizes)
+
+
+@pytest.mark.cuda
+def test_the_stream_is_never_turned_around(step_for_a_gpu):
+    """A token's numbers lie side by side in every array as large as the stream that a kernel writes."""
+    from hlo import Program
+
+    stream = 32 * 1024 * 768
+    for kernel in Program(step_for_a_gpu).kernels():
+        for kind, dims, layout in re.findall(r"\b(bf16|f32)\[([\d,]+)\]\{([\d,]+)\}", kernel.shape):
+            shape = [int(d) for d in dims.split(",")]
+            if math.prod(shape) >= stream and kernel.kind == "pass" and 50304 not in shape:
+                innermost = shape[int(layout.split(",")[0])]
+                assert innermost in (64, 768, 3 * 768, 4 * 768), (kernel.name, kind, shape, layout)
