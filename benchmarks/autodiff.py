@@ -8,7 +8,6 @@ time are shown. Needs micrograd: pip install micrograd
 """
 
 import gc
-import json
 import multiprocessing
 import os
 import platform
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -74,8 +74,7 @@ def main(options: Options) -> int:
             "cycle_collector": options.collector,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        save(options.out, result)
     return 0 if all(speedups[name] >= floor for name, floor in FLOORS.items()) else 1
 
 

@@ -7,7 +7,6 @@ They take turns; medians of processor time are shown, so that other load matters
     python benchmarks/bpe_encode.py --out benchmarks/results/bpe_encode.json
 """
 
-import json
 import os
 import platform
 import statistics
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -63,9 +63,7 @@ def main(options: Options) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     show(speeds)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    save(options.out, result)
 
 
 def texts(limit: int) -> dict[str, list[str]]:

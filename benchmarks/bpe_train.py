@@ -8,7 +8,6 @@ load matters less.
     python benchmarks/bpe_train.py --out benchmarks/results/bpe_train.json
 """
 
-import json
 import os
 import platform
 import statistics
@@ -20,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -80,9 +80,7 @@ def main(options: Options) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     show(result)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    save(options.out, result)
 
 
 def sources(n_characters: int) -> list[str]:

@@ -8,7 +8,6 @@ All take turns; medians are shown. Reading is from the page cache.
 """
 
 import functools
-import json
 import os
 import platform
 import shutil
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -68,9 +68,7 @@ def main(options: Options) -> None:
     show(medians, gigabytes)
     if options.out:
         machine = f"{platform.machine()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}"
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        result = {"seconds": medians, "gigabytes": gigabytes, "machine": machine}
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        save(options.out, {"seconds": medians, "gigabytes": gigabytes, "machine": machine})
 
 
 def make_state(parameters: int) -> dict[str, Any]:

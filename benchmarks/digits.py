@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -63,7 +64,7 @@ def main(options: Options) -> int:
     tested = [accuracy(replace(chosen, seed=seed), digits, "test") for seed in range(options.seeds)]
     show(rows, chosen, tested, len(digits.test_BD))
     if options.out:
-        name = "embedded" if options.data == "embedded" else "mnist"
+        name = Path(options.data).resolve().name  # of a folder, as of what has no folder
         result = {
             "train": len(digits.train_BD),
             "validation": len(digits.validation_BD),
@@ -132,8 +133,7 @@ def write(out: Path, name: str, result: dict[str, Any]) -> None:
     results = json.loads(out.read_text()) if out.exists() else {}
     results["machine"] = f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
     results[name] = result
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
+    save(out, results)
 
 
 if __name__ == "__main__":

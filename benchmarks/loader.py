@@ -13,7 +13,6 @@ turns, in one process bound to one core; medians over the turns are shown.
 
 import bisect
 import hashlib
-import json
 import os
 import platform
 import statistics
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -87,9 +87,7 @@ def main(options: Options) -> None:
         "machine": f"{platform.machine()}, one of {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     show(result)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    save(options.out, result)
 
 
 def make_batches(folder: Path, options: Options) -> TokenBatches:

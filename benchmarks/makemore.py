@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -70,6 +71,12 @@ class Options:
     out: Path | None = None
     """JSON file for the results; rows that were not run again stay."""
 
+    def __post_init__(self) -> None:
+        names = [target.name for target in TARGETS]
+        for part in self.only:
+            if not any(part in name for name in names):
+                raise ValueError(f"only: no row has {part!r} in its name; rows are {'; '.join(names)}")
+
 
 def main(options: Options) -> int:
     results: dict[str, Any] = {}
@@ -114,8 +121,7 @@ def train(target: Target, data: Path) -> dict[str, Any]:
 def write(out: Path, rows: dict[str, Any]) -> None:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     ordered = {target.name: rows[target.name] for target in TARGETS if target.name in rows}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1, ensure_ascii=False) + "\n")
+    save(out, {"machine": machine, "rows": ordered})
 
 
 def show(results: dict[str, Any]) -> None:

@@ -90,6 +90,9 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
 
 
 def save(out: Path | None, result: Mapping[str, Any]) -> None:
+    """Writes the JSON file beside its place and renames it: an interrupt leaves the older one whole."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n")
+        scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
+        scratch.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+        os.replace(scratch, out)

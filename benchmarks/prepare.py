@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tyro
+from measuring import save
 from rich.console import Console
 from rich.table import Table
 
@@ -59,9 +60,7 @@ def main(options: Options) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     show(result)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    save(options.out, result)
 
 
 class Cost(NamedTuple):

@@ -4,7 +4,7 @@ By hand in NumPy, by our own autodiff, by JAX with optax, or by PyTorch: from th
 batches all four go the same way, step by step. Plots and metrics are written to RUNS/RUN.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +25,7 @@ class Options:
     """embedded (8×8 digits), mnist (downloaded once), or a folder of idx files."""
     config: Annotated[DigitsConfig, tyro.conf.arg(name="")] = field(default_factory=DigitsConfig)
     run: str = "digits"
-    """Name of the run; its folder is RUNS/RUN, and what an earlier run of that name left there is replaced."""
+    """Name of the run; its folder is RUNS/RUN. When it is done, it replaces an older one of that name."""
     runs: Path = Path("runs")
     """Folder of all runs."""
 
@@ -36,6 +36,8 @@ def main(options: Options) -> int:
     backend.configure()
     import numpy as np
 
+    from train import run_anew
+    from train.data.files import write_json
     from train.first_principles import digits_data
     from train.first_principles.digits_engines import ENGINES, require
 
@@ -45,16 +47,20 @@ def main(options: Options) -> int:
         f"{digits.source}: {len(digits.train_BD):,} images to train on, {len(digits.validation_BD):,} to choose "
         f"settings by, {len(digits.test_BD):,} to test on"
     )
-    folder = options.runs / options.run
-    if options.engine != "all":
-        parameters, _ = train(options.engine, options.config, digits, folder)
-    else:
-        trained = {engine: train(engine, options.config, digits, folder) for engine in ENGINES}
-        parameters, reference = trained["numpy"]
-        for engine, (_, losses) in trained.items():
-            apart = np.abs(np.subtract(losses, reference))
-            print(f"{engine:<8}  losses differ from numpy's by at most {apart.max():.1e} over {len(apart):,} steps")
-    test(folder, parameters, digits)
+    with run_anew.made_anew(options.runs, options.run, "digits") as folder:
+        if options.engine != "all":
+            parameters, _ = train(options.engine, options.config, digits, folder)
+        else:
+            trained = {engine: train(engine, options.config, digits, folder) for engine in ENGINES}
+            parameters, reference = trained["numpy"]
+            for engine, (_, losses) in trained.items():
+                apart = np.abs(np.subtract(losses, reference))
+                print(f"{engine:<8}  losses differ from numpy's by at most {apart.max():.1e} over {len(apart):,} steps")
+        tested = test(folder, options.run, parameters, digits)
+        summary = {"command": "digits", "engine": options.engine, "data": digits.source, **asdict(options.config)}
+        write_json(folder / run_anew.SUMMARY, summary | tested)
+    names = ", ".join(sorted(path.name for path in (options.runs / options.run).iterdir() if path.is_file()))
+    print(f"{options.runs / options.run}: {names}")
     return 0
 
 
@@ -103,7 +109,7 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
     return parameters, losses
 
 
-def test(folder: Path, parameters: "Parameters", digits: "Digits") -> None:
+def test(folder: Path, title: str, parameters: "Parameters", digits: "Digits") -> dict[str, float]:
     """The test, once and at the end, with four pictures: loss, confusions, worst mistakes, first weights."""
     import numpy as np
 
@@ -113,11 +119,12 @@ def test(folder: Path, parameters: "Parameters", digits: "Digits") -> None:
 
     labels_B = digits.test_labels_B
     loss, p_BV = measure(parameters, digits.test_BD, labels_B)
-    print(f"test loss {loss:.4f}  {np.mean(p_BV.argmax(axis=1) == labels_B):.2%} right")
+    right = float(np.mean(p_BV.argmax(axis=1) == labels_B))
+    print(f"test loss {loss:.4f}  {right:.2%} right")
     plots.draw_loss(
-        folder / "loss.png", list(metrics.read(folder)), folder.name, x="step", x_label="step", unit="nats per image"
+        folder / "loss.png", list(metrics.read(folder)), title, x="step", x_label="step", unit="nats per image"
     )
     digits_plots.draw_confusion(folder / "confusion.png", digits_plots.confusion(labels_B, p_BV))
     digits_plots.draw_mistakes(folder / "mistakes.png", digits.pictures(digits.test_BD), labels_B, p_BV)
     digits_plots.draw_weights(folder / "weights.png", parameters["w1_DF"], parameters["w2_FV"], digits.rows)
-    print(f"{folder}: loss.png, confusion.png, mistakes.png, weights.png, metrics.jsonl")
+    return {"test_loss": loss, "test_right": right}

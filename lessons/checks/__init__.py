@@ -10,7 +10,8 @@ The checks of a lesson `NN_NAME.py` are in `checks/NAME.py`, so that the lesson 
         expect(answer(math.sin, 0.0, 0.1), 0.998334, {"That is half of it: divide by the distance, 2h.": 0.499167})
 
 is handed the learner's function and compares what it returns with what is right, and with what comes out of the usual
-mistakes. Whoever returns nothing has not begun; that needs no line of its own.
+mistakes. Whoever returns nothing has not begun; that needs no line of its own. Nor does a function that works in place:
+it is given copies.
 """
 
 import functools
@@ -40,11 +41,12 @@ class Wrong(Exception):
     """An answer that is not right; the message is for the learner."""
 
 
-def exercise(hint: str) -> Callable[[Callable[[Any], None]], Callable[[Callable], None]]:
+def exercise(hint: str, lends: bool = False) -> Callable[[Callable[[Any], None]], Callable[[Callable], None]]:
     """Turns a judge, which raises `Wrong` where an answer is not right, into a check that prints what it found.
 
     Args:
         hint: where to look next, without the answer. It is printed whenever the check fails.
+        lends: the judge hands out its own arrays in place of copies, to see whether they are changed.
     """
 
     def decorate(judge: Callable[[Any], None]) -> Callable[[Callable], None]:
@@ -52,7 +54,7 @@ def exercise(hint: str) -> Callable[[Callable[[Any], None]], Callable[[Callable]
         def check(answer: Callable) -> None:
             name = judge.__name__
             try:
-                judge(_answering(answer))
+                judge(_answering(answer, lends))
             except Wrong as wrong:
                 outcome = Outcome(name, False, _wrapped(f"✗ {name}: {wrong}", f"Hint: {hint}"))
             except Exception as error:  # whatever a learner's code raises is shown to the learner
@@ -91,16 +93,25 @@ def predicted(what: str, prediction: float | None, measured: float) -> None:
     print(f"{what}: {measured + 0.0:.6g} ({said})")  # + 0.0: zero has no sign here
 
 
-def _answering(answer: Callable) -> Callable:
+def _answering(answer: Callable, lends: bool) -> Callable:
     """The learner's function; returning nothing counts as not begun."""
 
-    def ask(*arguments, **options):
-        found = answer(*arguments, **options)
+    def ask(*arguments):
+        found = answer(*(arguments if lends else map(_copied, arguments)))
         if found is None:
             raise Wrong("not done yet: the function returns nothing.")
         return found
 
     return ask
+
+
+def _copied(value: Any) -> Any:
+    """Arrays, lists and dicts anew, with what they hold; all else, such as the nodes of a graph, is itself."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list):
+        return list(map(_copied, value))
+    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _wrapped(*paragraphs: str) -> str:

@@ -94,18 +94,19 @@ def batch_norm_backward(answer):
 def embedding_backward(answer):
     dy = np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0], [1000.0, 2000.0]])
     ids = np.array([3, 0, 3, 3])
-    right, last, first = np.zeros((3, 4, 2))
+    right, last, first = np.zeros((3, 6, 2))
     np.add.at(right, ids, dy)
     last[ids] = dy
     first[3], first[0] = dy[0], dy[1]
-    mean = right / np.maximum(np.bincount(ids, minlength=4), 1)[:, None]
+    mean = right / np.maximum(np.bincount(ids, minlength=6), 1)[:, None]
     expect(
-        answer(dy, ids, 4),
+        answer(dy, ids, 6),
         right,
         {
             "forgotten accumulation: of an id that occurs three times only the last gradient was kept.": last,
             "forgotten accumulation: of an id that occurs three times only the first gradient was kept.": first,
             "the gradients of one row add, they are not averaged.": mean,
+            "the table has `rows` rows, also such as no id names; its gradient has the same shape.": right[:4],
         },
-        given="ids [3, 0, 3, 3]",
+        given="ids [3, 0, 3, 3] and a table of 6 rows",
     )

@@ -35,7 +35,7 @@ def gradients(answer):
         },
     }
     try:
-        found = answer({name: p.copy() for name, p in parameters.items()}, x.copy(), labels.copy())
+        found = answer(parameters, x, labels)
     except ValueError as error:
         raise Wrong(f"these shapes do not fit together; is a transpose missing or swapped? ({error})") from None
     if not isinstance(found, dict) or found.keys() != right.keys():
@@ -51,7 +51,7 @@ def gradients(answer):
         expect(found[name], right[name], given=f"random parameters and 5 examples, {name}")
 
 
-@exercise(hint="{name: … for name, p in parameters.items()}, and downhill means AGAINST the gradient.")
+@exercise(hint="{name: … for name, p in parameters.items()}, and downhill means AGAINST the gradient.", lends=True)
 def descend(answer):
     parameters = {"w": np.array([[1.0, -2.0]]), "b": np.array([0.5])}
     slopes = {"w": np.array([[10.0, 4.0]]), "b": np.array([-2.0])}

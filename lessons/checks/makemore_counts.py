@@ -32,14 +32,19 @@ def count_pairs(answer):
         },
         given="the word [2, 1, 2, 1, 1] and three characters",
     )
+    expect(
+        answer(word, 5),
+        _pairs([0, *word, 0], 5),
+        {"a row and a column for each of the vocab_size characters, also for those that the word has not.": right},
+        given="the same word and five characters",
+    )
 
 
-@exercise(hint="counts.sum(axis=1, keepdims=True) has the shape (V, 1): one sum beside each row.")
+@exercise(hint="counts.sum(axis=1, keepdims=True) has the shape (V, 1): one sum beside each row.", lends=True)
 def to_probabilities(answer):
-    before = COUNTS.copy()
-    found = answer(COUNTS)
-    if not np.array_equal(COUNTS, before):
-        COUNTS[:] = before
+    lent = COUNTS.copy()
+    found = answer(lent)
+    if not np.array_equal(lent, COUNTS):
         raise Wrong("the counts themselves were changed: return a new array.")
     with np.errstate(divide="ignore", invalid="ignore"):
         expect(

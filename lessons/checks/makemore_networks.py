@@ -10,11 +10,8 @@ from checks import Wrong, exercise, expect
 @exercise(hint="Start with [0] * context. For each character of the word and the final 0: note both, then slide.")
 def windows_of(answer):
     right = ([[0, 0, 0], [0, 0, 5], [0, 5, 3], [5, 3, 5]], [5, 3, 5, 0])
-    found = answer([5, 3, 5], 3)
-    if isinstance(found, tuple | list) and len(found) == 2:
-        found = ([list(map(int, window)) for window in found[0]], [int(target) for target in found[1]])
     expect(
-        found,
+        _as_lists(answer([5, 3, 5], 3)),
         right,
         {
             "the end of the word is missing: after the last character comes the break, 0.": (
@@ -36,6 +33,25 @@ def windows_of(answer):
         },
         given="the word [5, 3, 5] and a context of 3",
     )
+    expect(
+        _as_lists(answer([1, 2], 2)),
+        ([[0, 0], [0, 1], [1, 2]], [1, 2, 0]),
+        {
+            "windows are as long as `context` says: start with [0] * context.": (
+                [[0, 0, 0], [0, 0, 1], [0, 1, 2]],
+                [1, 2, 0],
+            ),
+            "the word is read backwards: its first character comes first.": ([[0, 0], [0, 2], [2, 1]], [2, 1, 0]),
+        },
+        given="the word [1, 2] and a context of 2",
+    )
+
+
+def _as_lists(found):
+    """Windows and targets of any kind, arrays included, as lists of whole numbers."""
+    if isinstance(found, tuple | list) and len(found) == 2:
+        return [list(map(int, window)) for window in found[0]], [int(target) for target in found[1]]
+    return found
 
 
 @exercise(hint="table[ids] has the shape (B, T, E). Only its last two axes have to become one.")

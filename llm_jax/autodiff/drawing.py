@@ -51,7 +51,7 @@ class Drawing:
         os.replace(partial, path)
 
 
-def draw(output: Node, **names: Node) -> Drawing:
+def draw(output: Node, /, **names: Node) -> Drawing:
     """The graph that leads to `output`, from left to right; `draw(loss, w=w, b=b)` gives nodes a name.
 
     Each card shows the operation, the value, and after ∂ the derivative of the output with respect to it; an array of

@@ -18,6 +18,10 @@ def _slope_of_base(a: Array, n: Array, y: Array) -> Array:
     return n * a ** (n - 1 + (n == 0))  # for n = 0, 0·a⁰: it is 0 at a = 0 too, where 0·a⁻¹ is not
 
 
+def _slope_of_exponent(a: Array, n: Array, y: Array) -> Array:
+    return y * np.log(np.where(a == 0, y.dtype.type(1), a))  # 0 at a = 0, where 0ⁿ is flat; 0·log 0 is not
+
+
 def _share(winner: Array, loser: Array, y: Array) -> Array:
     return np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
 
@@ -37,7 +41,7 @@ PARTIALS: dict[np.ufunc, tuple[Callable[..., Array], ...]] = {
     np.subtract: (lambda a, b, y: 1.0, lambda a, b, y: -1.0),
     np.multiply: (lambda a, b, y: b, lambda a, b, y: a),
     np.divide: (lambda a, b, y: 1.0 / b, lambda a, b, y: -y / b),
-    np.power: (_slope_of_base, lambda a, n, y: y * np.log(a)),
+    np.power: (_slope_of_base, _slope_of_exponent),
     np.maximum: (lambda a, b, y: _share(a, b, y), lambda a, b, y: _share(b, a, y)),
     np.minimum: (lambda a, b, y: _share(b, a, y), lambda a, b, y: _share(a, b, y)),
 }

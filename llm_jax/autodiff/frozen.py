@@ -38,13 +38,15 @@ def constant(value: Any, operation: str) -> Any:
     """What an operation keeps of an operand that is not a variable of it.
 
     Raises:
-        TypeError: neither numbers nor an array of them.
+        TypeError: neither real numbers nor an array of them.
     """
-    if isinstance(value, float | int | np.generic):
+    if isinstance(value, float | int):
         return value
-    array = np.array(value)
+    array = value if isinstance(value, np.generic) else np.array(value)
     if array.dtype == object:
         raise TypeError(f"{operation}: a Tensor cannot meet {type(value).__name__}")
+    if np.iscomplexobj(array):  # the transposes here conjugate nothing: gradients would be wrong without a word
+        raise TypeError(f"{operation}: a Tensor is real; got {array.dtype}: write out the real and the imaginary part")
     return freeze(array)
 
 

@@ -9,7 +9,7 @@ forward mode from the inputs on (one walk for all outputs): the same edges, walk
 
 A Jacobian is anything that can be multiplied: `gradient * jacobian` is a row vector times a matrix (reverse mode) and
 `jacobian * tangent` a matrix times a column vector (forward mode). For `Scalar` it is a plain number and both are the
-same; for `Tensor` it is a `rules.Jacobian` that never builds the matrix. So the two walks below serve both engines.
+same; for `Tensor` it is a `jacobian.Jacobian` that never builds the matrix. So the two walks below serve both engines.
 
 Gradients are not stored in the nodes but returned, so walking twice gives the same answer twice, and there is nothing
 to reset between two steps of training.

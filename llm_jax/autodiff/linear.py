@@ -9,18 +9,19 @@ is the transpose, which carries gradients back, and the transposes come in pairs
 The functions carry NumPy's names and arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from llm_jax.autodiff.jacobian import Array, Jacobian, Result
 
 Axis = int | tuple[int, ...] | None
 
 
-def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
+def broadcast_to(x: Array, shape: int | tuple[int, ...]) -> Result:
     """An element that was copied to many places collects the gradient of all of them: the transpose is a sum."""
-    small = np.shape(x)
+    small, shape = np.shape(x), tuple(shape) if isinstance(shape, Iterable) else (shape,)
     added = len(shape) - len(small)
     stretched = tuple(i for i in range(len(shape)) if i < added or small[i - added] != shape[i])
 
@@ -33,12 +34,13 @@ def broadcast_to(x: Array, shape: tuple[int, ...]) -> Result:
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """Every summand has derivative 1, so each receives a copy of the sum's gradient."""
     shape = np.shape(x)
+    kept = _kept_shape(shape, axis)
     return Result(
         np.sum(x, axis=axis, keepdims=keepdims),
         [
             Jacobian(
                 push=lambda v: np.sum(v, axis=axis, keepdims=keepdims),
-                pull=lambda g: np.broadcast_to(np.reshape(g, _kept_shape(shape, axis)), shape),
+                pull=lambda g: np.broadcast_to(np.reshape(g, kept), shape),
             )
         ],
     )
@@ -46,18 +48,18 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The gradient goes to the largest element; several largest ones share it equally, as in JAX."""
-    shape = np.shape(x)
+    kept = _kept_shape(np.shape(x), axis)
     value = np.max(x, axis=axis, keepdims=keepdims)
 
     def weights() -> Array:
-        is_largest = x == np.reshape(value, _kept_shape(shape, axis))
+        is_largest = x == np.reshape(value, kept)
         return np.divide(is_largest, np.sum(is_largest, axis=axis, keepdims=True), dtype=x.dtype)
 
     def push(v: Array) -> Array:
         return np.sum(v * weights(), axis=axis, keepdims=keepdims)
 
     def pull(g: Array) -> Array:
-        return np.reshape(g, _kept_shape(shape, axis)) * weights()
+        return np.reshape(g, kept) * weights()
 
     return Result(value, [Jacobian(push, pull)])
 
@@ -75,7 +77,7 @@ def reshape(x: Array, shape: int | tuple[int, ...]) -> Result:
 
 
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Result:
-    back = None if axes is None else np.argsort([axis % len(axes) for axis in axes])
+    back = None if axes is None else np.argsort(normalize_axis_tuple(axes, np.ndim(x)))
     return Result(np.transpose(x, axes), [Jacobian(lambda v: np.transpose(v, axes), lambda g: np.transpose(g, back))])
 
 
@@ -125,8 +127,12 @@ def add_at(x: Array, index, shape: tuple[int, ...]) -> Array:
     return zeros
 
 
+def reduced_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes that a reduction runs over, counted from 0: all of them for None."""
+    return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
+
+
 def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction with keepdims=True."""
-    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
-    reduced = {a % len(shape) for a in axes}
+    reduced = reduced_axes(axis, len(shape))
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))

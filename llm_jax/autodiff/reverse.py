@@ -2,7 +2,10 @@
 
 `f` takes numbers, NumPy arrays or pytrees of them (dicts, lists, dataclasses that JAX knows) and returns one number. It
 is run once on Tensors, which records the graph; one walk back gives the derivative with respect to every leaf. The
-signature is `jax.value_and_grad`'s. Since the gradient is made of NumPy calls too, it can be differentiated again.
+arguments mean what they mean to `jax.value_and_grad`. Since the gradient is made of NumPy calls too, it can be
+differentiated again.
+
+Left out: JAX's `has_aux`, `holomorphic`, `allow_int` and `reduce_axes`.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,20 +22,21 @@ from llm_jax.autodiff.tracing import like, new_level, variables
 def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Any, Any]]:
     """The function that returns f(…) and its gradient with respect to the arguments numbered `argnums`.
 
-    The gradient has the structure, shapes and dtypes of those arguments; for several `argnums`, it is a tuple.
+    The gradient has the structure, shapes and dtypes of those arguments; for several `argnums`, it is a tuple. Negative
+    ones count from the last argument.
 
     Raises (when called):
-        TypeError: a differentiated leaf is not floating point, or f does not return a number.
-        ValueError: f returns an array of more than one element.
+        TypeError: a differentiated leaf is not floating point, f does not return a number, or an argument is missing.
+        ValueError: f returns an array of more than one element, or `argnums` names an argument twice.
 
     >>> value_and_grad(lambda p: np.sum(p["w"] ** 2) + p["b"])({"w": np.array([1.0, 2.0]), "b": 0.5})
     (5.5, {'b': 1.0, 'w': array([2., 4.])})
     """
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    is_single = isinstance(argnums, int | np.integer)
+    named = (argnums,) if is_single else tuple(argnums)
 
     def evaluate(*arguments, **options):
-        if max(numbers, default=0) >= len(arguments):
-            raise TypeError(f"argnums {argnums} needs at least {max(numbers) + 1} arguments; got {len(arguments)}")
+        numbers = _positions(named, len(arguments))
         chosen = tuple(arguments[n] for n in numbers)
         with new_level() as level:
             tensors, substitutes = variables(chosen, level)
@@ -49,7 +53,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
         gradient = pytree.tree_unflatten(structure, gradients)
         return (
             value if isinstance(value, Tensor) else float(value),
-            gradient[0] if isinstance(argnums, int) else gradient,
+            gradient[0] if is_single else gradient,
         )
 
     return evaluate
@@ -67,6 +71,18 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
         return both(*arguments, **options)[1]
 
     return evaluate
+
+
+def _positions(argnums: tuple[int, ...], count: int) -> list[int]:
+    """`argnums` of a call with `count` arguments, counted from 0."""
+    needed = max((n + 1 if n >= 0 else -n for n in argnums), default=0)
+    if needed > count:
+        named = argnums[0] if len(argnums) == 1 else argnums
+        raise TypeError(f"argnums {named} needs at least {needed} arguments; got {count}")
+    positions = [n % count for n in argnums]
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"argnums {argnums} of {count} arguments names one of them twice: name each once")
+    return positions
 
 
 def _check_output(output: Any, f: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ among its operands; those of lower levels are constants to it, though they may w
 Left out: complex numbers, integers, and the NumPy functions not in the tables at the end and in `elementwise`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -46,6 +47,10 @@ class Tensor(NDArrayOperatorsMixin, Node):
     @property
     def shape(self) -> tuple[int, ...]:
         return np.shape(self.value)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -113,8 +118,17 @@ class Tensor(NDArrayOperatorsMixin, Node):
     def mean(self, axis=None, keepdims=False) -> Any:
         return np.mean(self, axis=axis, keepdims=keepdims)
 
+    def var(self, axis=None, ddof=0, keepdims=False) -> Any:
+        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis=None, ddof=0, keepdims=False) -> Any:
+        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
     def max(self, axis=None, keepdims=False) -> Any:
         return np.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False) -> Any:
+        return np.min(self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape) -> Any:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
@@ -199,7 +213,7 @@ def matmul(x: Any, y: Any) -> Any:
     if len(y_shape) == 1:
         return np.squeeze(np.matmul(x, np.reshape(y, (-1, 1))), -1)
     if len(x_shape) > 2 and len(y_shape) == 2:  # one large product instead of a stack of small ones
-        rows = np.matmul(np.reshape(x, (-1, x_shape[-1])), y)
+        rows = np.matmul(np.reshape(x, (math.prod(x_shape[:-1]), x_shape[-1])), y)
         return np.reshape(rows, (*x_shape[:-1], y_shape[-1]))
     try:
         height = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
@@ -214,7 +228,9 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     return record(linear.where, *stretch("where", (plain_value(condition), x, y)))
 
 
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
+    if axis is None:  # one after the other, each as a vector
+        return concatenate([np.reshape(array, -1) for array in arrays])
     return record(linear.concatenate, *arrays, axis=axis)
 
 
@@ -245,7 +261,7 @@ FUNCTIONS: dict[Callable, Callable] = {
     np.swapaxes: functions.swapaxes,
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
-    np.size: lambda x: int(np.prod(x.shape)),
+    np.size: lambda x: x.size,
     np.argmax: lambda x, *arguments, **options: np.argmax(plain_value(x), *arguments, **options),
 }
 

@@ -54,6 +54,11 @@ def test_jupyter_and_file_get_the_same_valid_svg(tmp_path):
     assert root.tag == f"{SVG}svg"
 
 
+def test_a_node_may_have_any_name():
+    a = Scalar(1.0)
+    assert texts(draw(a, output=a), "title") == ["output"]
+
+
 def test_names_are_escaped():
     a = Scalar(1.0)
     assert texts(draw(a + 1, **{"a<b & c": a}), "title") == ["a<b & c", "+"]

@@ -252,6 +252,24 @@ def test_large_logits_do_not_overflow(function):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
+@pytest.mark.parametrize("infinite", [-np.inf, np.inf])
+def test_logsumexp_over_any_axes_follows_jax_also_at_infinity(axis, infinite):
+    x = np.array([[1.0, infinite, 2.0], [infinite, infinite, infinite]])
+    with jax.enable_x64(True):
+        expected = jax.nn.logsumexp(x, axis=axis)
+    np.testing.assert_allclose(functions.logsumexp(x, axis=axis), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0])
+def test_a_power_of_zero_is_flat_in_the_exponent_as_in_jax(exponent):
+    with jax.enable_x64(True):
+        assert jax.grad(jnp.power, 1)(0.0, exponent) == 0.0
+    assert grad(np.power, 1)(0.0, exponent) == grad(lambda n: 0.0**n)(exponent) == 0.0
+    found = grad(lambda n: np.sum(np.array([0.0, 2.0]) ** n))(exponent)
+    assert found == pytest.approx(2.0**exponent * np.log(2.0))
+
+
 @pytest.mark.parametrize(
     ("ours", "in_jax", "at"),
     [

@@ -53,6 +53,7 @@ def test_argnums_choose_the_arguments():
     f = lambda x, y, scale: scale * x * y  # noqa: E731
     assert grad(f, 1)(2.0, 3.0, scale=5.0) == 10.0
     assert grad(f, (1, 0))(2.0, 3.0, scale=5.0) == (10.0, 15.0)
+    assert grad(f, -1)(2.0, 3.0, scale=5.0) == grad(f, np.int64(1))(2.0, 3.0, scale=5.0) == 10.0
 
 
 def test_unused_argument_has_gradient_zero():
@@ -70,7 +71,7 @@ def test_constant_function_has_gradient_zero():
     "function",
     [
         *(softmax, logsumexp, gelu, relu, np.max, np.min, np.mean, np.var, np.sqrt),
-        *(lambda x: x**3, lambda x: 2.0 / x, lambda x: x @ x, lambda x: x[[0, 0]]),
+        *(lambda x: x**3, lambda x: 2.0 / x, lambda x: 2.0**x, lambda x: x @ x, lambda x: x[[0, 0]]),
         *(lambda x: np.maximum(x, 1.0), lambda x: np.where(x > 1, x, 0.0)),
     ],
 )
@@ -226,6 +227,13 @@ def row(*numbers):
         (lambda: row(1)[3], IndexError, r"getitem: index 3 .* operand shapes \(1,\)"),
         (lambda: np.sum(row(1), axis=2), ValueError, r"sum: axis 2 .* operand shapes \(1,\)"),
         (lambda: np.squeeze(row(1, 2), 0), ValueError, r"squeeze: axis 0 of shape \(2,\)"),
+        (lambda: np.squeeze(row(1), 3), ValueError, "squeeze: axis 3 is out of bounds"),
+        (lambda: np.expand_dims(row(1, 2), 7), ValueError, "expand_dims: axis 7 is out of bounds for .* dimension 2"),
+        (lambda: np.swapaxes(row(1, 2), 0, 5), ValueError, "swapaxes: axis 5 is out of bounds for .* dimension 1"),
+        (lambda: np.sum(Tensor(1.0), axis=0), ValueError, "sum: axis 0 is out of bounds for .* dimension 0"),
+        (lambda: row(1, 2) * np.array([1j, 2.0]), TypeError, "multiply: a Tensor is real; got complex128"),
+        (lambda: row(1, 2) + np.complex64(1j), TypeError, "add: a Tensor is real; got complex64"),
+        (lambda: np.where(True, row(1), 1j), TypeError, "where: a Tensor is real; got complex128"),
         (lambda: np.where(row(1, 2) > 0, row(1, 2), np.ones(3)), ValueError, r"where: shapes \(2,\) and \(2,\) and"),
         (lambda: np.arctan(row(1)), TypeError, "np.arctan has no derivative here; these have one: absolute, add"),
         (lambda: np.linalg.inv(row(1)), TypeError, "np.inv has no derivative here"),
@@ -249,6 +257,9 @@ def row(*numbers):
         (lambda: grad(lambda p: p["a"] * 1.0)({"a": np.arange(3)}), TypeError, r"\['a'\]: .* got int64"),
         (lambda: grad(lambda p: 1.0)({"a": "text"}), TypeError, r"\['a'\]: a Tensor holds floating-point"),
         (lambda: grad(lambda x: x, 1)(1.0), TypeError, "argnums 1 needs at least 2 arguments; got 1"),
+        (lambda: grad(lambda x, y: x, -5)(1.0, 2.0), TypeError, "argnums -5 needs at least 5 arguments; got 2"),
+        (lambda: grad(lambda x, y: x, (0, 0))(1.0, 2.0), ValueError, r"argnums \(0, 0\) of 2 .* one of them twice"),
+        (lambda: grad(lambda x, y: x, (0, -2))(1.0, 2.0), ValueError, r"argnums \(0, -2\) of 2 .* one of them twice"),
         (lambda: jvp(lambda x: x, (np.ones(2),), (np.ones(3),)), ValueError, r"shape \(3,\) for .* shape \(2,\)"),
         (lambda: jvp(lambda x: x, (np.ones(2),), ([np.ones(2)],)), ValueError, "the direction has structure"),
     ],
@@ -256,6 +267,54 @@ def row(*numbers):
 def test_mistakes_are_named(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3, 1), (0, 3), (4,)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(lambda xp, x: xp.squeeze(x), lambda xp, x: xp.squeeze(xp.expand_dims(x, -1), (-1,))),
+        *(lambda xp, x: xp.expand_dims(x, (0, -1)), lambda xp, x: xp.concatenate([x, x * x], axis=None)),
+        *(lambda xp, x: xp.broadcast_to(xp.sum(x), 3), lambda xp, x: xp.mean(x, axis=-1), lambda xp, x: xp.var(x, 0)),
+        *(lambda xp, x: x.mean(np.int64(-1)), lambda xp, x: x.sum(np.int64(0)), lambda xp, x: xp.sum(x, axis=(0,))),
+        *(lambda xp, x: x.var(-1, ddof=1), lambda xp, x: x + x.size, lambda xp, x: x @ xp.ones((x.shape[-1], 2))),
+    ],
+)
+def test_shapes_axes_and_empty_arrays_are_taken_as_in_jax(function, shape, rng):
+    x = rng.normal(size=shape)
+    weigh = lambda y: 0.1 * np.arange(1.0, y.size + 1.0).reshape(y.shape)  # noqa: E731
+    with jax.enable_x64(True):
+        expected, pull = jax.vjp(lambda x: function(jax.numpy, x), x)
+        (slope,) = pull(weigh(expected))
+    with np.errstate(invalid="ignore"):  # a mean of nothing
+        found = function(np, Tensor(x))
+        ours = grad(lambda x: np.sum(function(np, x) * weigh(expected)))(x)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found.value, expected, rtol=1e-12)
+    np.testing.assert_allclose(ours, slope, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("x", [np.zeros(0), np.zeros((0, 3))])
+def test_mean_and_variance_of_nothing_are_not_a_number(x):
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(np.mean(Tensor(x), axis=0).value).all()
+        assert np.isnan(np.var(Tensor(x)).value)
+        assert grad(np.mean)(x).shape == x.shape
+
+
+def test_a_product_over_no_elements_is_zero():
+    x = np.ones((2, 3, 0))
+    assert np.array_equal((Tensor(x) @ np.ones((0, 4))).value, np.zeros((2, 3, 4)))
+    assert grad(lambda x: np.sum(x @ np.ones((0, 4))))(x).shape == x.shape
+
+
+def test_methods_are_those_of_numpy(rng):
+    x = rng.normal(size=(3, 4))
+    for name in ("sum", "mean", "var", "std", "max", "min"):
+        for axis in (None, 0, (0, 1)):
+            found = getattr(Tensor(x), name)(axis=axis, keepdims=True)
+            np.testing.assert_allclose(found.value, getattr(x, name)(axis=axis, keepdims=True), rtol=1e-12)
+    assert Tensor(x).size == np.size(Tensor(x)) == 12
 
 
 def test_recorded_values_refuse_to_be_written():

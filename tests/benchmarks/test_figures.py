@@ -1,6 +1,9 @@
-"""The arithmetic behind the benchmarks' figures: FLOPs of a step, bytes of collectives, shares of time."""
+"""The arithmetic behind the figures (FLOPs of a step, bytes of collectives, shares of time), and their files."""
 
+import json
+import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,42 @@ def test_an_instant_is_shared_among_the_operations_that_run_then():
     assert share_out(events, {"a": "A", "b": "B"}, set()) == {"A": pytest.approx(1.5), "B": pytest.approx(2.5)}
     handed_over = share_out(events, {"a": "A", "b": "B"}, {"a"})  # and still at work, from 3 to 5
     assert handed_over == {"A": pytest.approx(1.5), "B": pytest.approx(2.5), "A, by Eigen's threads": pytest.approx(2)}
+
+
+@pytest.mark.parametrize("benchmark", ["measuring", "digits", "makemore"])
+def test_results_replace_the_older_file_at_once(benchmark, tmp_path):
+    module, out = import_module(benchmark), tmp_path / "results" / "figures.json"
+    write = {
+        "measuring": lambda: module.save(out, {"figure": 1}),
+        "digits": lambda: module.write(out, "embedded", {"figure": 1}),
+        "makemore": lambda: module.write(out, {module.TARGETS[0].name: {"figure": 1}}),
+    }[benchmark]
+    write()
+    older = out.read_text()
+    with out.open() as reader:
+        write()
+        assert reader.read() == older == out.read_text()
+        assert not os.path.samestat(os.fstat(reader.fileno()), out.stat())
+    assert '"figure": 1' in older
+    assert [path.name for path in out.parent.iterdir()] == ["figures.json"]
+
+
+def test_digits_of_every_folder_are_filed_under_its_name(tmp_path, monkeypatch):
+    import digits
+
+    from train.first_principles import digits_data
+
+    monkeypatch.setattr(digits, "validated", lambda *_: (0.5, 1))
+    monkeypatch.setattr(digits, "accuracy", lambda *_: 0.5)
+    out = tmp_path / "figures.json"
+    for data in ("embedded", str(digits_data.EMBEDDED)):
+        digits.main(digits.Options(data=data, out=out))
+    assert set(json.loads(out.read_text())) == {"machine", "embedded", digits_data.EMBEDDED.name}
+
+
+def test_a_name_that_no_row_of_makemore_has_is_refused():
+    import makemore
+
+    assert makemore.Options(only=("gram", "MLP"))
+    with pytest.raises(ValueError, match="no row has 'bigrma' in its name; rows are bigram, counted; trigram"):
+        makemore.Options(only=("MLP", "bigrma"))

@@ -53,6 +53,28 @@ def swapped_counts(labels, answers):
     return counts
 
 
+def rows_in_place(counts):
+    counts /= counts.sum(axis=1, keepdims=True)
+    return counts
+
+
+def counts_of_three(word, vocab_size):
+    counts = np.zeros((3, 3))
+    np.add.at(counts, ([0, *word], [*word, 0]), 1)
+    return counts
+
+
+def windows(word, context):
+    padded = [*[0] * context, *word]
+    return [padded[i : i + context] for i in range(len(word) + 1)], [*word, 0]
+
+
+def rows_of_the_gradient(dy, ids, rows):
+    dtable = np.zeros_like(dy)
+    np.add.at(dtable, ids, dy)
+    return dtable
+
+
 @pytest.mark.parametrize(
     ("lesson", "exercise", "answer", "message"),
     [
@@ -89,6 +111,11 @@ def swapped_counts(labels, answers):
         ("digits", "descend", lambda p, g, r: {n: p[n] + r * g[n] for n in p}, "UPHILL"),
         ("digits", "count_confusions", fancy_counts, "forgotten accumulation"),
         ("digits", "count_confusions", swapped_counts, "rows and columns are exchanged"),
+        ("makemore_counts", "count_pairs", counts_of_three, "for each of the vocab_size characters"),
+        ("makemore_counts", "to_probabilities", rows_in_place, "the counts themselves were changed"),
+        ("makemore_networks", "windows_of", lambda word, _: windows(word, 3), "as long as `context` says"),
+        ("makemore_networks", "windows_of", lambda word, n: windows(word[::-1], n), "read backwards"),
+        ("activations_and_gradients", "embedding_backward", rows_of_the_gradient, "the table has `rows` rows"),
     ],
 )
 def test_a_usual_mistake_is_recognised(say, lesson, exercise, answer, message):
@@ -96,6 +123,46 @@ def test_a_usual_mistake_is_recognised(say, lesson, exercise, answer, message):
     assert said.startswith(f"✗ {exercise}: ")
     assert message in said
     assert " Hint: " in said
+
+
+def smoothed_in_place(counts, alpha):
+    counts += alpha
+    return rows_in_place(counts)
+
+
+def tanh_in_place(dy, y):
+    y *= -y
+    y += 1.0
+    dy *= y
+    return dy
+
+
+def pairs_of_an_extended_word(word, vocab_size):
+    word.append(0)
+    counts = np.zeros((vocab_size, vocab_size))
+    np.add.at(counts, ([0, *word[:-1]], word), 1)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("lesson", "exercise", "answer"),
+    [
+        ("makemore_counts", "smoothed", smoothed_in_place),
+        ("makemore_counts", "count_pairs", pairs_of_an_extended_word),
+        ("backprop_by_hand", "tanh_gradient", tanh_in_place),
+    ],
+)
+def test_a_right_answer_that_works_in_place_is_right(say, lesson, exercise, answer):
+    assert say(lesson, exercise, answer) == say(lesson, exercise, answer) == f"✓ {exercise}: right."
+
+
+def test_an_answer_that_changes_its_counts_spoils_no_later_check(say):
+    def crash(counts):
+        counts[:] = 0.0
+        raise ValueError("spoilt")
+
+    assert "spoilt" in say("makemore_counts", "to_probabilities", crash)
+    assert say("makemore_counts", "to_probabilities", lambda c: c / c.sum(axis=1, keepdims=True)).startswith("✓")
 
 
 def wrong_digits_gradients(mean: bool, through_tanh: bool):

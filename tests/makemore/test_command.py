@@ -62,6 +62,18 @@ def test_counts_are_shown_with_six_digits(file, tmp_path, capsys):
         (("--dropout", "1.5", "--model", "transformer"), "dropout must lie in [0, 1); got 1.5"),
         (("--dropout", "0.1", "--model", "rnn"), "only the transformer has dropout; got --model rnn"),
         (("--steps", "0"), "steps must be at least 1; got 0"),
+        (("--seed", "-1"), "seed must not be negative; got -1"),
+        (("--model", "bigram", "--order", "3"), "a bigram has order 2; got --order 3"),
+        (("--model", "bigram", "--steps", "5"), "bigram is counted, not trained: --steps has no meaning for it"),
+        (("--model", "ngram", "--batch-size", "9"), "ngram is counted, not trained: --batch-size has no meaning"),
+        (("--model", "ngram", "--learning-rate", "3"), "ngram is counted, not trained: --learning-rate has no meaning"),
+        (("--model", "ngram", "--weight-decay", "0"), "ngram is counted, not trained: --weight-decay has no meaning"),
+        (("--model", "mlp", "--smoothing", "7"), "mlp is trained, not counted: --smoothing has no meaning for it"),
+        (("--model", "gru", "--order", "3"), "gru is trained, not counted: --order has no meaning for it"),
+        (
+            ("--model", "ngram", "--order", "4", "--smoothing", "0", "--prompt", "kk"),
+            r"error: '\nkk' was never seen in the training lines, so nothing follows it: choose a --smoothing above 0",
+        ),
     ],
 )
 def test_a_mistake_gets_one_line_and_no_traceback(arguments, message, file, tmp_path, capsys):
@@ -77,3 +89,20 @@ def test_an_older_run_is_replaced_and_anything_else_left_alone(file, tmp_path, c
     (tmp_path / "mine" / "summary.json").write_text("{}")
     assert call(*command) == 2
     assert "is not a makemore run" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_the_older_one_whole_and_nothing_of_itself(file, tmp_path):
+    command = ("--data", file, "--runs", tmp_path, "--run", "mine")
+    assert call("--model", "bigram", *command) == 0
+    older = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    assert call("--model", "ngram", "--smoothing", 0, "--prompt", "kk", *command) == 2
+    assert call("--model", "mlp", "--learning-rate", 100, "--steps", 50, *command) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()} == older
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_flags_a_count_model_is_a_smoothed_trigram(file, tmp_path):
+    assert call("--model", "ngram", "--data", file, "--runs", tmp_path) == 0
+    summary = json.loads((tmp_path / "makemore-ngram" / "summary.json").read_text())
+    assert (summary["order"], summary["smoothing"]) == (3, 0.1)
+    assert call("--model", "bigram", "--order", 2, "--data", file, "--runs", tmp_path) == 0

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from itertools import islice
@@ -258,12 +259,60 @@ def test_without_network_the_way_out_is_named(tmp_path, monkeypatch):
         ({"learning_rate": 0.0}, "learning_rate must be above 0; got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be above 0; got nan"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),
-        ({"shift": -1}, "shift must not be negative; got -1"),
+        ({"seed": -1}, "seed must not be negative; got -1"),
+        ({"shift": -1}, "shift must be a number of pixels, 0 or more; got -1"),
+        ({"shift": math.nan}, "shift must be a number of pixels, 0 or more; got nan"),
+        ({"shift": math.inf}, "shift must be a number of pixels, 0 or more; got inf"),
     ],
 )
 def test_a_config_refuses_nonsense(options, message):
     with pytest.raises(ValueError, match=message):
         DigitsConfig(**options)
+
+
+@pytest.mark.parametrize("shift", [4, 1e300])
+def test_a_shift_that_leaves_nothing_of_a_picture_is_refused(shift, pair, tmp_path):
+    config = DigitsConfig(batch_size=8, shift=shift)
+    with pytest.raises(
+        ValueError, match=rf"less than a picture, which has 5 × 4 pixels; got {re.escape(f'{shift:g}')}"
+    ):
+        main(Options(data=str(pair), config=config, runs=tmp_path / "runs"))
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_only_a_run_of_digits_is_replaced(pair, tmp_path):
+    runs = tmp_path / "runs"
+    options = Options(data=str(pair), config=DigitsConfig(hidden=4, epochs=1, batch_size=8), runs=runs)
+    assert main(options) == main(replace(options, engine="jax")) == 0
+    assert json.loads((runs / "digits" / "summary.json").read_text())["engine"] == "jax"
+    assert [path.name for path in runs.iterdir()] == ["digits"]
+    for name, file in (("pretrained", "config.json"), ("names", "summary.json")):
+        (runs / name).mkdir()
+        (runs / name / "metrics.jsonl").touch()
+        (runs / name / file).write_text('{"command": "makemore"}')
+        with pytest.raises(FileExistsError, match=f"{name} holds something that is not a digits run: choose another"):
+            main(replace(options, run=name))
+        assert {path.name for path in (runs / name).iterdir()} == {"metrics.jsonl", file}
+    (runs / "names" / "summary.json").unlink()  # as digits used to leave its folder
+    assert main(replace(options, run="names")) == 0
+
+
+def test_a_run_stays_in_the_folder_of_runs(pair, tmp_path):
+    with pytest.raises(ValueError, match=r"a run's name is made of letters, .* got '\.\./escaped'"):
+        main(Options(data=str(pair), runs=tmp_path / "runs", run="../escaped"))
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_a_run_that_diverges_leaves_the_older_one_whole(pair, tmp_path):
+    config = DigitsConfig(hidden=4, epochs=2, batch_size=8, learning_rate=0.01)
+    options = Options(data=str(pair), config=config, runs=tmp_path / "runs")
+    main(options)
+    older = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "digits").iterdir() if path.is_file()}
+    with pytest.raises(ValueError, match="diverged"):
+        main(replace(options, config=replace(config, learning_rate=1e6)))
+    left = {path.name: path.read_bytes() for path in (tmp_path / "runs" / "digits").iterdir() if path.is_file()}
+    assert left == older
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["digits"]
 
 
 def test_a_batch_larger_than_the_data_is_refused(pair, tmp_path):

@@ -31,9 +31,10 @@ class DigitsConfig:
             raise ValueError(f"learning_rate must be above 0; got {self.learning_rate}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay must not be negative; got {self.weight_decay}")
-        for name in ("seed", "shift"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative; got {self.seed}")
+        if self.shift is not None and not 0 <= self.shift < math.inf:
+            raise ValueError(f"shift must be a number of pixels, 0 or more; got {self.shift}")
 
     def steps_per_epoch(self, images: int) -> int:
         """Raises ValueError when there are fewer images than one batch has."""

@@ -48,10 +48,14 @@ def shifted(images_BD: np.ndarray, rows: int, most: float, rng: np.random.Genera
     """Every picture moved by up to `most` pixels in each direction; what comes in at an edge repeats the edge.
 
     A picture that comes to lie between the pixels is interpolated linearly from the four windows around its place.
+    Raises ValueError where so many pixels would leave nothing of a picture.
     """
     if not most:
         return images_BD
     pictures = images_BD.reshape(len(images_BD), rows, -1)
+    if most >= min(pictures.shape[1:]):
+        height, width = pictures.shape[1:]
+        raise ValueError(f"shift must be less than a picture, which has {height} × {width} pixels; got {most:g}")
     room = math.ceil(most)
     padded = np.pad(pictures, ((0, 0), (room, room), (room, room)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, pictures.shape[1:], axis=(1, 2))

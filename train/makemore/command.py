@@ -13,6 +13,7 @@ from typing import Literal
 from train.makemore.splits import Rule
 
 ModelName = Literal["bigram", "ngram", "neural-bigram", "mlp", "mlp-batchnorm", "rnn", "gru", "wavenet", "transformer"]
+ONLY_COUNTED, ONLY_TRAINED = ("order", "smoothing"), ("steps", "batch_size", "learning_rate", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Options:
     split: Rule = "lectures"
     """lectures: 80/10/10 as in Karpathy's lectures; readme: 1,000 lines for the test, those of his makemore.py."""
     run: str = ""
-    """Name of the run; its folder is RUNS/NAME. Default: makemore-MODEL. An older run of that name is replaced."""
+    """Name of the run; its folder is RUNS/NAME. Default: makemore-MODEL. When it is done, it replaces an older one."""
     runs: Path = Path("runs")
     """Folder of all runs."""
-    order: int = 3
-    """ngram: characters counted together; 3 is a trigram, which knows two characters of context."""
-    smoothing: float = 0.1
-    """bigram, ngram: added to every count before probabilities are taken from them."""
+    order: int | None = None
+    """ngram: characters counted together. Default: 3, a trigram, which knows two characters of context."""
+    smoothing: float | None = None
+    """bigram, ngram: added to every count before probabilities are taken from them. Default: 0.1."""
     initialisation: Literal["kaiming", "original"] = "kaiming"
     """mlp, mlp-batchnorm: width of the first random weights; original: all from N(0, 1), as in the first lecture."""
     gradients: Literal["jax", "by-hand"] = "jax"
@@ -54,14 +55,24 @@ class Options:
     temperature: float = 1.0
     """Logits are divided by it before a character is drawn; below 1 is more cautious."""
 
+    @property
+    def is_counted(self) -> bool:
+        return self.model in ("bigram", "ngram")
+
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative; got {self.seed}")
         for name in ("order", "steps", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
-        if self.model == "bigram" and self.order not in (2, 3):
+        if self.model == "bigram" and self.order not in (None, 2):
             raise ValueError(f"a bigram has order 2; got --order {self.order}: use --model ngram")
-        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
+        for name in ONLY_TRAINED if self.is_counted else ONLY_COUNTED:
+            if getattr(self, name) is not None:
+                how = "counted, not trained" if self.is_counted else "trained, not counted"
+                raise ValueError(f"{self.model} is {how}: --{name.replace('_', '-')} has no meaning for it")
+        if self.smoothing is not None and not 0 <= self.smoothing < math.inf:
             raise ValueError(f"smoothing must be 0 or more; got {self.smoothing}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be above 0; got {self.temperature}")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_jax.models import ngram
+from llm_jax.tokenizer.characters import CharacterTokenizer
 from train.makemore.lines import BREAK, Lines
+
+ORDER, SMOOTHING = 3, 0.1  # where nothing is said
 
 
 @dataclass(frozen=True)
@@ -14,19 +17,29 @@ class Counted:
     """A count model and what it gives each split, in nats per character; infinite where a count of 0 met the line."""
 
     model: ngram.NGram
+    alphabet: CharacterTokenizer
     smoothing: float
     losses: dict[str, float]  # train, dev, test, and `all`: every line, counted and measured on itself
 
     def log_probabilities(self, prefixes_BT: np.ndarray) -> np.ndarray:
-        """log p(next character) after each row of ids, (B, V)."""
+        """log p(next character) after each row of ids, (B, V).
+
+        Raises ValueError, with the characters, where without smoothing nothing can follow.
+        """
         context = self.model.order - 1
         padded = np.pad(prefixes_BT, ((0, 0), (context, 0)), constant_values=BREAK)
-        rows = [
-            ngram.next_symbol(self.model, row[len(row) - context :] if context else row[:0], self.smoothing)
-            for row in padded
-        ]
         with np.errstate(divide="ignore"):
-            return np.log(np.stack(rows))
+            return np.log(np.stack([self._probabilities(row[len(row) - context :]) for row in padded]))
+
+    def _probabilities(self, context: np.ndarray) -> np.ndarray:
+        try:
+            return ngram.next_symbol(self.model, context, self.smoothing)
+        except ValueError:
+            text = self.alphabet.decode(context.tolist())
+            raise ValueError(
+                f"{text!r} was never seen in the training lines, so nothing follows it: choose a --smoothing above 0, "
+                f"another --prompt, or an --order below {self.model.order}"
+            ) from None
 
 
 def fit(lines: Lines, order: int, smoothing: float) -> Counted:
@@ -34,7 +47,7 @@ def fit(lines: Lines, order: int, smoothing: float) -> Counted:
     model = ngram.fit(framed(lines.splits["train"], order), order, lines.vocab_size)
     losses = {name: loss(model, part, smoothing) for name, part in lines.splits.items()}
     everything = ngram.fit(framed(lines.all, order), order, lines.vocab_size)
-    return Counted(model, smoothing, losses | {"all": loss(everything, lines.all, smoothing=0.0)})
+    return Counted(model, lines.alphabet, smoothing, losses | {"all": loss(everything, lines.all, smoothing=0.0)})
 
 
 def framed(lines: list[np.ndarray], order: int) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from train import metrics, plots, run_folder
-from train.data.files import read_json, replacing, write_json
+from train import metrics, plots, run_anew
+from train.data.files import replacing, write_json
 from train.makemore import by_hand, counting, diagnostics, lines, models, pictures, sampling, training
 from train.makemore.command import Options
 from train.makemore.diagnostics import Inside
@@ -27,7 +26,7 @@ MEASUREMENTS = 40  # of the dev loss in a run
 CURVE_EXAMPLES = 8192  # of the dev split, for the curve; the losses at the end are over all of it
 LOOKED_AT = 1024  # examples
 SURPRISE = 0.5  # nats above guessing, from which on an initialisation is called wrong
-SUMMARY, SAMPLES, DIAGNOSTICS = "summary.json", "samples.txt", "diagnostics.png"
+SAMPLES, DIAGNOSTICS = "samples.txt", "diagnostics.png"
 
 
 def run(options: Options) -> int:
@@ -35,36 +34,37 @@ def run(options: Options) -> int:
     console = Console(highlight=False, soft_wrap=True)
     data = lines.read(options.data, options.split)
     prompt = sampling.encode_prompt(data.alphabet, options.prompt, data.longest)
-    folder = _fresh_folder(options)
-    is_counted = options.model in ("bigram", "ngram")
-    summary, predict = _count(options, data) if is_counted else _train(options, data, folder)
-    made = sampling.sample(predict, prompt, options.samples, data.longest, options.temperature, options.seed)
-    texts = [data.alphabet.decode(ids) for ids in made]
-    with replacing(folder / SAMPLES) as file:
-        file.write("".join(f"{text}\n" for text in texts).encode())
+    name = options.run or f"makemore-{options.model}"
+    with run_anew.made_anew(options.runs, name, "makemore") as folder:
+        summary, predict = _count(options, data) if options.is_counted else _train(options, data, folder)
+        made = sampling.sample(predict, prompt, options.samples, data.longest, options.temperature, options.seed)
+        texts = [data.alphabet.decode(ids) for ids in made]
+        with replacing(folder / SAMPLES) as file:
+            file.write("".join(f"{text}\n" for text in texts).encode())
+        summary = {
+            "command": "makemore",
+            "model": options.model,
+            "data": data.source,
+            "split": options.split,
+            **summary,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        write_json(folder / run_anew.SUMMARY, summary)
     known = {line.tobytes() for line in data.splits["train"]}
     is_new = [np.array(ids, np.int32).tobytes() not in known for ids in made]
-    summary = {
-        "command": "makemore",
-        "model": options.model,
-        "data": data.source,
-        "split": options.split,
-        **summary,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    write_json(folder / SUMMARY, summary)
-    _show(console, folder, summary, texts, is_new)
+    _show(console, options.runs / name, summary, texts, is_new)
     return 0
 
 
 def _count(options: Options, data: Lines) -> tuple[dict[str, Any], Predictor]:
-    order = 2 if options.model == "bigram" else options.order
-    counted = counting.fit(data, order, options.smoothing)
-    rows = [("model", f"{order}-gram counts, {options.smoothing:g} added to each"), ("data", _describe(data))]
+    order = 2 if options.model == "bigram" else options.order or counting.ORDER
+    smoothing = counting.SMOOTHING if options.smoothing is None else options.smoothing
+    counted = counting.fit(data, order, smoothing)
+    rows = [("model", f"{order}-gram counts, {smoothing:g} added to each"), ("data", _describe(data))]
     print_table("makemore", rows)
     # JSON has no infinity: a loss that is infinite, for want of smoothing, is null.
     losses = {name: loss if math.isfinite(loss) else None for name, loss in counted.losses.items()}
-    return {"order": order, "smoothing": options.smoothing, "losses": losses}, counted.log_probabilities
+    return {"order": order, "smoothing": smoothing, "losses": losses}, counted.log_probabilities
 
 
 def _train(options: Options, data: Lines, folder: Path) -> tuple[dict[str, Any], Predictor]:
@@ -172,20 +172,6 @@ def _announce(model: models.Model, recipe: training.Recipe, data: Lines, n_param
 def _describe(data: Lines) -> str:
     sizes = " / ".join(f"{sum(len(line) + 1 for line in part):,}" for part in data.splits.values())
     return f"{data.source} · {len(data.all):,} lines · train/dev/test {sizes} characters, {data.vocab_size} different"
-
-
-def _fresh_folder(options: Options) -> Path:
-    """The run's folder, empty. An older makemore run of that name is removed; anything else is left alone."""
-    folder = run_folder.folder_of(options.runs, options.run or f"makemore-{options.model}")
-    if folder.exists() and any(folder.iterdir()):
-        mine = (folder / metrics.FILE_NAME).exists() and not (folder / run_folder.CONFIG).exists()
-        if (folder / SUMMARY).exists():
-            mine = read_json(folder / SUMMARY).get("command") == "makemore"
-        if not mine:
-            raise FileExistsError(f"{folder} holds something that is not a makemore run: choose another name (--run)")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _show(console: Console, folder: Path, summary: dict[str, Any], texts: list[str], is_new: list[bool]) -> None:
