@@ -16,7 +16,8 @@ class Options:
     source: tyro.conf.Positional[Path]
     """Folder of parquet files with FineWeb's columns (text, url, language, language_score), or one file."""
     out: Path = Path("data/curated")
-    """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure."""
+    """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure, or when
+    the shards were removed."""
     tokenizer: str = "gpt2"
     """gpt2, a tokenizer.json or its folder."""
     tasks: int = 1

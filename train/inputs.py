@@ -6,7 +6,7 @@ from pathlib import Path
 from llm_jax import tokenizer
 from llm_jax.tokenizer import Tokenizer
 from train.config import RunOptions, TrainConfig
-from train.data.integrity import open_data
+from train.data.integrity import open_data, refuse_other_tokenizer
 from train.data.manifest import FILE_NAME, Manifest
 
 
@@ -38,7 +38,9 @@ def _load_tokenizer(manifest: Manifest) -> Tokenizer | None:
     beside = manifest.folder / "tokenizer.json"
     name = str(beside) if beside.exists() else manifest.tokenizer.name
     try:
-        return tokenizer.load(name)
+        found = tokenizer.load(name)
+        refuse_other_tokenizer(manifest, found)
+        return found
     except (OSError, ValueError) as error:
         if (manifest.folder / FILE_NAME).exists() and beside.exists():
             raise

@@ -1,6 +1,7 @@
 """Turn text into token shards and a manifest, ready to train on.
 
-Killed at any moment, the same command goes on where it was and ends with the same bytes.
+Killed at any moment, the same command goes on where it was and ends with the same bytes. On a finished folder it checks
+the shards and the tokenizer, and makes them again where something is missing or damaged.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
-"""Check every shard of a folder: header, size, token count, hash and range of ids.
+"""Check every shard of a folder: header, size, token count, hash and range of ids; and that the tokenizer is theirs.
 
 Reads every byte, trusts no notes of earlier checks, and names each file at fault; the exit status is 1 if there is
-one. A folder without manifest.json (llm.c's or build-nanogpt's shards) is checked for all but token count and hash.
+one. A folder without manifest.json (llm.c's or build-nanogpt's shards) is checked for all but token count, hash and
+tokenizer.
 """
 
 from dataclasses import dataclass
@@ -29,20 +30,21 @@ def main(options: Options) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from train.data.integrity import verify
+    from train.data.integrity import verify, verify_tokenizer
 
     console = Console(highlight=False)
     with Progress(console=console, transient=True) as progress:
         files = options.folder.iterdir() if options.folder.is_dir() else ()
-        task = progress.add_task("reading", total=sum(file.stat().st_size for file in files))
+        task = progress.add_task("reading", total=sum(file.stat().st_size for file in files if file.is_file()))
         verdicts = verify(options.folder, options.vocab_size, lambda n_bytes: progress.advance(task, n_bytes))
     console.print(_table(options.folder, verdicts))
     faults = [verdict.fault for verdict in verdicts if verdict.fault]
-    for fault in faults:
+    others = [fault] if (fault := verify_tokenizer(options.folder)) else []
+    for fault in (*faults, *others):
         console.print(f"fault: {fault}", markup=False, soft_wrap=True)
     tokens = sum(verdict.facts.tokens for verdict in verdicts if verdict.facts)
     console.print(f"{len(verdicts) - len(faults)} of {len(verdicts)} shards are sound; {tokens:,} tokens read")
-    return 1 if faults else 0
+    return 1 if faults or others else 0
 
 
 def _table(folder: Path, verdicts: list["Verdict"]) -> "Table":

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ class BytePairTokenizer:
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         try:
-            return b"".join([self._bytes_of[number] for number in ids])
+            return b"".join([self._bytes_of[number] for number in map(index, ids)])  # JAX's and PyTorch's numbers, too
         except KeyError as error:
             raise ValueError(
                 f"id {error.args[0]} has no token in {self.name!r}; its ids lie in 0…{self.vocab_size - 1}"
@@ -172,9 +173,9 @@ class BytePairTokenizer:
             return
         # The longest first, where one special token begins with another.
         alternatives = "|".join(map(regex.escape, sorted(allowed, key=len, reverse=True)))
-        for index, part in enumerate(regex.split(f"({alternatives})", text)):
+        for place, part in enumerate(regex.split(f"({alternatives})", text)):
             if part:
-                yield part, self.special_tokens[part] if index % 2 else None
+                yield part, self.special_tokens[part] if place % 2 else None
 
 
 def _fingerprint(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int]) -> str:

@@ -6,6 +6,7 @@ Saved, it is a "WordLevel" model in which every character is a word, so transfor
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ class CharacterTokenizer:
         return [self.encode(text, allowed_special) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        ids = list(ids)
+        ids = list(map(index, ids))
         if wrong := [number for number in ids if not 0 <= number < self.vocab_size]:
             raise ValueError(f"id {wrong[0]} has no character in {self.name!r}; its ids are 0…{self.vocab_size - 1}")
         return "".join([self.alphabet[number] for number in ids])

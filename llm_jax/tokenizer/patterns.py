@@ -6,6 +6,7 @@ common: a space belongs to the word after it; letters, digits and signs part; a 
 `\s+(?!\S)` leaves the last of several spaces to the word that follows.
 """
 
+import string
 from collections.abc import Callable
 
 import regex
@@ -64,14 +65,14 @@ def for_tiktoken(pattern: str) -> str:
 def splitter(pattern: str) -> Splitter:
     """A function that cuts a text into its pre-tokens; joined, they are the text.
 
-    Raises ValueError for a pattern that is not a regular expression or that matches the empty string.
+    Raises ValueError for a pattern that is not a regular expression, that matches the empty string, or that is verbose.
     """
     try:
+        if pattern not in _PATTERNS:
+            _check(pattern)
         compiled = regex.compile(pattern if pattern in _PATTERNS else _covering(pattern))
     except regex.error as error:
         raise ValueError(f"the split pattern {pattern!r} is not a regular expression: {error}") from None
-    if compiled.match(""):
-        raise ValueError(f"the split pattern {pattern!r} matches the empty string; each pre-token needs a character")
 
     def split(text: str) -> list[str]:
         shown = with_stand_ins(text)
@@ -80,6 +81,18 @@ def splitter(pattern: str) -> Splitter:
         return [text[match.start() : match.end()] for match in compiled.finditer(shown)]
 
     return split
+
+
+def _check(pattern: str) -> None:
+    """Raises ValueError for a pattern that `_covering` cannot complete, regex.error for one that is none."""
+    compiled = regex.compile(pattern)
+    if compiled.flags & regex.VERBOSE:  # a comment would swallow what `_covering` appends
+        raise ValueError(f"the split pattern {pattern!r} is verbose, (?x); write it without spaces and comments")
+    # An empty match may need company, as `(?=a)|b+` needs an "a": every kind of character, and the pattern's own words.
+    characters = dict.fromkeys(string.printable + "\u00e9\u4e2d\u00b2\u0301" + pattern)
+    probe = pattern + "".join(f"\n{character} {character}{character}" for character in characters)
+    if any(match.start() == match.end() for text in ("", probe) for match in compiled.finditer(text)):
+        raise ValueError(f"the split pattern {pattern!r} matches the empty string; each pre-token needs a character")
 
 
 def _covering(pattern: str) -> str:

@@ -1,15 +1,19 @@
 """Changed, swapped, missing or foreign data is refused before the first step; unchanged data is not read twice."""
 
+import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 
+from llm_jax.tokenizer import BytePairTokenizer, CharacterTokenizer, load, train_bpe
 from train.data import integrity
-from train.data.integrity import open_data, refuse_other_data, refuse_other_tokenizer, verify
+from train.data.integrity import open_data, refuse_other_tokenizer, verify
 from train.data.manifest import Manifest
 from train.data.shards import ShardError
+from train.inputs import _load_tokenizer
 from train.prepare import Options
 from train.verify import Options as VerifyOptions
 from train.verify import main as verify_main
@@ -106,10 +110,24 @@ def test_an_unchanged_shard_is_read_through_only_once(prepared, monkeypatch):
     assert open_data(prepared.folder) == prepared
 
 
-def test_damaged_notes_or_a_read_only_folder_only_cost_time(prepared, monkeypatch):
-    (prepared.folder / integrity.NOTES).write_text('{"half')
+@pytest.mark.parametrize("notes", ['{"half', "[]", "null", '{"val_000000.bin": {}}', "[" * 100_000])
+def test_damaged_notes_only_cost_time(prepared, notes):
+    (prepared.folder / integrity.NOTES).write_text(notes)
     assert open_data(prepared.folder) == prepared
-    (prepared.folder / integrity.NOTES).unlink()
+    assert integrity._read_notes(prepared.folder / integrity.NOTES).keys() == {shard.name for shard in prepared.shards}
+
+
+def test_a_note_with_facts_of_a_wrong_type_is_not_believed(prepared):
+    open_data(prepared.folder)
+    notes = prepared.folder / integrity.NOTES
+    known = json.loads(notes.read_text())
+    known[prepared.shards[0].name]["facts"] = {"tokens": "many", "sha256": None, "largest_id": 1}
+    known[prepared.shards[1].name]["facts"] = [1]
+    notes.write_text(json.dumps(known))
+    assert open_data(prepared.folder) == prepared
+
+
+def test_a_read_only_folder_only_costs_time(prepared, monkeypatch):
 
     def read_only(*_):
         raise PermissionError("read-only file system")
@@ -119,23 +137,45 @@ def test_damaged_notes_or_a_read_only_folder_only_cost_time(prepared, monkeypatc
 
 
 def test_another_tokenizer_is_refused_with_both_fingerprints(prepared):
-    tokenizer = prepared.tokenizer
-    refuse_other_tokenizer(prepared, tokenizer.name, tokenizer.fingerprint)
-    with pytest.raises(ValueError, match=rf"{tokenizer.fingerprint}.*the run has 'gpt2' \(sha256 {'e' * 64}\)"):
-        refuse_other_tokenizer(prepared, "gpt2", "e" * 64)
+    refuse_other_tokenizer(prepared, load(prepared.folder))
+    other = CharacterTokenizer.from_text("abc")
+    both = rf"{prepared.tokenizer.fingerprint}.*found 'characters-3' \(sha256 {other.fingerprint}\)"
+    with pytest.raises(ValueError, match=both):
+        refuse_other_tokenizer(prepared, other)
+
+
+def test_another_tokenizer_of_the_same_size_beside_the_shards_is_a_fault_and_stops_a_run(prepared, capsys):
+    train_bpe(["quite another text, about other words: abstract, gigantic, humble. " * 50], 300).save(prepared.folder)
+    assert load(prepared.folder).vocab_size == prepared.tokenizer.vocab_size
+    with pytest.raises(ValueError, match=r"prepared with tokenizer 'bpe-300'.*or prepare the text again"):
+        _load_tokenizer(open_data(prepared.folder))
+    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    assert "prepared with tokenizer 'bpe-300'" in capsys.readouterr().out
+
+
+def test_a_vocabulary_size_that_is_not_the_tokenizers_is_a_fault_and_stops_a_run(prepared, capsys):
+    path = prepared.folder / "manifest.json"
+    path.write_text(path.read_text().replace('"vocab_size": 300', '"vocab_size": 1000'))
+    with pytest.raises(ValueError, match="vocab_size 1,000; expected 300, as tokenizer 'bpe-300' has"):
+        _load_tokenizer(open_data(prepared.folder))
+    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    assert "vocab_size 1,000; expected 300" in capsys.readouterr().out
+
+
+def test_a_tokenizer_of_the_same_name_elsewhere_is_not_taken_for_that_of_the_data(prepared, capsys, monkeypatch):
+    (prepared.folder / "tokenizer.json").unlink()
+    monkeypatch.chdir(prepared.folder.parent)
+    CharacterTokenizer.from_text("abc").save("bpe-300")
+    assert _load_tokenizer(open_data(prepared.folder)) is None
+    assert "the run will train, but without samples or export" in capsys.readouterr().err
 
 
 def test_shards_without_a_known_tokenizer_are_taken_for_gpt2(shard_folder):
     manifest = open_data(shard_folder(train_000001=[1, 2]))
-    refuse_other_tokenizer(manifest, "gpt2", "e" * 64)
-    with pytest.raises(ValueError, match=r"'gpt2' .*the run has 'bpe-300'"):
-        refuse_other_tokenizer(manifest, "bpe-300", "e" * 64)
-
-
-def test_other_data_is_refused_with_both_fingerprints(prepared):
-    refuse_other_data(prepared, prepared.fingerprint)
-    with pytest.raises(ValueError, match=f"{prepared.fingerprint}; the run was trained on {'d' * 64}"):
-        refuse_other_data(prepared, "d" * 64)
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    refuse_other_tokenizer(manifest, BytePairTokenizer(ranks, special_tokens={"<|endoftext|>": 50256}, name="gpt2"))
+    with pytest.raises(ValueError, match=r"'gpt2' .*found 'bpe-256'"):
+        refuse_other_tokenizer(manifest, BytePairTokenizer(ranks))
 
 
 def test_verify_goes_on_after_a_fault_and_names_every_file(prepared, capsys):
@@ -172,3 +212,16 @@ def test_verify_without_a_manifest_checks_header_and_ids(shard_folder, shard_byt
     assert verdicts["a_val.bin"].split == "val"
     assert "token id 9; expected ids below the vocabulary's 9" in verdicts["b_train.bin"].fault
     assert "uint32" in verdicts["c.npy"].fault
+
+
+def test_verify_passes_over_a_link_that_leads_nowhere(prepared):
+    (prepared.folder / "gone.bin").symlink_to("nowhere")
+    assert verify_main(VerifyOptions(prepared.folder)) == 0
+
+
+def test_a_folder_copied_elsewhere_with_its_tokenizer_is_sound(prepared, tmp_path):
+    shutil.copytree(prepared.folder, tmp_path / "copy")
+    manifest = open_data(tmp_path / "copy")
+    assert manifest.fingerprint == prepared.fingerprint
+    assert _load_tokenizer(manifest).fingerprint == prepared.tokenizer.fingerprint
+    assert verify_main(VerifyOptions(tmp_path / "copy")) == 0

@@ -1,6 +1,7 @@
 """manifest.json: read as written, refused when it lies, derived where there is none."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,18 @@ def test_the_fingerprint_is_of_contents_and_order_and_not_of_names(manifest):
         assert replace(manifest, shards=other).fingerprint != manifest.fingerprint
 
 
-@pytest.mark.parametrize("name", ["../train_000001.bin", "/etc/passwd", "below/../../x.bin", "below/x.bin", "link.bin"])
+@pytest.mark.parametrize(
+    "name",
+    ["../train_000001.bin", "/etc/passwd", "below/../../x.bin", "below/x.bin", "./x.bin", "x\0.bin", "\ud800.bin"],
+)
+def test_a_name_that_is_no_plain_file_name_is_refused(manifest, name):
+    path = replace(manifest, shards=(manifest.shards[0],)).save()
+    path.write_text(path.read_text().replace('"val_000000.bin"', json.dumps(name)))
+    with pytest.raises(ValueError, match=re.escape(f"manifest.json: shard {name!r} is no plain file name")):
+        manifests.read(manifest.folder)
+
+
+@pytest.mark.parametrize("name", ["..", "link.bin"])
 def test_a_path_that_leaves_the_folder_is_refused(manifest, tmp_path, name):
     outside = tmp_path / "outside.bin"
     outside.write_bytes(b"")
@@ -52,9 +64,13 @@ def test_a_path_that_leaves_the_folder_is_refused(manifest, tmp_path, name):
 
 
 def test_a_link_inside_the_folder_is_allowed(manifest):
-    (manifest.folder / "link.bin").symlink_to("train_000001.bin")
-    replace(manifest, shards=(replace(manifest.shards[0], name="link.bin"),)).save()
+    (manifest.folder / "link.bin").symlink_to("val_000000.bin")
+    link = replace(manifest.shards[0], name="link.bin")
+    replace(manifest, shards=(link, manifest.shards[1])).save()
     assert manifests.read(manifest.folder).shards[0].name == "link.bin"
+    replace(manifest, shards=(*manifest.shards, link)).save()
+    with pytest.raises(ValueError, match=r"'link\.bin' is listed twice"):
+        manifests.read(manifest.folder)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +86,15 @@ def test_a_link_inside_the_folder_is_allowed(manifest):
         (lambda m: m["shards"][0].update(split="test"), "has split 'test'; expected one of"),
         (lambda m: m["shards"].append(m["shards"][0]), "'val_000000.bin' is listed twice"),
         (lambda m: m.update(shards=None), "'NoneType' object is not iterable"),
+        (lambda m: m.update(shards=[]), "lists no shard; expected at least one"),
+        (lambda m: m.update(source="text"), "field missing or of a wrong type"),
+        (lambda m: m.update(splits={}), r"tokens of splits \{\}; expected \{'val': 2, 'train': 3\}"),
+        (lambda m: m["splits"]["train"].update(tokens=5), r"'train': 5\}; expected \{'val': 2, 'train': 3\}"),
+        (lambda m: m["splits"]["train"].update(bytes=-3), "splits.train.bytes is -3; expected none below 0"),
+        (lambda m: m["splits"]["val"].update(documents=-1), "splits.val.documents is -1; expected none below 0"),
+        (lambda m: m["shards"][1].update(tokens=0), "'train_000001.bin' has 0 tokens; expected at least 1"),
+        (lambda m: m["tokenizer"].update(vocab_size=0), "vocab_size 0; expected 1 to 65,536"),
+        (lambda m: m["tokenizer"].update(vocab_size=65537), "vocab_size 65537; expected 1 to 65,536"),
     ],
 )
 def test_a_malformed_manifest_is_refused_and_the_field_named(manifest, change, message):
@@ -81,11 +106,13 @@ def test_a_malformed_manifest_is_refused_and_the_field_named(manifest, change, m
         manifests.read(manifest.folder)
 
 
-def test_a_manifest_cut_short_is_refused_by_name(manifest):
+def test_a_manifest_cut_short_or_nested_without_end_is_refused_by_name(manifest):
     path = manifest.save()
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"manifest\.json: not valid JSON"):
-        manifests.read(manifest.folder)
+    whole = path.read_bytes()
+    for content in (whole[:-5], b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"manifest\.json: not valid JSON"):
+            manifests.read(manifest.folder)
 
 
 def test_a_manifest_is_derived_for_shards_of_others(shard_folder):

@@ -1,6 +1,8 @@
 """`train prepare`: the right tokens in the right shards, whatever the processes, and nothing twice."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from filelock import FileLock
 from rich.console import Console
 
 from llm_jax.command_line import run
+from llm_jax.tokenizer import BytePairTokenizer, CharacterTokenizer
 from llm_jax.tokenizer.pretrained import load
 from train.__main__ import COMMANDS
-from train.data.integrity import open_data
+from train.data.integrity import NOTES, open_data
 from train.data.manifest import Manifest
-from train.data.preparation import prepare
+from train.data.preparation import prepare, prepare_share
 from train.data.shards import open_tokens
 from train.prepare import Options
 
@@ -112,6 +115,7 @@ def test_a_finished_folder_is_left_as_it_is(options, capsys):
     assert not (manifest.folder / ".prepare").exists()
     assert prepare(options(processes=2), Console()) == manifest
     assert "is prepared already: nothing to do" in capsys.readouterr().out
+    (manifest.folder / NOTES).unlink()  # the shards were looked at
     assert {path: path.stat().st_mtime_ns for path in manifest.folder.iterdir()} == before
 
 
@@ -131,6 +135,75 @@ def test_other_options_on_a_folder_are_refused_with_both_values(options, changes
     prepare(options())
     with pytest.raises(ValueError, match=f"was finished with other input or options \\({message}"):
         prepare(options(**changes))
+
+
+@pytest.mark.parametrize("tokenizer", ["small", "train:280"])
+@pytest.mark.parametrize("fault", ["missing", "truncated", "flipped", "tokenizer", "other tokenizer"])
+def test_a_finished_folder_that_was_damaged_is_made_whole(options, capsys, tokenizer, fault):
+    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer}
+    folder = prepare(options(**changes)).folder
+    whole = files_of(folder)
+    shard = folder / "train_000001.bin"
+    if fault == "missing":
+        shard.unlink()
+    elif fault == "truncated":
+        os.truncate(shard, 1500)
+    elif fault == "flipped":
+        shard.write_bytes(whole[shard.name][:-1] + b"\x7f")
+    elif fault == "tokenizer":
+        (folder / "tokenizer.json").unlink()
+    else:
+        CharacterTokenizer.from_text("abc").save(folder)
+    capsys.readouterr()
+    prepare(options(**changes), Console())
+    (folder / NOTES).unlink(missing_ok=True)
+    assert files_of(folder) == whole
+    only_the_tokenizer = fault == "tokenizer" and tokenizer == "small"  # whose text need not be read again
+    assert ("is prepared again" in capsys.readouterr().out) != only_the_tokenizer
+
+
+def test_a_file_edited_in_an_interrupted_preparation_is_refused_though_its_size_is_the_same(options, json_lines):
+    prepare_share(replace(options(), task=0, tasks=2))
+    text = json_lines.read_text()
+    json_lines.write_text(text.replace("stone", "stony"))
+    with pytest.raises(ValueError, match=rf"{json_lines}: edited since the preparation of .* began \(1 of 1 input"):
+        prepare(options())
+    json_lines.write_text(text)
+    with pytest.raises(ValueError, match="edited since"):
+        prepare_share(replace(options(), task=1, tasks=2))
+
+
+def test_a_finished_folder_says_that_contents_were_not_compared(options, capsys):
+    prepare(options())
+    prepare(options(), Console())
+    assert "same names and sizes; contents were not compared" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_damaged_part_is_named_and_removed_and_the_same_command_heals(options, monkeypatch):
+    expected = files_of(prepare(options(out=options().out.with_name("whole"))).folder)
+    prepare_share(replace(options(), task=0, tasks=1))
+    parts = sorted((options().out / ".prepare/parts").iterdir())
+    os.truncate(parts[2], 700)
+    parts[3].write_bytes(parts[3].read_bytes()[:-1])
+    with pytest.raises(ValueError, match=rf"{parts[2]}: damaged part, removed .*; run the same command again"):
+        prepare(options())
+    with pytest.raises(ValueError, match=rf"{parts[3]}: damaged part, removed"):
+        prepare(options())
+    assert files_of(prepare(options()).folder) == expected
+
+
+def test_a_shard_changed_before_the_manifest_is_written_is_not_recorded_as_sound(options, monkeypatch):
+    expected = files_of(prepare(options(out=options().out.with_name("whole"))).folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "save", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(options())
+    for name, change in (("val_000000.bin", slice(None, -2)), ("train_000001.bin", slice(2, None))):
+        path = options().out / name
+        path.write_bytes(path.read_bytes()[change])
+    path = options().out / "train_000002.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert files_of(prepare(options()).folder) == expected
 
 
 def test_changed_input_on_a_folder_is_refused(options, json_lines):
@@ -162,12 +235,40 @@ def test_an_error_in_the_text_names_its_place_and_leaves_no_shard(options, json_
     lines = json_lines.read_text().splitlines()
     lines[40] = '{"text": "half a character: \\ud83d"}'
     json_lines.write_text("\n".join(lines) + "\n")
-    for processes in (1, 2):
+    for changes in ({}, {"processes": 2}):
         with pytest.raises(ValueError, match=rf"{json_lines}:41: lone surrogate U\+D83D at position 18"):
-            prepare(options(processes=processes))
+            prepare(options(**changes))
     assert not list(options().out.glob("*.bin"))
     with pytest.raises(ValueError, match="interrupted; run the same"):
         open_data(options().out)
+
+
+@pytest.mark.parametrize("tokenizer", ["train:300", "characters"])
+def test_half_a_character_is_named_with_its_place_where_the_tokenizer_is_made_of_the_text(
+    options, json_lines, tokenizer
+):
+    lines = json_lines.read_text().splitlines()
+    lines[40] = '{"text": "half a character: \\ud83d"}'
+    json_lines.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=rf"{json_lines}:41: lone surrogate U\+D83D at position 18"):
+        prepare(options(tokenizer=tokenizer))
+
+
+def test_documents_of_one_character_each_are_text(options, json_lines):
+    json_lines.write_text("".join(json.dumps({"text": "ab"[i % 2]}) + "\n" for i in range(40)))
+    manifest = prepare(options(tokenizer="characters"))
+    assert {name: (split.documents, split.tokens) for name, split in manifest.splits.items()} == {
+        "val": (4, 4),
+        "train": (36, 36),
+    }
+
+
+def test_a_tokenizer_with_unused_ids_prepares_as_any_other(options, documents, tmp_path):
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    BytePairTokenizer(ranks, special_tokens={"<|endoftext|>": 400}).save(tmp_path / "gap")
+    manifest = prepare(options(tokenizer=str(tmp_path / "gap")))
+    assert manifest.tokenizer.vocab_size == 401
+    assert sum(split.bytes or 0 for split in manifest.splits.values()) == sum(len(t.encode()) for t in documents)
 
 
 def test_an_error_before_any_work_leaves_no_folder(options, json_lines):
@@ -199,10 +300,13 @@ def test_too_little_text_is_refused_and_may_be_mended(options, json_lines, docum
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shard_tokens": 0}, "--shard-tokens must be at least 1; got 0"),
+        ({"shard_tokens": 0}, "--shard-tokens must be at least 1 and at most 2147483647, .*; got 0"),
+        ({"shard_tokens": 2**31}, "--shard-tokens must be .* at most 2147483647, .* can count; got 2147483648"),
         ({"val_fraction": 1.0}, "--val-fraction must be at least 0 and below 1; got 1.0"),
         ({"processes": -1}, "--processes must be at least 1, or 0 for one per core; got -1"),
-        ({"unit_megabytes": 0.0}, "--unit-megabytes must be above 0; got 0.0"),
+        ({"unit_megabytes": 0.0}, "--unit-megabytes must be above 0 and finite; got 0.0"),
+        ({"unit_megabytes": float("inf")}, "--unit-megabytes must be above 0 and finite; got inf"),
+        ({"unit_megabytes": float("nan")}, "--unit-megabytes must be above 0 and finite; got nan"),
     ],
 )
 def test_options_out_of_range_are_refused(options, changes, message):
@@ -242,6 +346,9 @@ def test_one_text_file_is_a_running_text_with_its_end_for_validation(options, tm
     assert tokenizer.decode(tokens_of(manifest, "train")) == text[: int(len(text) * 0.9)]
     assert tokenizer.decode(tokens_of(manifest, "val")) == text[int(len(text) * 0.9) :]
     assert manifest.splits["val"].bytes == len(text[int(len(text) * 0.9) :].encode())
+    assert manifest.splits["val"].documents == manifest.splits["train"].documents == 1
+    whole = prepare(options(source=(str(path),), out=tmp_path / "one unit", tokenizer="characters", unit_megabytes=1.0))
+    assert files_of(whole.folder) == files_of(manifest.folder)
 
 
 def test_a_hugging_face_dataset_gives_what_its_files_give(options, tmp_path, documents):

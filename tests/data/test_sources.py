@@ -58,16 +58,35 @@ def test_a_running_text_is_cut_by_characters_and_nothing_is_lost(tmp_path_factor
 
 @settings(max_examples=40, deadline=None)
 @given(
-    text=st.text(alphabet=st.sampled_from("ab Z9 \n\n\t'.,s河é"), max_size=300),
+    text=st.lists(
+        st.sampled_from([*"ab Z9 \n\n\t'.,/s河é。жЯ“", "\r\n", "\u3000", "\u2028", "\xa0", "\u0301"]), max_size=300
+    ),
     slice_bytes=st.integers(1, 60),
 )
 @pytest.mark.parametrize("pattern", ["GPT2_PATTERN", "CL100K_PATTERN", "O200K_PATTERN"])
 def test_cutting_a_running_text_does_not_change_its_pre_tokens(tmp_path_factory, text, slice_bytes, pattern):
     split = patterns.splitter(getattr(patterns, pattern))
     path = tmp_path_factory.mktemp("corpus") / "t.txt"
-    path.write_bytes(text.encode())
+    path.write_bytes("".join(text).encode())
     pieces = read_all(RunningText(path, 0.0, slice_bytes))
-    assert [token for piece in pieces for token in split(piece)] == list(split(text))
+    assert [token for piece in pieces for token in split(piece)] == split("".join(text))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the words of one endless line ",
+        "A line of prose, that ends as prose does.\n",
+        "Its like on another system.\r\n",
+        "Русская строка, и конец её.\r\n",
+        "中文的一行。\n",
+        "हिन्दी की एक पंक्ति।\n",
+    ],
+)
+def test_a_running_text_of_any_kind_is_cut_about_where_it_was_asked_for(tmp_path, line):
+    path = write(tmp_path / "t.txt", line.encode() * 100)
+    pieces = [piece.stop - piece.start for piece in RunningText(path, 0.0, 200).slices()]
+    assert max(pieces) <= 200 + 2 * len(line.encode())
 
 
 @pytest.mark.parametrize("slice_bytes", [1, 300, 10**6])

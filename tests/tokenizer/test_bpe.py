@@ -3,8 +3,10 @@
 import itertools
 import pickle
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,6 +186,13 @@ def test_ids_between_special_tokens_have_no_token(openai):
     for number in set(range(ours.vocab_size)) - used:
         with pytest.raises(ValueError, match=f"id {number} has no token"):
             ours.decode([number])
+
+
+def test_ids_of_jax_and_pytorch_decode(small_bpe):
+    ids = small_bpe.encode("the dog")
+    assert small_bpe.decode(jnp.array(ids)) == small_bpe.decode(torch.tensor(ids)) == "the dog"
+    with pytest.raises(ValueError, match="id 400 has no token"):
+        small_bpe.decode(torch.tensor([400]))
 
 
 def test_numpy_ids_decode(small_bpe):

@@ -2,7 +2,9 @@
 
 import json
 
+import jax.numpy as jnp
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +65,11 @@ def test_a_character_outside_the_alphabet_is_named_with_its_position():
         tokenizer.decode([0, 3])
     with pytest.raises(ValueError, match=r"id -1 has no character"):
         tokenizer.decode([-1])
+
+
+def test_ids_may_be_numbers_of_any_array_library():
+    tokenizer = CharacterTokenizer.from_text("abc")
+    assert tokenizer.decode(jnp.array([2, 0])) == tokenizer.decode(torch.tensor([2, 0])) == "ca"
 
 
 def test_it_has_no_special_tokens():

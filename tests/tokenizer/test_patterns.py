@@ -90,5 +90,9 @@ def test_what_a_pattern_leaves_out_becomes_pieces_on_both_paths(pattern, hard_te
 def test_a_faulty_pattern_is_refused():
     with pytest.raises(ValueError, match="is not a regular expression"):
         splitter("(")
-    with pytest.raises(ValueError, match="matches the empty string"):
-        splitter("a*")
+    for pattern in ("a*", "(?=a)|b+", "(?=abc)|b+", r"(?<=q)|b+", r"\b|a", "b|$", r"(?=\p{Lo})|b"):
+        with pytest.raises(ValueError, match="matches the empty string"):
+            splitter(pattern)
+    for pattern in ("(?x) a # c", "b(?x) a"):
+        with pytest.raises(ValueError, match="is verbose"):
+            splitter(pattern)

@@ -1,6 +1,7 @@
 """Curation through datatrove: FineWeb's filters, MinHash, and shards that are those of `train prepare`."""
 
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,10 +57,35 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
     kept = [json.loads(line)["text"] for line in lines]
     assert len({text.replace(" a ", " the ") for text in kept}) == 12
 
-    # The same command again does nothing, another one is refused.
+    # The same command again does nothing, another one is refused, and the cure is the folder of the work.
     assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 0
     assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer, "--no-dedup") == 2
-    assert "dedup: 'True' there, 'False' now" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "dedup: 'True' there, 'False' now" in error
+    assert f"{tmp_path / '.curate-curated'}: was begun" in error
+
+    # A result that is gone is made again, from what was kept.
+    shutil.rmtree(out)
+    assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 0
+    assert manifests.read(out) == manifest
+
+    # A finished folder whose work is gone may be of anything.
+    shutil.rmtree(tmp_path / ".curate-curated")
+    assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 2
+    assert "curated is finished, and" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_changed_input_is_refused_and_a_filter_that_keeps_nothing_says_so(tokenizer, tmp_path, capsys):
+    write_parquet(tmp_path / "a.parquet", [prose(seed) for seed in range(3)])
+    arguments = [str(tmp_path / "a.parquet"), "--out", str(tmp_path / "out"), "--tokenizer", tokenizer]
+    assert curate(*arguments, "--language", "xx") == 2
+    error = capsys.readouterr().err
+    assert "no document of 3 was kept; see --language 'xx', --language-score 0.65" in error
+    assert not (tmp_path / "out").exists()
+    write_parquet(tmp_path / "a.parquet", [prose(seed) for seed in range(4)])
+    assert curate(*arguments, "--language", "xx") == 2
+    assert "input.names_and_sizes:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -68,6 +94,7 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
         (["nowhere"], "nowhere: no such file or folder"),
         ([".", "--tokenizer", "train:300"], "curation needs one that exists"),
         ([".", "--tasks", "0"], "--tasks must be at least 1"),
+        ([".", "--shard-tokens", "3000000000"], "--shard-tokens must be at least 1 and at most 2147483647"),
     ],
 )
 def test_mistake_is_one_line(arguments, message, tokenizer, tmp_path, monkeypatch, capsys):

@@ -8,11 +8,14 @@
     tokenize     a share of the parts, exactly as `train prepare --task` makes them          tasks
     assemble     shards and manifest, as `train prepare --assemble` writes them              1
 
-datatrove notes which tasks are done, so the same command goes on after a failure.
+datatrove notes which tasks are done, so the same command goes on after a failure. Only the last two stages write
+outside the folder of work: where their result is gone, their notes are not believed.
 """
 
+import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,16 @@ from typing import Any
 from train.curate import Options
 from train.curation import on_slurm
 from train.curation.stage import Stage, aside, logs_of, work_of
+from train.data import manifest as manifests
+from train.data import preparation
 from train.data.files import read_json, write_json
 from train.data.plan import refuse_other_recipe
+from train.data.slices import listing
 from train.data.vocabulary import load_tokenizer, made_from_text
 from train.prepare import Options as PrepareOptions
 
 BUCKETS = 14
+TOKENIZE, ASSEMBLE = "tokenize", "assemble"
 # The options that decide the result; the others say where and how fast.
 DECIDE = ("source", "tokenizer", "tasks", "language", "language_score", "dedup", "shard_tokens", "val_fraction")
 
@@ -37,11 +44,7 @@ class MakeParts:
         self.prepare = prepare
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        import dataclasses
-
-        from train.data.preparation import prepare_share
-
-        prepare_share(dataclasses.replace(self.prepare, task=rank, tasks=world_size))
+        preparation.prepare_share(dataclasses.replace(self.prepare, task=rank, tasks=world_size))
         return iter(())
 
 
@@ -49,11 +52,7 @@ class Assemble(MakeParts):
     """A datatrove step that writes shards and manifest when all parts are there."""
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        import dataclasses
-
-        from train.data.preparation import prepare
-
-        prepare(dataclasses.replace(self.prepare, assemble=True))
+        preparation.prepare(dataclasses.replace(self.prepare, assemble=True))
         return iter(())
 
 
@@ -61,9 +60,9 @@ def curate(options: Options) -> int:
     """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
     if options.executor == "slurm":
         on_slurm.check(options)
-    _check(options)
+    files = _check(options)
     chain = stages(options)
-    _begin(options)
+    _begin(options, files)
     return on_slurm.submit(options, chain) if options.executor == "slurm" else _run(options, chain)
 
 
@@ -117,7 +116,7 @@ def stages(options: Options) -> list[Stage]:
         val_fraction=options.val_fraction,
         processes=1,
     )
-    return [*chain, Stage("tokenize", [MakeParts(prepare)], options.tasks), Stage("assemble", [Assemble(prepare)], 1)]
+    return [*chain, Stage(TOKENIZE, [MakeParts(prepare)], options.tasks), Stage(ASSEMBLE, [Assemble(prepare)], 1)]
 
 
 def _run(options: Options, chain: list[Stage]) -> int:
@@ -129,12 +128,19 @@ def _run(options: Options, chain: list[Stage]) -> int:
         executor = LocalPipelineExecutor(list(stage.steps), stage.tasks, min(workers, stage.tasks), str(logs))
         with aside(logs):
             executor.run()
-        print(f"{number}/{len(chain)}  {stage.name:<11} {_documents(logs)}", flush=True)
+        n_in, n_kept = _documents(logs)
+        print(f"{number}/{len(chain)}  {stage.name:<11} {_counted(n_in, n_kept)}", flush=True)
+        if n_kept == 0:
+            raise ValueError(
+                f"{options.source}: no document of {n_in:,} was kept; see --language {options.language!r}, "
+                f"--language-score {options.language_score}, and how many each filter dropped: {logs / 'stats.json'}"
+            )
     print(f"next: python -m train pretrain gpt2-124m --data {options.out}")
     return 0
 
 
-def _check(options: Options) -> None:
+def _check(options: Options) -> list[Path]:
+    """The parquet files of the source."""
     try:
         import datatrove  # noqa: F401
         import spacy  # noqa: F401
@@ -144,13 +150,16 @@ def _check(options: Options) -> None:
         raise ValueError(f"--tasks must be at least 1, --workers not negative; got {options.tasks}, {options.workers}")
     if made_from_text(options.tokenizer):
         raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
-    load_tokenizer(options.tokenizer)  # now, and not after hours of filtering
+    # Now, and not after hours of filtering.
+    load_tokenizer(options.tokenizer)
+    preparation.check(PrepareOptions(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction))
     if not options.source.exists():
         raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
     files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]
     if not files:
         raise FileNotFoundError(f"{options.source}: no *.parquet in it")
     _check_columns(files[0], ["text", *(["language", "language_score"] if options.language else [])])
+    return files
 
 
 def _check_columns(file: Path, needed: list[str]) -> None:
@@ -167,24 +176,38 @@ def _check_columns(file: Path, needed: list[str]) -> None:
         raise ValueError(f"{file}: no column {missing[0]!r}; there are {', '.join(columns)}{cure}")
 
 
-def _documents(logs: Path) -> str:
-    """How many documents came in and went out, from datatrove's own statistics."""
-    counts = {"READER": "", "WRITER": ""}
+def _documents(logs: Path) -> tuple[int | None, int | None]:
+    """How many documents came in and went out, from datatrove's own statistics; None for a stage that has no such."""
+    counts: dict[str, int | None] = {"READER": None, "WRITER": None}
     for step in json.loads((logs / "stats.json").read_text()):
         for kind, key in (("READER", "documents"), ("WRITER", "total")):
             if kind in step["name"]:
                 count = step["stats"].get(key, 0)  # a number, or its statistics over files
-                counts[kind] = f"{count['total'] if isinstance(count, dict) else count:,.0f}"
-    if counts["WRITER"]:
-        return f"{counts['READER']} documents, {counts['WRITER']} kept"
-    return f"{counts['READER']} documents" if counts["READER"] else ""
+                counts[kind] = round(count["total"] if isinstance(count, dict) else count)
+    return counts["READER"], counts["WRITER"]
 
 
-def _begin(options: Options) -> None:
+def _counted(n_in: int | None, n_kept: int | None) -> str:
+    if n_in is None:
+        return ""
+    return f"{n_in:,} documents" + ("" if n_kept is None else f", {n_kept:,} kept")
+
+
+def _begin(options: Options, files: list[Path]) -> None:
     """Notes what is asked for, and refuses to go on with the work of something else."""
-    asked = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
-    path = work_of(options) / "options.json"
+    asked: dict[str, Any] = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
+    asked["input"] = listing(files)
+    work = work_of(options)
+    path, finished = work / "options.json", (options.out / manifests.FILE_NAME).exists()
     if path.exists():
-        refuse_other_recipe(options.out, read_json(path), asked, "begun")
+        refuse_other_recipe(work, read_json(path), asked, "begun")
+    elif finished:
+        raise ValueError(
+            f"{options.out} is finished, and {work}, which said from what, is gone; choose another --out, or remove "
+            f"{options.out}"
+        )
+    if not finished:
+        for stage in (TOKENIZE, ASSEMBLE):
+            shutil.rmtree(logs_of(options, stage) / "completions", ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asked)

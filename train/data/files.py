@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file; a ValueError names the file and the place that is not JSON."""
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: not valid JSON ({error}); it was cut short or edited: remove it or make it anew"
         ) from error

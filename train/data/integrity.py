@@ -15,9 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from llm_jax.tokenizer.pretrained import load
+from llm_jax.tokenizer.protocol import Tokenizer
+from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 from train.data import manifest as manifests
 from train.data.files import write_json
 from train.data.manifest import Manifest, Shard
@@ -106,27 +110,46 @@ def verify(folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | 
 
     listed = {shard.name: shard for shard in manifest.shards} if manifest else {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(judge, listed or manifests.shard_names(folder)))
+        return list(pool.map(judge, listed if manifest else manifests.shard_names(folder)))
 
 
-def refuse_other_tokenizer(manifest: Manifest, name: str, fingerprint: str) -> None:
-    """Raises ValueError unless the data was made with this tokenizer (the one of a checkpoint, or of a model)."""
-    data = manifest.tokenizer
-    if data.fingerprint is None and name == data.name:
-        return  # shards of others: nothing but the name is known
-    if data.fingerprint != fingerprint:
+def verify_tokenizer(folder: Path) -> str:
+    """What is wrong with the tokenizer beside a manifest; empty if nothing is, or if one of the two is absent."""
+    try:
+        if (folder / manifests.FILE_NAME).exists():
+            tokenizer_beside(manifests.read(folder))
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def tokenizer_beside(manifest: Manifest) -> Tokenizer | None:
+    """The tokenizer that lies beside the shards, None if there is none. Raises ValueError, also for another one."""
+    path = manifest.folder / TOKENIZER_JSON
+    if not path.exists():
+        return None
+    tokenizer = load(path)
+    refuse_other_tokenizer(manifest, tokenizer)
+    return tokenizer
+
+
+def refuse_other_tokenizer(manifest: Manifest, tokenizer: Tokenizer) -> None:
+    """Raises ValueError unless the data was made with this tokenizer: with another one, bits per byte, samples and an
+    export would be of another text."""
+    data, again = manifest.tokenizer, f"Copy back the {TOKENIZER_JSON} it was prepared with, or prepare the text again."
+    # Of shards of others nothing but the name is known.
+    known, found = (
+        (data.name, tokenizer.name) if data.fingerprint is None else (data.fingerprint, tokenizer.fingerprint)
+    )
+    if known != found:
         raise ValueError(
-            f"{manifest.folder}: prepared with tokenizer {data.name!r} (sha256 {data.fingerprint}); the run has "
-            f"{name!r} (sha256 {fingerprint}). Resume with the data it began with, or start a new run."
+            f"{manifest.folder}: prepared with tokenizer {data.name!r} (sha256 {data.fingerprint}); found "
+            f"{tokenizer.name!r} (sha256 {tokenizer.fingerprint}). {again}"
         )
-
-
-def refuse_other_data(manifest: Manifest, fingerprint: str) -> None:
-    """Raises ValueError unless `fingerprint` (a checkpoint's note of `Manifest.fingerprint`) is that of this data."""
-    if manifest.fingerprint != fingerprint:
+    if data.vocab_size != tokenizer.vocab_size:
         raise ValueError(
-            f"{manifest.folder}: data with fingerprint {manifest.fingerprint}; the run was trained on {fingerprint}. "
-            "Resume with the data it began with, or start a new run."
+            f"{manifest.folder / manifests.FILE_NAME}: vocab_size {data.vocab_size:,}; expected "
+            f"{tokenizer.vocab_size:,}, as tokenizer {tokenizer.name!r} has. The manifest was edited. {again}"
         )
 
 
@@ -169,9 +192,18 @@ def _stamp(path: Path) -> list[int]:
 
 def _read_notes(notes: Path) -> dict:
     try:
-        return json.loads(notes.read_bytes())
-    except (OSError, ValueError):
+        known = json.loads(notes.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return {}  # no notes, or damaged ones: everything is read again
+    return {name: note for name, note in known.items() if _is_note(note)} if isinstance(known, dict) else {}
+
+
+def _is_note(value: Any) -> bool:
+    try:
+        manifests.typed(Facts, value["facts"])
+        return isinstance(value["stamp"], list)
+    except (KeyError, TypeError):
+        return False
 
 
 def _write_notes(notes: Path, known: dict) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from train.data.files import read_json, write_json
-from train.data.shards import SUFFIXES, open_tokens
+from train.data.shards import LARGEST_VOCABULARY, SUFFIXES, open_tokens
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 1
@@ -101,8 +101,8 @@ class Manifest:
 def read(folder: Path) -> Manifest:
     """Reads `folder/manifest.json`. Does not look at the shards: see `integrity`.
 
-    Raises ValueError naming the field for another format version, a missing field, a wrong type, or a path that leaves
-    the folder.
+    Raises ValueError naming the field for another format version, a missing field, a wrong type, numbers that cannot
+    be, or a name that leaves the folder.
     """
     path = folder / FILE_NAME
     fields = read_json(path)
@@ -116,14 +116,15 @@ def read(folder: Path) -> Manifest:
             raise ValueError(f"{path}: dtype {fields['dtype']!r}; expected 'uint16'. Prepare the text again.")
         manifest = Manifest(
             folder=folder,
-            tokenizer=_typed(Tokenizer, fields["tokenizer"]),
-            source=dict(fields["source"]),
-            splits={name: _typed(Split, split) for name, split in fields["splits"].items()},
-            shards=tuple(_typed(Shard, shard) for shard in fields["shards"]),
+            tokenizer=typed(Tokenizer, fields["tokenizer"]),
+            source=fields["source"] | {},  # TypeError unless it is an object
+            splits={name: typed(Split, split) for name, split in fields["splits"].items()},
+            shards=tuple(typed(Shard, shard) for shard in fields["shards"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: field missing or of a wrong type ({error!r}); prepare the text again") from error
     _check_names(path, manifest)
+    _check_numbers(path, manifest)
     return manifest
 
 
@@ -164,7 +165,7 @@ def shard_names(folder: Path) -> list[str]:
     return names
 
 
-def _typed(kind: type, fields: dict[str, Any]) -> Any:
+def typed(kind: type, fields: dict[str, Any]) -> Any:
     """Builds a dataclass from JSON, refusing what its annotations do not allow."""
     value = kind(**fields)
     for name, annotation in kind.__annotations__.items():
@@ -178,14 +179,44 @@ def _check_names(path: Path, manifest: Manifest) -> None:
     folder = manifest.folder.resolve()
     seen = set()
     for shard in manifest.shards:
-        # `..`, absolute paths, and symbolic links that point outside all resolve to another folder.
-        if (folder / shard.name).resolve().parent != folder:
+        # `./x.bin` would be a second name of `x.bin`, and no file system takes a zero byte.
+        if Path(shard.name).name != shard.name or not shard.name.isprintable():
+            raise ValueError(
+                f"{path}: shard {shard.name!r} is no plain file name; expected the name of a file in "
+                f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
+            )
+        # `..`, and symbolic links that point outside, resolve to another folder.
+        if (file := (folder / shard.name).resolve()).parent != folder:
             raise ValueError(
                 f"{path}: shard {shard.name!r} lies outside the folder of its manifest; expected a file name in "
                 f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
             )
         if shard.split not in SPLITS:
             raise ValueError(f"{path}: shard {shard.name!r} has split {shard.split!r}; expected one of {SPLITS}")
-        if shard.name in seen:
+        if file in seen:
             raise ValueError(f"{path}: shard {shard.name!r} is listed twice; expected once. Prepare the text again.")
-        seen.add(shard.name)
+        seen.add(file)
+
+
+def _check_numbers(path: Path, manifest: Manifest) -> None:
+    """The counts go together; those of the shards are held against the files in `integrity`."""
+    again = "It was edited or cut short: copy it back, or prepare the text again."
+    if not manifest.shards:
+        raise ValueError(f"{path}: lists no shard; expected at least one. {again}")
+    if not 1 <= manifest.tokenizer.vocab_size <= LARGEST_VOCABULARY:
+        raise ValueError(
+            f"{path}: vocab_size {manifest.tokenizer.vocab_size}; expected 1 to {LARGEST_VOCABULARY:,}, which two "
+            f"bytes can hold. {again}"
+        )
+    of_shards: dict[str, int] = {}
+    for shard in manifest.shards:
+        if shard.tokens < 1:
+            raise ValueError(f"{path}: shard {shard.name!r} has {shard.tokens} tokens; expected at least 1. {again}")
+        of_shards[shard.split] = of_shards.get(shard.split, 0) + shard.tokens
+    of_splits = {name: split.tokens for name, split in manifest.splits.items()}
+    if of_splits != of_shards:
+        raise ValueError(f"{path}: tokens of splits {of_splits}; expected {of_shards}, which its shards have. {again}")
+    for name, split in manifest.splits.items():
+        for what, count in (("documents", split.documents), ("bytes", split.bytes)):
+            if count is not None and count < 0:
+                raise ValueError(f"{path}: splits.{name}.{what} is {count}; expected none below 0. {again}")

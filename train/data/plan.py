@@ -1,9 +1,9 @@
 """What a preparation is going to do, written down before it begins.
 
-`DIR/.prepare/plan.json` holds the recipe (what the user asked for) and the units of work. Whoever comes later, a
-second run after a crash or another task of a job array, reads the plan instead of making its own, and refuses to go
-on if it would have planned something else. When all is done the recipe moves into manifest.json and `.prepare`
-disappears.
+`DIR/.prepare/plan.json` holds the recipe (what the user asked for), the units of work and the time at which each input
+file was last modified. Whoever comes later, a second run after a crash or another task of a job array, reads the plan
+instead of making its own, and refuses to go on if it would have planned something else or a file was edited. When all
+is done the recipe moves into manifest.json and `.prepare` disappears.
 """
 
 import shutil
@@ -14,7 +14,7 @@ from typing import Any
 from train.data import manifest as manifests
 from train.data.files import read_json, write_json
 from train.data.shards import SUFFIXES
-from train.data.slices import Slice, Unit
+from train.data.slices import Slice, Unit, stamps
 
 PLAN = "plan.json"
 PARTS = "parts"
@@ -42,7 +42,7 @@ class Plan:
     def save(self) -> None:
         (self.scratch / PARTS).mkdir(parents=True, exist_ok=True)
         units = [[astuple(piece) for piece in unit] for unit in self.units]
-        write_json(self.scratch / PLAN, {"recipe": self.recipe, "units": units})
+        write_json(self.scratch / PLAN, {"recipe": self.recipe, "units": units, "files": stamps(self.units)})
 
 
 def scratch_folder(folder: Path) -> Path:
@@ -50,13 +50,21 @@ def scratch_folder(folder: Path) -> Path:
 
 
 def read_plan(folder: Path, recipe: dict[str, Any]) -> Plan | None:
-    """The plan of an interrupted run, or None. Raises ValueError if it was for something else than `recipe`."""
+    """The plan of an interrupted run, or None. Raises ValueError if it was for something else than `recipe`, or if an
+    input file was edited since."""
     path = scratch_folder(folder) / PLAN
     if not path.exists():
         return None
     fields = read_json(path)
     refuse_other_recipe(folder, fields["recipe"], recipe, "begun")
-    return Plan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
+    plan = Plan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
+    then, now = fields.get("files", {}), stamps(plan.units)
+    if edited := [name for name, stamp in then.items() if now.get(name) != stamp]:
+        raise ValueError(
+            f"{edited[0]}: edited since the preparation of {folder} began ({len(edited)} of {len(then)} input files "
+            f"have another size or time of modification). Remove {scratch_folder(folder)} to begin anew."
+        )
+    return plan
 
 
 def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, Any], state: str) -> None:
@@ -76,7 +84,7 @@ def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, An
 
 def begin(folder: Path) -> None:
     """Makes the folder. Raises ValueError if shards of unknown origin lie in it."""
-    if not (scratch_folder(folder) / PLAN).exists():
+    if not (scratch_folder(folder) / PLAN).exists() and not (folder / manifests.FILE_NAME).exists():
         _refuse_foreign_shards(folder)
     try:
         scratch_folder(folder).mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ That is all there is to going on after a crash: no journal, no cleaning up.
     DIR/manifest.json           done                           manifest.py
 """
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +23,11 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data import plan as plans
 from train.data.assemble import EmptyCorpus, assemble
+from train.data.integrity import open_data, tokenizer_beside
 from train.data.manifest import Manifest
 from train.data.plan import Plan
 from train.data.progress import Progress
+from train.data.shards import MOST_TOKENS
 from train.data.slices import Source, group
 from train.data.sources import open_source
 from train.data.tokenise import Work, make_parts
@@ -44,17 +47,17 @@ class Preparation(NamedTuple):
 
 
 def prepare(options: Options, console: Console | None = None) -> Manifest:
-    """Prepares a folder, or goes on preparing it, and returns its manifest; does nothing if it is finished.
+    """Prepares a folder, or goes on preparing it, and returns its manifest; does nothing if it is finished and sound.
 
+    Where a shard or the tokenizer of a finished folder is missing or damaged, all of it is made again.
     Raises ValueError, FileNotFoundError or OSError with a message for the user: no input, unreadable input (file and
     place), a folder made with other options, a folder that another process is preparing, a full disk, and with
     `options.assemble`, work that is missing.
     """
     asked, console = _open(options), console or Console(quiet=True)
     folder = asked.folder
-    if (manifest := _finished(asked)) is not None:
+    if (manifest := _finished(asked, console)) is not None:
         plans.finish(folder)
-        console.print(f"{folder} is prepared already: nothing to do", markup=False, soft_wrap=True)
         return manifest
     if options.assemble:
         _refuse_missing_parts(asked)
@@ -82,8 +85,7 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
     """
     asked, console = _open(options), console or Console(quiet=True)
     assert options.task is not None
-    if _finished(asked) is not None:
-        console.print(f"{asked.folder} is prepared already: nothing to do", markup=False, soft_wrap=True)
+    if _finished(asked, console) is not None:
         return
     plans.begin(asked.folder)
     try:
@@ -103,7 +105,7 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
 
 
 def _open(options: Options) -> Preparation:
-    _check(options)
+    check(options)
     source = open_source(
         options.source,
         text_column=options.text_column,
@@ -118,12 +120,25 @@ def _open(options: Options) -> Preparation:
     return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer))
 
 
-def _finished(asked: Preparation) -> Manifest | None:
-    """The manifest that is there already, if it is of the same input and options."""
-    if not (asked.folder / manifests.FILE_NAME).exists():
+def _finished(asked: Preparation, console: Console) -> Manifest | None:
+    """The manifest that is there already, if what it speaks of is there and sound. Raises ValueError if it is of other
+    input or options."""
+    folder = asked.folder
+    if not (folder / manifests.FILE_NAME).exists():
         return None
-    manifest = manifests.read(asked.folder)
-    plans.refuse_other_recipe(asked.folder, manifest.source, asked.recipe, "finished")
+    plans.refuse_other_recipe(folder, manifests.read(folder).source, asked.recipe, "finished")
+    try:
+        manifest = open_data(folder)
+        if (beside := tokenizer_beside(manifest)) is None and asked.tokenizer is None:
+            raise FileNotFoundError(f"{folder}: its tokenizer is missing")
+    except (FileNotFoundError, ValueError) as fault:
+        console.print(f"{fault}\n{folder} is prepared again", markup=False, soft_wrap=True)
+        return None
+    if beside is None and asked.tokenizer is not None:
+        asked.tokenizer.save(folder)  # no reason to read all of the text again
+    unread = " (its input has the same names and sizes; contents were not compared)"
+    seen = unread if "names_and_sizes" in asked.recipe["input"] else ""
+    console.print(f"{folder} is prepared already: nothing to do{seen}", markup=False, soft_wrap=True)
     return manifest
 
 
@@ -151,7 +166,7 @@ def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
         make_parts(Work(plan, asked.source, tokenizer), range(len(plan.units)), processes, progress)
         saved.result()
     with console.status("writing shards"):
-        return assemble(plan, tokenizer, options.shard_tokens, options.val_fraction, processes)
+        return assemble(plan, tokenizer, asked.source.separated, options.shard_tokens, options.val_fraction, processes)
 
 
 def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan, Tokenizer]:
@@ -182,9 +197,13 @@ def _recipe(options: Options, source: Source, tokenizer: Tokenizer | None) -> di
     }
 
 
-def _check(options: Options) -> None:
-    if options.shard_tokens < 1:
-        raise ValueError(f"--shard-tokens must be at least 1; got {options.shard_tokens}")
+def check(options: Options) -> None:
+    """Raises ValueError for a number out of range."""
+    if not 1 <= options.shard_tokens <= MOST_TOKENS:
+        raise ValueError(
+            f"--shard-tokens must be at least 1 and at most {MOST_TOKENS}, which a shard's header can count; got "
+            f"{options.shard_tokens}"
+        )
     if not 0 <= options.val_fraction < 1:
         raise ValueError(f"--val-fraction must be at least 0 and below 1; got {options.val_fraction}")
     if options.task is not None and (options.task < 0 or options.tasks < 1 or options.assemble):
@@ -194,8 +213,8 @@ def _check(options: Options) -> None:
         )
     if options.processes < 0:
         raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {options.processes}")
-    if _unit_bytes(options) < 1:
-        raise ValueError(f"--unit-megabytes must be above 0; got {options.unit_megabytes}")
+    if not math.isfinite(options.unit_megabytes) or _unit_bytes(options) < 1:
+        raise ValueError(f"--unit-megabytes must be above 0 and finite; got {options.unit_megabytes}")
 
 
 def _unit_bytes(options: Options) -> int:

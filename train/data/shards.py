@@ -20,6 +20,7 @@ HEADER_INTS = 256
 HEADER_BYTES = 4 * HEADER_INTS
 TOKEN = np.dtype("<u2")
 LARGEST_VOCABULARY = 1 << 16  # ids that two bytes can hold
+MOST_TOKENS = (1 << 31) - 1  # that the header can count
 SUFFIXES = (".bin", ".npy")
 
 

@@ -32,7 +32,7 @@ class Source(Protocol):
     separated: bool  # whether each document is preceded by <|endoftext|>
 
     def describe(self) -> dict[str, Any]:
-        """What manifest.json says of it: equal for equal input, and only then."""
+        """What manifest.json says of it: equal for equal input. Of files it knows names and sizes, not contents."""
         ...
 
     def slices(self) -> Iterator[Slice]:
@@ -96,11 +96,20 @@ def decode(raw: bytes, path: Path, offset: int) -> str:
 
 
 def listing(paths: Iterable[Path]) -> dict[str, Any]:
-    """Number, total size and a hash of names and sizes: tells whether the same files are meant, without reading
-    them."""
+    """Number, total size and a hash of names and sizes: tells whether the same files are meant, without reading them.
+
+    A file that was edited without a change of its size is the same one here; see `stamps`."""
     sizes = [(path.name, path.stat().st_size) for path in paths]
     return {
         "files": len(sizes),
         "bytes": sum(size for _, size in sizes),
         "names_and_sizes": hashlib.sha256(repr(sizes).encode()).hexdigest(),
     }
+
+
+def stamps(units: Iterable[Unit]) -> dict[str, list[int]]:
+    """Size and time of modification (ns) of every file of `units`: an edited file has others, and so has a copy."""
+    names = [Path(name) for name in dict.fromkeys(piece.path for unit in units for piece in unit)]
+    paths = (path for name in names for path in (sorted(name.rglob("*")) if name.is_dir() else [name]))
+    found = ((path, path.stat()) for path in paths if path.is_file())
+    return {str(path): [status.st_size, status.st_mtime_ns] for path, status in found}

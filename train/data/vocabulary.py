@@ -8,7 +8,7 @@ characters                  one id per character of the whole text, as in nanoGP
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from llm_jax.tokenizer.protocol import Tokenizer
+from llm_jax.tokenizer.protocol import Tokenizer, check_text
 from train.data.hub import HubDataset
 from train.data.shards import LARGEST_VOCABULARY
 from train.data.slices import Source, Unit
@@ -89,13 +89,20 @@ def _training_documents(source: Source, units: list[Unit], val_fraction: float) 
 
 
 def _documents(source: Source, units: list[Unit]) -> Iterator[str]:
-    return (text for unit in units for piece in unit for text in source.read(piece))
+    """Raises ValueError that names the place of a text without UTF-8 form."""
+    for piece in (piece for unit in units for piece in unit):
+        for index, text in enumerate(source.read(piece)):
+            try:
+                check_text(text)
+            except ValueError as error:
+                raise ValueError(f"{source.place(piece, index)}: {error}") from error
+            yield text
 
 
 def _up_to(limit: int, texts: Iterable[str]) -> Iterator[str]:
     size = 0
     for text in texts:
         yield text
-        size += len(text.encode("utf-8", "replace"))
+        size += len(text.encode())
         if size >= limit:
             return
