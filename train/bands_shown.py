@@ -36,12 +36,20 @@ def table(a: Curve, b: Curve, comparison: Comparison) -> Table:
     return table
 
 
+def lost(curve: Curve) -> str:
+    """A sentence on the steps that are left out."""
+    return f"{curve.name}: {curve.lost:,} of {len(curve.losses):,} steps have no finite loss; they are left out"
+
+
 def verdict(a: Curve, b: Curve, comparison: Comparison, partings: list[tuple[float, float]]) -> str:
     last = comparison.points[-1]
     if not partings:
         return f"{a.name} and {b.name} stay within each other's band up to {last:,.0f} tokens"
     first, end = partings[0]
     middle = np.searchsorted(comparison.points, (first + end) / 2)
+    if np.isnan(comparison.difference[middle]):
+        lost = a if np.isnan(comparison.a.loss[middle]) else b
+        return f"{lost.name} has no finite loss around {comparison.points[middle]:,.0f} tokens: it diverged there"
     higher = "above" if comparison.difference[middle] > 0 else "below"
     text = (
         f"{a.name} leaves the band of {b.name} at {first:,.0f} tokens: around {comparison.points[middle]:,.0f} it is "
@@ -77,6 +85,7 @@ def draw(out: Path, a: Curve, b: Curve, comparison: Comparison) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     upper.legend(frameon=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as file:
         figure.savefig(file, format="png", dpi=120)
 

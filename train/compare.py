@@ -46,6 +46,9 @@ def main(options: Options) -> int:
     console = Console(highlight=False)
     console.print(bands_shown.table(a, b, comparison))
     bands_shown.draw(options.out, a, b, comparison)
+    for curve in (a, b):
+        if curve.lost:
+            console.print(bands_shown.lost(curve), markup=False)
     partings = comparison.partings()
     style = "bold red" if partings else "bold green"
     console.print(bands_shown.verdict(a, b, comparison, partings), style=style, markup=False)
@@ -69,7 +72,7 @@ def _run(folder: Path) -> "Curve":
     lines = list(metrics.read(folder))
     return _curve(
         folder.name,
-        [(line["tokens"], line["train_loss"]) for line in lines if line.get("train_loss") is not None],
+        [(line["tokens"], line["train_loss"]) for line in lines if "train_loss" in line],  # null: not finite
         [(line["tokens"], line["val_loss"]) for line in lines if line.get("val_loss") is not None],
         folder / metrics.FILE_NAME,
     )
@@ -94,7 +97,9 @@ def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve"
     if not train:
         raise ValueError(f"{source} has no training loss yet: let the run take some steps")
     tokens, losses = np.array(train, float).T
-    val_tokens, val_losses = np.array(val, float).reshape(-1, 2).T
+    losses = np.where(np.isfinite(losses), losses, np.nan)
+    measured = np.array(val, float).reshape(-1, 2)
+    val_tokens, val_losses = measured[np.isfinite(measured[:, 1])].T
     return Curve(name, tokens, losses, val_tokens, val_losses)
 
 

@@ -46,7 +46,7 @@ class CadenceConfig:
     sample_every: int = 1000
     """Steps between samples of text."""
     sample_tokens: int = 128
-    """Tokens per sample."""
+    """Tokens per sample, at most what the context leaves; 0: no samples."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_last: int = 3
@@ -57,8 +57,16 @@ class CadenceConfig:
     """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 
     def __post_init__(self) -> None:
+        for name in ("eval_tokens", "keep_last"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.sample_tokens < 0:
+            raise ValueError(f"sample_tokens must not be negative (0: no samples); got {self.sample_tokens}")
         if self.hellaswag_items < 0:
             raise ValueError(f"hellaswag_items must not be negative (0: all); got {self.hellaswag_items}")
+        for name in ("log_every", "eval_every", "sample_every", "checkpoint_every", "keep_every", "max_skipped"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative (0: never); got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,12 @@ class TrainConfig:
             raise ValueError(
                 f"batch_tokens must be a multiple of context_length; got {self.batch_tokens} and "
                 f"{self.model.context_length}: try batch_tokens={nearest}"
+            )
+        length, chunks = self.model.context_length, self.execution.loss_chunks
+        if length % chunks:
+            fitting = max(n for n in range(1, min(chunks, length) + 1) if length % n == 0)
+            raise ValueError(
+                f"loss_chunks must divide context_length; got {chunks} and {length}: try loss_chunks={fitting}"
             )
 
     @property
@@ -127,6 +141,7 @@ NESTED: dict[str, type] = {
     "mesh": MeshConfig,
     "cadence": CadenceConfig,
 }
+FILLED = ("execution", "mesh", "cadence")  # how and when, not what: here a run may lack a setting newer than it is
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -135,8 +150,8 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 
 def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
-    """The inverse of `to_dict`; raises ValueError naming an unknown field."""
-    nested = {name: from_dict(cls, values[name]) for name, cls in NESTED.items()}
+    """The inverse of `to_dict`; raises ValueError naming an unknown or missing field."""
+    nested = {name: from_dict(cls, values[name], fill=name in FILLED) for name, cls in NESTED.items()}
     return from_dict(TrainConfig, {**values, **nested})
 
 
@@ -151,7 +166,7 @@ class RunOptions:
     runs: Path = Path("runs")
     """Folder of all runs."""
     resume: bool = False
-    """Go on from the newest checkpoint of this run."""
+    """Go on from the newest checkpoint of this run, with its own settings where no flag says otherwise."""
     auto_resume: bool = False
     """Go on if this run has begun, begin it if not: for jobs that are requeued."""
     allow_changes: bool = False

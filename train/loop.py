@@ -1,4 +1,4 @@
-"""The order of events in a run: step, record, evaluate, sample, save, and leave when asked.
+"""The order of events in a run: step, evaluate, record, save, sample, and leave when asked.
 
 The step itself is pure (`train.step`); this module knows when things happen and nothing about the command line. The
 device is kept one step ahead: while it computes step s, the numbers of step s − 1 are read and recorded.
@@ -19,7 +19,7 @@ from train.config import TrainConfig
 from train.data.loader import ahead
 from train.evaluate import Evaluator
 from train.hellaswag import HellaSwag
-from train.metrics import Metrics, read
+from train.metrics import Metrics, plain, read
 from train.optimizer import learning_rate
 from train.progress import StepProgress
 from train.sampling import Sampler
@@ -33,7 +33,7 @@ class NotFiniteError(ArithmeticError):
 
 @dataclass
 class Run:
-    """Everything the loop needs, built by `train.pretrain`. The two clocks and the record are its only state."""
+    """Everything the loop needs, built by `train.build`. The clocks, tokens seen and the record are its only state."""
 
     config: TrainConfig
     folder: Path
@@ -50,6 +50,7 @@ class Run:
     reference: Path | None = None
     peak_flops: float | None = None
     seconds: float = 0.0  # since the run began, pauses between resumes left out
+    tokens: int = 0  # since the run began, whatever its batch was
     unfinished: dict[str, Any] | None = None  # numbers of the first step, whose evaluation a stop request prevented
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Run:
 def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
     """Runs to the last step, or until asked to stop; returns the state and whether the run is complete.
 
-    The last state is saved either way. Raises NotFiniteError after `max_skipped` skipped steps in a row.
+    The last state is saved either way. Raises NotFiniteError after `max_skipped` skipped steps in a row (0: never).
     """
     total, start = run.config.steps, int(state.step)
     batches = ahead(run.load_batch, start, total)
@@ -96,9 +97,10 @@ def _falls_on(config: TrainConfig, step: int, every: int) -> bool:
 
 
 def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: bool) -> bool:
-    """Evaluates, records, samples and saves, whatever is due at `step`. False when asked to stop before or on the way.
+    """Evaluates, records, saves and samples, whatever is due at `step`. False when asked to stop before or on the way.
 
-    What a stop request prevents is noted in the checkpoint, and made up for when the run is resumed.
+    What a stop request prevents is noted in the checkpoint, and made up for when the run is resumed. Samples come last:
+    whatever goes wrong with them costs no checkpoint that was due.
     """
     evaluates = _falls_on(run.config, step, run.config.cadence.eval_every)
     samples = _falls_on(run.config, step, run.config.cadence.sample_every)
@@ -111,9 +113,10 @@ def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: 
         else:
             values |= measured
     _write(run, values)
-    if samples and not asked:
-        asked = not run.sample(state.params, step, run.stop.agreed)
     _save(run, step, state, values, asked, unfinished=bare if is_prevented else None)
+    if samples and not asked and not run.sample(state.params, step, run.stop.agreed):
+        asked = True
+        _save(run, step, state, values, asked, unfinished=None)
     if run.metrics and "val_loss" in values:
         draw(run)
     now = time.monotonic()
@@ -136,8 +139,10 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     now = time.monotonic()
     elapsed, run._tick = now - run._tick, now
     run.seconds += elapsed
+    run.tokens += run.config.batch_tokens
     speed = run.config.batch_tokens / elapsed
-    if int(measured.skipped) >= run.config.cadence.max_skipped:
+    most = run.config.cadence.max_skipped
+    if most and int(measured.skipped) >= most:
         raise NotFiniteError(
             f"step {step}: loss {loss}, gradient norm {grad_norm}; {int(measured.skipped)} steps in a row were not "
             f"finite. Parameters are as they were before the first of them. The batch holds sequences "
@@ -147,7 +152,7 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     flops = run.config.model.flops_per_token("nanogpt") * speed
     return {
         "step": step,
-        "tokens": step * run.config.batch_tokens,
+        "tokens": run.tokens,
         "seconds": round(run.seconds, 3),
         "train_loss": loss,
         "lr": lr,
@@ -170,7 +175,12 @@ def _save(
     if asked or _falls_on(run.config, step, run.config.cadence.checkpoint_every):
         if run.metrics:
             run.metrics.flush()
-        metadata = {**run.metadata, "seconds": values["seconds"], "unfinished": unfinished}
+        metadata = {
+            **run.metadata,
+            "seconds": values["seconds"],
+            "tokens": values["tokens"],
+            "unfinished": plain(unfinished) if unfinished else None,
+        }
         leaves = asked or step == run.config.steps
         run.checkpoints.save(step, state, metadata, values.get("val_loss"), wait=leaves)
 

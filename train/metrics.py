@@ -2,10 +2,11 @@
 
 A line is written when its step is known to be done and before a checkpoint of that step is committed. So whatever a
 checkpoint says has happened is in the file, and going on from it means cutting off what came after: no gap, no
-duplicate.
+duplicate. JSON has no word for what is not finite: a skipped step's loss is null.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,9 +47,10 @@ class Metrics:
         """Appends one step. Raises ValueError for a key that is not in `KEYS`: names must not drift apart."""
         if unknown := set(values) - set(KEYS):
             raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(KEYS)}")
-        self._file.write(json.dumps({key: values[key] for key in KEYS if key in values}) + "\n")
+        line = plain({key: values[key] for key in KEYS if key in values})
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._board:
-            for key, value in values.items():
+            for key, value in line.items():
                 if key not in ("step", "tokens") and value is not None:
                     self._board.add_scalar(key, value, values["step"])
 
@@ -70,6 +72,11 @@ class Metrics:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """The same as JSON can say it: None in place of a number that is not finite."""
+    return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in values.items()}
 
 
 def read(run: Path) -> Iterator[dict[str, Any]]:

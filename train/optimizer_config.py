@@ -1,5 +1,6 @@
 """The knobs of optimizer and learning-rate schedule; `train.optimizer` turns them into functions. Imports no JAX."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,12 +27,13 @@ class OptimizerConfig:
     """Largest global gradient norm; 0 turns clipping off."""
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}")
+        for name in ("learning_rate", "adam_epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
         for name in ("beta_1", "beta_2", "muon_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1); got {getattr(self, name)}")
-        if self.weight_decay < 0 or self.clip_norm < 0:
+        if not (self.weight_decay >= 0 and self.clip_norm >= 0):
             raise ValueError(
                 f"weight_decay and clip_norm must not be negative; got {self.weight_decay} and {self.clip_norm}"
             )
@@ -48,7 +50,8 @@ class ScheduleConfig:
     decay_fraction: float = 0.2
     """wsd: part of all steps, at the end, over which the rate falls."""
     final_fraction: float = 0.1
-    """Learning rate at the last step, as a part of the peak."""
+    """Part of the peak that the rate falls to. cosine is there at the last step; wsd would be there one step later, so
+    that with 0 its last step still learns; constant does not fall."""
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0:

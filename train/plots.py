@@ -94,9 +94,15 @@ def save(figure: Any, out: Path) -> None:
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a fiftieth of the run: without a lag, so it lies on the curve it smooths."""
+    """Centred running mean over a fiftieth of the run: without a lag, so it lies on the curve it smooths.
+
+    Over the finite values alone; NaN where a window has none.
+    """
     width = max(1, len(values) // 50)
-    sums = np.cumsum(np.concatenate([[0.0], values]))
+    finite = np.isfinite(values)
+    sums = np.cumsum(np.concatenate([[0.0], np.where(finite, values, 0.0)]))
+    counts = np.cumsum(np.concatenate([[0], finite]))
     index = np.arange(len(values))
     low, high = np.maximum(index - width, 0), np.minimum(index + width + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    n = counts[high] - counts[low]
+    return np.where(n > 0, sums[high] - sums[low], np.nan) / np.maximum(n, 1)

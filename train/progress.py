@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: one live line in a terminal, one line every few steps in a log file."""
 
+import math
 import sys
 from types import TracebackType
 from typing import Any
@@ -58,17 +59,23 @@ class StepProgress:
 
 def describe(values: dict[str, Any]) -> str:
     """loss, validation, rate, gradient norm, speed, utilisation: one line of fixed order."""
-    parts = [f"loss {values['train_loss']:.4f}"]
+    parts = [f"loss {number(values['train_loss'], '.4f')}"]
     if values.get("val_loss") is not None:
         parts.append(f"val {values['val_loss']:.4f}")
     if values.get("val_bits_per_byte") is not None:
         parts.append(f"{values['val_bits_per_byte']:.4f} bits/byte")
     if values.get("hellaswag_character") is not None:
         parts.append(f"HellaSwag {values['hellaswag_character']:.4f} (character)")
-    parts += [f"lr {values['lr']:.2e}", f"|g| {values['grad_norm']:.2f}", f"{values['tokens_per_second']:,.0f} tok/s"]
+    parts += [f"lr {values['lr']:.2e}", f"|g| {number(values['grad_norm'], '.2f')}"]
+    parts.append(f"{values['tokens_per_second']:,.0f} tok/s")
     if values.get("mfu") is not None:
         parts.append(f"MFU {values['mfu']:.1%}")
     return "  ".join(parts)
+
+
+def number(value: float | None, form: str) -> str:
+    """A number of the record for people; what is null there was not finite."""
+    return "not finite" if value is None or not math.isfinite(value) else format(value, form)
 
 
 def print_table(title: str, rows: list[tuple[str, str]]) -> None:

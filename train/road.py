@@ -120,7 +120,7 @@ def _summarise(folder: Path, manifest: Manifest, config: TrainConfig) -> dict[st
     windows = TokenBatches(manifest, "val", config.model.context_length, 1, seed=None).windows
     val_windows = max(1, min(windows, config.cadence.eval_tokens // config.model.context_length))
     vocabulary = tokenizer.load(manifest.folder)
-    tail = [line["train_loss"] for line in lines[-max(1, len(lines) // 20) :]]
+    tail = [line["train_loss"] for line in lines[-max(1, len(lines) // 20) :] if line["train_loss"] is not None]
     return {
         "tokens_seen": last["tokens"],
         "train_loss": float(np.mean(tail)),

@@ -1,16 +1,19 @@
 """A run's folder, `runs/NAME`: what is in it, and the rules for starting anew and for going on.
 
-config.json     model, training config, data and tokenizer: everything that identifies the run
+config.json     model, training config, data and tokenizer: everything that identifies the run, as it was last started
 tokenizer/      as the tokenizer saves itself
 checkpoints/    see llm_jax.checkpoint
 metrics.jsonl, tensorboard/, loss.png, samples.txt
 """
 
 import dataclasses
+import os
 import re
-import sys
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llm_jax.tokenizer import Tokenizer
 from train.config import RunOptions, TrainConfig, to_dict, train_config_from_dict
@@ -20,6 +23,7 @@ FORMAT = 1
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 TOKENIZER = "tokenizer"
+PATHS = ("data", "reference", "hellaswag")  # of RunOptions: what a run reads
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Identity:
     global_batch: int  # sequences
     context_length: int  # tokens
     seed: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a resume does otherwise than the start before it, each as "name old → new"."""
+
+    numbers: tuple[str, ...] = ()  # other parameters come out
+    rest: tuple[str, ...] = ()  # other things are measured, saved or shown, or at other times or places
+
+
+UNCHANGED = Changes()
 
 
 def folder_of(runs: Path, name: str) -> Path:
@@ -54,23 +69,35 @@ def decide_resume(where: RunOptions, run: Path) -> RunOptions:
     return where
 
 
-def create(run: Path, config: TrainConfig, identity: Identity, data: Path, vocabulary: Tokenizer | None) -> None:
-    """Writes the tokenizer and then config.json: a folder with a config is a run."""
+def save(
+    run: Path, config: TrainConfig, identity: Identity, where: RunOptions, vocabulary: Tokenizer | None = None
+) -> None:
+    """Writes config.json (a folder with one is a run) and, where it is another or missing, the tokenizer.
+
+    At whatever instant this is interrupted, the tokenizer is the one that config.json names, or is not there; the next
+    start then writes it.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    if vocabulary:
-        vocabulary.save(run / TOKENIZER, config.model.context_length)
+    if not (run / CONFIG).exists() or read(run)[1].tokenizer != identity.tokenizer:
+        shutil.rmtree(run / TOKENIZER, ignore_errors=True)
+    paths = {name: getattr(where, name) for name in PATHS}
     record = {
         "format": FORMAT,
         "model": dataclasses.asdict(config.model),
         "training": to_dict(config),
-        "data": str(data),
+        **{name: path and str(path) for name, path in paths.items()},
         "identity": dataclasses.asdict(identity),
     }
     write_json(run / CONFIG, record)
+    if vocabulary and not (run / TOKENIZER).exists():
+        scratch = run / f".{TOKENIZER}.partial"
+        shutil.rmtree(scratch, ignore_errors=True)
+        vocabulary.save(scratch, config.model.context_length)
+        os.replace(scratch, run / TOKENIZER)
 
 
 def read(run: Path) -> tuple[TrainConfig, Identity]:
-    """The config and identity a run began with. Raises FileNotFoundError or ValueError with the file's name."""
+    """The config and identity of a run's last start. Raises FileNotFoundError or ValueError with the file's name."""
     path = run / CONFIG
     record = read_json(path)
     try:
@@ -81,11 +108,18 @@ def read(run: Path) -> tuple[TrainConfig, Identity]:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
 
-def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow_changes: bool) -> None:
+def read_paths(run: Path) -> dict[str, Path]:
+    """What the run's last start read, by names of RunOptions."""
+    record = read_json(run / CONFIG)
+    return {name: Path(record[name]) for name in PATHS if record.get(name)}
+
+
+def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow_changes: bool) -> Changes:
     """Raises ValueError, with both values, when a resume would go on with something else than what was begun.
 
     Another model or optimizer never fits a checkpoint. Other data, batch, tokenizer or seed fit, and `allow_changes`
-    lets them: then they are announced.
+    lets them. What else differs (learning rate, number of steps, …) somebody has asked for, by a flag. All that is let
+    through is returned, to be announced.
     """
     was, began_as = read(run)
     pairs = {f.name: (getattr(was.model, f.name), getattr(config.model, f.name)) for f in dataclasses.fields(was.model)}
@@ -95,15 +129,21 @@ def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow
             raise ValueError(
                 f"{run} was begun with {name}={old}; got {name}={new}: its checkpoints would not fit; start another run"
             )
-    changes = [
-        f"{field.name} was {getattr(began_as, field.name)}, is {getattr(identity, field.name)}"
-        for field in dataclasses.fields(Identity)
-        if getattr(began_as, field.name) != getattr(identity, field.name)
-    ]
-    if changes and not allow_changes:
+    others = _differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
+    if others and not allow_changes:
         raise ValueError(
-            f"{run}: this would not go on with the same run ({'; '.join(changes)}): restore the old values, or say "
+            f"{run}: this would not go on with the same run ({'; '.join(others)}): restore the old values, or say "
             "--allow-changes"
         )
-    for change in changes:
-        print(f"resume: {change}: from here on the run sees other tokens than it would have", file=sys.stderr)
+    before, now = to_dict(was), to_dict(config)
+    numbers, rest = [*others], []
+    for group in ("optimizer", "schedule", "execution"):
+        numbers += _differences(before[group], now[group])
+    numbers += _differences(before, now, ("steps", "micro_batch"))
+    for group in ("mesh", "cadence"):
+        rest += _differences(before[group], now[group])
+    return Changes(tuple(numbers), tuple(rest))
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+    return [f"{name} {before[name]} → {now[name]}" for name in names or now if before[name] != now[name]]

@@ -37,12 +37,15 @@ class Sampler:
         self._sampling = Sampling(temperature=TEMPERATURE, top_k=TOP_K, seed=config.seed)
         self._gather = jax.jit(lambda params: prepare(params, self._how), out_shardings=sharding.named(job.mesh, ""))
         if vocabulary:
-            self._prompt = encode_prompt(vocabulary, "")
+            self._prompt = _beginning(vocabulary)
             self._n_tokens = min(config.cadence.sample_tokens, self._model.context_length - len(self._prompt))
 
     def __call__(self, params: Any, step: int, should_stop: Callable[[], bool]) -> bool:
-        """Samples and writes; False when asked to stop on the way. Every process takes part, the first one writes."""
-        if not self._vocabulary:
+        """Samples and writes; False when asked to stop on the way. Every process takes part, the first one writes.
+
+        Nothing happens where there is no tokenizer, no token is wanted, or the context has no room for one.
+        """
+        if not self._vocabulary or self._n_tokens < 1:
             return True
         here = jax.tree.map(lambda x: x.addressable_data(0), self._gather(params))
         if self._is_first:
@@ -55,3 +58,11 @@ class Sampler:
                 file.writelines(f"── step {step:,}, sample {i} ──\n{text}\n\n" for i, text in enumerate(texts, 1))
             self._say(f"step {step:,} writes: {' '.join(texts[0].split())[:160]!r}")
         return not should_stop()
+
+
+def _beginning(vocabulary: Tokenizer) -> list[int]:
+    """The start of a document, or the first id where the vocabulary can write none."""
+    try:
+        return encode_prompt(vocabulary, "")
+    except ValueError:
+        return [0]

@@ -5,12 +5,15 @@ Renders slurm/COMMAND.sbatch with its directives, shows it (--dry-run) or submit
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+TIME = r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|infinite|unlimited"  # as sbatch takes it
+ARRAY = r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%[1-9]\d*)?"
 COMMANDS = ("pretrain", "prepare", "export", "evaluate", "serve", "jupyter")
 
 
@@ -46,6 +49,18 @@ class Options:
     """Default: slurm/site.env, if there is one."""
     dry_run: bool = False
     """Show the script and submit nothing."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("nodes", 1), ("gpus_per_node", 0), ("tasks_per_node", 1), ("cpus_per_task", 1)):
+            count = getattr(self, name)
+            if count is not None and count < least:
+                raise ValueError(f"{name} must be at least {least}; got {count}")
+        if self.time is not None and not re.fullmatch(TIME, self.time, re.IGNORECASE):
+            raise ValueError(f"time must be minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS; got {self.time!r}")
+        if self.array is not None and not re.fullmatch(ARRAY, self.array):
+            raise ValueError(f"array must be numbers of tasks, such as 0-31; got {self.array!r}")
+        if self.array is not None and self.command not in ("", "prepare"):
+            raise ValueError(f"array is for prepare alone: {self.command} is one job, on as many nodes as you ask for")
 
 
 def parse(arguments: list[str]) -> Options:

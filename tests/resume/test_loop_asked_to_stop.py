@@ -15,6 +15,7 @@ from train import loop, metrics
 from train.config import CadenceConfig, TrainConfig
 from train.evaluate import Validation
 from train.metrics import Metrics, read
+from train.progress import describe
 from train.resume import begin_or_resume
 from train.step import Measured, TrainState
 
@@ -75,9 +76,10 @@ def start(tmp_path, monkeypatch):
                 checkpoints=checkpoints,
                 metadata={"layout": {}},
                 metrics=record,
-                progress=SimpleNamespace(update=lambda values: None),
+                progress=SimpleNamespace(update=describe),
                 stop=stop,
                 seconds=begun.seconds,
+                tokens=begun.tokens,
                 unfinished=begun.unfinished,
             )
             _, complete = loop.train(run, begun.state)
@@ -110,6 +112,33 @@ def test_run_asked_to_stop_at_any_poll_resumes_to_the_same_record(start, tmp_pat
     assert complete
     assert record_of(tmp_path / "run") == EXPECTED
     assert sampled + sampled_later == [3, 6]
+
+
+def test_skipped_step_whose_evaluation_was_prevented_is_saved_and_shown_later(start, tmp_path, monkeypatch):
+    finite = step
+
+    def skipping(state: TrainState, batch: jax.Array, lr: np.float32) -> tuple[TrainState, Measured]:
+        state, measured = finite(state, batch, lr)
+        return state, measured._replace(loss=jnp.float32(np.nan))
+
+    with monkeypatch.context() as now:
+        now.setitem(globals(), "step", skipping)
+        assert start("run", StopAtPoll(2)) == ([], False)
+    assert [loss for _, loss, _ in record_of(tmp_path / "run")] == [None, None]
+    assert start("run", StopAtPoll(np.inf)) == ([3, 6], True)
+    assert record_of(tmp_path / "run") == [(1, None, None), (2, None, 3), *EXPECTED[2:]]
+
+
+def test_samples_that_fail_cost_no_checkpoint_that_was_due(start, tmp_path):
+    class Fails(StopAtPoll):
+        def agreed(self) -> bool:
+            assert not super().agreed(), "in a sample"
+            return False
+
+    with pytest.raises(AssertionError, match="in a sample"):
+        start("run", Fails(POLLS - 1))
+    assert Checkpoints(tmp_path / "run" / "checkpoints").latest_step() == CONFIG.steps
+    assert record_of(tmp_path / "run") == EXPECTED
 
 
 def test_run_asked_again_and_again_after_each_bit_of_progress_loses_nothing(start, tmp_path):

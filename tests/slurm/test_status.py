@@ -6,8 +6,9 @@ import pytest
 
 from llm_jax.command_line import run
 from train.__main__ import COMMANDS
+from train.config import RunOptions
 from train.presets import preset
-from train.run_folder import Identity, create
+from train.run_folder import Identity, save
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def folder(tmp_path, monkeypatch, pretend):
     """A run at step 20 of 800 that was begun twice under SLURM."""
     monkeypatch.chdir(tmp_path)
     config = preset("shakespeare-char")
-    create(tmp_path / "runs/first", config, Identity("d", "t", 24, 64, 1), tmp_path, None)
+    save(tmp_path / "runs/first", config, Identity("d", "t", 24, 64, 1), RunOptions())
     lines = [
         {
             "step": step,

@@ -13,6 +13,7 @@ import pytest
 
 from llm_jax.command_line import run
 from train.__main__ import COMMANDS
+from train.submit import Options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -102,6 +103,29 @@ def test_mistake_is_refused_before_anything_is_submitted(line, message, project,
     assert re.search(message, error), error
     assert error.count("\n") == 1
     assert not (project / "submitted").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("pretrain gpt2-nano --nodes 0 -- --data data", "nodes must be at least 1; got 0"),
+        ("pretrain gpt2-nano --gpus-per-node -1 -- --data data", "gpus_per_node must be at least 0; got -1"),
+        ("pretrain gpt2-nano --tasks-per-node 0 -- --data data", "tasks_per_node must be at least 1; got 0"),
+        ("pretrain gpt2-nano --time banana -- --data data", "time must be minutes, .*; got 'banana'"),
+        ("prepare --array abc -- --source data", "array must be numbers of tasks, such as 0-31; got 'abc'"),
+        ("pretrain gpt2-nano --nodes 2 --array 0-3 -- --data data", "array is for prepare alone"),
+    ],
+)
+def test_flag_that_sbatch_would_misunderstand_is_refused_even_in_a_dry_run(line, message, project, slurm, capsys):
+    with pytest.raises(SystemExit, match="2"):  # tyro's own way out
+        submit(line.replace(" -- ", " --dry-run -- "))
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+
+
+@pytest.mark.parametrize("time", ["90", "90:00", "12:00:00", "1-0", "1-12:30", "2-00:00:00", "UNLIMITED"])
+@pytest.mark.parametrize("array", ["0", "0-31", "0-30:2", "1,3,5-7", "0-31%4"])
+def test_what_sbatch_takes_for_a_time_and_an_array_is_taken(time, array):
+    assert Options(command="prepare", time=time, array=array).array == array
 
 
 def test_run_that_another_job_trains_is_refused(project, slurm, capsys):

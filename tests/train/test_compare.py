@@ -41,6 +41,27 @@ def test_a_difference_below_the_band_is_not_called_one():
     assert not bands.compare(curve(0), curve(1, worse_from=0, by=LUCK / 20)).partings()
 
 
+def losing(curve: Curve, lost: np.ndarray | slice) -> Curve:
+    losses = curve.losses.copy()
+    losses[lost] = np.nan
+    return Curve(curve.name, curve.tokens, losses, curve.val_tokens, curve.val_losses)
+
+
+def test_skipped_steps_hide_no_parting_and_make_none():
+    every_twelfth = slice(None, None, 12)
+    assert not bands.compare(curve(0), losing(curve(1), every_twelfth)).partings()
+    (first, _), *more = bands.compare(curve(0), losing(curve(1, worse_from=500), every_twelfth)).partings()
+    assert not more
+    assert abs(first - 500 * BATCH) < 0.05 * 2000 * BATCH
+
+
+def test_a_run_that_diverged_on_the_way_has_left_the_other():
+    for a, b in ((curve(0), losing(curve(1), slice(1000, None))), (losing(curve(0), slice(1000, None)), curve(1))):
+        ((first, last),) = bands.compare(a, b).partings()
+        assert abs(first - 1000 * BATCH) < 0.05 * 2000 * BATCH
+        assert last == 2000 * BATCH
+
+
 def test_the_standard_error_is_that_of_a_mean_and_shrinks_with_the_window():
     steps = curve(0)
     middle = steps.tokens[[1000]]
@@ -61,11 +82,12 @@ def run(*arguments: str) -> int:
     return command_line.run("python -m train", "", COMMANDS, ["compare", *arguments])
 
 
-def write_run(folder: Path, curve: Curve) -> None:
+def write_run(folder: Path, curve: Curve, not_finite: float | None = None) -> None:
     folder.mkdir(parents=True)
+    losses = [loss if np.isfinite(loss) else not_finite for loss in curve.losses]
     lines = [
         {"step": step, "tokens": int(tokens), "train_loss": loss, "val_loss": loss if step % 250 == 0 else None}
-        for step, (tokens, loss) in enumerate(zip(curve.tokens, curve.losses, strict=True), 1)
+        for step, (tokens, loss) in enumerate(zip(curve.tokens, losses, strict=True), 1)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -74,12 +96,26 @@ def test_two_runs_on_the_command_line(tmp_path, capsys):
     write_run(tmp_path / "base", curve(0))
     write_run(tmp_path / "same", curve(1))
     write_run(tmp_path / "worse", curve(2, worse_from=900))
-    flags = ("--runs", str(tmp_path), "--out", str(tmp_path / "plot.png"))
+    flags = ("--runs", str(tmp_path), "--out", str(tmp_path / "new" / "plot.png"))
     assert run("base", "same", *flags) == 0
     assert "stay within each other's band up to 8,192,000 tokens" in " ".join(capsys.readouterr().out.split())
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert run("base", str(tmp_path / "worse"), *flags) == 1
     assert "base leaves the band of worse" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("written", [None, float("nan")])  # now, and by older versions
+def test_losses_that_are_not_finite_are_counted_and_a_run_of_nothing_else_is_refused(written, tmp_path, capsys):
+    write_run(tmp_path / "base", curve(0))
+    for name, lost in (("some", slice(0, None, 50)), ("late", slice(1000, None)), ("bad", slice(3, None))):
+        write_run(tmp_path / name, losing(curve(1), lost), written)
+    flags = ("--runs", str(tmp_path), "--out", str(tmp_path / "plot.png"))
+    assert run("base", "some", *flags) == 0
+    assert "some: 40 of 2,000 steps have no finite loss; they are left out" in capsys.readouterr().out
+    assert run("base", "late", *flags) == 1
+    assert "late has no finite loss around" in capsys.readouterr().out
+    assert run("base", "bad", *flags) == 2
+    assert "bad: the losses of 1,997 of its 2,000 steps are not finite" in capsys.readouterr().err
 
 
 def test_a_published_curve_counts_steps_in_tokens(tmp_path, capsys):

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from train.metrics import FILE_NAME, Metrics, read
+from train.plots import _smooth
+from train.progress import describe
 
 
 def line(step: int) -> dict:
@@ -56,6 +59,25 @@ def test_a_missing_file_is_an_error_when_resuming(tmp_path):
 def test_unknown_names_are_refused(tmp_path):
     with Metrics(tmp_path) as metrics, pytest.raises(ValueError, match="unknown metric 'loss'"):
         metrics.write({"step": 1, "loss": 2.0})
+
+
+def test_a_loss_that_is_not_finite_is_null_and_can_be_shown(tmp_path):
+    with Metrics(tmp_path) as metrics:
+        metrics.write({"step": 1, "train_loss": float("nan"), "grad_norm": float("inf")})
+    text = (tmp_path / FILE_NAME).read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"step": 1, "train_loss": None, "grad_norm": None}
+    (line,) = read(tmp_path)
+    assert describe(line | {"lr": 0.1, "tokens_per_second": 1.0}).startswith("loss not finite  lr")
+
+
+def test_a_skipped_step_leaves_the_smoothed_curve_as_it_is_elsewhere():
+    losses = np.linspace(5, 3, 200)
+    smoothed = _smooth(losses)
+    losses[100] = np.nan
+    with_a_gap = _smooth(losses)
+    np.testing.assert_allclose(with_a_gap, smoothed, atol=0.01)
+    np.testing.assert_array_equal(with_a_gap[:95], smoothed[:95])
+    assert np.isnan(_smooth(np.full(3, np.nan))).all()
 
 
 def test_lines_are_plain_json_in_a_fixed_order(tmp_path):

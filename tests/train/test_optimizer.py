@@ -119,6 +119,14 @@ def test_cosine_warms_up_linearly_peaks_and_ends_at_its_final_fraction():
     assert learning_rate(schedule, 1.0, 100, middle) == pytest.approx(0.55)  # type: ignore[arg-type]
 
 
+def test_wsd_ends_one_step_above_its_final_fraction_and_constant_has_none():
+    wsd = ScheduleConfig(schedule="wsd", warmup_steps=0, decay_fraction=0.25, final_fraction=0.1)
+    assert learning_rate(wsd, 1.0, 100, 99) == pytest.approx(0.1 + 0.9 / 25)
+    assert learning_rate(wsd, 1.0, 100, 100) == pytest.approx(0.1)
+    constant = ScheduleConfig(schedule="constant", warmup_steps=0, final_fraction=0.1)
+    assert learning_rate(constant, 1.0, 100, 99) == 1.0
+
+
 def test_wsd_is_flat_and_then_falls_linearly():
     schedule = ScheduleConfig(schedule="wsd", warmup_steps=0, decay_fraction=0.25, final_fraction=0.0)
     rates = np.array([learning_rate(schedule, 2.0, 100, step) for step in range(100)])
@@ -132,6 +140,9 @@ def test_wsd_is_flat_and_then_falls_linearly():
     [
         (OptimizerConfig, {"learning_rate": 0.0}, "learning_rate must be positive; got 0.0"),
         (OptimizerConfig, {"learning_rate": float("nan")}, "learning_rate must be positive"),
+        (OptimizerConfig, {"learning_rate": float("inf")}, "learning_rate must be positive"),
+        (OptimizerConfig, {"adam_epsilon": -1.0}, "adam_epsilon must be positive; got -1.0"),
+        (OptimizerConfig, {"clip_norm": float("nan")}, "must not be negative"),
         (OptimizerConfig, {"beta_2": 1.0}, "beta_2 must lie in"),
         (OptimizerConfig, {"weight_decay": -1.0}, "must not be negative"),
         (ScheduleConfig, {"warmup_steps": -1}, "warmup_steps must not be negative; got -1"),

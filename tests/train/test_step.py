@@ -132,6 +132,17 @@ def test_a_mesh_of_another_size_than_the_devices_is_refused():
         sharding.make_mesh(2, 2, 1)
 
 
+@pytest.mark.parametrize("axes", [(0, 0, 1), (0, 1, 0), (-2, -4, 1), (-1, 1, 1), (1, 0, 8)], ids=str)
+def test_a_mesh_with_an_axis_of_no_devices_is_refused(axes):
+    with pytest.raises(ValueError, match=r"axes must be at least 1 \(data may be 0: the rest\); got data="):
+        sharding.make_mesh(*axes)
+
+
+def test_a_mesh_of_no_devices_at_all_is_refused():
+    with pytest.raises(ValueError, match="at least one device; got an empty list"):
+        sharding.make_mesh(0, 1, 1, devices=[])
+
+
 def test_a_mesh_that_does_not_divide_the_model_is_refused():
     mesh = sharding.make_mesh(1, 1, 8)
     with pytest.raises(ValueError, match="tensor=8 must divide the model's n_heads=12"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from train import metrics, run_folder
 from train.config import TrainConfig
-from train.progress import clock, print_table
+from train.progress import clock, number, print_table
 from train.slurm import job as jobs
 from train.slurm import queue
 
@@ -63,7 +63,7 @@ def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple
     speed = statistics.median(line["tokens_per_second"] for line in deque(lines, RECENT_STEPS))
     left = (config.steps - last["step"]) * config.batch_tokens / speed
     measured = [line for line in lines if line.get("val_loss") is not None]
-    loss = f"{last['train_loss']:.4f}"
+    loss = number(last["train_loss"], ".4f")
     if measured:
         loss += f" · validation {measured[-1]['val_loss']:.4f} at step {measured[-1]['step']:,}"
     age = time.time() - (folder / metrics.FILE_NAME).stat().st_mtime

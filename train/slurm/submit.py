@@ -81,7 +81,7 @@ def _fill(options: Options, name: str, site: dict[str, str]) -> dict[str, str]:
     site = {key: value for key, value in site.items() if key != "gpus-per-node" or _wants_gpus(options.command)}
     asked = {
         "job-name": name,
-        "nodes": str(options.nodes) if options.array is None and options.command != "prepare" else None,
+        "nodes": str(options.nodes) if options.command != "prepare" else None,
         "gpus-per-node": _text(options.gpus_per_node),
         "ntasks-per-node": _text(options.tasks_per_node),
         "cpus-per-task": _text(options.cpus_per_task),
@@ -112,7 +112,7 @@ def _check_arguments(options: Options) -> str:
     if options.command == "pretrain":
         from train import pretrain, run_folder
 
-        where = pretrain.parse(arguments).where
+        where = pretrain.parse([*arguments, "--auto-resume"]).where  # as the script does
         run_folder.folder_of(where.runs, where.run)
         if not where.data.exists():
             raise FileNotFoundError(
