@@ -9,7 +9,7 @@ Sizes follow Radford et al. 2019 ("GPT-2"), table 2; counts of FLOPs follow Chow
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 VOCAB_MULTIPLE = 128  # a matrix product's tile on GPUs and TPUs; 50,257 → 50,304
 
@@ -33,15 +33,14 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+            _refuse_no_count(name, getattr(self, name))
         if self.d_model % self.n_heads:
             raise ValueError(
                 f"n_heads must divide d_model; got d_model={self.d_model}, n_heads={self.n_heads}: "
                 f"try n_heads={_nearest_divisor(self.d_model, self.n_heads)}"
             )
-        if not 0 < self.norm_epsilon < 1:
-            raise ValueError(f"norm_epsilon must lie between 0 and 1; got {self.norm_epsilon}")
+        if not (isinstance(self.norm_epsilon, float) and 0 < self.norm_epsilon < 1):
+            raise ValueError(f"norm_epsilon must lie between 0 and 1; got {self.norm_epsilon!r}")
 
     @property
     def d_head(self) -> int:
@@ -96,6 +95,20 @@ class Execution:
     loss_chunks: int = 1
     """Cross-entropy is computed in this many slices of the sequence: only one slice's logits exist at a time."""
 
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Execution)
+        for name in ("dtype", "attention"):
+            if getattr(self, name) not in (known := get_args(hints[name])):
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
+        _refuse_no_count("loss_chunks", self.loss_chunks)
+
+
+def _refuse_no_count(name: str, value: Any) -> None:
+    if type(value) is not int:  # from a JSON file it may be anything: 2.0, "2", true, null
+        raise ValueError(f"{name} must be a whole number; got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; got {value}")
+
 
 def _nearest_divisor(number: int, wanted: int) -> int:
     return min((n for n in range(1, number + 1) if number % n == 0), key=lambda n: abs(n - wanted))
@@ -117,9 +130,14 @@ PRESETS: dict[str, GPTConfig] = {
 }
 
 
-def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """Builds a dataclass from JSON values; an unknown or missing key is a ValueError that names it."""
+def from_dict(cls: type, values: dict[str, Any], fill: bool = False) -> Any:
+    """Builds a dataclass from JSON values; an unknown or missing key is a ValueError that names it.
+
+    With `fill`, what is missing takes its default: for settings that may have been added since the values were written.
+    """
     known = {field.name for field in dataclasses.fields(cls)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; it has {', '.join(sorted(known))}")
+    if not fill and (missing := sorted(known - set(values))):
+        raise ValueError(f"{cls.__name__} needs a {missing[0]!r}, which is missing: restore it from a copy")
     return cls(**values)

@@ -35,6 +35,12 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
     Raises ValueError when the product is not the number of devices there are.
     """
     devices = jax.devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("a mesh needs at least one device; got an empty list")
+    if data < 0 or fsdp < 1 or tensor < 1:
+        raise ValueError(
+            f"mesh axes must be at least 1 (data may be 0: the rest); got data={data}, fsdp={fsdp}, tensor={tensor}"
+        )
     if data == 0:
         data = max(1, len(devices) // (fsdp * tensor))
     if data * fsdp * tensor != len(devices):

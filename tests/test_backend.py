@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_nothing_starts_anew_where_it_would_change_nothing(libc, gpu, started, m
     monkeypatch.setattr(backend, "_has_nvidia_gpu", lambda: gpu)
     backend.keep_memory()
     assert not started
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ("~/models", "/caches", "/home/me/models"),
+        ("/models", None, "/models"),
+        ("", "/caches", "/caches/llm-jax"),
+        (None, "", "/home/me/.cache/llm-jax"),
+        (None, None, "/home/me/.cache/llm-jax"),
+    ],
+)
+def test_an_empty_variable_is_as_one_not_set_and_a_tilde_is_home(ours, theirs, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name, value in (("LLM_JAX_CACHE", ours), ("XDG_CACHE_HOME", theirs)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    assert backend.cache_folder() == Path(expected)
 
 
 CHILD = """

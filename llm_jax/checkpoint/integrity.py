@@ -68,13 +68,17 @@ def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     try:
         raw = path.read_bytes()
+    except PermissionError:  # ours to be told, not damage
+        raise
     except FileNotFoundError as error:
         raise Damaged(f"{path} is missing") from error
+    except OSError as error:  # a folder in its place, or a file in its folder's
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
     try:
         body = json.loads(raw)
         # Rendering again compares every byte, white space too, and with it the hash that the file has of itself.
         is_intact = _render({key: value for key, value in body.items() if key != "sha256"}) == raw
-    except (ValueError, AttributeError) as error:  # not UTF-8, not JSON, or JSON but not an object
+    except (ValueError, AttributeError, RecursionError) as error:  # not UTF-8, not JSON, not an object, or too deep
         raise Damaged(f"{path} is not the JSON that was written: {error}") from error
     if not is_intact:
         raise Damaged(f"{path} was changed after it was written: it does not match the hash it has of itself")

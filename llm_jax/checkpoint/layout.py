@@ -11,6 +11,7 @@ Nothing here changes a folder.
 import json
 import logging
 import math
+import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,17 @@ def read(directory: Path, template: PyTree, step: int, prefix: str = "") -> PyTr
     return arrays.restore(folder.absolute() / STATE_FOLDER, template, read_record(folder)["arrays"], prefix)
 
 
+def refuse_no_step(step: Any) -> int:
+    """`step` as Python's int. Raises ValueError for what could not be found again by its folder's name."""
+    try:
+        number = operator.index(step)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"a checkpoint's step must be a whole number, 0 or more; got {step!r}")
+    return number
+
+
 def refuse_unknown(directory: Path, step: int) -> int:
     """`step`, if it has a folder. Raises FileNotFoundError, with the steps there are, if not."""
     steps = committed_steps(directory)
@@ -74,7 +86,7 @@ def refuse_unknown(directory: Path, step: int) -> int:
 
 def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], val_loss: float | None) -> str:
     """The text of `metadata.json`; a loss that is not finite is left out. Raises ValueError for what is no JSON."""
-    measured = val_loss if val_loss is not None and math.isfinite(val_loss) else None
+    measured = float(val_loss) if val_loss is not None and math.isfinite(val_loss) else None  # of NumPy's, JAX's, too
     index = arrays.index_of(leaves)
     record = {"step": step, "val_loss": measured, "arrays": index, "metadata": metadata}
     try:

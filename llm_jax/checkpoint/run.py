@@ -58,7 +58,7 @@ def _read_config(run: Path) -> GPTConfig:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         written_as, model = content["format"], content["model"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not the config of a run ({error!r}): restore it from a copy, or train again"
         ) from None

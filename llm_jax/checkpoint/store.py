@@ -58,7 +58,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             self.directory.mkdir(parents=True, exist_ok=True)
             for leftover in self.directory.glob(f"{PARTIAL_PREFIX}*"):
-                shutil.rmtree(leftover)
+                _remove(leftover)
         self._checkpointer = ocp.AsyncCheckpointer(
             # Parameters and moments are close to noise: compression saves 8 % and costs cores the training needs.
             ocp.PyTreeCheckpointHandler(use_compression=False),
@@ -77,16 +77,17 @@ class Checkpoints:
         """Copies `state` to the host and returns; it is written and committed in the background, or now with `wait`.
 
         The caller may donate the state's buffers as soon as this returns. The step saved or restored last is not
-        written again. Raises ValueError for leaves or metadata that cannot be stored, and OSError if this save (with
-        `wait`) or the one before it failed.
+        written again. Raises ValueError for a step that is no whole number from 0 on and for leaves or metadata that
+        cannot be stored, and OSError if this save (with `wait`) or the one before it failed.
         """
+        step = layout.refuse_no_step(step)
         self.wait()
         if step != self._newest:
             leaves = arrays.name_leaves(state)
             partial = self._folder(step, PARTIAL_PREFIX)
             record = layout.render_record(step, leaves, metadata, val_loss)
             if jax.process_index() == 0:
-                shutil.rmtree(partial, ignore_errors=True)  # of a save that failed in this process
+                _remove(partial)  # of a save that failed in this process
                 partial.mkdir()
                 (partial / layout.METADATA_FILE).write_text(record)
             self._checkpointer.save(partial / layout.STATE_FOLDER, args=ocp.args.PyTreeSave(arrays.storable(leaves)))
@@ -153,7 +154,15 @@ class Checkpoints:
     def _delete(self, step: int) -> None:
         # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
         self._folder(step).rename(doomed := self._folder(step, f"{PARTIAL_PREFIX}deleted-"))
-        shutil.rmtree(doomed)
+        _remove(doomed)
+
+
+def _remove(path: Path) -> None:
+    """A folder with all that is in it, or whatever else has its name; nothing, where nothing has."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _then(commit: Callable[[Path], None]) -> type[ocp.path.atomicity.AtomicRenameTemporaryPath]:

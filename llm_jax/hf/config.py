@@ -11,6 +11,13 @@ ARCHITECTURE = "GPT2LMHeadModel"
 # The trunk saved alone, as some old checkpoints are: the head is the embedding, so nothing is missing from it.
 WITHOUT_HEAD = "GPT2Model"
 TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
+SIZES = {
+    "vocab_size": "vocab_size",
+    "n_positions": "context_length",
+    "n_embd": "d_model",
+    "n_head": "n_heads",
+    "n_layer": "n_layers",
+}
 
 
 def write(config: GPTConfig, end_of_text: int | None) -> dict[str, Any]:
@@ -49,23 +56,22 @@ def read(directory: Path) -> GPTConfig:
         raise FileNotFoundError(f"{directory} is no Hugging Face directory: it has no {FILE_NAME}")
     try:
         fields = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); download or export it again") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: expected a JSON object; got {type(fields).__name__}")
     _refuse_what_we_do_not_compute(path, fields)
+    for name in SIZES:
+        if name not in fields:
+            raise ValueError(f"{path}: field {name!r} is missing; expected the config of a GPT-2")
+        if type(fields[name]) is not int:
+            raise ValueError(f"{path}: {name} is {fields[name]!r}; expected a whole number")
+    epsilon = fields.get("layer_norm_epsilon", 1e-5)
+    if type(epsilon) is not float:
+        raise ValueError(f"{path}: layer_norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
     try:
-        return GPTConfig(
-            vocab_size=fields["vocab_size"],
-            context_length=fields["n_positions"],
-            d_model=fields["n_embd"],
-            n_heads=fields["n_head"],
-            n_layers=fields["n_layer"],
-            norm_epsilon=fields.get("layer_norm_epsilon", 1e-5),
-        )
-    except KeyError as error:
-        raise ValueError(f"{path}: field {error} is missing; expected the config of a GPT-2") from None
-    except (TypeError, ValueError) as error:
+        return GPTConfig(**{ours: fields[name] for name, ours in SIZES.items()}, norm_epsilon=epsilon)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -73,7 +79,8 @@ def _refuse_what_we_do_not_compute(path: Path, fields: dict[str, Any]) -> None:
     if "auto_map" in fields:
         raise ValueError(f"{path}: auto_map asks to run code from the directory; this is refused: remove the field")
     architectures = fields.get("architectures") or [ARCHITECTURE]
-    if fields.get("model_type") != "gpt2" or not {ARCHITECTURE, WITHOUT_HEAD} & {*architectures}:
+    is_known = isinstance(architectures, list) and (ARCHITECTURE in architectures or WITHOUT_HEAD in architectures)
+    if fields.get("model_type") != "gpt2" or not is_known:
         raise ValueError(
             f"{path}: model_type {fields.get('model_type')!r}, architectures {architectures}; expected 'gpt2' and "
             f"{ARCHITECTURE} (or {WITHOUT_HEAD}): no other architecture is known here"

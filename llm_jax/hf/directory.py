@@ -21,6 +21,15 @@ from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
 
 HUB_FILES = (hf_config.FILE_NAME, tensors.FILE_NAME, tensors.INDEX_NAME, "model-*.safetensors", "tokenizer*.json")
+WRITTEN = (
+    hf_config.FILE_NAME,
+    "generation_config.json",
+    tensors.FILE_NAME,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "README.md",
+)
+ON_THE_HUB = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
 IGNORED = (".attn.bias", ".attn.masked_bias")  # old transformers saved the causal mask as a tensor
 CHECK_TOKENS = 64
 TOLERANCE = 1e-4  # on logits, float32
@@ -69,11 +78,7 @@ def check(directory: Path) -> GPTConfig:
     _checked(directory, tensors.read(directory), config)
     if not (directory / "tokenizer.json").is_file():
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
-    n_ids = tokenizers.load(directory).vocab_size
-    if n_ids > config.vocab_size:
-        raise ValueError(
-            f"{directory}: the tokenizer has {n_ids} ids, the model knows {config.vocab_size}: wrong tokenizer?"
-        )
+    _refuse_unknown_ids(directory, tokenizers.load(directory), config)
     return config
 
 
@@ -93,27 +98,59 @@ def export(
 ) -> ExportReport:
     """Writes config, weights, tokenizer and card to a temporary folder, checks it, and renames it to `out`.
 
-    Raises FileExistsError if `out` is there (and is not an earlier export that may be overwritten), RuntimeError if the
-    reloaded logits differ by more than 1e-4.
+    Raises FileExistsError if `out` is there (and is not an earlier export, and that alone, which may be overwritten),
+    ValueError if the tokenizer has more ids than the model, RuntimeError if the reloaded logits differ by more than
+    1e-4.
     """
     out = Path(out)
-    if out.exists() and not (overwrite and (out / hf_config.FILE_NAME).is_file()):
-        raise FileExistsError(
-            f"{out} exists already: choose another folder, or overwrite an earlier export with --force"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    _refuse_unknown_ids(out, tokenizer, config)
+    place = out.resolve()  # a link stays, and "." has a name
+    if place.exists() and (reason := _why_foreign(place)):
+        raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
+    if place.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already: choose another folder, or overwrite this export with --force")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = place.with_name(f".{place.name}.partial-{os.getpid()}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
         _write(scratch, params, config, tokenizer, readme)
         difference = _compare(params, config, load(scratch))
-        if out.exists():
-            shutil.rmtree(out)
-        scratch.rename(out)
+        _put(scratch, place)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return ExportReport(out, difference, config.n_parameters)
+
+
+def _why_foreign(folder: Path) -> str | None:
+    """What shows that a folder holds something else than an export, such as a run; None where nothing does."""
+    for name in (hf_config.FILE_NAME, tensors.FILE_NAME):
+        if not (folder / name).is_file():
+            return f"no {name}"
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN or not path.is_file())
+    if foreign:
+        return f"{foreign[0]} is no part of one"
+    try:
+        is_ours = json.loads((folder / hf_config.FILE_NAME).read_bytes())["model_type"] == "gpt2"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        is_ours = False
+    return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a GPT-2"
+
+
+def _put(scratch: Path, place: Path) -> None:
+    """Renames `scratch` to `place`. What was there is deleted last: whatever happens before, it or the new is whole."""
+    if not place.exists():
+        scratch.rename(place)
+        return
+    old = place.with_name(f".{place.name}.replaced-{os.getpid()}")
+    shutil.rmtree(old, ignore_errors=True)
+    place.rename(old)
+    try:
+        scratch.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+    shutil.rmtree(old)
 
 
 def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, readme: str) -> None:
@@ -125,6 +162,8 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
     ):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
+    # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
+    (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
     tokenizer.save(folder, config.context_length)
     (folder / "README.md").write_text(readme, encoding="utf8")
 
@@ -147,7 +186,10 @@ def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
 
 def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -> dict[str, np.ndarray]:
     """The tensors of the table by their names without prefix; the head, if it is there, must be the embedding."""
-    bare = {name.removeprefix(names.PREFIX): tensor for name, tensor in found.items() if not name.endswith(IGNORED)}
+    read = [name for name in found if not name.endswith(IGNORED)]
+    bare = {name.removeprefix(names.PREFIX): found[name] for name in read}
+    twice = [name for name in read if name.startswith(names.PREFIX) and name.removeprefix(names.PREFIX) in found]
+    _refuse(f"is there twice, with and without {names.PREFIX!r}", directory, twice)
     head = bare.pop("lm_head.weight", None)
     expected = dict(names.table(config).values())
     _refuse("is missing", directory, expected.keys() - bare.keys())
@@ -160,6 +202,14 @@ def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -
     return bare
 
 
+def _refuse_unknown_ids(directory: Path, tokenizer: Tokenizer, config: GPTConfig) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"{directory}: the tokenizer has {tokenizer.vocab_size} ids, the model knows {config.vocab_size}: "
+            "wrong tokenizer?"
+        )
+
+
 def _refuse(what: str, directory: Path, wrong: Iterable[str]) -> None:
     if wrong := sorted(wrong):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -169,7 +219,10 @@ def _refuse(what: str, directory: Path, wrong: Iterable[str]) -> None:
 def _download(name: str) -> Path:
     """The files of a hub model that are needed, from the local cache or the hub."""
     if name.count("/") != 1 or name.startswith((".", "/")):
-        raise FileNotFoundError(f"{name}: no such directory, and no owner/name of a model on the Hugging Face hub")
+        hint = f"; did you mean {ON_THE_HUB[name]}?" if name in ON_THE_HUB else ""
+        raise FileNotFoundError(
+            f"{name}: no such directory, and no owner/name of a model on the Hugging Face hub{hint}"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -18,6 +18,8 @@ import numpy as np
 FILE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 LARGEST_HEADER = 100_000_000  # bytes, the format's own bound
+MOST_DIMENSIONS = 8  # of a tensor; GPT-2's have at most four, and NumPy knows no more than 64
+LARGEST_TENSOR = 2**63 - 1  # bytes, as if no dimension were 0: NumPy's bound, of empty arrays as well
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 BUFFER_DTYPES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}  # of attention masks, which are not read
@@ -49,8 +51,10 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
             weight_map: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
             promised: dict[str, set[str]] = {}
             for tensor, file in weight_map.items():
+                if not (isinstance(file, str) and file.isprintable()):
+                    raise TypeError(f"the file of {tensor!r} is {file!r}")
                 promised.setdefault(file, set()).add(tensor)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{index}: no index of tensors ({error!r}); download it again") from None
         return [(_inside(directory, file), names) for file, names in sorted(promised.items())]
     if pickles := sorted(path.name for pattern in PICKLES for path in directory.glob(pattern)):
@@ -98,7 +102,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
             )
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: the header is not valid JSON ({error})") from None
     if not isinstance(header, dict):
         raise ValueError(f"{path}: the header is a {type(header).__name__}; expected an object")
@@ -121,6 +125,8 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
     """Where a tensor's bytes lie, if they are as many as its shape and dtype need."""
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not (isinstance(dtype, str) and isinstance(shape, list)):
+            raise TypeError("not a name and a list")
         if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
             raise TypeError("not whole numbers")
     except (TypeError, KeyError, ValueError):
@@ -128,6 +134,10 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
     width = np.dtype(DTYPES[dtype]).itemsize if dtype in DTYPES else BUFFER_DTYPES.get(dtype)
     if width is None:
         raise ValueError(f"{path}: tensor {name!r} has dtype {dtype!r}; expected one of {', '.join(DTYPES)}")
+    if len(shape) > MOST_DIMENSIONS or math.prod(n or 1 for n in shape) * width > LARGEST_TENSOR:
+        raise ValueError(
+            f"{path}: tensor {name!r} has {len(shape)} dimensions, the largest {max(shape)}: no model has such a tensor"
+        )
     if end - begin != math.prod(shape) * width:
         raise ValueError(
             f"{path}: tensor {name!r} of shape {shape} and dtype {dtype} needs {math.prod(shape) * width} bytes; "

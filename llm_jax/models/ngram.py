@@ -46,10 +46,13 @@ class NGram:
 def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
     """Counts the n-grams of each sequence (integers below `alphabet`); none reaches across two sequences.
 
-    Raises ValueError for a symbol outside the alphabet or an order whose codes would not fit 64 bits.
+    Sequences may be shorter than the order: they are counted as far as they go. Raises ValueError where there is no
+    symbol at all, for a symbol outside the alphabet, or for an order whose codes would not fit 64 bits.
     """
     if order < 1 or alphabet**order > 2**63:
         raise ValueError(f"order must be at least 1 and alphabet^order at most 2^63; got {order} and {alphabet}")
+    if not any(len(sequence) for sequence in sequences):
+        raise ValueError("there is nothing to count: give at least one sequence with a symbol in it")
     for sequence in sequences:
         if len(sequence) and not 0 <= int(sequence.min()) <= int(sequence.max()) < alphabet:
             raise ValueError(f"symbols must lie in 0…{alphabet - 1}; got {int(sequence.min())}…{int(sequence.max())}")
@@ -58,7 +61,7 @@ def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
         codes = [_codes(sequence, k + 1, alphabet) for sequence in sequences]
         distinct, counts = np.unique(np.concatenate(codes), return_counts=True)
         context = distinct // np.uint64(alphabet)  # sorted as `distinct` is
-        starts = np.flatnonzero(np.r_[True, context[1:] != context[:-1]])
+        starts = np.flatnonzero(np.r_[True, context[1:] != context[:-1]][: len(context)])  # none, where none is so long
         seen.append(Counts(distinct, counts))
         contexts.append(Counts(context[starts], np.add.reduceat(counts, starts)))
         kinds.append(Counts(context[starts], np.diff(np.r_[starts, len(context)])))

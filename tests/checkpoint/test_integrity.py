@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,31 @@ def test_list_of_another_folder_is_found_by_its_files(folder, tmp_path_factory):
 def test_list_that_is_something_else_is_damage(folder, content):
     (folder / "integrity.json").write_bytes(content)
     with pytest.raises(Damaged, match=r"integrity\.json"):
+        integrity.verify(folder)
+
+
+@pytest.mark.parametrize("deep", [200_000 * b"[", 200_000 * b'{"a":'])
+def test_list_too_deep_to_read_is_damage(folder, deep):
+    (folder / "integrity.json").write_bytes(deep)
+    with pytest.raises(Damaged, match=r"integrity\.json is not the JSON that was written"):
+        integrity.verify(folder)
+
+
+def test_folder_in_the_list_s_place_and_file_in_the_folder_s_are_damage(folder):
+    (folder / "integrity.json").unlink()
+    (folder / "integrity.json").mkdir()
+    with pytest.raises(Damaged, match=r"integrity\.json cannot be read: Is a directory"):
+        integrity.verify(folder)
+    with pytest.raises(Damaged, match=r"metadata\.json/integrity\.json cannot be read: Not a directory"):
+        integrity.verify(folder / "metadata.json")
+
+
+def test_list_that_one_may_not_read_is_no_damage(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PermissionError):
         integrity.verify(folder)
 
 

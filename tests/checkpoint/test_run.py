@@ -25,6 +25,12 @@ class State:
     step: jax.Array
 
 
+def with_model(**changes) -> str:
+    """A run's config.json with another model; ... leaves a field out."""
+    model = {name: value for name, value in (vars(CONFIG) | changes).items() if value is not ...}
+    return json.dumps({"format": 1, "model": model})
+
+
 def parameters(seed: int) -> gpt.GPT:
     return gpt.init(jax.random.key(seed), CONFIG)
 
@@ -99,8 +105,10 @@ def test_run_without_checkpoints_or_tokenizer_is_refused(run):
         ('{"format": 1}', r"config\.json is not the config of a run \(KeyError\('model'\)\)"),
         ('{"format": 2, "model": {}}', r"config\.json is of format 2; this version of llm-jax reads format 1"),
         ('{"format": 1, "model": {"d_modell": 8}}', r"config\.json describes no model .*no field 'd_modell'"),
-        ('{"format": 1, "model": {"d_model": 8, "n_heads": 3}}', "n_heads must divide d_model"),
-        ('{"format": 1, "model": {"d_model": "8"}}', r"config\.json describes no model"),
+        (with_model(n_heads=3), "n_heads must divide d_model"),
+        (with_model(d_model="8"), r"config\.json describes no model .*d_model must be a whole number"),
+        (with_model(norm_epsilon=...), r"config\.json describes no model .*needs a 'norm_epsilon', which is missing"),
+        pytest.param('{"format": 1, "model": ' + 200_000 * "[", r"config\.json is not the config of a run", id="deep"),
     ],
 )
 def test_bad_config_is_refused_by_name(run, content, message):

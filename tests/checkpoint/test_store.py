@@ -132,6 +132,23 @@ def test_damage_of_the_step_that_was_asked_for_is_an_error_and_no_other_step_is_
         checkpoints.restore({"x": jax.ShapeDtypeStruct((3,), jnp.float32)}, step=2)
 
 
+def test_stray_file_with_a_step_s_or_a_leftover_s_name_is_passed_over_and_cleared_away(tmp_path):
+    (tmp_path / ".partial-00000001").touch()
+    (tmp_path / ".partial-00000002").symlink_to(tmp_path)
+    checkpoints = Checkpoints(tmp_path, keep_last=1)
+    assert not list(tmp_path.iterdir())
+    template = {"x": jax.ShapeDtypeStruct((), jnp.float32)}
+    checkpoints.save(1, {"x": jnp.float32(1)}, {}, wait=True)
+    (tmp_path / "00000003").touch()
+    restored = checkpoints.restore(template)
+    assert (restored.step, float(restored.state["x"])) == (1, 1)
+    assert "00000003/integrity.json cannot be read: Not a directory" in restored.passed_over[0]
+    (tmp_path / ".partial-00000002").touch()
+    checkpoints.save(2, {"x": jnp.float32(2)}, {}, wait=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000002"]
+    checkpoints.close()
+
+
 def test_run_that_fell_back_overwrites_the_abandoned_steps(checkpoints, truncate):
     template = {"x": jax.ShapeDtypeStruct((), jnp.float32)}
     for step in (10, 20, 30):
@@ -238,6 +255,22 @@ def test_template_of_another_state_is_refused_before_anything_is_read(checkpoint
     assert "new is missing from the checkpoint" in str(raised.value)
     assert "old is in the checkpoint alone" in str(raised.value)
     assert "w is float32[2, 3] in the checkpoint and float32[2, 4] here" in str(raised.value)
+
+
+@pytest.mark.parametrize("step", [-1, 1.0, "1", None, np.float32(1)])
+def test_step_that_could_not_be_found_again_is_refused(checkpoints, step):
+    with pytest.raises(ValueError, match="step must be a whole number, 0 or more; got"):
+        checkpoints.save(step, {"x": 1}, {})
+    assert not list(checkpoints.directory.iterdir())
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, jnp.int32])
+def test_steps_and_losses_may_be_numpy_s_and_jax_s(checkpoints, number):
+    for step, loss in ((0, np.float32(2)), (1, jnp.float32(1)), (2, np.float64(3)), (3, 4), (4, 4), (5, np.float16(4))):
+        checkpoints.save(number(step), {"x": 1}, {}, val_loss=loss)
+    checkpoints.wait()
+    assert checkpoints.steps() == [1, 3, 4, 5]  # the best, and the last three
+    assert checkpoints.restore({"x": 0}, number(4)).step == 4
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from llm_jax import hf
 from llm_jax.config import Execution, GPTConfig
+from llm_jax.hf import directory as hf_directory
 from llm_jax.hf import names, tensors
 from llm_jax.models import gpt
 from llm_jax.tokenizer import CharacterTokenizer, train_bpe
@@ -233,7 +235,18 @@ def edit_config(directory: Path, **fields) -> None:
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
         ({"n_inner": 100}, "n_inner is 100"),
-        ({"n_embd": "many"}, r"config\.json"),
+        ({"n_embd": "many"}, r"config\.json: n_embd is 'many'; expected a whole number"),
+        ({"n_embd": "16"}, "n_embd is '16'"),
+        ({"n_head": None}, "n_head is None"),
+        ({"n_layer": 2.0}, "n_layer is 2.0"),
+        ({"vocab_size": 200.0}, "vocab_size is 200.0"),
+        ({"n_positions": True}, "n_positions is True"),
+        ({"n_positions": 0}, r"config\.json: context_length must be at least 1"),
+        ({"layer_norm_epsilon": None}, "layer_norm_epsilon is None; expected a number"),
+        ({"layer_norm_epsilon": float("nan")}, "norm_epsilon must lie between 0 and 1; got nan"),
+        ({"architectures": 5}, r"architectures 5; expected 'gpt2'"),
+        ({"architectures": [["GPT2LMHeadModel"]]}, r"architectures \[\['GPT2LMHeadModel'\]\]; expected"),
+        ({"architectures": "GPT2LMHeadModel"}, "architectures GPT2LMHeadModel; expected"),
         ({"n_head": 7}, r"n_heads must divide d_model"),
         ({"n_layer": 3}, r"h\.2\..*is missing"),
         ({"n_layer": 1}, r"h\.1\..*is not part of a GPT-2 of this config"),
@@ -243,6 +256,44 @@ def edit_config(directory: Path, **fields) -> None:
 def test_configs_we_do_not_compute_are_refused_by_name(directory, fields, message):
     edit_config(directory, **fields)
     with pytest.raises(ValueError, match=message):
+        hf.load(directory)
+
+
+def test_a_config_that_lost_a_size_is_refused_by_name(directory):
+    path = directory / "config.json"
+    fields = json.loads(path.read_text())
+    for name in ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer"):
+        path.write_text(json.dumps({key: value for key, value in fields.items() if key != name}))
+        with pytest.raises(ValueError, match=f"field '{name}' is missing"):
+            hf.load(directory)
+
+
+DEEP = 200_000 * b"["
+
+
+def test_json_too_deep_to_read_is_refused_with_its_file_s_name(directory):
+    weights, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    intact = (directory / "config.json").read_bytes()
+    (directory / "config.json").write_bytes(DEEP)
+    with pytest.raises(ValueError, match=r"config\.json: not valid JSON"):
+        hf.load(directory)
+    (directory / "config.json").write_bytes(intact)
+    weights.write_bytes(struct.pack("<Q", len(DEEP)) + DEEP)
+    with pytest.raises(ValueError, match=r"model\.safetensors: the header is not valid JSON"):
+        hf.load(directory)
+    weights.unlink()
+    index.write_bytes(DEEP)
+    with pytest.raises(ValueError, match=r"index\.json: no index of tensors"):
+        hf.load(directory)
+
+
+def test_a_tensor_with_and_without_prefix_is_refused_and_neither_taken(directory):
+    found = load_file(directory / "model.safetensors")
+    found["wte.weight"] = found["transformer.wte.weight"] + 1
+    save_file(found, directory / "model.safetensors")
+    with pytest.raises(
+        ValueError, match=r"'transformer\.wte\.weight' is there twice, with and without 'transformer\.'"
+    ):
         hf.load(directory)
 
 
@@ -286,6 +337,11 @@ def _set(key, value):
         (_set("data_offsets", [0, 10**12]), "its offsets 0…1000000000000"),
         (_set("data_offsets", [0, 32 * 48 * 4]), "overlap or leave a hole"),
         (_set("data_offsets", "all"), "of whole numbers"),
+        (_set("dtype", []), "has no dtype, shape and data_offsets"),
+        (_set("shape", {}), "has no dtype, shape and data_offsets"),
+        (_set("shape", [2**70, 0]), "has 2 dimensions, the largest 1180591620717411303424: no model has"),
+        (_set("shape", [2**40, 2**40, 0]), "has 3 dimensions"),
+        (_set("shape", [1] * 98 + [32, 48]), "has 100 dimensions"),
         (lambda header: header.pop(NAME), "overlap or leave a hole|speaks of"),
     ],
 )
@@ -320,6 +376,23 @@ def test_an_index_may_not_point_outside_its_directory(directory, name):
         hf.load(directory)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "null",
+        "[]",
+        "{}",
+        '{"weight_map": null}',
+        *(json.dumps({"weight_map": {"a": file}}) for file in (5, None, [], "a\0b", "\ud800")),
+    ],
+)
+def test_an_index_that_names_no_files_is_refused_by_name(directory, content):
+    (directory / "model.safetensors").unlink()
+    (directory / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json: no index of tensors"):
+        hf.load(directory)
+
+
 def test_a_link_out_of_the_directory_is_refused(directory, tmp_path):
     (directory / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
     (directory / "model.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
@@ -341,6 +414,87 @@ def test_an_existing_folder_is_not_overwritten_unless_asked(exported, params, vo
     assert not list(exported.parent.glob(".*partial*"))
 
 
+@pytest.fixture
+def again(directory):
+    """Exports the model of `directory` once more, over what is there."""
+    loaded = hf.load(directory)
+    assert loaded.tokenizer is not None
+    return partial(hf.export, loaded.params, loaded.config, loaded.tokenizer, readme="another card", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "checkpoints").mkdir(), r"is no export \(checkpoints is no part of one\)"),
+        (lambda folder: (folder / "notes.txt").touch(), r"notes\.txt is no part of one"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"no model\.safetensors"),
+        (lambda folder: (folder / "config.json").unlink(), r"no config\.json"),
+        (lambda folder: edit_config(folder, model_type="llama"), r"its config\.json is not that of a GPT-2"),
+        (lambda folder: (folder / "config.json").write_text('{"format": 1, "model": {}}'), "is not that of a GPT-2"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "is not that of a GPT-2"),
+    ],
+)
+def test_a_folder_with_anything_that_is_no_export_is_never_overwritten(directory, again, spoil, message):
+    spoil(directory)
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match=message):
+        again(out=directory)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("dies", ["weights", "comparison", "first rename", "second rename", "deletion"])
+def test_an_export_interrupted_while_it_overwrites_leaves_the_old_or_the_new(directory, again, dies, monkeypatch):
+    rename = Path.rename
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if dies == "weights":
+            patch.setattr(hf_directory, "save_file", interrupt)
+        elif dies == "comparison":
+            patch.setattr(hf_directory, "_compare", interrupt)
+        elif dies == "deletion":
+            patch.setattr(hf_directory.shutil, "rmtree", lambda path, ignore_errors=False: ignore_errors or interrupt())
+        else:
+            moved = directory.name if dies == "first rename" else f".{directory.name}.partial"
+            die = lambda path, target: interrupt() if path.name.startswith(moved) else rename(path, target)  # noqa: E731
+            patch.setattr(Path, "rename", die)
+        with pytest.raises(KeyboardInterrupt):
+            again(out=directory)
+    assert (directory / "README.md").read_text() == ("another card" if dies == "deletion" else "card")
+    assert hf.check(directory) == hf.load(directory).config
+    again(out=directory)
+    assert (directory / "README.md").read_text() == "another card"
+    assert [path.name for path in directory.parent.iterdir()] == [directory.name]
+
+
+def test_an_export_goes_where_a_link_points_and_to_the_current_folder(directory, again, tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(directory)
+    assert again(out=link).out == link
+    assert link.is_symlink()
+    assert (directory / "README.md").read_text() == "another card"
+    (directory / "README.md").write_text("old")
+    monkeypatch.chdir(directory)
+    again(out=Path("."))
+    assert (directory / "README.md").read_text() == "another card"
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_not_exported(params, tmp_path):
+    vocabulary = CharacterTokenizer.from_text("seventeen letters")
+    config = GPTConfig(**{**vars(CONFIG), "vocab_size": 5})
+    with pytest.raises(ValueError, match=f"the tokenizer has {vocabulary.vocab_size} ids, the model knows 5"):
+        hf.export(gpt.init(jax.random.key(0), config), config, vocabulary, tmp_path / "out", "card")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_neither_directory_nor_hub_name_is_refused():
-    with pytest.raises(FileNotFoundError, match="no such directory"):
+    with pytest.raises(FileNotFoundError, match=r"no such directory.*hub$"):
         hf.load("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"did you mean openai-community/gpt2-medium\?"):
+        hf.load("gpt2-medium")
+
+
+def test_the_files_of_an_export_are_readable_to_the_same_users(exported):
+    assert len({path.stat().st_mode for path in exported.iterdir()}) == 1

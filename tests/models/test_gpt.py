@@ -1,14 +1,16 @@
 """Properties of the GPT: causality, size, initialisation, and independence of how it is executed."""
 
 import dataclasses
+import inspect
 import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import PRESETS, Execution, GPTConfig, gpt2
+from llm_jax.config import PRESETS, Execution, GPTConfig, from_dict, gpt2
 from llm_jax.layers.dropout import Dropout
 from llm_jax.models import gpt
 
@@ -181,11 +183,61 @@ def test_cudnn_attention_is_refused_where_it_cannot_run():
         ({"n_layers": 0}, "n_layers must be at least 1; got 0"),
         ({"vocab_size": -1}, "vocab_size must be at least 1"),
         ({"norm_epsilon": 0.0}, "norm_epsilon must lie between"),
+        ({"norm_epsilon": None}, "norm_epsilon must lie between 0 and 1; got None"),
+        ({"norm_epsilon": math.nan}, "norm_epsilon must lie between"),
+        ({"n_layers": 2.5}, "n_layers must be a whole number; got 2.5"),
+        ({"d_model": 768.0}, "d_model must be a whole number; got 768.0"),
+        ({"n_layers": True}, "n_layers must be a whole number; got True"),
+        ({"n_heads": "12"}, "n_heads must be a whole number; got '12'"),
+        ({"vocab_size": math.nan}, "vocab_size must be a whole number; got nan"),
+        ({"context_length": None}, "context_length must be a whole number; got None"),
     ],
 )
 def test_nonsense_configs_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         GPTConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dtype": "float16"}, "dtype must be one of auto, float32, bfloat16; got 'float16'"),
+        ({"attention": "flash"}, "attention must be one of auto, xla, cudnn; got 'flash'"),
+        ({"dtype": None}, "dtype must be one of"),
+        ({"loss_chunks": 1.5}, "loss_chunks must be a whole number; got 1.5"),
+        ({"loss_chunks": 0}, "loss_chunks must be at least 1; got 0"),
+    ],
+)
+def test_an_execution_that_does_not_exist_is_refused_when_it_is_built(values, message):
+    with pytest.raises(ValueError, match=message):
+        Execution(**values)
+
+
+@pytest.mark.parametrize("lost", [field.name for field in dataclasses.fields(GPTConfig)])
+def test_a_model_s_config_that_lost_a_field_is_refused_and_not_filled_in(lost):
+    values = dataclasses.asdict(TINY)
+    assert from_dict(GPTConfig, values) == TINY
+    with pytest.raises(ValueError, match=f"GPTConfig needs a '{lost}'"):
+        from_dict(GPTConfig, {name: value for name, value in values.items() if name != lost})
+    with pytest.raises(ValueError, match="GPTConfig needs a 'context_length'"):
+        from_dict(GPTConfig, {})
+
+
+def test_a_setting_newer_than_a_file_takes_its_default_where_that_is_asked_for():
+    assert from_dict(Execution, {"remat": True}, fill=True) == Execution(remat=True)
+    with pytest.raises(ValueError, match="no field 'flash'"):
+        from_dict(Execution, {"flash": True}, fill=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 17), (2, 0), (0, 4), (4,), (1, 2, 3)], ids=str)
+def test_tokens_that_are_no_rows_within_the_context_are_refused_before_anything_is_computed(params, shape):
+    forward = inspect.unwrap(gpt.forward)  # without the tests' own check of annotations, which users do not have
+    tokens, how, message = jnp.zeros(shape, jnp.int32), gpt.plan(Execution()), "rows of 1 to 16 ids, .* got shape "
+    with pytest.raises(ValueError, match=message + re.escape(str(shape))):
+        forward(params, tokens, TINY, how)
+    if shape != (2, 17):  # with a cache, padding may go beyond the context
+        with pytest.raises(ValueError, match=message):
+            forward(params, tokens, TINY, how, gpt.empty_cache(TINY, 2, 32, how.dtype))
 
 
 def test_unknown_preset_is_refused_by_name():

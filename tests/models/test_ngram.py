@@ -49,6 +49,20 @@ def test_no_ngram_reaches_across_two_sequences():
     assert apart.seen[1].look_up(np.array([0 * 3 + 1, 2 * 3 + 0], np.uint64)).tolist() == [1, 1]
 
 
+def test_an_order_beyond_every_sequence_says_what_the_longest_order_seen_says():
+    sequences, text = [np.array([0, 1]), np.zeros(0, int), np.array([1, 2])], np.array([0, 1, 2, 1])
+    known = ngram.fit(sequences, order=2, alphabet=3)
+    model = ngram.fit(sequences, order=5, alphabet=3)
+    np.testing.assert_array_equal(ngram.interpolated(model, text), ngram.interpolated(known, text))
+    np.testing.assert_allclose(ngram.next_symbol(model, text, alpha=0.5), 1 / 3)
+
+
+@pytest.mark.parametrize("sequences", [[], [np.zeros(0, int)], 2 * [np.zeros(0)]], ids=str)
+def test_counting_nothing_is_refused(sequences):
+    with pytest.raises(ValueError, match="there is nothing to count"):
+        ngram.fit(sequences, order=2, alphabet=3)
+
+
 def test_symbols_outside_the_alphabet_are_refused():
     with pytest.raises(ValueError, match="0…2; got 0…3"):
         ngram.fit([np.array([0, 3])], order=1, alphabet=3)
