@@ -101,7 +101,7 @@ class _Question:
         from serve.agreement import prompts
         from serve.models import load_model
 
-        model = load_model(options.model, options.step)
+        model = load_model(options.model, options.step, whole=True)  # the other sides cut nothing off
         self.name, self.config, self.params = model.name, model.config, model.params
         self.how = gpt.plan(Execution(dtype="float32"))
         self.directory = _directory(options, stack)

@@ -38,7 +38,9 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Serves until a signal; returns 0 after a clean end."""
+    """Serves until a signal; returns 0 after a clean end. Raises RuntimeError if the engine fails, so that whoever
+    supervises this process starts another one.
+    """
     if not (importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn")):
         raise ImportError(
             "serve api needs FastAPI and uvicorn: `uv sync --extra serve`, or `pip install 'llm-jax[serve]'`"
@@ -76,27 +78,40 @@ def main(options: Options) -> int:
         engine.close("the server is shutting down", door.shutdown_timeout)
         server.should_exit = True
 
+    def give_up() -> None:
+        """The engine has failed and has told everybody so: a server that answers 503 for ever helps nobody."""
+        server.should_exit = True
+
     server.handle_exit = end
+    engine.on_failure = give_up
     print(examples.how_to_call(door.host, socket.getsockname()[1], name, source), flush=True)
     server.run(sockets=[socket])
     engine.close("the server has ended", 0)
     engine.join(timeout=30)
+    if engine.failure:
+        raise RuntimeError(f"{engine.failure}: start the server again; the log above says what it was")
     print("the server has ended", flush=True)
     return 0
 
 
 def start_engine(model: "Model", options: Options, context: int) -> "Engine":
-    """An engine for which everything is compiled, but prompts of other lengths, before the first client comes."""
+    """An engine for which everything is compiled, but prompts of other lengths, before the first client comes.
+
+    Raises RuntimeError if it cannot decode as much as it may be asked to.
+    """
     from llm_jax.decode.loop import prepare
     from llm_jax.models import gpt
     from serve.engine import Engine
+    from serve.front.guard import MOST_SEQUENCES
 
     how = gpt.plan(options.execution)
     params = prepare(model.params, how, options.rows)
-    engine = Engine(params, model.config, how, options.rows, context, options.door.max_requests)
+    # The door counts requests, the engine their sequences.
+    most_sequences = options.door.max_requests * MOST_SEQUENCES
+    engine = Engine(params, model.config, how, options.rows, context, most_sequences)
     engine.start()
-    n_requests = min(options.rows, options.door.max_requests)
-    for columns in engine.sizes.columns():
+    n_requests = min(options.rows, most_sequences)
+    for columns in engine.columns:
         for temperature in (0.0, 1.0):
             _warm_up(engine, n_requests, min(columns, context) - 1, temperature)
     return engine
@@ -105,7 +120,9 @@ def start_engine(model: "Model", options: Options, context: int) -> "Engine":
 def _warm_up(engine: "Engine", n_requests: int, n_tokens: int, temperature: float) -> None:
     """Requests that want so many tokens each, and leave when all of them have been answered side by side."""
     from llm_jax.decode.options import Sampling
-    from serve.engine import Request
+    from serve.engine import Closing, Request
+
+    failures: list[str] = []
 
     def start() -> threading.Event:
         left, n_events = threading.Event(), 0
@@ -113,13 +130,20 @@ def _warm_up(engine: "Engine", n_requests: int, n_tokens: int, temperature: floa
         def deliver(event: "Event") -> None:
             nonlocal n_events
             n_events += 1
+            if isinstance(event, Ended) and event.reason == "error":
+                failures.append(event.error)
             if n_events > n_requests or isinstance(event, Ended):  # one joins at each step
                 engine.cancel([request])
                 left.set()
 
         request = Request([0], Sampling(temperature), n_tokens, deliver)
-        engine.submit([request])
+        try:
+            engine.submit([request])
+        except Closing as closing:
+            raise RuntimeError(str(closing)) from None
         return left
 
     for left in [start() for _ in range(n_requests)]:
         left.wait()
+    if failures:
+        raise RuntimeError(f"{failures[0]}, before anybody asked: fewer --rows or a smaller --max-model-len may help")

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from llm_jax.tokenizer import Tokenizer
 from serve import completions
+from serve.batch import Scored
 from serve.completions import Asked
 from serve.continuation import Continuation
-from serve.engine import Closing, Ended, Engine, Event, Full, Request, Scored
+from serve.engine import Closing, Ended, Engine, Event, Full, Request
 from serve.front.guard import MOST_SEQUENCES, Guard
 
 STATUS_GONE = 499  # nginx's number for a client that has hung up; nobody reads it
+UNKNOWN_FAILURE = "the server has failed to answer this request: its log says why"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Served:
     name: str
     context: int  # tokens, prompt and answer
     folder: Path | None  # where clients on this machine find the tokenizer's files
+    created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
 def application(served: Served, key: str, max_requests: int) -> Guard:
@@ -45,7 +52,8 @@ def application(served: Served, key: str, max_requests: int) -> Guard:
     async def models() -> dict[str, Any]:
         # `root` is vLLM's field for the directory; lm-evaluation-harness counts tokens with the tokenizer in it.
         about = {"max_model_len": served.context, "root": served.folder and str(served.folder)}
-        return {"object": "list", "data": [{"id": served.name, "object": "model", "owned_by": "llm-jax", **about}]}
+        model = {"id": served.name, "object": "model", "created": served.created, "owned_by": "llm-jax"}
+        return {"object": "list", "data": [model | about]}
 
     @app.post("/v1/chat/completions")
     async def chat() -> Response:
@@ -68,13 +76,26 @@ def application(served: Served, key: str, max_requests: int) -> Guard:
             return StreamingResponse(running.stream(), media_type="text/event-stream")
         return await running.whole(http)
 
+    @app.exception_handler(Exception)
+    async def fail(http: HttpRequest, failure: Exception) -> Response:
+        """For what nobody has thought of; the traceback goes to the log."""
+        return error(500, UNKNOWN_FAILURE)
+
     return Guard(app, key, max_requests)
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """OpenAI's form of an error."""
+    return JSONResponse(_error(status, message), status, headers)
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "code": status}}, status, headers)
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+class Failed(Exception):
+    """The engine could not finish a request."""
 
 
 class Running:
@@ -82,7 +103,7 @@ class Running:
 
     def __init__(self, served: Served, asked: Asked):
         """Hands the sequences to the engine. Raises Full or Closing."""
-        self._served, self._asked, self._identity = served, asked, completions.new_id()
+        self._served, self._asked, self._head = served, asked, completions.Head(served.name)
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
         end = served.tokenizer.end_of_text
@@ -98,7 +119,7 @@ class Running:
         self._requests = [
             Request(
                 prompt=prompt,
-                sampling=replace(asked.sampling, seed=asked.sampling.seed + index),
+                sampling=asked.sampling.of(index),
                 max_new_tokens=asked.max_tokens,
                 deliver=deliver_to(index),
                 stop_tokens=stop_tokens,
@@ -111,7 +132,7 @@ class Running:
         served.engine.submit(self._requests)
 
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Choices in OpenAI's form, piece by piece as they come. Raises RuntimeError if the engine gives up.
+        """Choices in OpenAI's form, piece by piece as they come. Raises Failed if the engine gives up.
 
         However it ends, by the last token or because nobody listens any more, the rows are free afterwards.
         """
@@ -125,7 +146,7 @@ class Running:
                 if index not in open_ones:
                     continue
                 if isinstance(event, Ended) and event.reason == "error":
-                    raise RuntimeError(event.error)
+                    raise Failed(event.error)
                 text, logprobs, reason = self._choices[index].take(event)
                 if reason:
                     open_ones.remove(index)
@@ -139,12 +160,16 @@ class Running:
         try:
             async with contextlib.aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
-                    yield _event(completions.answer(self._identity, self._served.name, [piece], None))
-        except RuntimeError as failure:
-            yield _event({"error": {"message": str(failure), "type": "server_error", "code": 503}})
+                    yield _event(completions.answer(self._head, [piece], None))
+        except Failed as failed:
+            yield _event(_error(503, str(failed)))
+            return
+        except Exception:
+            logger.exception("a stream has failed")
+            yield _event(_error(500, UNKNOWN_FAILURE))
             return
         if self._asked.include_usage:
-            yield _event(completions.answer(self._identity, self._served.name, [], self._usage()))
+            yield _event(completions.answer(self._head, [], self._usage()))
         yield "data: [DONE]\n\n"
 
     async def whole(self, http: HttpRequest) -> Response:
@@ -160,9 +185,9 @@ class Running:
             return Response(status_code=STATUS_GONE)
         try:
             choices = gathering.result()
-        except RuntimeError as failure:
-            return error(503, str(failure))
-        return JSONResponse(completions.answer(self._identity, self._served.name, choices, self._usage()))
+        except Failed as failed:  # the request alone, if there is an engine for the next one
+            return error(500 if self._served.engine.alive else 503, str(failed))
+        return JSONResponse(completions.answer(self._head, choices, self._usage()))
 
     async def _gather(self) -> list[dict[str, Any]]:
         merged = [completions.choice(index, "", None, None) for index in range(len(self._choices))]
@@ -196,6 +221,7 @@ class Choice:
             assert self._logprobs is not None
             for scored in event:
                 self._logprobs.add(scored)
+            self._logprobs.end_of_prompt()
             return self.echoed, self._logprobs.take(), None
         if isinstance(event, Scored):
             self.n_new += 1

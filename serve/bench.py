@@ -9,6 +9,7 @@ that memory and arithmetic set.
 """
 
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -49,6 +50,8 @@ class Options:
         for name in ("requests", "prompt_words", "new_tokens"):
             if not 1 <= getattr(self, name) <= 10_000:
                 raise ValueError(f"{name} must lie between 1 and 10,000; got {getattr(self, name)}")
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds must be above 0 and finite; got {self.seconds}")
         if self.tool == "vllm" and self.model is None:
             raise ValueError("vLLM's benchmark counts tokens itself: give --model, the directory that is served")
 
@@ -63,7 +66,9 @@ def main(options: Options) -> int:
     from serve import bench_report
     from serve.bench_measure import own, prompts, through_vllm
     from serve.client import Remote
+    from serve.models import load_model
 
+    model = load_model(str(options.model)) if options.model else None  # first: measuring takes minutes
     remote = Remote(options.url, options.key_file)
     tool = _tool(options)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -79,11 +84,9 @@ def main(options: Options) -> int:
             level = own(remote, few, n_clients, options.new_tokens, options.seconds, options.key_file)
         measured.append(level)
     decoder, bound = [], None
-    if options.model is not None:
+    if model is not None:
         from serve.bench_decoder import decode, roofline
-        from serve.models import load_model
 
-        model = load_model(str(options.model))
         decoder = [decode(model, texts[:n], options.new_tokens) for n in options.concurrency]
         bound = roofline(model, options.prompt_words + options.new_tokens)
     report = {
@@ -103,7 +106,8 @@ def main(options: Options) -> int:
     bench_report.plot(measured, decoder, bound, options.out / "bench.png", remote.name)
     print(f"{options.out}: bench.json, bench.png")
     if lost := sum(level.failed for level in measured):
-        print(f"{lost} requests failed")
+        first = next((f", the first with: {level.error}" for level in measured if level.error), "")
+        print(f"{lost} requests failed{first}")
         return 1
     return 0
 

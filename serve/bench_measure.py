@@ -35,6 +35,7 @@ class Level:
     ttft: tuple[float, float]
     tpot: tuple[float, float]
     itl: tuple[float, float]
+    error: str = ""  # what the first request that failed was told, where our clients have asked
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Answer:
 
     moments: list[float] = field(default_factory=list)
     tokens: int = 0
+    error: str = ""
 
 
 def prompts(number: int, n_words: int, seed: int = 0) -> list[str]:
@@ -55,7 +57,7 @@ def own(
     remote: "Remote", texts: Sequence[str], n_clients: int, new_tokens: int, seconds: float, key_file: Path | None
 ) -> Level:
     """Threads that each send one request after the other, greedy, until all are sent or the time is over."""
-    from serve.client import connect
+    from serve.client import connect, translated
 
     client = connect(remote.url, key_file)
     until = time.monotonic() + seconds
@@ -74,14 +76,15 @@ def own(
                 answer.moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
                 # vLLM joins tokens where its own front is behind its engine: only the server knows how many they were.
                 answer.tokens = piece.usage.completion_tokens if piece.usage else answer.tokens
-        except Exception:  # whatever it was: the request is lost, and counted
-            return Answer()
+        except Exception as error:  # whatever it was: the request is lost, and counted
+            return Answer(error=str(error) or type(error).__name__)
         return answer
 
     # Compiled and warm from here on; other texts than those measured, for a server may keep the beginnings it has seen.
     short: dict[str, Any] = {**fields, "max_tokens": 2}
-    for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
-        client.completions.create(model=remote.name, prompt=text, **short)
+    with translated(remote.url):
+        for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
+            client.completions.create(model=remote.name, prompt=text, **short)
     started = time.monotonic()
     with ThreadPoolExecutor(n_clients) as pool:
         answers = [answer for answer in pool.map(ask, texts) if answer is not None]
@@ -96,6 +99,7 @@ def own(
         ttft=_quantiles([answer.moments[1] - answer.moments[0] for answer in whole]),
         tpot=_quantiles([(a.moments[-1] - a.moments[1]) / (a.tokens - 1) for a in whole if a.tokens > 1]),
         itl=_quantiles([float(gap) for answer in whole for gap in np.diff(answer.moments[1:])]),
+        error=next((answer.error for answer in answers if answer.error), ""),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
+from serve.client import refuse_empty_stops
 
 if TYPE_CHECKING:
     from serve.client import Source, Wish
@@ -31,11 +32,12 @@ class Options:
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
+    def __post_init__(self) -> None:
+        refuse_empty_stops(self.stop)
+
 
 def main(options: Options) -> int:
     """Reads lines until the end of input."""
-    from dataclasses import replace
-
     from llm_jax import backend
 
     backend.configure()
@@ -55,7 +57,7 @@ def main(options: Options) -> int:
             print(texts[-1], flush=True)
             continue
         # Another stream of random numbers each turn, the same ones in every session of the same seed.
-        wish = Wish(replace(options.sampling, seed=options.sampling.seed + turn), options.max_new_tokens, options.stop)
+        wish = Wish(options.sampling.of(turn), options.max_new_tokens, options.stop)
         answer = _answer(source, texts[-1] + line, wish)
         if answer is not None:
             texts.append(texts[-1] + line + answer)

@@ -1,6 +1,6 @@
 """Text continued by whoever can: a server with OpenAI's interface (vLLM or ours), or the JAX decoder here."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +21,12 @@ class Wish:
     max_new_tokens: int
     stops: tuple[str, ...] = ()
     seeded: bool = True  # False: another continuation each time
+
+
+def refuse_empty_stops(stops: Sequence[str]) -> None:
+    """Raises ValueError: an empty text stands at the beginning of every answer, and would leave nothing of it."""
+    if "" in stops:
+        raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")
 
 
 class Source(Protocol):

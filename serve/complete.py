@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from llm_jax.decode.options import Sampling
+from serve.client import refuse_empty_stops
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Options:
     """Text before which the continuation ends; may be given several times."""
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+
+    def __post_init__(self) -> None:
+        refuse_empty_stops(self.stop)
 
 
 def main(options: Options) -> int:

@@ -1,7 +1,8 @@
 """OpenAI's completions interface as values: what a request may say, and the forms of an answer.
 
 Every field is checked, and a field that would change the answer but is not computed here is refused by name, not
-ignored. The names and meanings are vLLM's where OpenAI has none: `top_k`, `ignore_eos`, `echo` with `logprobs`.
+ignored: it is taken only with a value that changes nothing, such as OpenAI's own default. The names and meanings are
+vLLM's where OpenAI has none: `top_k`, `ignore_eos`, `echo` with `logprobs`.
 """
 
 import difflib
@@ -11,24 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_jax.decode.options import Sampling
+from llm_jax.decode.options import LEAST_SEED, Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.tokenizer import Tokenizer
-from serve.engine import MOST_TOP, Scored
+from llm_jax.tokenizer import StreamDecoder, Tokenizer
+from serve.batch import MOST_TOP, Scored
 
 MOST_STOPS = 16
-# Fields that other servers compute, and the value at which they change nothing.
+# Fields that other servers compute, and the value, beside null, at which they change nothing.
 NEUTRAL: dict[str, Any] = {
-    "suffix": None,
-    "best_of": None,
+    "suffix": "",
     "presence_penalty": 0,
     "frequency_penalty": 0,
     "repetition_penalty": 1,
-    "logit_bias": None,
+    "logit_bias": {},
     "min_p": 0,
     "min_tokens": 0,
 }
-IGNORED = ("user", "metadata", "add_special_tokens", "skip_special_tokens", "request_id")
+NEUTRAL_IN_STREAMS: dict[str, Any] = {"continuous_usage_stats": False, "include_obfuscation": False}
+# No answer depends on them: these vocabularies add no special tokens to a prompt.
+IGNORED = ("user", "metadata", "add_special_tokens", "request_id")
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,29 @@ class Fields:
             raise ValueError(f"{name} must lie between {low} and {high}; got {value}")
         return value
 
-    def finish(self) -> None:
+    def number(self, name: str, default: float) -> float:
+        """JSON's whole numbers may be larger than any float."""
+        value = self.take(name, (int, float), default)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is too large: a number of {len(str(value))} digits") from None
+
+    def neutral(self, name: str, *allowed: Any) -> None:
+        """A field that is not computed here: raises ValueError unless its value changes nothing, as null does."""
+        value = self._values.pop(name, None)
+        if value is not None and value not in allowed:
+            raise ValueError(f"{name} is not computed by this server: leave it out")
+
+    def finish(self, neutral: dict[str, Any], ignored: Sequence[str] = ()) -> None:
         """Raises ValueError if a field is left that is not known, or known and not computed here."""
-        for name, value in self._values.items():
-            if name in IGNORED:
+        for name in list(self._values):
+            if name in ignored:
                 continue
-            if name not in NEUTRAL:
+            if name not in neutral:
                 close = difflib.get_close_matches(name, self._known, n=1)
                 raise ValueError(f"unknown field {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-            if value is not None and value != NEUTRAL[name] and value != {}:
-                raise ValueError(f"{name} is not computed by this server: leave it out")
+            self.neutral(name, neutral[name])
 
 
 def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
@@ -103,10 +118,10 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     max_tokens = fields.between("max_tokens", 0 if echo else 1, 10**9, min(16, max(1, room)))
     top_k = fields.between("top_k", -1, 10**9, 0)
     sampling = Sampling(
-        temperature=float(fields.take("temperature", (int, float), 1.0)),
+        temperature=fields.number("temperature", 1.0),
         top_k=max(top_k, 0),
-        top_p=float(fields.take("top_p", (int, float), 1.0)),
-        seed=fields.between("seed", 0, 2**31 - 1 - most, secrets.randbelow(2**31 - most)),
+        top_p=fields.number("top_p", 1.0),
+        seed=fields.between("seed", LEAST_SEED, -LEAST_SEED - 1, secrets.randbits(63)),
     )
     stop = fields.take("stop", (str, list), [])
     stops = [stop] if isinstance(stop, str) else stop
@@ -115,10 +130,12 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     stream = fields.take("stream", bool, False)
     usage = Fields(fields.take("stream_options", dict, {}))
     include_usage = usage.take("include_usage", bool, False)
-    usage.take("continuous_usage_stats", bool, False)
-    usage.finish()
+    usage.finish(NEUTRAL_IN_STREAMS)
     ignore_eos = fields.take("ignore_eos", bool, False)
-    fields.finish()
+    fields.neutral("best_of", 1, n)
+    # An answer may show a special token only if it goes on after one.
+    fields.neutral("skip_special_tokens", False, not ignore_eos)
+    fields.finish(NEUTRAL, IGNORED)
     for prompt in prompts:
         _check_length(len(prompt), max_tokens, context)
     return Asked(prompts, max_tokens, n, sampling, tuple(stops), n_top, echo, stream, include_usage, ignore_eos)
@@ -128,7 +145,8 @@ def _check_length(length: int, max_tokens: int, context: int) -> None:
     if length + max_tokens <= context:
         return
     room = context - length
-    cure = f"ask for {room} or fewer" if room > 0 else f"shorten the prompt to {context - 1} tokens or fewer"
+    least = min(max_tokens, 1)  # a prompt that is only scored may fill the context
+    cure = f"ask for {room} or fewer" if room > 0 else f"shorten the prompt to {context - least} tokens or fewer"
     raise ValueError(
         f"the prompt has {length} tokens and {max_tokens} new ones are asked for; this model's maximum context length "
         f"is {context} tokens: {cure}"
@@ -163,18 +181,21 @@ class Logprobs:
     """OpenAI's four parallel lists, which grow token by token."""
 
     tokenizer: Tokenizer
-    offset: int = 0  # characters
+    offset: int = 0  # characters of the text so far; one that is cut over several tokens begins at each of them
     tokens: list[str] = field(default_factory=list)
     token_logprobs: list[float | None] = field(default_factory=list)
     top_logprobs: list[dict[str, float] | None] = field(default_factory=list)
     text_offset: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stream = StreamDecoder(self.tokenizer)
 
     def add(self, scored: Scored) -> None:
         text = self._text(scored.token)
         self.tokens.append(text)
         self.token_logprobs.append(scored.logprob)
         self.text_offset.append(self.offset)
-        self.offset += len(text)
+        self.offset += len(self._stream.push(scored.token))
         if scored.logprob is None:
             self.top_logprobs.append(None)
             return
@@ -183,6 +204,10 @@ class Logprobs:
         for token, logprob in (*scored.top, (scored.token, scored.logprob)):
             top.setdefault(self._text(token), logprob)
         self.top_logprobs.append(top)
+
+    def end_of_prompt(self) -> None:
+        """What comes next is another text, which the answer shows after the prompt's: no character is in both."""
+        self.offset += len(self._stream.finish())
 
     def take(self) -> dict[str, list]:
         """What was added since the last time."""
@@ -196,13 +221,18 @@ class Logprobs:
         return self.tokenizer.decode_bytes([token]).decode("utf8", errors="replace")
 
 
-def new_id() -> str:
-    return f"cmpl-{secrets.token_hex(12)}"
+@dataclass(frozen=True)
+class Head:
+    """What an answer begins with, and every piece of a streamed one."""
+
+    model: str
+    identity: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
+    created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
-def answer(identity: str, model: str, choices: Sequence[dict], usage: dict[str, int] | None) -> dict[str, Any]:
+def answer(head: Head, choices: Sequence[dict], usage: dict[str, int] | None) -> dict[str, Any]:
     """A whole answer, or one piece of a streamed one."""
-    fields = {"id": identity, "object": "text_completion", "created": int(time.time()), "model": model}
+    fields = {"id": head.identity, "object": "text_completion", "created": head.created, "model": head.model}
     return fields | {"choices": list(choices)} | ({"usage": usage} if usage else {})
 
 

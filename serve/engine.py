@@ -2,10 +2,13 @@
 
     submit   any thread: a request joins the queue, or is refused when the queue is full
     step     the engine's thread: a waiting request takes a free row, then every row gets its next token; the batch is
-             as large as those who are being answered need (`serve.sizes`)
+             as large as those who are being answered need (`serve.batch`, `serve.sizes`)
     deliver  what a request gave, called in the engine's thread with each event
 
 One prompt at most is read between two steps, so that those who are being answered wait for one prompt and not for all.
+
+What fails while one prompt is read ends that request, as long as the rows of the others are whole. What fails in a step
+fails for all: the engine has then `failure`, tells everybody who waits, and takes nobody any more.
 """
 
 import logging
@@ -15,29 +18,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from llm_jax.decode.options import Sampling
-from serve.sizes import Size, Sizes
+from serve.batch import Batch, Scored
+from serve.sizes import Size
 
 if TYPE_CHECKING:
     from llm_jax.config import GPTConfig
-    from llm_jax.decode.slots import Scores
     from llm_jax.models import gpt
 
-MOST_TOP = 20  # log-probabilities beside the chosen one; one program computes all or none
-IDLE = Sampling(temperature=0.0)
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A token and what the model thought of it: its log-probability, and the most likely tokens with theirs."""
-
-    token: int
-    logprob: float | None  # None for the first token of a prompt
-    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,18 +72,8 @@ class Engine:
         """`rows`: requests answered at once; `columns`: tokens of the longest sequence; `max_waiting`: requests without
         a row.
         """
-        import jax
-
-        from llm_jax.decode import slots
-
-        columns = -(-columns // slots.PIECE) * slots.PIECE
-        self._most_top = min(MOST_TOP, config.vocab_size)
-        self.config, self.sizes, self.max_waiting = config, Sizes(Size(rows, columns)), max_waiting
-        self._params, self._how = params, how
-        # The largest first, and dropped: where memory is too small for it, the server must not start.
-        self._slots = jax.block_until_ready(slots.empty(config, how, rows, columns))
-        self.size = self.sizes.fitting([])
-        self._slots = slots.empty(config, how, *self.size)
+        self._batch = Batch(params, config, how, rows, columns)
+        self.max_waiting = max_waiting
         self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
@@ -102,9 +81,21 @@ class Engine:
         self._abort = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.n_steps = 0
+        self.failure = ""  # what has ended it, if it was not asked to
+        self.on_failure: Callable[[], object] = lambda: None  # called in its thread, when everybody has been told
 
     def start(self) -> None:
         self._thread.start()
+
+    @property
+    def size(self) -> Size:
+        """Of the batch, now."""
+        return self._batch.size
+
+    @property
+    def columns(self) -> list[int]:
+        """The lengths that rows may have."""
+        return self._batch.sizes.columns()
 
     @property
     def alive(self) -> bool:
@@ -162,19 +153,21 @@ class Engine:
                 self._free_cancelled()
                 self._admit()
                 if self.running:
-                    self._resize(self.sizes.after(self.size, self._lengths()))
+                    self._resize(self._batch.sizes.after(self.size, self._lengths()))
                     self._step()
         except Exception as error:  # whatever XLA raises: those who wait must not wait for ever
             logger.exception("the engine has failed")
-            self._closing = f"the engine has failed: {type(error).__name__}"
+            self.failure = f"the engine has failed: {type(error).__name__}"
         finally:
             with self._changed:
-                self._closing = self._closing or "the engine has ended"
+                self._closing = self.failure or self._closing or "the engine has ended"
                 left = [*(request for request in self._rows if request), *self._waiting]
                 self._waiting.clear()
                 self._rows = [None] * len(self._rows)
             for request in left:
                 request.deliver(Ended("error", self._closing))
+            if self.failure:
+                self.on_failure()
 
     def _wait_for_work(self) -> bool:
         """False when it is time to end."""
@@ -191,80 +184,56 @@ class Engine:
     def _admit(self) -> None:
         """One waiting request takes a free row."""
         with self._changed:
-            if not self._waiting or self.running == self.sizes.most.rows:
+            sizes = self._batch.sizes
+            if not self._waiting or self.running == sizes.most.rows:
                 return
             lengths = [*self._lengths(), _length(self._waiting[0])]
-        size = self.sizes.at_least(self.size, lengths) if self.running else self.sizes.fitting(lengths)
+        size = sizes.at_least(self.size, lengths) if self.running else sizes.fitting(lengths)
         if not self._resize(size):
             return  # until others have ended
         with self._changed:
             request, row = self._waiting.popleft(), self._rows.index(None)
             self._rows[row] = request  # from here on it is known to `_run`, should the device fail
+        try:
+            self._begin(row, request)
+        except Exception as error:  # of this request alone, if the others' rows are whole
+            if not self._batch.is_whole:
+                raise
+            logger.exception("a request has failed")
+            self._rows[row] = None
+            request.deliver(Ended("error", f"this request has failed: {type(error).__name__}"))
+
+    def _begin(self, row: int, request: Request) -> None:
+        """What a prompt gives: its own scores where they are asked for, and its first new token."""
         if request.score_prompt:
-            request.deliver(self._score(request))
+            request.deliver(self._batch.score(request.prompt, request.n_top))
         if request.max_new_tokens == 0:
             self._rows[row] = None
             request.deliver(Ended("length"))
-            return
-        from llm_jax.decode import slots
-        from llm_jax.decode.choose import rule_of_rows
-
-        self._slots, token, scores = slots.join(
-            self._params,
-            self._slots,
-            row,
-            _padded(request.prompt, self.sizes.most.columns),
-            len(request.prompt),
-            request.sampling.seed,
-            rule_of_rows([request.sampling]),
-            self.config,
-            self._how,
-            self._most_top if request.n_top else 0,
-        )
-        self._take(row, request, _scored(int(token), scores, request.n_top))
+        else:
+            self._take(row, request, self._batch.join(row, request.prompt, request.sampling, request.n_top))
 
     def _lengths(self) -> list[int]:
         return [_length(request) for request in self._rows if request]
 
     def _resize(self, size: Size) -> bool:
-        """The same requests in a batch of another size, in its first rows; False where memory does not hold both."""
-        import jax
-
-        from llm_jax.decode import slots
-
-        if size == self.size:
-            return True
+        """The same requests in the first rows of a batch of another size; False where memory does not hold both."""
         used = [row for row, request in enumerate(self._rows) if request]
-        unused = size.rows - len(used)
-        if used:
-            rows_B = np.array([*used, *[0] * unused], np.int32)
-            try:
-                self._slots = jax.block_until_ready(slots.resize(self._slots, rows_B, size.columns))
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                logger.info("no memory for a batch of %d × %d beside %d × %d", *size, *self.size)
-                return False
-        else:
-            del self._slots  # its memory is free for the new one
-            self._slots = slots.empty(self.config, self._how, *size)
-        self._rows = [*(self._rows[row] for row in used), *[None] * unused]
-        self.size = size
+        before = self.size
+        if not self._batch.resize(size, used):
+            return False
+        if size != before:
+            self._rows = [*(self._rows[row] for row in used), *[None] * (size.rows - len(used))]
         return True
 
     def _step(self) -> None:
         """One token for every row."""
-        from llm_jax.decode import slots
-        from llm_jax.decode.choose import rule_of_rows
-
-        rule = rule_of_rows([request.sampling if request else IDLE for request in self._rows])
-        n_top = self._most_top if any(request and request.n_top for request in self._rows) else 0
-        self._slots, token_B, scores_B = slots.advance(self._params, self._slots, rule, self.config, self._how, n_top)
+        samplings = [request and request.sampling for request in self._rows]
+        every = self._batch.advance(samplings, [request.n_top if request else 0 for request in self._rows])
         self.n_steps += 1
-        tokens, scores = np.asarray(token_B), _on_host(scores_B)
-        for row, request in enumerate(self._rows):
+        for row, (request, scored) in enumerate(zip(self._rows, every, strict=True)):
             if request:
-                self._take(row, request, _scored(int(tokens[row]), _row(scores, row), request.n_top))
+                self._take(row, request, scored)
 
     def _take(self, row: int, request: Request, scored: Scored) -> None:
         """A new token of a request: delivered, and the row freed if it was the last."""
@@ -278,41 +247,7 @@ class Engine:
             self._rows[row] = None
             request.deliver(Ended(reason))
 
-    def _score(self, request: Request) -> list[Scored]:
-        """The prompt's own tokens with their log-probabilities, each given those before it."""
-        from llm_jax.decode import slots
-
-        n_top = self._most_top if request.n_top else 0
-        tokens = _padded(request.prompt, self.sizes.most.columns)
-        scores = _on_host(slots.score(self._params, tokens, self.config, self._how, n_top))
-        rest = [_scored(token, _row(scores, t), request.n_top) for t, token in enumerate(request.prompt[1:])]
-        return [Scored(request.prompt[0], None), *rest]
-
 
 def _length(request: Request) -> int:
     """The columns it needs: none to score a prompt, which has a cache of its own."""
     return len(request.prompt) + request.max_new_tokens if request.max_new_tokens else 0
-
-
-def _padded(prompt: Sequence[int], columns: int) -> np.ndarray:
-    """The prompt in an array of its bucket's length, which is never longer than a row."""
-    from llm_jax.decode.loop import LENGTHS, bucket
-
-    tokens_T = np.zeros(min(bucket(len(prompt), LENGTHS), columns), np.int32)
-    tokens_T[: len(prompt)] = prompt
-    return tokens_T
-
-
-def _on_host(scores: "Scores") -> "Scores":
-    import jax
-
-    return jax.tree.map(np.asarray, scores)
-
-
-def _row(scores: "Scores", row: int) -> "Scores":
-    return type(scores)(scores.chosen[row], scores.top[row], scores.top_ids[row])
-
-
-def _scored(token: int, scores: "Scores", n_top: int) -> Scored:
-    top = zip(np.asarray(scores.top_ids)[:n_top].tolist(), np.asarray(scores.top)[:n_top].tolist(), strict=True)
-    return Scored(token, float(scores.chosen), tuple(top))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
+from serve.prompt_file import read_lines
 
 if TYPE_CHECKING:
     from llm_jax.tokenizer import Tokenizer
@@ -34,6 +35,10 @@ class Options:
     """Show a single prompt's tokens as they come."""
     step: int | None = None
     """Of a run: the checkpoint's step. Default: the newest intact one."""
+
+    def __post_init__(self) -> None:
+        if self.prompt and self.prompt_file:
+            raise ValueError(f"--prompt and --prompt-file {self.prompt_file} are both given: leave one of them out")
 
 
 def main(options: Options) -> int:
@@ -101,10 +106,7 @@ def _show_at_the_end(texts: list[str], pieces: Iterable[list[list[int]]], model:
 def _prompts(options: Options) -> list[str]:
     if options.prompt_file is None:
         return list(options.prompt) or [""]
-    texts = options.prompt_file.read_text(encoding="utf8").splitlines()
-    if not texts:
-        raise ValueError(f"{options.prompt_file} is empty: write one prompt a line")
-    return texts
+    return read_lines(options.prompt_file)
 
 
 def _stop_tokens(options: Options, tokenizer: "Tokenizer") -> list[int]:

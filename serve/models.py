@@ -1,6 +1,6 @@
 """A model to serve, wherever it is: a run's folder, a Hugging Face directory, or a name on the hub."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,37 @@ class Model:
     folder: Path | None  # of its tokenizer's files, where they are on this machine
 
 
-def load_model(source: str, step: int | None = None) -> Model:
-    """Raises FileNotFoundError or ValueError that says what `source` is not, or what is wrong inside it."""
+def load_model(source: str, step: int | None = None, whole: bool = False) -> Model:
+    """A model that writes what its tokenizer can show: of a larger vocabulary the rest is cut off.
+
+    `whole` keeps it, for what must be the same function in every program. Raises FileNotFoundError or ValueError that
+    says what `source` is not, or what is wrong inside it.
+    """
+    model = _load(source, step)
+    n_ids, n_known = model.tokenizer.vocab_size, model.config.vocab_size
+    if n_ids > n_known:
+        raise ValueError(
+            f"{source}: the tokenizer has {n_ids:,} ids, the model knows {n_known:,}: put the tokenizer there that it "
+            "was trained with"
+        )
+    if whole:
+        return model
+    params, config = trimmed(model.params, model.config, n_ids)
+    return replace(model, params=params, config=config)
+
+
+def trimmed(params: "GPT", config: "GPTConfig", n_ids: int) -> "tuple[GPT, GPTConfig]":
+    """Without the ids from `n_ids` on, which have no token: many vocabularies are padded to a round number."""
+    if n_ids == config.vocab_size:
+        return params, config
+    import jax.numpy as jnp
+
+    config = replace(config, vocab_size=n_ids)
+    padding = ((0, config.padded_vocab_size - n_ids), (0, 0))
+    return replace(params, token_embedding=jnp.pad(params.token_embedding[:n_ids], padding)), config
+
+
+def _load(source: str, step: int | None) -> Model:
     from llm_jax import hf
     from llm_jax.checkpoint import load_run
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
-from llm_jax.decode.choose import Rule, choose
+from llm_jax.decode.choose import Rule, choose, keys_of
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Float, Int, Key, pytree
@@ -60,7 +60,7 @@ def empty(config: GPTConfig, how: gpt.Plan, rows: int, columns: int) -> Slots:
     return Slots(
         cache=gpt.empty_cache(config, rows, columns, how.dtype),
         token_B=jnp.zeros(rows, jnp.int32),
-        keys_B=jax.vmap(jax.random.key)(jnp.zeros(rows, jnp.int32)),
+        keys_B=keys_of([0] * rows),
     )
 
 
@@ -83,7 +83,7 @@ def join(
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
     one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how, room)
     slots = _lay_down(slots, jnp.int32(row), one)
-    return _first(params, slots, jnp.int32(row), last_BD, jnp.uint32(seed), rule, config, n_top)
+    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, config, n_top)
 
 
 @partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
@@ -111,7 +111,8 @@ def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, how: gp
     scores = jax.lax.map(
         lambda piece: _score(gpt.logits(params, piece[0], config), piece[1], n_top), (pieces_CWD, next_CW)
     )
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), scores)
+    # Not −1: without a top there are no elements to infer it from.
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), scores)
 
 
 @partial(jax.jit, static_argnames=("columns",))
@@ -175,8 +176,7 @@ def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
 
 
 @partial(jax.jit, static_argnames=("config", "n_top"), donate_argnames=("slots",))
-def _first(params, slots: Slots, row, last_BD, seed, rule: Rule, config: GPTConfig, n_top: int):
-    key = jax.random.key(seed)
+def _first(params, slots: Slots, row, last_BD, key, rule: Rule, config: GPTConfig, n_top: int):
     keys_B = jax.random.fold_in(key, slots.cache.lengths_B[row])[None]
     token_B, scores = _choose(params, last_BD, keys_B, rule, config, n_top)
     slots = dataclasses.replace(

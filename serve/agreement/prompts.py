@@ -14,6 +14,7 @@ from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
+from serve.prompt_file import read_lines
 
 LENGTHS = (5, 16, 33, 64)  # tokens, in turn; shorter where the context is
 
@@ -31,11 +32,7 @@ def write_prompts(
 
 def read_prompts(file: Path, config: GPTConfig, tokenizer: Tokenizer, number: int, new_tokens: int) -> list[list[int]]:
     """The first lines of a file that are not empty, cut to what fits. Raises FileNotFoundError or ValueError."""
-    if not file.is_file():
-        raise FileNotFoundError(f"file of prompts {file} does not exist")
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"{file} is empty: write one prompt a line")
+    lines = [line for line in read_lines(file) if line.strip()]
     room = _room(config, new_tokens)
     return [encode_prompt(tokenizer, line)[:room] for line in lines[:number]]
 

@@ -80,7 +80,8 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
     from serve.evaluation.jax_lm import JaxLM
     from serve.models import load_model
 
-    model = load_model(candidate.source, candidate.step if candidate.is_run else None)
+    # Whole, for the other backends cut nothing off: log-likelihoods are to be the same.
+    model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
     return JaxLM(model.params, model.config, model.tokenizer, gpt.plan(Execution(dtype=access.dtype)))
 
 

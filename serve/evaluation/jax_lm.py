@@ -22,6 +22,7 @@ from llm_jax.models import gpt
 from llm_jax.scoring.likelihood import Scored, score, scorer
 from llm_jax.scoring.requests import Request, encode_request, windows
 from llm_jax.tokenizer import Tokenizer
+from serve.models import trimmed
 
 GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations written at once
 GENERATION_CHUNK = 16  # tokens between two looks for the text that ends a continuation
@@ -35,8 +36,9 @@ class JaxLM(LM):
 
     def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, how: gpt.Plan) -> None:
         super().__init__()
-        self._params, self._config, self._tokenizer, self._how = params, config, tokenizer, how
+        self._config, self._tokenizer, self._how = config, tokenizer, how
         self._call = scorer(gpt.cast(params, how), config, how)
+        self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)  # text, which has no holes
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(log-likelihood in nats, would greedy decoding write it) of each (context, continuation)."""
@@ -83,9 +85,9 @@ class JaxLM(LM):
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
         end = self._tokenizer.end_of_text
         pieces = loop.stream(
-            loop.prepare(self._params, self._how),
+            loop.prepare(self._writing, self._how),
             prompts,
-            self._config,
+            self._writing_config,
             self._how,
             sampling,
             new,

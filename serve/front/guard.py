@@ -190,7 +190,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def answer(send: Send, refused: Refused) -> None:
     """OpenAI's form of an error. The connection ends, for a body may still be on its way."""
     kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    error = {"message": refused.message, "type": kind, "code": refused.status}
+    # OpenAI's `param` and `code` are texts or null: the status is in the status.
+    error = {"message": refused.message, "type": kind, "param": None, "code": None}
     body = json.dumps({"error": error}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
     if refused.status == 401:

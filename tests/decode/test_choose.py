@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llm_jax.decode.choose import _find, choose, draw, keep_top_k, keep_top_p, rule
+from llm_jax.decode.choose import _bits, choose, draw, keep_top_k, keep_top_p, keys_of, rule, rule_of_rows
 from llm_jax.decode.options import Sampling
 
 # XLA flushes subnormal floats to zero, so to the device they tie with zero.
@@ -71,11 +71,24 @@ def test_a_token_of_weight_zero_is_never_drawn():
     assert set(np.unique(draw(jnp.array(weights), keys(4000)))) <= set(allowed)
 
 
-@pytest.mark.parametrize(("target", "expected"), [(0.0, 2), (0.999, 2), (1.0, 4), (2.9, 4), (3.0, 4), (99.0, 4)])
-def test_the_running_sum_is_inverted_even_where_rounding_overshoots(target, expected):
-    weights = jnp.array([[0.0, 0.0, 1.0, 0.0, 2.0, 0.0]])
-    index, _ = _find(weights, jnp.array([target]))
-    assert index.tolist() == [expected]
+def test_rounding_changes_no_draw():
+    """Of 15,000 tokens, a running sum would give several draws to a neighbour by id, whatever its probability."""
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (4000, 4096)).astype(np.float32)
+    rounded = logits + random.normal(0, 1e-5, logits.shape).astype(np.float32)
+    for sampling in (rule(Sampling()), rule(Sampling(temperature=0.7, top_k=200))):
+        np.testing.assert_array_equal(*(choose_on_device(x, keys(4000), sampling) for x in (logits, rounded)))
+
+
+def test_tokens_and_keys_draw_independently():
+    """Of two tokens the same one would win every time if their random numbers went together."""
+    words = np.asarray(_bits(keys(3000), 1000)) / 2.0**32
+    assert abs(words.mean() - 0.5) < 4 / np.sqrt(12 * words.size)
+    for one, other in ((words[:, :-1], words[:, 1:]), (words[:-1], words[1:]), (words[:, ::2], words[:, 1::2])):
+        assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(one.size)
+    pairs = jnp.full((20_000, 2), 1.0)
+    assert abs(int(draw(pairs, keys(20_000)).sum()) - 10_000) < 4 * np.sqrt(5_000)
+    assert len(np.unique(words)) > 0.999 * words.size  # 32 bits, each of them used
 
 
 def test_a_row_draws_the_same_whatever_stands_beside_it():
@@ -106,13 +119,38 @@ def test_top_k_one_and_a_tiny_top_p_are_greedy():
         {"top_p": 0.0},
         {"top_p": 1.01},
         {"top_k": -1},
-        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": -(2**63) - 1},
     ],
 )
 def test_nonsense_is_refused_by_name_and_value(wrong):
     (name, value), *_ = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must .*{value}"):
         Sampling(**wrong)
+
+
+def test_a_temperature_or_top_p_too_small_for_a_float_takes_the_most_likely_and_a_huge_one_any():
+    logits = jax.random.normal(jax.random.key(3), (5, 300))
+    best = logits.argmax(-1).tolist()
+    for tiny in (1e-300, 1e-40, 1e-38, 1e-30, 1e-20, 1e-8, 1e-5):
+        for sampling in (Sampling(temperature=tiny), Sampling(top_p=tiny), Sampling(tiny, top_k=10**10, top_p=0.9)):
+            assert choose_on_device(logits, keys(5), rule(sampling)).tolist() == best
+            assert choose_on_device(logits, keys(5), rule_of_rows([sampling] * 5)).tolist() == best
+    drawn = choose_on_device(jnp.tile(logits[:1], (500, 1)), keys(500), rule(Sampling(temperature=1e300)))
+    assert len(set(drawn.tolist())) > 200
+
+
+def test_seeds_of_64_bits_have_keys_of_their_own_and_those_of_31_are_jax_s():
+    small = [0, 1, 7, 2**31 - 1]
+    expected = [jax.random.key_data(jax.random.key(seed)).tolist() for seed in small]
+    assert jax.random.key_data(keys_of(small)).tolist() == expected
+    seeds = [-(2**63), -(2**32), -1, 0, 1, 2**31, 2**32, 2**32 + 1, 2**63 - 1]
+    assert len({tuple(words) for words in jax.random.key_data(keys_of(seeds)).tolist()}) == len(seeds)
+
+
+def test_after_the_largest_seed_comes_the_least():
+    assert [Sampling(seed=2**63 - 2).of(number).seed for number in range(3)] == [2**63 - 2, 2**63 - 1, -(2**63)]
+    assert Sampling(0.5, seed=-3).of(4) == Sampling(0.5, seed=1)
 
 
 def test_of_equal_logits_the_first_is_taken():

@@ -101,6 +101,19 @@ def test_a_cache_grows_when_it_is_full_and_never_for_rows_that_have_stopped(para
     assert len(sizes) <= 1
 
 
+def test_prompts_may_be_arrays(params, config, how):
+    prompts = [[7, 3, 250], [5, 5, 5]]
+    expected = loop.generate(params, prompts, config, how, GREEDY, 8)
+    for arrays in (np.array(prompts), [np.array(ids, np.uint16) for ids in prompts], [prompts[0], np.array([5] * 3)]):
+        assert loop.generate(params, arrays, config, how, GREEDY, 8) == expected
+
+
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_a_stream_of_no_tokens_at_a_time_is_refused_when_called(params, config, how, chunk):
+    with pytest.raises(ValueError, match=f"chunk must be at least 1 token a row; got {chunk}"):
+        loop.stream(params, PROMPTS, config, how, GREEDY, 4, chunk=chunk)
+
+
 def test_streaming_gives_the_batch_piece_by_piece(params, config, how):
     sampling = Sampling(top_k=100, seed=5)
     whole = loop.generate(params, PROMPTS, config, how, sampling, 11)
@@ -202,6 +215,13 @@ def test_weights_turned_for_a_single_row_say_the_same(params, config, how):
         ([[1] * 40], 9, "40 tokens and 9 new ones .* context is 48: ask for 8 or fewer"),
         ([[1], [5, 300]], 3, "prompt 2 holds id 300; the model knows 0…299"),
         ([[-1]], 3, "the prompt holds id -1"),
+        (np.array([[5, 300]]), 3, "the prompt holds id 300"),
+        (np.array([1, 2, 3]), 3, r"prompt 1 is .*1.*; expected a list of token ids"),
+        (np.array([[1.7, 2.9]]), 3, r"the prompt is array\(\[1.7, 2.9\]\); expected a list of token ids"),
+        ([[1], np.array([1.0])], 3, "prompt 2 is .* which are whole numbers"),
+        ([np.array([[1], [2]])], 3, "the prompt is .* expected a list"),
+        ([np.array([True])], 3, "the prompt is .* expected a list"),
+        ([[2**70]], 3, "the prompt is .* expected a list"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused_when_called(params, config, how, prompts, number, message):

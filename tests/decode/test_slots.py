@@ -18,7 +18,7 @@ REQUESTS = [  # prompt, sampling, new tokens, the step at which it arrives
     ([299], Sampling(temperature=0.9, top_k=5, seed=9), 47, 2),  # goes round the columns once, to the last
     ([5] * 5, Sampling(temperature=1.3, top_p=0.7, seed=1), 9, 3),
     (list(range(100, 145)), Sampling(temperature=1.1, top_k=100, top_p=0.95, seed=2), 3, 4),
-    ([11, 12], Sampling(temperature=1.3, seed=4), 12, 20),
+    ([11, 12], Sampling(temperature=1.3, seed=-(2**40)), 12, 20),
 ]
 
 
@@ -122,6 +122,15 @@ def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, how)
         scored = slots.score(params, padded, config, how, 4)
         following = np.arange(len(sequence) - 1), np.array(sequence[1:])
         np.testing.assert_allclose(scored.chosen[: len(sequence) - 1], expected[following], atol=1e-5)
+
+
+@pytest.mark.parametrize("n_top", [0, 1, 5])
+def test_a_text_is_scored_with_as_many_of_the_most_likely_tokens_as_are_asked_for(params, config, how, n_top):
+    tokens = jnp.arange(2 * slots.PIECE, dtype=jnp.int32)
+    found, most = slots.score(params, tokens, config, how, n_top), slots.score(params, tokens, config, how, 7)
+    np.testing.assert_array_equal(found.chosen, most.chosen)
+    np.testing.assert_array_equal(found.top, most.top[:, :n_top])
+    np.testing.assert_array_equal(found.top_ids, most.top_ids[:, :n_top])
 
 
 def test_a_step_and_a_join_consume_their_cache(params, config, how):

@@ -167,14 +167,23 @@ def test_another_model_s_weights_are_found_out(model_dir, params, tmp_path, caps
 
     load_model = serve.models.load_model
 
-    def load_changed(source, step=None):
-        model = load_model(source, step)
+    def load_changed(source, step=None, whole=False):
+        model = load_model(source, step, whole)
         norm = model.params.norm.replace(gain=model.params.norm.gain * 1.001)
         return dataclasses.replace(model, params=model.params.replace(norm=norm))
 
     monkeypatch.setattr(serve.models, "load_model", load_changed)
     assert agree(model_dir, "--prompts", 4, "--tokens", 4, "--sides", "transformers") == 1
     assert "not all within 0.001 nats" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_padded_vocabulary_takes_part_whole(tmp_path, items):
+    """Its ids without a token have their share of every probability, here a third, in transformers as well."""
+    config = dataclasses.replace(CONFIG, vocab_size=400)
+    hf.export(opinionated(config, 4), config, bytes_tokenizer(), tmp_path / "padded", "test")
+    flags = ("--prompts", 4, "--tokens", 4, "--hellaswag", items, "--items", 4, "--sides", "transformers")
+    assert agree(tmp_path / "padded", *flags) == 0
 
 
 @pytest.mark.parametrize(

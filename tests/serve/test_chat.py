@@ -79,7 +79,15 @@ def continued(params, tokenizer, how):
 
 
 def call(command: str, *arguments: str) -> int:
-    return front_door("serve", "", COMMANDS, [command, *arguments])
+    try:
+        return front_door("serve", "", COMMANDS, [command, *arguments])
+    except SystemExit as leaving:  # tyro's own way out
+        return int(leaving.code or 0)
+
+
+def one_line(shown: str) -> str:
+    """Without the box that tyro draws around a message."""
+    return " ".join(shown.replace("│", " ").split())
 
 
 def test_complete_shows_the_prompt_and_its_continuation(source, continued, capsys, monkeypatch):
@@ -102,6 +110,39 @@ def test_a_prompt_that_is_refused_is_not_shown(source, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "60 tokens and 8 new ones are asked for; the model's context is 64: ask for 4 or fewer" in shown.err
+
+
+@pytest.mark.parametrize("command", ["complete", "chat"])
+def test_an_empty_stop_text_which_would_leave_nothing_is_refused(command, source, capsys):
+    assert call(command, source, "--stop", "") == 2
+    assert "stop must be a text that is not empty" in one_line(capsys.readouterr().err)
+
+
+def test_a_line_of_a_prompt_file_ends_at_a_line_feed_alone(source, continued, capsys, tmp_path):
+    file = tmp_path / "prompts"
+    texts = ["a\u2028b", "c\x0cd"]
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    assert call("generate", source, "--prompt-file", str(file), *GREEDY) == 0
+    assert capsys.readouterr().out == "".join(f"{text}{continued(text)}\n\n" for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        (b"one\ntw\xff", (), "is not UTF-8 (invalid start byte at byte 6): convert it"),
+        (b"", (), "is empty: write one prompt a line"),
+        (None, (), "does not exist"),
+        (b"one", ("--prompt", "two"), "are both given: leave one of them out"),
+    ],
+)
+def test_a_prompt_file_that_cannot_be_used_is_named(source, capsys, tmp_path, content, flags, message):
+    file = tmp_path / "prompts"
+    if content is not None:
+        file.write_bytes(content)
+    assert call("generate", source, "--prompt-file", str(file), *flags) == 2
+    shown = one_line(capsys.readouterr().err)
+    assert file.name in shown
+    assert message in shown
 
 
 def test_a_chat_goes_on_where_the_text_ends(source, continued, capsys, monkeypatch):

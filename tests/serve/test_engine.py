@@ -170,6 +170,49 @@ def test_a_device_that_fails_is_told_to_everybody_and_to_health(engine, monkeypa
     assert not engine.alive
 
 
+def test_what_fails_while_one_prompt_is_read_ends_that_request_and_no_other(params, how, engine, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError
+
+    running = Client([1, 2], new=300)
+    engine.submit([running.request])
+    until(lambda: len(running.events) > 5)
+    monkeypatch.setattr(slots, "score", fail)
+    monkeypatch.setattr(slots, "_read", fail)
+    unlucky = [Client([3], score_prompt=True), Client([4])]
+    engine.submit([client.request for client in unlucky])
+    for client in unlucky:
+        assert client.ended.wait(60)
+        assert client.events == [Ended("error", "this request has failed: ZeroDivisionError")]
+    monkeypatch.undo()
+    after = Client([5])
+    engine.submit([after.request])
+    assert after.tokens() == loop.generate(params, [[5]], CONFIG, how, GREEDY, 10)[0]
+    assert running.tokens() == loop.generate(params, [[1, 2]], CONFIG, how, GREEDY, 300)[0]
+    assert engine.alive
+    assert not engine.failure
+
+
+def test_what_fails_while_one_prompt_is_read_and_takes_the_rows_with_it_is_told_to_everybody(engine, monkeypatch):
+    def fail(*arguments):
+        raise ZeroDivisionError
+
+    told = threading.Event()
+    engine.on_failure = told.set
+    running = Client([1, 2], new=900)
+    engine.submit([running.request])
+    until(lambda: len(running.events) > 5)
+    monkeypatch.setattr(slots, "_first", fail)  # the slots are consumed before it
+    unlucky = Client([3])
+    engine.submit([unlucky.request])
+    for client in (running, unlucky):
+        assert client.ended.wait(60)
+        assert client.events[-1] == Ended("error", "the engine has failed: ZeroDivisionError")
+    assert told.wait(60)
+    assert engine.failure == "the engine has failed: ZeroDivisionError"
+    assert not engine.alive
+
+
 def test_a_prompt_is_scored_without_a_row_to_its_last_token_beyond_a_multiple_of_the_bucket(engine):
     prompt = [number % 300 for number in range(1000)]
     client = Client(prompt, new=0, score_prompt=True, n_top=2)

@@ -55,6 +55,13 @@ def test_a_closed_door_lets_nobody_in_and_an_open_one_does(closed):
         assert (status, json.loads(body)["error"]["type"]) == (503, "server_error")
 
 
+def test_a_refusal_has_the_fields_and_types_of_openai_s_errors(closed):
+    closed.touch()
+    error = json.loads(asked(Guard(answering(200), KEY, closed=str(closed)))[1])["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["param"] is error["code"] is None
+
+
 def test_a_closed_door_says_no_more_than_an_open_one_to_those_without_the_key(closed):
     closed.touch()
     assert asked(Guard(answering(200), KEY, closed=str(closed)), key="wrong")[0] == 401
@@ -66,6 +73,6 @@ def test_only_a_failure_that_the_end_has_brought_is_told_as_the_end(closed, stat
     assert asked(Guard(answering(status), KEY, closed=str(closed))) == (status, b"of the server")
     told, body = asked(Guard(answering(status, closed.touch), KEY, closed=str(closed)))
     if status == 500:
-        assert (told, json.loads(body)["error"]["code"]) == (503, 503)
+        assert (told, json.loads(body)["error"]["type"]) == (503, "server_error")
     else:
         assert (told, body) == (status, b"of the server")

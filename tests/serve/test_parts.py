@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_jax.tokenizer import train_bpe
-from serve import bench_measure, examples, key, vllm
+from serve import bench, bench_measure, examples, key, vllm
 from serve.bench_decoder import Bound
 from serve.continuation import Continuation
 from serve.listening import Door
@@ -132,6 +132,32 @@ def test_a_bound_is_that_of_memory_for_few_and_of_arithmetic_for_many():
     bound = Bound(1000, 10, 500, bytes_per_second=1e6, flops_per_second=1e7)
     assert bound.tokens_per_second(1) == pytest.approx(1e6 / 1010)
     assert bound.tokens_per_second(100) == pytest.approx(1e7 / 500)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, float("nan"), float("inf")])
+def test_a_benchmark_s_time_is_above_zero_and_ends(seconds):
+    with pytest.raises(ValueError, match=f"seconds must be above 0 and finite; got {seconds}"):
+        bench.Options("http://127.0.0.1:1", seconds=seconds)
+
+
+def test_a_benchmark_looks_for_the_model_before_it_measures():
+    with pytest.raises(FileNotFoundError, match="/nowhere/model"):
+        bench.main(bench.Options("http://127.0.0.1:1", model=Path("/nowhere/model")))
+
+
+def test_a_benchmark_keeps_what_the_first_lost_request_was_told(monkeypatch):
+    class Completions:
+        def create(self, prompt, stream=False, **fields):
+            if stream:
+                raise ValueError(f"no room for {prompt}")
+
+    class Remote:
+        url, name = "http://127.0.0.1:1", "tiny"
+
+    Connected = type("Connected", (), {"completions": Completions()})
+    monkeypatch.setattr("serve.client.connect", lambda *_: Connected)
+    level = bench_measure.own(Remote, ["one", "two"], 1, new_tokens=4, seconds=60, key_file=None)
+    assert (level.completed, level.failed, level.error) == (0, 2, "no room for one")
 
 
 def test_a_benchmark_sends_the_same_different_prompts_each_time():
