@@ -26,7 +26,7 @@ if importlib.util.find_spec("jaxtyping") is None:
             return cls
 
     stand_in: Any = types.ModuleType("jaxtyping")
-    stand_in.Bool = stand_in.Float = stand_in.Int = stand_in.Key = Unchecked
+    stand_in.Bool = stand_in.Float = stand_in.Int = stand_in.Key = stand_in.UInt = Unchecked
     sys.modules["jaxtyping"] = stand_in
 
 from llm_jax import backend

@@ -14,7 +14,7 @@ mesh axis, so the letter is the one name a dimension has from the formula to the
 | D      | model width (the residual stream)           |
 | E      | width of a character's embedding (makemore) |
 | N      | attention heads                             |
-| R      | batch and heads as one (the KV-cache)       |
+| R      | batch as one with heads (the KV-cache) or T |
 | H      | width of one head                           |
 | F      | hidden width of the MLP                     |
 | V      | vocabulary; cut into C pieces of W tokens   |
@@ -27,9 +27,9 @@ from typing import TypeVar, dataclass_transform
 
 from flax import struct
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key, UInt
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "pytree"]
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "UInt", "pytree"]
 
 Class = TypeVar("Class", bound=type)
 

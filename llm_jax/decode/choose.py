@@ -15,10 +15,9 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt
 
 from llm_jax.decode.options import Sampling
-from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
+from llm_jax.shapes import Array, Bool, Float, Int, Key, UInt, pytree
 
 ALL_TOKENS = np.iinfo(np.int32).max
 FLOAT = np.finfo(np.float32)

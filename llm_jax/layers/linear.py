@@ -100,7 +100,7 @@ def linear_apart(layer: Linear, x: Float[Array, "B T inputs"]) -> tuple[Float[Ar
 
 @jax.custom_vjp
 def _affine_apart(
-    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs P outputs"], bias: Float[Array, "P outputs"]
+    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs parts outputs"], bias: Float[Array, "parts outputs"]
 ) -> tuple[Float[Array, "*rest outputs"], ...]:
     # Each product has its own x: of products that share one XLA makes one again.
     xs = jax.lax.optimization_barrier((x,) * bias.shape[0])
@@ -118,10 +118,10 @@ def _affine_apart_backward(kept, gradients):
     """
     x, weight = kept
     d = jnp.stack(gradients, axis=-2)
-    d_TPO, x_TI = d.reshape(-1, *d.shape[-2:]), x.reshape(-1, x.shape[-1])
+    d_tokens, x_tokens = d.reshape(-1, *d.shape[-2:]), x.reshape(-1, x.shape[-1])
     wide = jnp.promote_types(x.dtype, jnp.float32)
-    d_weight = jnp.einsum("TI,TPO->IPO", x_TI, d_TPO, preferred_element_type=wide).astype(weight.dtype)
-    return jnp.einsum("...PO,IPO->...I", d, weight), d_weight, d_TPO.sum(0)
+    d_weight = jnp.einsum("ti,tpo->ipo", x_tokens, d_tokens, preferred_element_type=wide).astype(weight.dtype)
+    return jnp.einsum("...po,ipo->...i", d, weight), d_weight, d_tokens.sum(0)
 
 
 _affine_apart.defvjp(_affine_apart_forward, _affine_apart_backward)
