@@ -105,8 +105,8 @@ def _untrained_head(cross_entropy, hidden, embedding, *arguments):
     return cross_entropy(hidden, jax.lax.stop_gradient(embedding), *arguments)
 
 
-def _padding_seen(tied_logits, hidden, embedding, vocab_size):
-    return tied_logits(hidden, embedding, embedding.shape[0])
+def _padding_seen(without_padding, logits, vocab_size):
+    return without_padding(logits, logits.shape[-1])
 
 
 def _tf32(linear, layer, x, n_inputs=1):
@@ -198,7 +198,7 @@ FAULTS = (
     Fault("square projection transposed", _changing(_transposed_projection), AFTER_ATTENTION),
     Fault(
         "softmax over the padded vocabulary",
-        _replacing(loss, "tied_logits", _padding_seen),
+        _replacing(loss, "without_padding", _padding_seen),
         ("operations", "cross-entropy"),
         ("activations", "loss of each token"),
     ),
