@@ -179,8 +179,10 @@ def own_ports(lab: Lab) -> set[str]:
     """Local addresses, as the kernel writes them, on which a process of the job listens."""
     sockets = set()
     for pid in lab.processes():
-        with contextlib.suppress(OSError):
-            sockets |= {os.readlink(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+        with contextlib.suppress(OSError):  # the process has ended
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile, which says nothing of the others
+                    sockets.add(os.readlink(descriptor))
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     assert any(name.startswith("socket:") for name in sockets)
     return {line[1] for line in lines if line[3] == LISTENING and f"socket:[{line[9]}]" in sockets}
