@@ -30,6 +30,7 @@ from train.sampling import FILE_NAME as SAMPLES
 
 SUMMARY = "summary.json"
 TOKENIZER = "train:4096"
+CALIBRATION_SECONDS = 3.0
 RESERVE_SECONDS = 20.0  # for what comes after training: counting, export, verification
 RESERVE_FRACTION = 0.15  # of the minutes: machines are not steady
 
@@ -97,7 +98,10 @@ def _settle(options: Options, folder: Path, manifest: Manifest, deadline: float)
 
 
 def _time_step(config: TrainConfig, manifest: Manifest) -> float:
-    """Median seconds of a few steps, after the compilation that the run will then find in the cache."""
+    """Median seconds of the steps of some seconds, after the compilation that the run will then find in the cache.
+
+    Of fewer steps a passing load on the machine could make most: the run would be a fraction of what the time allows.
+    """
     job = devices.open_job(config)
     letters: Any = gpt.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
@@ -106,7 +110,7 @@ def _time_step(config: TrainConfig, manifest: Manifest) -> float:
     tokens = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed).batch(0)
     state = initialise(jax.random.key(config.seed))
     times = []
-    for _ in range(6):
+    while len(times) < 6 or sum(times) < CALIBRATION_SECONDS:
         before = time.monotonic()
         state, measured = step(state, tokens, np.float32(0))
         measured.loss.block_until_ready()
