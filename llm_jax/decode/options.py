@@ -1,6 +1,7 @@
 """How the next token is chosen, as a value. Imports no JAX, so a command line can read it at once."""
 
 import math
+import numbers
 from dataclasses import dataclass, replace
 
 LEAST_SEED = -(2**63)  # OpenAI's seeds are signed and have 64 bits
@@ -25,6 +26,9 @@ class Sampling:
                 f"temperature must be 0 (most likely token) or more; got {self.temperature}: "
                 "0.7 is cautious, 1 is what the model learned"
             )
+        for name in ("top_k", "seed"):
+            if not isinstance(getattr(self, name), numbers.Integral):  # Python's or NumPy's
+                raise ValueError(f"{name} must be a whole number; got {getattr(self, name)!r}")
         if self.top_k < 0:
             raise ValueError(f"top_k must be 1 or more, or 0 for all tokens; got {self.top_k}")
         if not 0 < self.top_p <= 1:

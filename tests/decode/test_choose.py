@@ -129,6 +129,14 @@ def test_nonsense_is_refused_by_name_and_value(wrong):
         Sampling(**wrong)
 
 
+@pytest.mark.parametrize("name", ["top_k", "seed"])
+def test_fractions_are_refused_where_numbers_are_whole(name):
+    sampling = Sampling()
+    object.__setattr__(sampling, name, 1.5)  # the tests' own check of annotations would stop it on the usual way
+    with pytest.raises(ValueError, match=f"{name} must be a whole number; got 1.5"):
+        sampling.__post_init__()
+
+
 def test_a_temperature_or_top_p_too_small_for_a_float_takes_the_most_likely_and_a_huge_one_any():
     logits = jax.random.normal(jax.random.key(3), (5, 300))
     best = logits.argmax(-1).tolist()
