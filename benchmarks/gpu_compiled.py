@@ -70,6 +70,13 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=0, help="also list so many of the dearest kernels")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
+    context = GPTConfig().context_length
+    if options.layers < 1:
+        parser.error(f"--layers must be 1 or more; got {options.layers}")
+    if options.micro_batches < 1 or options.batch < 1 or options.batch % options.micro_batches:
+        parser.error(f"--micro-batches must divide --batch; got {options.micro_batches} and {options.batch}")
+    if options.loss_chunks < 2 or context % options.loss_chunks:
+        parser.error(f"--loss-chunks must be 2 or more and divide {context:,}; got {options.loss_chunks}")
     on_gpu = described(options.gpu)
     jax.default_backend = lambda: "gpu"  # what the library asks before it chooses formats and kernels
     config = GPTConfig(n_layers=options.layers)

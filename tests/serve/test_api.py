@@ -49,7 +49,8 @@ def test_a_request_s_sequences_are_no_requests(directory):
     options = api.Options(directory, rows=2, door=Door(max_requests=1))
     engine = api.start_engine(load_model(directory), options, 64)
     try:
-        engine.submit([Request([1], Sampling(), 2, lambda _: None) for _ in range(MOST_SEQUENCES)])
+        assert engine.max_waiting >= MOST_SEQUENCES
+        engine.submit([Request([1], Sampling(), 2, lambda _: None) for _ in range(MOST_SEQUENCES)])  # or Full is raised
     finally:
         engine.close("the test is over", 0)
         engine.join(30)
