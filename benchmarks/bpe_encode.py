@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax.tokenizer import BytePairTokenizer, load
-from train.data.text import standard_library
+from train.prepare.sources.text import standard_library
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers is imported
 

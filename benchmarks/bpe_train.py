@@ -25,7 +25,7 @@ from rich.table import Table
 
 from llm_jax.tokenizer import BytePairTokenizer, train_bpe
 from llm_jax.tokenizer.bpe_train import count_pre_tokens, learn_merges
-from train.data.text import standard_library
+from train.prepare.sources.text import standard_library
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers is imported
 

@@ -30,9 +30,9 @@ from measuring import machine, save, show
 from llm_jax import sharding
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.models import gpt
-from train.optimizer import make_optimizer
-from train.optimizer_config import OptimizerConfig
-from train.step import init_state, make_train_step, state_shardings
+from train.optim.config import OptimizerConfig
+from train.optim.optimizer import make_optimizer
+from train.pretrain.step import init_state, make_train_step, state_shardings
 
 KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
 OPERATION = re.compile(rf"= (?P<shape>.*?) (?P<kind>{KINDS})(-start)?\((?P<rest>.*)")

@@ -26,10 +26,11 @@ from measuring import save
 from rich.console import Console
 from rich.table import Table
 
-from train.first_principles import digits_data, digits_network
-from train.first_principles.digits_config import DigitsConfig
-from train.first_principles.digits_data import Digits
-from train.first_principles.digits_engines import ENGINES
+from train.first_principles.digits import data as digits_data
+from train.first_principles.digits import network as digits_network
+from train.first_principles.digits.config import DigitsConfig
+from train.first_principles.digits.data import Digits
+from train.first_principles.digits.engines import ENGINES
 
 
 @dataclass(frozen=True)

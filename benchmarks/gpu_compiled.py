@@ -32,9 +32,9 @@ from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
 from llm_jax.models import gpt
-from train.optimizer import make_optimizer
-from train.optimizer_config import OptimizerConfig
-from train.step import init_state, make_train_step
+from train.optim.config import OptimizerConfig
+from train.optim.optimizer import make_optimizer
+from train.pretrain.step import init_state, make_train_step
 
 PEAK = 989e12  # FLOP/s, dense bfloat16, of both (NVIDIA's data sheets)
 MACHINES = {  # bytes per second, bytes (NVIDIA's data sheets)

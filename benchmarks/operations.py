@@ -35,9 +35,9 @@ from llm_jax.layers.attention import causal_attend  # noqa: E402
 from llm_jax.layers.loss import cross_entropy  # noqa: E402
 from llm_jax.layers.norm import init_norm, layer_norm  # noqa: E402
 from llm_jax.models import gpt  # noqa: E402
-from train.optimizer import make_optimizer  # noqa: E402
-from train.optimizer_config import OptimizerConfig  # noqa: E402
-from train.step import init_state, make_train_step  # noqa: E402
+from train.optim.config import OptimizerConfig  # noqa: E402
+from train.optim.optimizer import make_optimizer  # noqa: E402
+from train.pretrain.step import init_state, make_train_step  # noqa: E402
 
 Events = list[tuple[int, int, str]]  # begin and end in nanoseconds, operation
 

@@ -95,7 +95,7 @@ def base_documents() -> list[str]:
     if data:
         text = (Path(data) / "text" / "wikitext-2.test.txt").read_text(encoding="utf-8")
         return [article for article in text.split("\n = ") if article.strip()]
-    from train.data.text import standard_library
+    from train.prepare.sources.text import standard_library
 
     return [path.read_text(encoding="utf-8") for path in standard_library().paths]
 

@@ -24,7 +24,8 @@ import os, sys
 from llm_jax import backend
 backend.keep_memory()
 backend.configure()
-from train import __main__ as front, loop
+from train import __main__ as front
+from train.pretrain import loop
 def leave(run, values):
     os._exit(0)
 loop._write = leave

@@ -15,9 +15,9 @@ import numpy as np
 from llm_jax import backend
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.models import gpt
-from train.optimizer import make_optimizer
-from train.optimizer_config import OptimizerConfig
-from train.step import init_state, make_train_step
+from train.optim.config import OptimizerConfig
+from train.optim.optimizer import make_optimizer
+from train.pretrain.step import init_state, make_train_step
 
 LEARNING_RATE = 1e-4
 

@@ -30,8 +30,9 @@ from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: E402
 
 from llm_jax.config import GPTConfig  # noqa: E402
-from train import devices, presets  # noqa: E402
-from train.config import TrainConfig  # noqa: E402
+from train.cluster import devices  # noqa: E402
+from train.pretrain import presets  # noqa: E402
+from train.pretrain.config import TrainConfig  # noqa: E402
 
 Preset = Literal["124m-64", "124m-256", "quickstart", "shakespeare-char", "toy"]
 Name = Literal["ours", "muon", "hugging-face", "eager", "compiled"]

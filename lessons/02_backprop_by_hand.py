@@ -32,7 +32,7 @@ from checks import backprop_by_hand as check
 from checks import predicted
 
 from llm_jax.autodiff import by_hand, numerical_grad
-from train.first_principles.two_layers import PARAMETERS, short, with_numbers, work_through
+from train.first_principles.paper.two_layers import PARAMETERS, short, with_numbers, work_through
 
 rng = np.random.default_rng(0)
 

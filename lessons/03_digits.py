@@ -31,10 +31,11 @@ import numpy as np
 from checks import digits as check
 from checks import predicted
 
-from train.first_principles import digits_data, digits_network
-from train.first_principles.digits_config import DigitsConfig
-from train.first_principles.digits_engines import ENGINES
-from train.first_principles.digits_plots import confusion
+from train.first_principles.digits import data as digits_data
+from train.first_principles.digits import network as digits_network
+from train.first_principles.digits.config import DigitsConfig
+from train.first_principles.digits.engines import ENGINES
+from train.first_principles.digits.plots import confusion
 
 digits = digits_data.load("embedded")
 print(
@@ -113,7 +114,7 @@ check.descend(descend)
 # %% [markdown]
 # ## Training
 #
-# The course's own version of your two functions is `by_hand` in `train/first_principles/digits_engines.py`. Fifteen
+# The course's own version of your two functions is `by_hand` in `train/first_principles/digits/engines.py`. Fifteen
 # times through 1,294 pictures takes a second or so. (Each time a picture is shown, it is moved by up to half a pixel at
 # random: a digit stays what it is, and the network cannot learn pixels by heart.) How much of the test pictures, in
 # percent, will it read?
@@ -157,7 +158,7 @@ apart = max(np.abs(curve - curves["numpy"]).max() for curve in curves.values())
 predicted("largest difference", prediction, apart)
 
 # %% [markdown]
-# Read [`digits_engines.py`](../train/first_principles/digits_engines.py) now: four times the same dozen lines. By
+# Read [`digits_engines.py`](../train/first_principles/digits/engines.py) now: four times the same dozen lines. By
 # hand, every derivative has a line of its own. With autodiff these lines are gone. JAX compiles the step and leaves
 # the update to optax. PyTorch keeps gradients in the tensors, hence `zero_grad`. (`python -m train digits --engine all`
 # trains with all four and compares every step.)

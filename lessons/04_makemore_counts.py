@@ -35,7 +35,7 @@ from checks import makemore_counts as check
 from checks import predicted
 
 from llm_jax.models import ngram
-from train.makemore import counting, lines, sampling
+from train.first_principles.makemore import counting, lines, sampling
 
 data = lines.read(None)
 characters = data.alphabet.alphabet.replace("\n", "·")
@@ -234,8 +234,8 @@ import dataclasses
 import jax
 
 from llm_jax.models.makemore import lookup
-from train.makemore import models, training
-from train.makemore.recipes import RECIPES
+from train.first_principles.makemore import models, training
+from train.first_principles.makemore.recipes import RECIPES
 
 network = models.build(lookup.Config(data.vocab_size), data.longest)
 examples = network.examples(train)

@@ -34,8 +34,8 @@ from checks import makemore_networks as check
 from checks import predicted
 
 from llm_jax.models.makemore import mlp, recurrent, wavenet
-from train.makemore import counting, lines, models, sampling, training
-from train.makemore.recipes import RECIPES
+from train.first_principles.makemore import counting, lines, models, sampling, training
+from train.first_principles.makemore.recipes import RECIPES
 
 data = lines.read(None)
 characters = data.alphabet.alphabet.replace("\n", "·")

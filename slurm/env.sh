@@ -42,7 +42,7 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-4}}"
 export PYTHONUNBUFFERED=1
 ulimit -c 0 # JAX ends a process whose job is lost by a signal; its memory need not go to the disk
 
-# How the processes of a step find each other, and what they tell this script (train/slurm/). Normally JAX's coordinator
+# How the processes of a step find each other, and what they tell this script (train/cluster/). Normally JAX's coordinator
 # is found by itself; on a network that needs it, set JAX_COORDINATOR_ADDRESS=host:port.
 export LLM_JAX_JOB="$logs/job-$SLURM_JOB_ID"
 export LLM_JAX_HEARTBEAT_SECONDS="${LLM_JAX_HEARTBEAT_SECONDS:-100}"

@@ -20,12 +20,12 @@ import torch
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers import attention, loss, mlp
 from llm_jax.models import gpt
-from train import optimizer
-from train.parity import model, step
+from train.optim import optimizer
 from train.parity.comparison import Comparison
-from train.parity.sides import Sides, drawn
-from train.parity.stream import drawn as drawn_stream
-from train.parity.terminal import number
+from train.parity.report.terminal import number
+from train.parity.stages import model, step
+from train.parity.stages.models_compared import Sides, drawn
+from train.parity.stages.stream import drawn as drawn_stream
 from train.parity.verdict import SEVERITY, Row, Verdict
 
 # Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.

@@ -16,9 +16,10 @@ import pytest
 
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.models import gpt
-from train import metrics, run_folder
-from train.build import init_state
-from train.optimizer import make_optimizer
+from train.optim.optimizer import make_optimizer
+from train.pretrain import run_folder
+from train.pretrain.build import init_state
+from train.record import metrics
 
 # The smallest model that has every part of a large one; AdamW, for it has the most state per parameter.
 FLAGS = (

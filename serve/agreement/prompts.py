@@ -14,7 +14,7 @@ from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
-from serve.prompt_file import read_lines
+from serve.text.prompt_file import read_lines
 
 LENGTHS = (5, 16, 33, 64)  # tokens, in turn; shorter where the context is
 

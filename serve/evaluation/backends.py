@@ -22,7 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
-from serve import key
+from serve.door import key
 from serve.evaluation.results import Candidate
 
 HF_CURE = "install them: `uv pip install 'lm-eval[hf]'`, or evaluate with --backend jax"
@@ -166,7 +166,7 @@ def ask_models(url: str, secret: str | None) -> dict[str, Any]:
 
 
 def read_key(path: Path | None) -> str | None:
-    """The key to send, as `serve chat` finds it; None where none is kept. Raises as `serve.key.for_client` does."""
+    """The key to send, as `serve chat` finds it; None where none is kept. Raises as `key.for_client` does."""
     is_kept = path is not None or key.VARIABLE in os.environ or key.default_file().is_file()
     return key.for_client(path) if is_kept else None
 

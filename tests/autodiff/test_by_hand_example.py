@@ -6,9 +6,9 @@ import re
 import pytest
 
 from llm_jax.autodiff import numerical_grad
-from train.by_hand import Options, main
-from train.first_principles.two_layers import PARAMETERS, gradient_of, short, with_numbers, work_through
-from train.first_principles.two_layers_engines import ENGINES
+from train.first_principles.paper.command import Options, main
+from train.first_principles.paper.engines import ENGINES
+from train.first_principles.paper.two_layers import PARAMETERS, gradient_of, short, with_numbers, work_through
 
 
 def value_of(text: str) -> float:

@@ -71,7 +71,7 @@ def test_results_replace_the_older_file_at_once(benchmark, tmp_path):
 def test_digits_of_every_folder_are_filed_under_its_name(tmp_path, monkeypatch):
     import digits
 
-    from train.first_principles import digits_data
+    from train.first_principles.digits import data as digits_data
 
     monkeypatch.setattr(digits, "validated", lambda *_: (0.5, 1))
     monkeypatch.setattr(digits, "accuracy", lambda *_: 0.5)

@@ -10,19 +10,19 @@ import pytest
 
 from llm_jax.tokenizer import BytePairTokenizer, CharacterTokenizer, load, train_bpe
 from train.data import integrity
+from train.data.command import Options as VerifyOptions
+from train.data.command import main as verify_main
 from train.data.integrity import open_data, refuse_other_tokenizer, verify
 from train.data.manifest import Manifest
 from train.data.shards import ShardError
-from train.inputs import _load_tokenizer
-from train.prepare import Options
-from train.verify import Options as VerifyOptions
-from train.verify import main as verify_main
+from train.prepare.command import Options
+from train.pretrain.inputs import _load_tokenizer
 
 
 @pytest.fixture
 def prepared(tmp_path, json_lines, small_tokenizer) -> Manifest:
     """Three training shards and one for validation."""
-    from train.data.preparation import prepare
+    from train.prepare.preparation import prepare
 
     return prepare(
         Options(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from train.data.integrity import NOTES, open_data
-from train.data.preparation import prepare
-from train.prepare import Options
+from train.prepare.command import Options
+from train.prepare.preparation import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,7 @@ class Stopped(BaseException):
 
 def test_stopped_between_any_two_writes_it_ends_with_the_same_bytes(options, monkeypatch):
     expected = files_of(prepare(options("whole")).folder)
-    monkeypatch.setattr("train.data.plan.abandon", lambda _: None)  # a process that is killed tidies nothing
+    monkeypatch.setattr("train.prepare.plan.abandon", lambda _: None)  # a process that is killed tidies nothing
     replace = os.replace
 
     def stop_after(n_writes: int, folder: Path) -> bool:
@@ -78,7 +78,7 @@ def test_stopped_between_any_two_writes_it_ends_with_the_same_bytes(options, mon
 
 
 def test_a_half_written_shard_never_has_its_final_name(options, monkeypatch):
-    from train.data import assemble
+    from train.prepare import assemble
 
     def half(*_):
         yield next(tokens)[:100]
@@ -103,8 +103,8 @@ def test_a_half_written_shard_never_has_its_final_name(options, monkeypatch):
 DRIVER = """
 import os, random, signal, sys, time, json
 from pathlib import Path
-from train.prepare import Options
-from train.data.preparation import prepare
+from train.prepare.command import Options
+from train.prepare.preparation import prepare
 
 fields = json.loads(sys.argv[1])
 options = Options(**fields | {"source": tuple(fields["source"]), "out": Path(fields["out"])})

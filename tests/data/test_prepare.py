@@ -18,9 +18,9 @@ from llm_jax.tokenizer.pretrained import load
 from train.__main__ import COMMANDS
 from train.data.integrity import NOTES, open_data
 from train.data.manifest import Manifest
-from train.data.preparation import prepare, prepare_share
 from train.data.shards import open_tokens
-from train.prepare import Options
+from train.prepare.command import Options
+from train.prepare.preparation import prepare, prepare_share
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_jax.tokenizer import patterns
-from train.data.slices import Slice, Source, group
-from train.data.sources import open_source
-from train.data.tables import JsonLines, Parquet
-from train.data.text import RunningText, standard_library
+from train.prepare.slices import Slice, Source, group
+from train.prepare.sources.choose import open_source
+from train.prepare.sources.tables import JsonLines, Parquet
+from train.prepare.sources.text import RunningText, standard_library
 
 SETTINGS = {"config": None, "dataset_split": "train", "revision": None, "val_fraction": 0.1, "slice_bytes": 1000}
 

@@ -7,7 +7,7 @@ import pytest
 
 from llm_jax.command_line import run as front_door
 from train.__main__ import COMMANDS
-from train.metrics import read
+from train.record.metrics import read
 
 NEURAL = ("neural-bigram", "mlp", "mlp-batchnorm", "rnn", "gru", "wavenet", "transformer")
 

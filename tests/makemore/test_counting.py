@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llm_jax.models import ngram
-from train.makemore import counting
+from train.first_principles.makemore import counting
 
 
 def test_bigram_loss_of_all_names_is_the_published_one(names):

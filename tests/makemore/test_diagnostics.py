@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from llm_jax.models.makemore import mlp, wavenet
-from train.makemore import diagnostics, models
-from train.makemore.diagnostics import dead_units, look, saturation, squashed
-from train.makemore.examples import Examples
+from train.first_principles.makemore import diagnostics, models
+from train.first_principles.makemore.diagnostics import dead_units, look, saturation, squashed
+from train.first_principles.makemore.examples import Examples
 
 
 def batch_of(model, data) -> Examples:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
-from train.makemore import models
-from train.makemore.recipes import RECIPES
+from train.first_principles.makemore import models
+from train.first_principles.makemore.recipes import RECIPES
 
 V = 27
 KEY = jax.random.key(0)

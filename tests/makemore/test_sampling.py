@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llm_jax.models.makemore import mlp, recurrent
-from train.makemore import counting, models, sampling
+from train.first_principles.makemore import counting, models, sampling
 
 
 def test_lines_are_drawn_from_the_models_probabilities(data):

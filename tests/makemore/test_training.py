@@ -10,10 +10,10 @@ import pytest
 
 from llm_jax.config import GPTConfig
 from llm_jax.models.makemore import lookup, mlp
-from train.makemore import by_hand, models, training
-from train.makemore.examples import Examples
-from train.makemore.training import Diverged, Recipe
-from train.optimizer_config import OptimizerConfig, ScheduleConfig
+from train.first_principles.makemore import by_hand, models, training
+from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore.training import Diverged, Recipe
+from train.optim.config import OptimizerConfig, ScheduleConfig
 
 RECIPE = Recipe(
     steps=12,
@@ -99,7 +99,7 @@ def test_every_row_is_seen_once_before_any_is_seen_twice():
 
 def test_the_neural_bigram_finds_the_counts(data):
     """The least loss of a softmax over a table is that of the frequencies."""
-    from train.makemore import counting
+    from train.first_principles.makemore import counting
 
     model = models.build(lookup.Config(data.vocab_size), data.longest)
     examples = model.examples(data.splits["train"])

@@ -6,8 +6,8 @@ from planted import TINY
 
 from llm_jax.config import Execution
 from train.parity.comparison import Comparison
-from train.parity.sides import Sides, drawn
-from train.parity.stream import drawn as drawn_stream
+from train.parity.stages.models_compared import Sides, drawn
+from train.parity.stages.stream import drawn as drawn_stream
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,8 +11,8 @@ from planted import FAULTS
 
 from llm_jax import command_line
 from train.__main__ import COMMANDS
-from train.parity import sides as both
 from train.parity.command import Options
+from train.parity.stages import models_compared as both
 
 FLAGS = ("--steps", "4", "--length", "16", "--new-tokens", "16")
 

@@ -6,7 +6,7 @@ from planted import FAULTS, FUSED_ADAMW, WIDE, Fault, bfloat16_sums, first_wrong
 from llm_jax.config import Execution
 from train.parity import verdict
 from train.parity.comparison import Comparison
-from train.parity.sides import drawn
+from train.parity.stages.models_compared import drawn
 
 
 def test_without_a_fault_every_row_is_rounding(comparison):

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from llm_jax.checkpoint import Checkpoints
-from train import loop, metrics
-from train.config import CadenceConfig, TrainConfig
-from train.evaluate import Validation
-from train.metrics import Metrics, read
-from train.progress import describe
-from train.resume import begin_or_resume
-from train.step import Measured, TrainState
+from train.pretrain import loop
+from train.pretrain.config import CadenceConfig, TrainConfig
+from train.pretrain.measure.evaluate import Validation
+from train.pretrain.resume import begin_or_resume
+from train.pretrain.step import Measured, TrainState
+from train.record import metrics
+from train.record.metrics import Metrics, read
+from train.record.progress import describe
 
 CONFIG = TrainConfig(steps=6, cadence=CadenceConfig(eval_every=2, sample_every=3, checkpoint_every=4))
 POLLS = 14  # of an undisturbed run: one a step, two an evaluation, one a sample

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from train.resume import TOLERANCE
+from train.pretrain.resume import TOLERANCE
 
 STEPS, SAVE_EVERY, EVAL_EVERY = 60, 5, 15
 FLAGS = f"--steps {STEPS} --checkpoint-every {SAVE_EVERY} --eval-every {EVAL_EVERY}".split()

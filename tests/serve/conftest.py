@@ -21,7 +21,7 @@ from small_models import opinionated
 from llm_jax import hf
 from llm_jax.config import GPTConfig
 from llm_jax.tokenizer import train_bpe
-from serve import vllm_environment
+from serve.vllm import environment as vllm_environment
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
 ROWS = 4

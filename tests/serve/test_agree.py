@@ -17,10 +17,10 @@ from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.scoring.hellaswag import Item
 from serve.__main__ import COMMANDS
-from serve.agreement import shown
+from serve.agreement import report as shown
 from serve.agreement.answers import Continuations
 from serve.agreement.compare import compare, compare_task
-from serve.agreement.jax_sides import CachedDecode, FullForward
+from serve.agreement.jax_models import CachedDecode, FullForward
 
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=64, n_heads=2, n_layers=2)
 PROMPTS = [[5, 6, 7], [8, 9, 10], [1] * 9, [256]]

@@ -15,16 +15,17 @@ from llm_jax import hf
 from llm_jax.config import GPTConfig
 from llm_jax.decode import slots
 from llm_jax.decode.options import Sampling
-from serve import api, key
-from serve.engine import Request
-from serve.front.guard import MOST_SEQUENCES
-from serve.listening import Door
+from serve.api import command as api
+from serve.api.engine import Request
+from serve.door import key
+from serve.door.guard import MOST_SEQUENCES
+from serve.door.listening import Door
 from serve.models import load_model
 
 FAILS_WHEN_READY = """
 from llm_jax.command_line import run
 from llm_jax.decode import slots
-from serve import examples
+from serve.door import ready_message as examples
 from serve.__main__ import COMMANDS
 
 def ready(*arguments):

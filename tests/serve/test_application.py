@@ -11,8 +11,8 @@ from small_models import bytes_tokenizer, opinionated
 from llm_jax.config import GPTConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Sampling
-from serve.application import UNKNOWN_FAILURE, Served, application
-from serve.engine import Engine
+from serve.api.application import UNKNOWN_FAILURE, Served, application
+from serve.api.engine import Engine
 
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 KEY = "a-key-of-this-test"
@@ -101,7 +101,7 @@ def test_the_pieces_of_a_character_begin_where_it_begins(complete):
 
 def test_all_pieces_of_a_stream_say_the_same_of_it(ask, monkeypatch):
     now = iter(range(10**6))
-    monkeypatch.setattr("serve.completions.time.time", lambda: next(now))
+    monkeypatch.setattr("serve.api.completions.time.time", lambda: next(now))
     status, text = ask(prompt="a", max_tokens=5, stream=True, ignore_eos=True, stream_options={"include_usage": True})
     assert status == 200
     assert len(events(text)) == 7
@@ -181,7 +181,7 @@ def test_a_prompt_that_is_only_scored_may_fill_the_context(ask, complete):
 def test_what_nobody_has_thought_of_is_told_in_openai_s_form_and_the_server_goes_on(
     ask, complete, tokenizer, monkeypatch, fields
 ):
-    monkeypatch.setattr("serve.application.Choice.take", lambda *_: 1 / 0)
+    monkeypatch.setattr("serve.api.application.Choice.take", lambda *_: 1 / 0)
     status, text = ask(prompt="a", max_tokens=3, **fields)
     assert status == (200 if fields else 500)
     told = events(text)[-1] if fields else json.loads(text)

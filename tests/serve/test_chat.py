@@ -18,8 +18,9 @@ from llm_jax.decode.options import Sampling
 from llm_jax.models import gpt
 from llm_jax.shapes import pytree
 from llm_jax.tokenizer import Tokenizer
-from serve import chat, client, models
+from serve import models
 from serve.__main__ import COMMANDS
+from serve.text import chat, client
 
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 GREEDY = ("--temperature", "0", "--max-new-tokens", "8")

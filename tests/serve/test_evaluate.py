@@ -171,8 +171,8 @@ def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_
 
 
 def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, capsys):
+    from serve.evaluation.report import draw, table
     from serve.evaluation.results import Evaluated, Measurement
-    from serve.evaluation.shown import draw, table
 
     def checkpoint(tokens, value):
         tasks = {"hellaswag": {"acc": Measurement(value, 0.01, True, 100)}, "wikitext": {}}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.front.guard import Guard
+from serve.door.guard import Guard
 
 KEY = "a-key-of-this-test"
 

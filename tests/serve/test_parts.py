@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from llm_jax.tokenizer import train_bpe
-from serve import bench, bench_measure, examples, key, vllm
-from serve.bench_decoder import Bound
-from serve.continuation import Continuation
-from serve.listening import Door
+from serve.bench import command as bench
+from serve.bench import load_test as bench_measure
+from serve.bench.decoder import Bound
+from serve.door import key
+from serve.door import ready_message as examples
+from serve.door.listening import Door
+from serve.text.continuation import Continuation
+from serve.vllm import command as vllm
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +159,7 @@ def test_a_benchmark_keeps_what_the_first_lost_request_was_told(monkeypatch):
         url, name = "http://127.0.0.1:1", "tiny"
 
     Connected = type("Connected", (), {"completions": Completions()})
-    monkeypatch.setattr("serve.client.connect", lambda *_: Connected)
+    monkeypatch.setattr("serve.text.client.connect", lambda *_: Connected)
     level = bench_measure.own(Remote, ["one", "two"], 1, new_tokens=4, seconds=60, key_file=None)
     assert (level.completed, level.failed, level.error) == (0, 2, "no room for one")
 

@@ -15,8 +15,10 @@ import pytest
 
 from llm_jax.command_line import run as front_door
 from llm_jax.decode.options import Sampling
-from serve import bench_measure, client, vllm_environment
 from serve.__main__ import COMMANDS
+from serve.bench import load_test as bench_measure
+from serve.text import client
+from serve.vllm import environment as vllm_environment
 
 ROWS = 4  # as in conftest.py
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 import uvicorn
 
 from llm_jax.decode.options import Sampling
-from serve import client, listening
-from serve.front.guard import Guard
+from serve.door import listening
+from serve.door.guard import Guard
+from serve.text import client
 
 KEY = "a-key-of-this-test"
 PIECES = ["one", " two", " three", " four"]

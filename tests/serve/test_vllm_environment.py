@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serve import vllm_environment
+from serve.vllm import environment as vllm_environment
 
 
 @pytest.fixture(autouse=True)

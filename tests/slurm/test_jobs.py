@@ -126,7 +126,7 @@ def test_serve_job_serves_and_ends_when_asked(project, trained):
     if "vllm" not in SERVE_COMMANDS:
         pytest.skip("python -m serve has no command vllm")
     try:
-        environment = importlib.import_module("serve.vllm_environment").find(None)
+        environment = importlib.import_module("serve.vllm.environment").find(None)
     except USER_ERRORS as error:
         pytest.skip(f"no vLLM: {error}")
     project.submit("export", str(trained), "--out", "hf").complete()

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from train.slurm import place as places
-from train.slurm.place import check_devices, expand_counts, here, local_gpus, visible_gpus
+from train.cluster import place as places
+from train.cluster.place import check_devices, expand_counts, here, local_gpus, visible_gpus
 
 # Task 3 of `srun --nodes=2 --ntasks-per-node=2` in a job with --gpus-per-node=2.
 TASK = {

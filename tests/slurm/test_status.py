@@ -6,9 +6,9 @@ import pytest
 
 from llm_jax.command_line import run
 from train.__main__ import COMMANDS
-from train.config import RunOptions
-from train.presets import preset
-from train.run_folder import Identity, save
+from train.pretrain.config import RunOptions
+from train.pretrain.presets import preset
+from train.pretrain.run_folder import Identity, save
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from llm_jax.command_line import run
 from train.__main__ import COMMANDS
-from train.submit import Options
+from train.submit.command import Options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"

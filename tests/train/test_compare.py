@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from llm_jax import command_line
-from train import bands
 from train.__main__ import COMMANDS
-from train.bands import Curve
+from train.record.compare import bands
+from train.record.compare.bands import Curve
 
 BATCH = 4096  # tokens a step
 LUCK = 0.06  # spread of one step's loss

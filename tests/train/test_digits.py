@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from llm_jax.autodiff import numerical_grad
-from train import digits as command
-from train import metrics
-from train.digits import Options, main
-from train.first_principles import digits_data, digits_engines, digits_network, idx
-from train.first_principles.digits_config import DigitsConfig
-from train.first_principles.digits_plots import confusion
+from train.first_principles.digits import command, idx
+from train.first_principles.digits import data as digits_data
+from train.first_principles.digits import engines as digits_engines
+from train.first_principles.digits import network as digits_network
+from train.first_principles.digits.command import Options, main
+from train.first_principles.digits.config import DigitsConfig
+from train.first_principles.digits.plots import confusion
+from train.record import metrics
 
 STEPS = 500
 

@@ -11,7 +11,7 @@ from llm_jax.models import gpt
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
 from train.__main__ import COMMANDS
-from train.metrics import read
+from train.record.metrics import read
 
 SMALL = (
     *("--d-model", "32", "--n-heads", "2", "--n-layers", "1", "--context-length", "32", "--batch-tokens", "512"),

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from train.metrics import FILE_NAME, Metrics, read
-from train.plots import _smooth
-from train.progress import describe
+from train.record.metrics import FILE_NAME, Metrics, read
+from train.record.plots import _smooth
+from train.record.progress import describe
 
 
 def line(step: int) -> dict:

@@ -9,15 +9,8 @@ import pytest
 
 from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
-from train.optimizer import (
-    MUON_RMS,
-    is_hidden_matrix,
-    is_matrix,
-    learning_rate,
-    make_optimizer,
-    muon_dimensions,
-)
-from train.optimizer_config import OptimizerConfig, ScheduleConfig
+from train.optim.config import OptimizerConfig, ScheduleConfig
+from train.optim.optimizer import MUON_RMS, is_hidden_matrix, is_matrix, learning_rate, make_optimizer, muon_dimensions
 
 TINY = GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=2)
 LETTERS = gpt.dimension_letters(TINY)

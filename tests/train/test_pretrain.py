@@ -12,9 +12,9 @@ import pytest
 
 from llm_jax.checkpoint import load_run
 from llm_jax.command_line import run as front_door
-from train import build
 from train.__main__ import COMMANDS
-from train.metrics import KEYS, read
+from train.pretrain import build
+from train.record.metrics import KEYS, read
 
 SMALL = (
     *("--d-model", "32", "--n-heads", "2", "--n-layers", "1", "--context-length", "16", "--batch-tokens", "256"),
@@ -237,7 +237,7 @@ def test_unknown_preset_and_command_are_answered_with_the_known_ones(capsys):
 
 
 def test_a_published_curve_is_drawn_and_a_broken_one_named(finished, tmp_path):
-    from train.plots import draw_loss
+    from train.record.plots import draw_loss
 
     curve = tmp_path / "curve.csv"
     with curve.open("w", newline="") as file:

@@ -10,8 +10,8 @@ from llm_jax import sharding
 from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
 from llm_jax.tokenizer import CharacterTokenizer
-from train.config import CadenceConfig, TrainConfig
-from train.sampling import Sampler
+from train.pretrain.config import CadenceConfig, TrainConfig
+from train.pretrain.measure.sampling import Sampler
 
 
 def sample(folder, vocabulary, sample_tokens, context_length=8) -> list[str]:

@@ -12,9 +12,9 @@ import pytest
 from llm_jax import sharding
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.models import gpt
-from train.optimizer import make_optimizer
-from train.optimizer_config import OptimizerConfig
-from train.step import TrainState, accumulate_gradients, init_state, make_train_step, state_shardings
+from train.optim.config import OptimizerConfig
+from train.optim.optimizer import make_optimizer
+from train.pretrain.step import TrainState, accumulate_gradients, init_state, make_train_step, state_shardings
 
 TINY = GPTConfig(vocab_size=100, context_length=8, d_model=32, n_heads=8, n_layers=1)
 HOW = gpt.plan(Execution())

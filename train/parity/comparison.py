@@ -13,16 +13,16 @@ import optax
 import torch
 
 from llm_jax.models import gpt
-from train.optimizer_config import OptimizerConfig
+from train.optim.config import OptimizerConfig
 from train.parity.compare import Gathered, Theirs, compare, gather
-from train.parity.curve import Curve, curve_row, train_both
-from train.parity.decode import PROMPT, decode_row
-from train.parity.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
-from train.parity.operations import operation_rows
 from train.parity.rounding import FORMATS, Format
-from train.parity.sides import Ours, Sides, ours_by_parameter
-from train.parity.step import Training, given_step_rows, our_own_step, our_training, their_own_step
-from train.parity.stream import Stream
+from train.parity.stages.curve import Curve, curve_row, train_both
+from train.parity.stages.decode import PROMPT, decode_row
+from train.parity.stages.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
+from train.parity.stages.models_compared import Ours, Sides, ours_by_parameter
+from train.parity.stages.operations import operation_rows
+from train.parity.stages.step import Training, given_step_rows, our_own_step, our_training, their_own_step
+from train.parity.stages.stream import Stream
 from train.parity.verdict import Row
 
 ACTIVATIONS, GRADIENTS, ACCUMULATED = "activations", "gradients", "accumulated gradients"

@@ -10,20 +10,20 @@ import transformers
 from rich.console import Console
 
 from llm_jax.config import Execution, gpt2
-from train.parity import sides as both
-from train.parity import stream as streams
-from train.parity.command import Options
 from train.parity.comparison import Comparison
-from train.parity.decode import PROMPT
-from train.parity.report import Report, promises
-from train.parity.sides import Sides
-from train.parity.stream import Stream
+from train.parity.config import ParityConfig
+from train.parity.report.values import Report, promises
+from train.parity.stages import models_compared as both
+from train.parity.stages import stream as streams
+from train.parity.stages.decode import PROMPT
+from train.parity.stages.models_compared import Sides
+from train.parity.stages.stream import Stream
 from train.parity.verdict import Row, fingerprint
 
 LOSS_CHUNKS = 2  # the loss as pretraining computes it, slice by slice
 
 
-def run(options: Options) -> Report:
+def run(options: ParityConfig) -> Report:
     """Loads, compares, reports. Raises ValueError or RuntimeError with one line for what cannot be compared."""
     device = _device(options)
     execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
@@ -50,7 +50,7 @@ def run(options: Options) -> Report:
     return Report(setup, rows, comparison.curve, made)
 
 
-def _stream(options: Options, sides: Sides) -> Stream:
+def _stream(options: ParityConfig, sides: Sides) -> Stream:
     config = sides.ours.config
     if not PROMPT <= options.length <= config.context_length:
         raise ValueError(
@@ -61,7 +61,7 @@ def _stream(options: Options, sides: Sides) -> Stream:
     return streams.drawn(config.vocab_size, options.batch, options.length, options.seed)
 
 
-def _device(options: Options) -> str:
+def _device(options: ParityConfig) -> str:
     """PyTorch's name of the device. On a GPU, float32 means float32: no TF32 on either side."""
     if options.device == "cpu":
         return "cpu"
@@ -74,7 +74,7 @@ def _device(options: Options) -> str:
     return "cuda"
 
 
-def _setup(options: Options, sides: Sides) -> dict[str, Any]:
+def _setup(options: ParityConfig, sides: Sides) -> dict[str, Any]:
     return {
         "model": options.hf or options.preset,
         "parameters": sides.ours.config.n_parameters,

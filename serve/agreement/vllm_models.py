@@ -1,0 +1,156 @@
+"""vLLM's two sides on the export, both in float32: its engine in a process, and its HTTP server."""
+
+import contextlib
+import json
+import secrets
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import serve.vllm.command
+from llm_jax.config import GPTConfig
+from llm_jax.hf.config import ARCHITECTURE
+from llm_jax.scoring.requests import Request
+from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
+from serve.door import listening
+from serve.door.listening import Door
+from serve.vllm import environment as vllm_environment
+from serve.vllm.environment import Environment
+
+QUESTIONS = vllm_environment.ENTRY.with_name("vllm_questions.py")
+GPU_MEMORY = 0.6  # part of it, for JAX holds some as well
+ROWS = 32  # prompts in one HTTP request
+TIMEOUT = 1800  # seconds for loading and answering everything
+
+
+class Engine:
+    """`vllm.LLM`, in vLLM's own Python."""
+
+    name = "vllm"
+
+    def __init__(self, directory: Path, context_length: int, environment: Environment) -> None:
+        self._directory, self._context_length, self._environment = directory, context_length, environment
+
+    def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
+        """Raises RuntimeError with vLLM's last words."""
+        asked = {
+            "model": str(self._directory.resolve()),
+            "context_length": self._context_length,
+            "settings": {"hf_overrides": {"architectures": [ARCHITECTURE]}}
+            | ({} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY}),
+            "prompts": [list(map(int, prompt)) for prompt in prompts],
+            "n_tokens": n_tokens,
+            "requests": [[list(map(int, part)) for part in request] for request in requests],
+        }
+        with tempfile.TemporaryDirectory(prefix="llm-jax-vllm-") as folder:
+            questions, answers = Path(folder, "questions.json"), Path(folder, "answers.json")
+            questions.write_text(json.dumps(asked))
+            done = subprocess.run(
+                [str(self._environment.python), str(QUESTIONS), str(questions), str(answers)],
+                env=self._environment.variables(),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT,
+                check=False,
+            )
+            # The file is there whole or not at all. The status says less: now and then, with everything answered,
+            # threads of vLLM's that still run abort its exit (SIGABRT, "terminate called without an active exception").
+            if not answers.is_file():
+                words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+                raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{words}")
+            found = json.loads(answers.read_text())
+        likelihoods = np.array(found["log_likelihoods"]) if requests else None
+        return Answers(continuations_from(found["continuations"]), likelihoods)
+
+
+class Endpoint:
+    """A server with OpenAI's completions interface at `url`, asked by token ids."""
+
+    name = "vllm http"
+
+    def __init__(self, url: str, key: str | None, model: str) -> None:
+        self._url, self._key, self._model = url, key, model
+
+    def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
+        """Raises ConnectionError where the server refuses or is gone."""
+        tokens, log_probabilities, margins = [], [], []
+        for found in self._ask(prompts, max_tokens=n_tokens, logprobs=2, ignore_eos=True):
+            tokens.append([_id_of(token) for token in found["tokens"]])
+            log_probabilities.append(found["token_logprobs"])
+            tops = [sorted(table.values(), reverse=True) for table in found["top_logprobs"]]
+            margins.append([top[0] - top[1] for top in tops])
+        likelihoods = None
+        if requests:
+            whole = [[*request.context, *request.continuation] for request in requests]
+            each = self._ask(whole, max_tokens=1, logprobs=1, echo=True)
+            likelihoods = np.array(
+                [
+                    sum(found["token_logprobs"][len(request.context) : len(ids)])
+                    for request, ids, found in zip(requests, whole, each, strict=True)
+                ]
+            )
+        answers = Continuations(np.array(tokens, np.int64), np.array(log_probabilities), np.array(margins))
+        return Answers(answers, likelihoods)
+
+    def _ask(self, prompts: Prompts, **settings: Any) -> Iterator[dict[str, Any]]:
+        """The `logprobs` of each prompt's answer, in order."""
+        for start in range(0, len(prompts), ROWS):
+            body = {
+                "model": self._model,
+                "prompt": [list(map(int, prompt)) for prompt in prompts[start : start + ROWS]],
+                "temperature": 0,
+                "return_tokens_as_token_ids": True,
+                **settings,
+            }
+            headers = {"Content-Type": "application/json"} | (
+                {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            )
+            request = urllib.request.Request(f"{self._url}/v1/completions", json.dumps(body).encode(), headers)
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                    choices = json.load(answer)["choices"]
+            except urllib.error.HTTPError as error:
+                said = error.read().decode(errors="replace")[:300]
+                raise ConnectionError(f"{self._url} answers {error.code} {error.reason}: {said}") from None
+            except OSError as error:
+                raise ConnectionError(f"{self._url} does not answer ({error})") from None
+            for choice in sorted(choices, key=lambda choice: choice["index"]):
+                yield choice["logprobs"]
+
+
+def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> Engine:
+    """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
+    return Engine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
+
+
+@contextlib.contextmanager
+def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
+    """`python -m serve vllm` in float32, on a free port of 127.0.0.1 and behind a key of its own.
+
+    Raises as `open_engine` does, and RuntimeError with vLLM's last words where it does not come up.
+    """
+    server = serve.vllm.command.server_of(
+        serve.vllm.command.Options(
+            directory,
+            dtype="float32",
+            gpu_memory_utilization=GPU_MEMORY,
+            python=python,
+            door=Door(port=0),
+            more=("--enforce-eager", "--no-enable-prefix-caching"),
+        )
+    )
+    key = secrets.token_urlsafe(32)
+    with server.running(key, ready_timeout=TIMEOUT, shutdown_timeout=0):
+        yield Endpoint(listening.url(server.host, server.port), key, server.name)
+
+
+def _id_of(token: str) -> int:
+    """`token_id:17` → 17."""
+    return int(token.removeprefix("token_id:"))

@@ -1,0 +1,242 @@
+"""The HTTP side of our own server: a FastAPI application over an `Engine`, behind the same door as vLLM."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from llm_jax.tokenizer import Tokenizer
+from serve.api import completions
+from serve.api.batch import Scored
+from serve.api.completions import Asked
+from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
+from serve.door.guard import MOST_SEQUENCES, Guard
+from serve.text.continuation import Continuation
+
+STATUS_GONE = 499  # nginx's number for a client that has hung up; nobody reads it
+UNKNOWN_FAILURE = "the server has failed to answer this request: its log says why"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the application serves."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+    name: str
+    context: int  # tokens, prompt and answer
+    folder: Path | None  # where clients on this machine find the tokenizer's files
+    created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
+
+
+def application(served: Served, key: str, max_requests: int) -> Guard:
+    """The whole server as one ASGI application."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return Response(status_code=200 if served.engine.alive else 503)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        # `root` is vLLM's field for the directory; lm-evaluation-harness counts tokens with the tokenizer in it.
+        about = {"max_model_len": served.context, "root": served.folder and str(served.folder)}
+        model = {"id": served.name, "object": "model", "created": served.created, "owned_by": "llm-jax"}
+        return {"object": "list", "data": [model | about]}
+
+    @app.post("/v1/chat/completions")
+    async def chat() -> Response:
+        return error(400, "this model has no chat template: use /v1/completions")
+
+    @app.post("/v1/completions")
+    async def complete(http: HttpRequest) -> Response:
+        try:
+            asked = completions.read(await http.json(), served.tokenizer, served.name, served.context, MOST_SEQUENCES)
+            running = Running(served, asked)
+        except completions.Unknown as unknown:
+            return error(404, str(unknown))
+        except ValueError as wrong:
+            return error(400, str(wrong))
+        except Full as full:
+            return error(429, str(full), {"retry-after": "1"})
+        except Closing as closing:
+            return error(503, str(closing))
+        if asked.stream:
+            return StreamingResponse(running.stream(), media_type="text/event-stream")
+        return await running.whole(http)
+
+    @app.exception_handler(Exception)
+    async def fail(http: HttpRequest, failure: Exception) -> Response:
+        """For what nobody has thought of; the traceback goes to the log."""
+        return error(500, UNKNOWN_FAILURE)
+
+    return Guard(app, key, max_requests)
+
+
+def error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """OpenAI's form of an error."""
+    return JSONResponse(_error(status, message), status, headers)
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+class Failed(Exception):
+    """The engine could not finish a request."""
+
+
+class Running:
+    """A request in the engine: its sequences, and what has come from them."""
+
+    def __init__(self, served: Served, asked: Asked):
+        """Hands the sequences to the engine. Raises Full or Closing."""
+        self._served, self._asked, self._head = served, asked, completions.Head(served.name)
+        loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
+        self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
+        end = served.tokenizer.end_of_text
+        stop_tokens = frozenset() if end is None or asked.ignore_eos else frozenset({end})
+
+        def deliver_to(index: int):
+            def deliver(event: Event) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who wait
+                    loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+
+            return deliver
+
+        self._requests = [
+            Request(
+                prompt=prompt,
+                sampling=asked.sampling.of(index),
+                max_new_tokens=asked.max_tokens,
+                deliver=deliver_to(index),
+                stop_tokens=stop_tokens,
+                n_top=asked.n_top or 0,
+                score_prompt=asked.echo and asked.n_top is not None,
+            )
+            for index, prompt in enumerate(self._prompts)
+        ]
+        self._choices = [Choice(served.tokenizer, asked, prompt) for prompt in self._prompts]
+        served.engine.submit(self._requests)
+
+    async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Choices in OpenAI's form, piece by piece as they come. Raises Failed if the engine gives up.
+
+        However it ends, by the last token or because nobody listens any more, the rows are free afterwards.
+        """
+        open_ones = set(range(len(self._choices)))
+        try:
+            for index, choice in enumerate(self._choices):
+                if choice.echoed and self._asked.n_top is None:
+                    yield completions.choice(index, choice.echoed, None, None)
+            while open_ones:
+                index, event = await self._events.get()
+                if index not in open_ones:
+                    continue
+                if isinstance(event, Ended) and event.reason == "error":
+                    raise Failed(event.error)
+                text, logprobs, reason = self._choices[index].take(event)
+                if reason:
+                    open_ones.remove(index)
+                    self._served.engine.cancel([self._requests[index]])
+                yield completions.choice(index, text, logprobs, reason)
+        finally:
+            self._served.engine.cancel(self._requests)
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Server-sent events; a failure is an event too, for the status has long been sent."""
+        try:
+            async with contextlib.aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    yield _event(completions.answer(self._head, [piece], None))
+        except Failed as failed:
+            yield _event(_error(503, str(failed)))
+            return
+        except Exception:
+            logger.exception("a stream has failed")
+            yield _event(_error(500, UNKNOWN_FAILURE))
+            return
+        if self._asked.include_usage:
+            yield _event(completions.answer(self._head, [], self._usage()))
+        yield "data: [DONE]\n\n"
+
+    async def whole(self, http: HttpRequest) -> Response:
+        """One answer at the end, unless the client hangs up before."""
+        gathering = asyncio.ensure_future(self._gather())
+        hung_up = asyncio.ensure_future(_hung_up(http))
+        await asyncio.wait([gathering, hung_up], return_when=asyncio.FIRST_COMPLETED)
+        hung_up.cancel()
+        if not gathering.done():
+            gathering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await gathering
+            return Response(status_code=STATUS_GONE)
+        try:
+            choices = gathering.result()
+        except Failed as failed:  # the request alone, if there is an engine for the next one
+            return error(500 if self._served.engine.alive else 503, str(failed))
+        return JSONResponse(completions.answer(self._head, choices, self._usage()))
+
+    async def _gather(self) -> list[dict[str, Any]]:
+        merged = [completions.choice(index, "", None, None) for index in range(len(self._choices))]
+        async with contextlib.aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                whole = merged[piece["index"]]
+                whole["text"] += piece["text"]
+                whole["finish_reason"] = piece["finish_reason"]
+                if piece["logprobs"]:
+                    lists = whole["logprobs"] or {name: [] for name in piece["logprobs"]}
+                    whole["logprobs"] = {name: lists[name] + more for name, more in piece["logprobs"].items()}
+        return merged
+
+    def _usage(self) -> dict[str, int]:
+        n_prompt = sum(map(len, self._asked.prompts))
+        return completions.usage(n_prompt, sum(choice.n_new for choice in self._choices))
+
+
+class Choice:
+    """One sequence's text and log-probabilities while they come."""
+
+    def __init__(self, tokenizer: Tokenizer, asked: Asked, prompt: tuple[int, ...]):
+        self.echoed = tokenizer.decode(list(prompt)) if asked.echo else ""
+        self.n_new = 0
+        self._text = Continuation(tokenizer, asked.stops)
+        self._logprobs = completions.Logprobs(tokenizer) if asked.n_top is not None else None
+
+    def take(self, event: Event) -> tuple[str, dict | None, str | None]:
+        """An event → new text, new log-probabilities, and the reason if this is the end."""
+        if isinstance(event, list):
+            assert self._logprobs is not None
+            for scored in event:
+                self._logprobs.add(scored)
+            self._logprobs.end_of_prompt()
+            return self.echoed, self._logprobs.take(), None
+        if isinstance(event, Scored):
+            self.n_new += 1
+            text = self._text.push(event.token)
+            if self._logprobs is not None:
+                self._logprobs.add(event)
+            logprobs = self._logprobs.take() if self._logprobs is not None else None
+            return text, logprobs, "stop" if self._text.stopped else None
+        return self._text.finish(), None, event.reason
+
+
+async def _hung_up(http: HttpRequest) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"

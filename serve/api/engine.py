@@ -1,0 +1,253 @@
+"""Requests → tokens: one thread that owns the device and decodes whatever has been asked for, all of it together.
+
+    submit   any thread: a request joins the queue, or is refused when the queue is full
+    step     the engine's thread: a waiting request takes a free row, then every row gets its next token; the batch is
+             as large as those who are being answered need (`serve.api.batch`, `serve.api.sizes`)
+    deliver  what a request gave, called in the engine's thread with each event
+
+One prompt at most is read between two steps, so that those who are being answered wait for one prompt and not for all.
+
+What fails while one prompt is read ends that request, as long as the rows of the others are whole. What fails in a step
+fails for all: the engine has then `failure`, tells everybody who waits, and takes nobody any more.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from llm_jax.decode.options import Sampling
+from serve.api.batch import Batch, Scored
+from serve.api.sizes import Size
+
+if TYPE_CHECKING:
+    from llm_jax.config import GPTConfig
+    from llm_jax.models import gpt
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """No more tokens. `error` where the request could not be finished."""
+
+    reason: Literal["stop", "length", "error"]
+    error: str = ""
+
+
+Event = Scored | list[Scored] | Ended  # a new token, the prompt's own tokens, the end
+
+
+@dataclass(eq=False)
+class Request:
+    """One sequence to decode."""
+
+    prompt: Sequence[int]
+    sampling: Sampling
+    max_new_tokens: int  # 0: only the prompt is scored
+    deliver: Callable[[Event], None]
+    stop_tokens: frozenset[int] = frozenset()
+    n_top: int = 0
+    score_prompt: bool = False
+    n_new: int = field(default=0, init=False)
+    cancelled: bool = field(default=False, init=False)  # set by anybody who no longer wants it
+
+
+class Full(Exception):
+    """The queue is full."""
+
+
+class Closing(Exception):
+    """The server is about to end."""
+
+
+class Engine:
+    """The rows, the queue and the thread."""
+
+    def __init__(
+        self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int, max_waiting: int
+    ):
+        """`rows`: requests answered at once; `columns`: tokens of the longest sequence; `max_waiting`: requests without
+        a row.
+        """
+        self._batch = Batch(params, config, how, rows, columns)
+        self.max_waiting = max_waiting
+        self._rows: list[Request | None] = [None] * self.size.rows
+        self._waiting: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._closing = ""  # why, once it is so
+        self._abort = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.n_steps = 0
+        self.failure = ""  # what has ended it, if it was not asked to
+        self.on_failure: Callable[[], object] = lambda: None  # called in its thread, when everybody has been told
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def size(self) -> Size:
+        """Of the batch, now."""
+        return self._batch.size
+
+    @property
+    def columns(self) -> list[int]:
+        """The lengths that rows may have."""
+        return self._batch.sizes.columns()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and not self._closing
+
+    @property
+    def running(self) -> int:
+        """Rows in use."""
+        return sum(request is not None for request in self._rows)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        """All of them or none. Raises Full or Closing."""
+        with self._changed:
+            if self._closing or not self._thread.is_alive():
+                raise Closing(self._closing or "the engine has ended")
+            if len(self._waiting) + len(requests) > self.max_waiting:
+                raise Full(
+                    f"{len(self._waiting)} requests are waiting, the most is {self.max_waiting}: try again later"
+                )
+            self._waiting.extend(requests)
+            self._changed.notify()
+
+    def cancel(self, requests: Sequence[Request]) -> None:
+        """Nobody wants these any more: their rows are free from the next step on."""
+        with self._changed:
+            for request in requests:
+                request.cancelled = True
+            self._changed.notify()
+
+    def close(self, why: str, timeout: float) -> None:
+        """No new requests; those here get `timeout` seconds, then an error. Returns at once."""
+        with self._changed:
+            self._closing = self._closing or why
+            self._changed.notify()
+        timer = threading.Timer(timeout, self._give_up)
+        timer.daemon = True
+        timer.start()
+
+    def join(self, timeout: float) -> None:
+        """Waits for the thread to end, which it does after `close`."""
+        self._thread.join(timeout)
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._abort = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._free_cancelled()
+                self._admit()
+                if self.running:
+                    self._resize(self._batch.sizes.after(self.size, self._lengths()))
+                    self._step()
+        except Exception as error:  # whatever XLA raises: those who wait must not wait for ever
+            logger.exception("the engine has failed")
+            self.failure = f"the engine has failed: {type(error).__name__}"
+        finally:
+            with self._changed:
+                self._closing = self.failure or self._closing or "the engine has ended"
+                left = [*(request for request in self._rows if request), *self._waiting]
+                self._waiting.clear()
+                self._rows = [None] * len(self._rows)
+            for request in left:
+                request.deliver(Ended("error", self._closing))
+            if self.failure:
+                self.on_failure()
+
+    def _wait_for_work(self) -> bool:
+        """False when it is time to end."""
+        with self._changed:
+            while not (self._waiting or self.running or self._closing):
+                self._changed.wait()
+            return not self._abort and bool(self._waiting or self.running)
+
+    def _free_cancelled(self) -> None:
+        with self._changed:
+            self._rows = [None if request and request.cancelled else request for request in self._rows]
+            self._waiting = deque(request for request in self._waiting if not request.cancelled)
+
+    def _admit(self) -> None:
+        """One waiting request takes a free row."""
+        with self._changed:
+            sizes = self._batch.sizes
+            if not self._waiting or self.running == sizes.most.rows:
+                return
+            lengths = [*self._lengths(), _length(self._waiting[0])]
+        size = sizes.at_least(self.size, lengths) if self.running else sizes.fitting(lengths)
+        if not self._resize(size):
+            return  # until others have ended
+        with self._changed:
+            request, row = self._waiting.popleft(), self._rows.index(None)
+            self._rows[row] = request  # from here on it is known to `_run`, should the device fail
+        try:
+            self._begin(row, request)
+        except Exception as error:  # of this request alone, if the others' rows are whole
+            if not self._batch.is_whole:
+                raise
+            logger.exception("a request has failed")
+            self._rows[row] = None
+            request.deliver(Ended("error", f"this request has failed: {type(error).__name__}"))
+
+    def _begin(self, row: int, request: Request) -> None:
+        """What a prompt gives: its own scores where they are asked for, and its first new token."""
+        if request.score_prompt:
+            request.deliver(self._batch.score(request.prompt, request.n_top))
+        if request.max_new_tokens == 0:
+            self._rows[row] = None
+            request.deliver(Ended("length"))
+        else:
+            self._take(row, request, self._batch.join(row, request.prompt, request.sampling, request.n_top))
+
+    def _lengths(self) -> list[int]:
+        return [_length(request) for request in self._rows if request]
+
+    def _resize(self, size: Size) -> bool:
+        """The same requests in the first rows of a batch of another size; False where memory does not hold both."""
+        used = [row for row, request in enumerate(self._rows) if request]
+        before = self.size
+        if not self._batch.resize(size, used):
+            return False
+        if size != before:
+            self._rows = [*(self._rows[row] for row in used), *[None] * (size.rows - len(used))]
+        return True
+
+    def _step(self) -> None:
+        """One token for every row."""
+        samplings = [request and request.sampling for request in self._rows]
+        every = self._batch.advance(samplings, [request.n_top if request else 0 for request in self._rows])
+        self.n_steps += 1
+        for row, (request, scored) in enumerate(zip(self._rows, every, strict=True)):
+            if request:
+                self._take(row, request, scored)
+
+    def _take(self, row: int, request: Request, scored: Scored) -> None:
+        """A new token of a request: delivered, and the row freed if it was the last."""
+        request.n_new += 1
+        reason: Literal["stop", "length"] | None = "length" if request.n_new == request.max_new_tokens else None
+        if scored.token in request.stop_tokens:
+            reason = "stop"
+        else:
+            request.deliver(scored)
+        if reason:
+            self._rows[row] = None
+            request.deliver(Ended(reason))
+
+
+def _length(request: Request) -> int:
+    """The columns it needs: none to score a prompt, which has a cache of its own."""
+    return len(request.prompt) + request.max_new_tokens if request.max_new_tokens else 0

@@ -1,0 +1,169 @@
+"""One measurement of a server: so many clients at once, by clients of our own or by `vllm bench serve`."""
+
+import json
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from serve.bench.command import Options
+    from serve.text.client import Remote
+
+WORDS = "the a one old new red small house river road night day king child word sea stone bread wind field"
+
+WARM_UP = 8  # requests before a measurement
+LOADING = 120.0  # seconds for vLLM's benchmark to begin, which are no part of the measurement
+
+
+@dataclass(frozen=True)
+class Level:
+    """What so many clients at once saw. Times in milliseconds: median and 99th percentile."""
+
+    clients: int
+    completed: int
+    failed: int
+    seconds: float
+    tokens_per_second: float  # new tokens, all clients together
+    ttft: tuple[float, float]
+    tpot: tuple[float, float]
+    itl: tuple[float, float]
+    error: str = ""  # what the first request that failed was told, where our clients have asked
+
+
+@dataclass
+class Answer:
+    """What one client saw: the moments of sending and of every piece that brought tokens, and how many these were."""
+
+    moments: list[float] = field(default_factory=list)
+    tokens: int = 0
+    error: str = ""
+
+
+def prompts(number: int, n_words: int, seed: int = 0) -> list[str]:
+    """Different texts of so many words, the same ones each time."""
+    draw, words = random.Random(seed), WORDS.split()
+    return [" ".join(draw.choice(words) for _ in range(n_words)) for _ in range(number)]
+
+
+def own(
+    remote: "Remote", texts: Sequence[str], n_clients: int, new_tokens: int, seconds: float, key_file: Path | None
+) -> Level:
+    """Threads that each send one request after the other, greedy, until all are sent or the time is over."""
+    from serve.text.client import connect, translated
+
+    client = connect(remote.url, key_file)
+    until = time.monotonic() + seconds
+    fields: dict[str, Any] = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
+
+    def ask(text: str) -> Answer | None:
+        """None if it was not sent, for the time was over."""
+        if time.monotonic() > until:
+            return None
+        answer = Answer([time.monotonic()])
+        try:
+            for piece in client.completions.create(
+                model=remote.name, prompt=text, stream=True, stream_options={"include_usage": True}, **fields
+            ):
+                # A last piece may bring the end and no token: a token is what comes with no reason, or with text.
+                answer.moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
+                # vLLM joins tokens where its own front is behind its engine: only the server knows how many they were.
+                answer.tokens = piece.usage.completion_tokens if piece.usage else answer.tokens
+        except Exception as error:  # whatever it was: the request is lost, and counted
+            return Answer(error=str(error) or type(error).__name__)
+        return answer
+
+    # Compiled and warm from here on; other texts than those measured, for a server may keep the beginnings it has seen.
+    short: dict[str, Any] = {**fields, "max_tokens": 2}
+    with translated(remote.url):
+        for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
+            client.completions.create(model=remote.name, prompt=text, **short)
+    started = time.monotonic()
+    with ThreadPoolExecutor(n_clients) as pool:
+        answers = [answer for answer in pool.map(ask, texts) if answer is not None]
+    elapsed = time.monotonic() - started
+    whole = [answer for answer in answers if answer.tokens and len(answer.moments) > 1]
+    return Level(
+        clients=n_clients,
+        completed=len(whole),
+        failed=len(answers) - len(whole),
+        seconds=elapsed,
+        tokens_per_second=sum(answer.tokens for answer in whole) / elapsed,
+        ttft=_quantiles([answer.moments[1] - answer.moments[0] for answer in whole]),
+        tpot=_quantiles([(a.moments[-1] - a.moments[1]) / (a.tokens - 1) for a in whole if a.tokens > 1]),
+        itl=_quantiles([float(gap) for answer in whole for gap in np.diff(answer.moments[1:])]),
+        error=next((answer.error for answer in answers if answer.error), ""),
+    )
+
+
+def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """Median and 99th percentile in milliseconds; 0 of nothing."""
+    if not seconds:
+        return 0.0, 0.0
+    median, high = np.quantile(seconds, (0.5, 0.99))
+    return 1e3 * float(median), 1e3 * float(high)
+
+
+def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_clients: int) -> Level:
+    """`vllm bench serve` on the same prompts. Raises RuntimeError with its last words if it fails."""
+    from serve.door import key
+    from serve.vllm import environment as vllm_environment
+
+    environment = vllm_environment.find(options.python)
+    result = (options.out / f"vllm-{n_clients}.json").resolve()
+    result.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "prompts.jsonl"
+        data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
+        command = environment.command(
+            *("bench", "serve", "--backend", "openai", "--base-url", remote.url, "--endpoint", "/v1/completions"),
+            *("--model", remote.name, "--tokenizer", str(_tokenizer_of(options.model))),
+            *("--dataset-name", "custom", "--dataset-path", str(data), "--skip-chat-template", "--disable-shuffle"),
+            *("--custom-output-len", str(options.new_tokens), "--num-prompts", str(len(texts)), "--ignore-eos"),
+            *("--max-concurrency", str(n_clients), "--temperature", "0", "--num-warmups", str(n_clients)),
+            *("--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm"),
+            *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
+        )
+        # The key goes through the environment: arguments are seen by all users of the machine.
+        variables = environment.variables() | {"OPENAI_API_KEY": key.for_client(options.key_file)}
+        limit = options.seconds + LOADING
+        try:
+            done = subprocess.run(
+                command, env=variables, capture_output=True, text=True, errors="replace", timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(
+                f"vLLM's benchmark took longer than {limit:.0f} s: ask for less, or give it more --seconds"
+            ) from None
+    if not result.is_file():  # its status says less, for its threads may break its exit
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
+    found = json.loads(result.read_text())
+    return Level(
+        clients=n_clients,
+        completed=found["completed"],
+        failed=len(texts) - found["completed"],
+        seconds=found["duration"],
+        tokens_per_second=found["output_throughput"],
+        ttft=(found["median_ttft_ms"], found["p99_ttft_ms"]),
+        tpot=(found["median_tpot_ms"], found["p99_tpot_ms"]),
+        itl=(found["median_itl_ms"], found["p99_itl_ms"]),
+    )
+
+
+def _tokenizer_of(model: Path | None) -> Path:
+    """The Hugging Face directory of what is served: itself, or a run's export."""
+    assert model is not None
+    for folder in (model, model / "hf"):
+        if (folder / "tokenizer_config.json").is_file():
+            return folder.resolve()
+    raise FileNotFoundError(
+        f"{model} has no tokenizer_config.json: `python -m serve export {model}` first, or --tool own"
+    )

@@ -1,0 +1,144 @@
+"""Evaluate models with lm-evaluation-harness: `python -m serve evaluate RUN --tasks hellaswag --data hellaswag=FILE`.
+
+A model is a run, a Hugging Face directory or the URL of a server; several are compared. For small models: hellaswag,
+arc_easy, piqa, lambada_openai, wikitext (bits per byte); any other task of the harness goes by its name. Rows come from
+--data, or from the Hugging Face hub.
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from serve.evaluation.backends import Access
+    from serve.evaluation.results import Candidate, Evaluated
+
+SMALL_MODEL_TASKS = ("hellaswag", "arc_easy", "piqa", "lambada_openai", "wikitext")
+BOOTSTRAP = 1000  # resamplings, for the standard errors that have no formula
+
+
+@dataclass(frozen=True)
+class Options:
+    models: tyro.conf.Positional[tuple[str, ...]]
+    """Runs, Hugging Face directories (or owner/name), URLs of servers such as http://127.0.0.1:8000."""
+    tasks: tuple[str, ...] = SMALL_MODEL_TASKS
+    """Tasks of lm-evaluation-harness, separated by spaces or commas."""
+    data: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """TASK=FILE: rows from a local parquet or JSONL file; TASK:train=FILE: examples for --num-fewshot. Repeatable."""
+    limit: int | None = None
+    """Items of each task, from its first; default: all."""
+    num_fewshot: int | None = None
+    """Examples before each question. Default: the task's own number, mostly 0."""
+    backend: Literal["jax", "hf"] = "jax"
+    """What computes a run or a directory: our decoder, or transformers on the export."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Compute format; auto: bfloat16 on a GPU."""
+    batch_size: int = 8
+    """Sequences at once, for transformers and for a server; our decoder decides by itself."""
+    step: int | None = None
+    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    every_checkpoint: bool = False
+    """Of a run: every checkpoint it still has, for a plot against tokens seen."""
+    tokenizer: str | None = None
+    """For a server: Hugging Face directory of its tokenizer. Default: the one it serves, if that is on this machine."""
+    key_file: Path | None = None
+    """For a server: file of its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    out: Path = Path("evaluation")
+    """Folder for results.json and results.png."""
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError("no model given: name a run, a Hugging Face directory or a URL")
+        if not self.tasks:
+            raise ValueError(f"no task given; for small models: {' '.join(SMALL_MODEL_TASKS)}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1 item; got {self.limit}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {self.batch_size}")
+
+
+def main(options: Options) -> int:
+    """Evaluates every model on every task; prints the table, writes JSON and plot."""
+    from llm_jax import backend
+
+    backend.configure()
+    _silence()
+    from rich.console import Console
+
+    try:
+        import lm_eval
+    except ImportError:
+        raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
+    from serve.evaluation import backends, results, tasks
+    from serve.evaluation import report as shown
+
+    files = tasks.parse_data(options.data)
+    models = [
+        candidate
+        for source in options.models
+        for candidate in backends.candidates(source, options.backend, options.step, options.every_checkpoint)
+    ]
+    names = [name for names in options.tasks for name in names.split(",") if name]
+    loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
+    access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
+    evaluated = [evaluate(candidate, loaded, access, options.limit) for candidate in models]
+    settings = {
+        "lm_eval": lm_eval.__version__,
+        "tasks": names,
+        "data": {task: {role: str(path) for role, path in roles.items()} for task, roles in files.items()},
+        "limit": options.limit,
+        "num_fewshot": options.num_fewshot,
+        "dtype": options.dtype,
+    }
+    results.write_json(options.out / results.JSON_NAME, evaluated, settings)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(shown.table(evaluated, console.width))
+    is_drawn = shown.draw(options.out / "results.png", evaluated)
+    console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
+    return 0
+
+
+def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", limit: int | None) -> "Evaluated":
+    """One model on all tasks. Raises ConnectionError when a server stops answering."""
+    import time
+
+    from lm_eval import evaluator
+
+    from serve.evaluation import backends, results
+
+    started = time.monotonic()
+    with backends.opened(candidate, access) as model:
+        try:
+            found = evaluator.evaluate(model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False)
+        except Exception as error:
+            if candidate.backend != "server":
+                raise
+            raise ConnectionError(
+                f"{candidate.source} stopped answering, or refused a request ({type(error).__name__}: {error}): a "
+                "server must give the log-probabilities of a prompt's tokens (`echo`), as vLLM and `serve api` do"
+            ) from error
+    assert found is not None  # only helpers of a distributed evaluation get none
+    return results.Evaluated(
+        **asdict(candidate), seconds=round(time.monotonic() - started, 1), tasks=results.from_harness(found)
+    )
+
+
+def _silence() -> None:
+    """The harness's and the libraries' remarks on themselves; errors stay. Before any of them is imported."""
+    import logging
+    import os
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # The harness's bootstrap forks, which JAX's threads may not survive.
+    os.environ.setdefault("DISABLE_MULTIPROC", "1")
+    if not sys.stderr.isatty():  # no bars in a log file
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import datasets
+
+    datasets.disable_progress_bars()

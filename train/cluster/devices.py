@@ -1,0 +1,98 @@
+"""Devices: joining the processes of a multi-host job, the mesh, and what the hardware can do at best."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from llm_jax import sharding
+from train.cluster import place as places
+from train.cluster import rendezvous
+from train.cluster.place import Place
+from train.pretrain.config import TrainConfig
+
+# Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets (without sparsity).
+PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "H20": 148e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "RTX 4090": 165e12,
+    "V100": 125e12,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where this process stands among the processes of the job."""
+
+    mesh: jax.sharding.Mesh
+    batch_devices: int  # data × fsdp
+    is_first: bool
+
+    @property
+    def layout(self) -> dict[str, object]:
+        """What must be equal for a resume to be bit-equal: kind and number of devices, mesh and processes."""
+        return {
+            "device": jax.devices()[0].device_kind,
+            "mesh": dict(self.mesh.shape),
+            "processes": jax.process_count(),
+            "jax": jax.__version__,
+        }
+
+
+HEARTBEAT_SECONDS = 100  # after so long without a sign of life, a process counts as dead and the others end
+
+
+def join_processes(place: Place | None, shared: Path) -> None:
+    """Joins the other processes of the job: by JAX's own variables where they are set, else as SLURM says.
+
+    `place` is this process's place in a SLURM step, or None; `shared` a folder that all processes see. Raises
+    ValueError when the devices are not those that SLURM gave, RuntimeError when process 0 failed, TimeoutError.
+    """
+    # Its handler of SIGTERM would take the place of ours (train.cluster.signals).
+    jax.config.update("jax_enable_preemption_service", False)
+    heartbeat = int(os.environ.get("LLM_JAX_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))
+    if "JAX_COORDINATOR_ADDRESS" in os.environ and place is None:
+        jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
+    if place is None:
+        return
+    gpus = places.local_gpus(place, places.visible_gpus(os.environ))
+    if place.processes > 1:
+        coordinator = _find_coordinator(place, shared)
+        jax.distributed.initialize(
+            coordinator.address,
+            place.processes,
+            place.process,
+            gpus,
+            cluster_detection_method="deactivate",  # else one task per node would get the first GPU alone
+            coordinator_bind_address=coordinator.bind,
+            heartbeat_timeout_seconds=heartbeat,
+        )
+        if place.is_first:
+            rendezvous.clear(shared, place)
+    if os.environ.get("JAX_PLATFORMS") != "cpu":
+        places.check_devices(place, jax.local_devices()[0].platform, jax.local_device_count())
+
+
+def _find_coordinator(place: Place, shared: Path) -> rendezvous.Coordinator:
+    if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
+        return rendezvous.Coordinator(address)
+    return rendezvous.announce(shared, place) if place.is_first else rendezvous.find(shared, place)
+
+
+def open_job(config: TrainConfig) -> Job:
+    """The mesh of a run. Raises ValueError, before anything is allocated, when the devices are not those asked for."""
+    mesh = sharding.make_mesh(config.mesh.data_parallel, config.mesh.fsdp, config.mesh.tensor_parallel)
+    sharding.check_divides(config.model, mesh)
+    return Job(mesh, mesh.shape["data"] * mesh.shape["fsdp"], jax.process_index() == 0)
+
+
+def peak_flops() -> float | None:
+    """Peak FLOP/s of all devices of the job in bfloat16; None where the data sheet is not known (CPUs)."""
+    kind = jax.devices()[0].device_kind
+    per_device = next((peak for name, peak in PEAK_FLOPS.items() if name in kind), None)
+    return per_device and per_device * jax.device_count()

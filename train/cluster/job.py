@@ -1,0 +1,112 @@
+"""What a run and its batch script tell each other, in a folder that slurm/env.sh names: `LLM_JAX_JOB`.
+
+    run        the run's folder, so that the script can look for new checkpoints before it requeues a job that died
+    stopped    exit status, and why this job must not be requeued: a mistake of the user's, or a run that stopped itself
+    rendezvous-…    see `train.cluster.rendezvous`
+
+srun reports the largest exit status of all tasks. When one process stops for a real reason, those that it leaves behind
+are ended by JAX with a larger one, which looks like a node that died; hence the file `stopped`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+from llm_jax.command_line import USER_ERRORS
+from train.cluster import rendezvous
+from train.cluster.place import Place
+
+STARTS = "jobs.jsonl"  # in the run's folder: one line for every start under SLURM
+OF_THE_RUNTIME = re.compile(
+    r"Gloo|NCCL|coordination service|heartbeat|\b(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): ", re.I
+)
+EXIT_LOST = 69  # EX_UNAVAILABLE of sysexits.h: another process of the job died; starting again may help
+
+
+def shared_folder(run: Path) -> Path:
+    """Where the processes of a job leave notes for each other and for the batch script."""
+    return Path(os.environ.get("LLM_JAX_JOB") or run / ".slurm")
+
+
+def introduce(run: Path) -> None:
+    """On the first process, before anything can die: tells the batch script which run this job is about."""
+    folder = shared_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run").write_text(f"{run.absolute()}\n")
+
+
+def stop(run: Path, status: int, reason: str) -> None:
+    """Tells the batch script not to requeue the job."""
+    path = shared_folder(run) / "stopped"
+    # The first word counts: the others only say that they end, too. And a folder that cannot be written to may be the
+    # very reason.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x") as file:
+            file.write(f"{status} {reason}\n")
+
+
+def record_start(run: Path, place: Place, step: int) -> None:
+    """Adds a line to the run's `jobs.jsonl`: which job goes on with it, where, and from which step."""
+    line = {
+        "job": place.job,
+        "restarts": place.restarts,
+        "node": place.node_name,
+        "nodes": place.nodes,
+        "processes": place.processes,
+        "from_step": step,
+        "time": int(time.time()),  # seconds since 1970
+    }
+    with (run / STARTS).open("a", encoding="utf8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def starts(run: Path) -> list[dict]:
+    """All lines of `jobs.jsonl`; none for a run outside of SLURM."""
+    path = run / STARTS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@contextlib.contextmanager
+def ending_together(run: Path, place: Place | None) -> Iterator[None]:
+    """What goes wrong in one process ends the step, at once and with its message; outside of SLURM it does nothing.
+
+    A mistake is noted for the batch script. A process that would leave by the usual way waits at JAX's exit for the
+    others, who wait for it in the middle of a step; so once they have joined, it leaves without.
+    """
+    if place is None:
+        yield
+        return
+    try:
+        yield
+    except USER_ERRORS as error:
+        if place.processes > 1 and _tells_of_a_dead_peer(error):
+            reason = str(error).splitlines()[0]
+            _leave(
+                EXIT_LOST, f"process {place.process} on {place.node_name}: another process of the job died ({reason})"
+            )
+        message = f"process {place.process} on {place.node_name}: {error}" if place.process else str(error)
+        stop(run, 2, message)
+        if place.processes == 1:
+            raise
+        if place.is_first:
+            rendezvous.announce_failure(shared_folder(run), place, str(error))
+        _leave(2, message)
+
+
+def _tells_of_a_dead_peer(error: BaseException) -> bool:
+    """JAX has no class of its own for it: it is an error of the runtime, or one that was made of its text."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(OF_THE_RUNTIME.search(str(error)))
+
+
+def _leave(status: int, message: str) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,119 @@
+"""How the processes of a job step find each other: by a file on the file system that they share anyway.
+
+JAX needs one address, of process 0, that all processes can reach. It cannot be computed: a port derived from the job's
+number, as JAX does it, is taken when two steps of a job (or two jobs, modulo 4096) meet on a node, and the name of a
+node need not resolve on the others. So process 0 picks a free port and writes it down with all the addresses it might
+be reached under; the others wait for the file and take the first address that answers. If process 0 fails before that,
+it writes why, and all end at once with the same message.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from train.cluster.place import Place
+from train.data.files import write_json
+
+LOOPBACK = "127.0.0.1"
+POLL_SECONDS = 0.2
+WAIT_SECONDS = 600.0  # for process 0, which may be preparing data first
+
+
+class Coordinator(NamedTuple):
+    """An address of JAX's coordination service."""
+
+    address: str  # host:port, to connect to
+    bind: str | None = None  # host:port, to listen on; only on process 0
+
+
+def announce(folder: Path, place: Place) -> Coordinator:
+    """On process 0: picks a free port and writes down where the others find it."""
+    if place.nodes == 1:
+        address = f"{LOOPBACK}:{_free_port(LOOPBACK)}"  # nobody outside of this machine has to reach it
+        _write(folder, place, {"addresses": [address]})
+        return Coordinator(address, bind=address)
+    port = _free_port("")
+    addresses = [f"{host}:{port}" for host in _own_hosts(place)]
+    _write(folder, place, {"addresses": addresses})
+    return Coordinator(f"{LOOPBACK}:{port}")
+
+
+def announce_failure(folder: Path, place: Place, message: str) -> None:
+    """On process 0: tells the others, who wait for the address, that there will be none."""
+    with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+        _write(folder, place, {"failed": message})
+
+
+def find(folder: Path, place: Place, timeout: float = WAIT_SECONDS) -> Coordinator:
+    """On the other processes: waits for process 0 and returns the address that answers.
+
+    Raises RuntimeError with the message of process 0 if it failed, TimeoutError if it does not come.
+    """
+    path, deadline = _file(folder, place), time.monotonic() + timeout
+    tried: list[str] = []
+    while time.monotonic() < deadline:
+        # Listing the folder makes NFS look again; opening a name that was not there a moment ago would not.
+        if path.parent.is_dir() and path.name in os.listdir(path.parent):
+            note = json.loads(path.read_bytes())
+            if "failed" in note:
+                raise RuntimeError(f"process 0 failed: {note['failed']}")
+            tried = note["addresses"]
+            for address in tried:
+                if _answers(address):
+                    return Coordinator(address)
+        time.sleep(POLL_SECONDS)
+    where = f"none of its addresses answers ({', '.join(tried)})" if tried else f"{path} has not appeared"
+    raise TimeoutError(
+        f"process {place.process} on {place.node_name} waited {timeout:.0f} s for process 0: {where}. The nodes must "
+        "share the run's file system and may not block ports between each other; or set JAX_COORDINATOR_ADDRESS"
+    )
+
+
+def clear(folder: Path, place: Place) -> None:
+    """On process 0, when all have come: nobody needs the file any more."""
+    _file(folder, place).unlink(missing_ok=True)
+
+
+def _file(folder: Path, place: Place) -> Path:
+    return folder / f"rendezvous-{place.attempt}.json"
+
+
+def _write(folder: Path, place: Place, note: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(_file(folder, place), note)
+
+
+def _own_hosts(place: Place) -> list[str]:
+    """Names and addresses under which other nodes might reach this one, the likeliest first."""
+    hosts = [place.node_name, socket.gethostname(), *_own_addresses()]
+    return sorted(dict.fromkeys(filter(None, hosts)), key=lambda host: host.startswith("127."))  # loopback last
+
+
+def _own_addresses() -> list[str]:
+    """The address on the way to the node that launched the step, and those that the own name stands for."""
+    found = []
+    if launcher := os.environ.get("SLURM_LAUNCH_NODE_IPADDR"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((launcher, 9))  # sends nothing: only asks the kernel which interface it would take
+            found.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += [str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    return found
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        return server.getsockname()[1]
+
+
+def _answers(address: str) -> bool:
+    host, port = address.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:  # the name does not resolve, or nobody listens there yet
+        return False

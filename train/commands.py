@@ -1,0 +1,49 @@
+"""The commands of `python -m train`: name → (module, one line of help). No command is imported here."""
+
+from llm_jax.command_line import Commands
+
+COMMANDS: Commands = {
+    "quickstart": (
+        "train.quickstart.command",
+        "text → tokenizer → trained GPT-2 → Hugging Face directory, in minutes on a CPU",
+    ),
+    "by-hand": (
+        "train.first_principles.paper.command",
+        "one example through a two-layer network, every value and derivative as on paper",
+    ),
+    "digits": (
+        "train.first_principles.digits.command",
+        "handwritten digits: gradients by hand, our autodiff, JAX or PyTorch, step by step the same",
+    ),
+    "makemore": (
+        "train.first_principles.makemore.command",
+        "names and the like, from counting to a Transformer, with a look inside",
+    ),
+    "prepare": (
+        "train.prepare.command",
+        "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",
+    ),
+    "curate": (
+        "train.prepare.curation.command",
+        "FineWeb's filters and deduplication, on this machine or SLURM, to shards (datatrove)",
+    ),
+    "verify": ("train.data.command", "check every shard of a prepared folder: header, hash, id range"),
+    "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
+    "parity": (
+        "train.parity.command",
+        "our GPT-2 against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
+    ),
+    "submit": (
+        "train.submit.command",
+        "hand a command to SLURM: renders its script, shows or submits it, says how to follow",
+    ),
+    "status": ("train.submit.status.command", "how a run is doing: SLURM's word on its job, and its metrics"),
+    "jupyter": (
+        "train.submit.jupyter.command",
+        "JupyterLab for you alone, here or on a compute node (slurm/jupyter.sbatch)",
+    ),
+    "compare": (
+        "train.record.compare.command",
+        "two runs, or a run and a published curve, side by side: where they part",
+    ),
+}

@@ -1,0 +1,152 @@
+"""AdamW or Muon over a tree of parameters, told by dimension letters which leaf is a matrix.
+
+The transformations return a *direction*; the step multiplies it by −lr, which is a function of the step alone. So the
+learning rate that is logged is the one that was applied, and a skipped step does not shift the schedule.
+
+AdamW (Loshchilov & Hutter 2019): weight decay, decoupled, on matrices only. Muon (Jordan et al. 2024) orthogonalises
+the momentum of the hidden matrices; embeddings, biases and gains stay with AdamW. Muon's update is scaled to the root
+mean square of an AdamW update (Liu et al. 2025, eq. 4), so one learning rate serves both.
+
+`update` takes one argument more than optax's: with `finite=False` the state stays as it was.
+
+Rank cannot tell a matrix: qkv's bias has two dimensions and a stacked gain too. Letters can: a matrix maps the residual
+stream to or from something, so its letters hold D and another one (L, the stack, and A do not count).
+"""
+
+import math
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax.contrib import MuonDimensionNumbers, scale_by_muon
+
+from train.optim.config import OptimizerConfig, ScheduleConfig
+
+MUON_RMS = 0.2  # an AdamW update's typical root mean square (Liu et al. 2025, §2.2)
+
+
+def learning_rate(config: ScheduleConfig, peak: float, total_steps: int, step: int) -> float:
+    """The rate applied at `step`, counted from 0; warm-up reaches the peak at step `warmup_steps`."""
+    warmup = (step + 1) / (config.warmup_steps + 1)
+    low = config.final_fraction
+    after = 1.0
+    if config.schedule == "cosine":
+        span = max(1, total_steps - 1 - config.warmup_steps)
+        progress = min(max((step - config.warmup_steps) / span, 0), 1)
+        after = low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+    elif config.schedule == "wsd":
+        decay_steps = max(1, round(config.decay_fraction * total_steps))
+        after = low + (1 - low) * min((total_steps - step) / decay_steps, 1)
+    return peak * min(warmup, after)
+
+
+def is_matrix(letters: str) -> bool:
+    """Whether these dimension letters are those of a matrix from or to the residual stream."""
+    kept = set(letters) - {"L", "A"}
+    return "D" in kept and len(kept) > 1
+
+
+def is_hidden_matrix(letters: str) -> bool:
+    """A matrix between hidden features: not the embedding of a vocabulary or of positions."""
+    return is_matrix(letters) and not set(letters) & {"V", "P"}
+
+
+def make_optimizer(config: OptimizerConfig, letters: Any) -> optax.GradientTransformationExtraArgs:
+    """Gradients → direction (to be multiplied by −lr). `letters`: a tree of dimension letters."""
+    adam = scale_by_adam(config.beta_1, config.beta_2, config.adam_epsilon)
+    if config.optimizer == "muon":
+        muon = optax.chain(
+            _keep_unless_finite(
+                scale_by_muon(
+                    beta=config.muon_momentum, weight_dimension_numbers=lambda updates: _muon_axes(updates, letters)
+                )
+            ),
+            _scale_to_adam_rms(letters),
+        )
+        labels = jax.tree.map(lambda axes: "muon" if is_hidden_matrix(axes) else "adam", letters)
+        direction = optax.partition({"muon": muon, "adam": adam}, labels)
+    else:
+        direction = adam
+    decay = optax.add_decayed_weights(config.weight_decay, mask=jax.tree.map(is_matrix, letters))
+    clip = _clip(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.with_extra_args_support(optax.chain(clip, direction, decay))
+
+
+def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.GradientTransformationExtraArgs:
+    """Adam's direction (Kingma & Ba 2015, algorithm 1): what optax computes, in an order that XLA can fuse.
+
+    The direction is made of the moments that are stored, after what is not finite has been kept out of them. So each
+    moment is written where the old one stood, in one pass, and nothing needs the old one again. Keeping it out
+    afterwards cost copies of all moments and 4.6 times the time on a CPU.
+    """
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        return optax.ScaleByAdamState(
+            count=jnp.zeros((), jnp.int32),
+            mu=jax.tree.map(jnp.zeros_like, params),
+            nu=jax.tree.map(jnp.zeros_like, params),
+        )
+
+    def update(gradients: Any, state: Any, params: Any = None, *, finite: Any = True, **_: Any) -> tuple[Any, Any]:
+        count = state.count + jnp.where(finite, 1, 0)
+        mu = jax.tree.map(lambda m, g: jnp.where(finite, beta_1 * m + (1 - beta_1) * g, m), state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: jnp.where(finite, beta_2 * v + (1 - beta_2) * g * g, v), state.nu, gradients)
+        # Both corrections are numbers: 1 / (1 − βᵗ). Before the first finite step there is nothing to correct.
+        t = jnp.maximum(count, 1)
+        scale_1, scale_2 = 1 / (1 - beta_1**t), 1 / (1 - beta_2**t)
+        direction = jax.tree.map(lambda m, v: scale_1 * m / (jnp.sqrt(scale_2 * v) + epsilon), mu, nu)
+        return direction, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformationExtraArgs(init, cast(Any, update))
+
+
+def _clip(largest: float) -> optax.GradientTransformation:
+    """Scales the whole gradient down to the norm `largest`. optax divides each number instead, which XLA keeps."""
+
+    def update(gradients: Any, _: Any) -> Any:
+        scale = jnp.minimum(1.0, largest / optax.tree_utils.tree_norm(gradients))
+        return jax.tree.map(lambda g: g * scale, gradients)
+
+    return optax.stateless(update)
+
+
+def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """`inner`, whose state stays as it was with `finite=False`."""
+
+    def update(gradients: Any, state: Any, params: Any = None, *, finite: Any = True, **_: Any) -> tuple[Any, Any]:
+        direction, new = inner.update(gradients, state, params)
+        return direction, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+
+    return optax.GradientTransformationExtraArgs(inner.init, cast(Any, update))
+
+
+def muon_dimensions(letters: str) -> MuonDimensionNumbers:
+    """Which axes are a matrix's input, which its output; the rest (q, k, v; stacked layers) are separate matrices."""
+    width = (letters.index("D"),)
+    other = tuple(i for i, letter in enumerate(letters) if letter in "NHF")
+    inputs, outputs = (width, other) if width < other else (other, width)
+    return MuonDimensionNumbers(reduction_axis=inputs, output_axis=outputs)
+
+
+def _muon_axes(updates: Any, letters: Any) -> Any:
+    """`muon_dimensions` for the leaves Muon sees; a leaf that is AdamW's stays the mask it is."""
+    return _map_unmasked(lambda _, axes: muon_dimensions(axes), updates, letters)
+
+
+def _scale_to_adam_rms(letters: Any) -> optax.GradientTransformation:
+    """An orthogonal m×n matrix has root mean square 1/√max(m, n): multiply by 0.2·√max(m, n)."""
+
+    def scale(update, axes):
+        dims = muon_dimensions(axes)
+        sides = [math.prod(update.shape[i] for i in cast(tuple[int, ...], side)) for side in dims]
+        return update * (MUON_RMS * math.sqrt(max(sides)))
+
+    return optax.stateless(lambda updates, _: _map_unmasked(scale, updates, letters))
+
+
+def _map_unmasked(f, updates: Any, letters: Any) -> Any:
+    def is_masked(leaf) -> bool:
+        return isinstance(leaf, optax.MaskedNode)
+
+    return jax.tree.map(lambda u, axes: u if is_masked(u) else f(u, axes), updates, letters, is_leaf=is_masked)

@@ -1,0 +1,42 @@
+"""What is compared with PyTorch, and how long."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ParityConfig:
+    """What to compare, and on what."""
+
+    preset: Literal["gpt2-nano", "gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m"] = "gpt2-nano"
+    """Model whose shapes are compared, with random weights."""
+    hf: str = ""
+    """Instead of a preset: a Hugging Face directory or model name, whose weights are compared."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute format; bfloat16 is mixed precision on both sides (PyTorch: autocast)."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where both sides run; the float64 reference of a single batch is always on the CPU."""
+    steps: int = 100
+    """Training steps of the loss curve."""
+    learning_rate: float = 6e-4
+    """Peak learning rate of the curve, reached after a tenth of its steps."""
+    batch: int = 2
+    """Sequences in a batch; even, for gradients are accumulated over two halves."""
+    length: int = 64
+    """Tokens in a sequence."""
+    new_tokens: int = 256
+    """Tokens to decode, or as many as the model's context holds."""
+    data: Path | None = None
+    """Prepared folder of token shards to train on; without one, ids are drawn by Zipf's law."""
+    seed: int = 0
+    """Seed of weights, ids and inputs."""
+    out: Path = Path("parity")
+    """Folder for parity.json and parity.html."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 2 or self.batch % 2:
+            raise ValueError(f"--batch must be even and at least 2 (two micro-batches); got {self.batch}")
+        for name in ("steps", "length", "new_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}")

@@ -1,0 +1,197 @@
+"""A whole comparison: rows, curve, promises, verdict; how rows are grouped for reading; `parity.json`.
+
+Promises are what this project says of itself on a CPU, for GPT-2 124M and anything smaller. They are plain numbers a
+reader can hold us to, and stand beside the verdicts: a verdict asks whether rounding explains a difference, a promise
+whether the difference is small. In bfloat16 they grow with depth: a half block rounds a handful of tensors as wide as
+the stream (its norm, two products, what lies between, the sum), each by u/√3 of its size at most, u = 2⁻⁸. With six of
+them for each of 2L half blocks, errors that are independent add up to u·√(6·2L/3) = 2u·√L. A gradient has passed
+through the blocks twice, so twice the variance: 2u·√(2L).
+"""
+
+import collections
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_jax.config import GPTConfig, gpt2
+from train.data.files import replacing
+from train.parity import comparison
+from train.parity.stages import curve, decode, operations, step
+from train.parity.stages.curve import Curve
+from train.parity.verdict import ROUNDING, SEVERITY, SUSPICIOUS, UNIT_ROUNDOFF, Row, Verdict, first_wrong
+
+FORMAT = 1
+PROMISED_RATE = 6e-4  # the loss curve's promise is for this peak learning rate or less
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A bound, and what was measured against it."""
+
+    text: str
+    bound: float
+    measured: float
+
+    @property
+    def held(self) -> bool:
+        return self.measured <= self.bound  # NaN is not
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of one kind, such as the same parameter of every block, with the worst of them to stand for all."""
+
+    section: str
+    name: str
+    rows: list[Row]
+
+    @property
+    def worst(self) -> Row:
+        return max(self.rows, key=lambda row: (SEVERITY.index(row.verdict), _yardsticks(row)))
+
+    @property
+    def where(self) -> str:
+        """Which of several the worst one is."""
+        if len(self.rows) == 1:
+            return ""
+        return f"worst of {len(self.rows)}: {_kind(self.worst)[1]}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that one run of `train parity` found."""
+
+    setup: dict[str, Any]
+    rows: list[Row]
+    curve: Curve
+    promises: list[Promise]
+
+    @property
+    def first_wrong(self) -> Row | None:
+        return first_wrong(self.rows)
+
+    @property
+    def passed(self) -> bool:
+        return self.first_wrong is None and all(promise.held for promise in self.promises)
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(row.verdict == verdict for row in self.rows)
+
+    def groups(self) -> list[Group]:
+        """Rows of a kind together, in the order of their first."""
+        kinds: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
+        for row in self.rows:
+            kinds[row.section, _kind(row)[0]].append(row)
+        return [Group(section, name, rows) for (section, name), rows in kinds.items()]
+
+    def conclusion(self) -> str:
+        """One sentence."""
+        counts = ", ".join(f"{self.count(verdict)} {verdict}" for verdict in SEVERITY)
+        broken = sum(not promise.held for promise in self.promises)
+        text = f"{len(self.rows)} comparisons: {counts}"
+        if self.promises:
+            text += f"; {len(self.promises) - broken} of {len(self.promises)} promises held"
+        if row := self.first_wrong:
+            text += f". The two first part at: {row.section}, {row.name}"
+        return text
+
+    def write(self, path: Path) -> None:
+        """Everything, as JSON; a number that is not finite becomes null."""
+        record = {
+            "format": FORMAT,
+            "setup": self.setup,
+            "rule": {"rounding": ROUNDING, "suspicious": SUSPICIOUS, "unit": "yardsticks"},
+            "conclusion": self.conclusion(),
+            "passed": self.passed,
+            "promises": [dataclasses.asdict(promise) | {"held": promise.held} for promise in self.promises],
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "curve": {f.name: list(getattr(self.curve, f.name)) for f in dataclasses.fields(Curve)},
+        }
+        with replacing(path) as file:
+            file.write(json.dumps(_finite(record), indent=1, ensure_ascii=False).encode())
+
+
+def promises(rows: list[Row], config: GPTConfig, dtype: str, peak_rate: float) -> list[Promise]:
+    """The project's bounds on a CPU; none for models larger than GPT-2 124M."""
+    if config.n_parameters > gpt2("gpt2-124m").n_parameters:
+        return []
+    return _bfloat16_promises(rows, config.n_layers) if dtype == "bfloat16" else _float32_promises(rows, peak_rate)
+
+
+def _bfloat16_promises(rows: list[Row], n_layers: int) -> list[Promise]:
+    bound = 2 * UNIT_ROUNDOFF["bfloat16"] * math.sqrt(n_layers)
+    gradients = [row for row in rows if row.section == comparison.GRADIENTS and row.relative_norm is not None]
+    logits = next(row for row in rows if (row.section, row.name) == (comparison.ACTIVATIONS, "logits"))
+    return [
+        Promise("logits, relative in norm to float64", bound, logits.ours.norm / logits.reference_norm),
+        Promise(
+            "gradient of all parameters together, relative in norm to float64",
+            bound * math.sqrt(2),
+            math.hypot(*(row.ours.norm for row in gradients)) / math.hypot(*(row.reference_norm for row in gradients)),
+        ),
+    ]
+
+
+def _float32_promises(rows: list[Row], peak_rate: float) -> list[Promise]:
+    def largest(section: str, kind: str) -> float:
+        return max(row.largest_absolute for row in rows if row.section == section and _kind(row)[0] == kind)
+
+    by_parameter = _relative_gradients([row for row in rows if row.section == comparison.GRADIENTS])
+    curve_row = next(row for row in rows if row.section == curve.SECTION)
+    decode_row = next(row for row in rows if row.section == decode.SECTION)
+    made = [
+        Promise("logits, largest absolute difference", 1e-4, largest(comparison.ACTIVATIONS, "logits")),
+        Promise("gradient of every parameter, relative in norm", 1e-5, max(by_parameter.values())),
+        Promise("AdamW step from identical gradients, absolute", 1e-6, largest(step.STEP, "parameters")),
+        Promise("greedy tokens that differ", 0, decode_row.largest_absolute),
+    ]
+    if peak_rate <= PROMISED_RATE:
+        made.insert(3, Promise("loss of every step, relative", 1e-4, curve_row.largest_relative or 0.0))
+    return made
+
+
+def _relative_gradients(rows: list[Row]) -> dict[str, float]:
+    """‖ours − theirs‖/‖reference‖ by parameter; qkv's bias without its key third, whose true gradient is zero."""
+    squares: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
+    for row in rows:
+        if row.relative_norm is not None:
+            total = squares[row.name.split(" (")[0]]
+            total[0] += (row.relative_norm * row.reference_norm) ** 2
+            total[1] += row.reference_norm**2
+    return {name: math.sqrt(apart / length) for name, (apart, length) in squares.items()}
+
+
+def _kind(row: Row) -> tuple[str, str]:
+    """What rows that belong together have in common, and what tells this one from the others."""
+    name = row.name
+    if row.section == operations.SECTION:
+        operation, gradient, of = name.partition(", gradient of ")
+        return (f"{operation}, gradients", of) if gradient else (name, "")
+    if row.section == step.STEP and name != step.NORM:
+        parameter, _, moment = name.partition(": ")
+        return f"{moment or 'parameter'}s", parameter
+    if row.section in (comparison.ACCUMULATED, comparison.OWN_STEP):
+        return "parameters", name.partition(": ")[0]
+    if name.startswith("block "):
+        block, _, part = name.partition(", ")
+        return part, block
+    return name, ""
+
+
+def _yardsticks(row: Row) -> float:
+    larger = max(row.ours.yardsticks, row.theirs.yardsticks)
+    return math.inf if math.isnan(larger) else larger
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):  # NumPy's float64 is one
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,114 @@
+"""Section 5: N training steps on the same stream of tokens with the same learning rates, loss by loss.
+
+Training amplifies rounding, faster the higher the learning rate, so no bound can be derived from one step's arithmetic.
+What can be asked is whether ours parts from float64 as another run with the same roundings does. The yardstick at a
+step is the largest distance of that other run from float64 up to there, and at least what rounding does to one loss.
+
+In float32 the other run is PyTorch's own. In bfloat16 it is float64 with bfloat16's roundings: PyTorch's mixed
+precision keeps the residual stream in float32 and we keep it in bfloat16, so it rounds less than we do and is no
+measure for us.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from train.optim.config import OptimizerConfig, ScheduleConfig
+from train.optim.optimizer import learning_rate
+from train.parity.compare import autocast
+from train.parity.rounding import FLOAT32, FORMATS, Format, Rounding
+from train.parity.stages.model import their_losses
+from train.parity.stages.models_compared import Ours, Sides
+from train.parity.stages.step import Training, clip, their_optimizer
+from train.parity.stages.stream import Stream
+from train.parity.verdict import Error, Row, fingerprint, judge
+
+SECTION = "loss curve"
+WARMUP = 0.1  # of the steps
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses of every step, each before its update."""
+
+    learning_rates: list[float]
+    ours: np.ndarray
+    theirs: np.ndarray
+    reference: np.ndarray  # PyTorch in float64
+    yardstick: np.ndarray
+
+
+def train_both(
+    sides: Sides, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
+) -> Curve:
+    """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
+    schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
+    rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
+    format = FORMATS[str(sides.ours.how.dtype)]
+    ours = np.array(list(_our_losses(sides.ours, training, stream, rates)))
+    theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
+    reference = np.array(list(_their_losses(copy.deepcopy(sides.theirs).double(), stream, rates, config, FLOAT32)))
+    other = theirs
+    if format is not FLOAT32:
+        double = copy.deepcopy(sides.theirs).double()
+        with Rounding(format, seed=0):
+            other = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
+    yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)
+    return Curve(rates, ours, theirs, reference, yardstick)
+
+
+def curve_row(curve: Curve) -> Row:
+    """The curve as a row: what is largest over its steps."""
+
+    def error(losses: np.ndarray) -> Error:
+        apart = np.abs(losses - curve.reference)
+        return Error(float(np.linalg.norm(apart)), None, float(np.max(apart / curve.yardstick)))
+
+    errors = error(curve.ours), error(curve.theirs)
+    apart = np.abs(curve.ours - curve.theirs)
+    relative = apart / np.abs(curve.reference)
+    alone = float(np.max(np.abs(curve.theirs - curve.reference) / np.abs(curve.reference)))
+    verdict = judge(errors[0])
+    return Row(
+        section=SECTION,
+        name=f"loss of each of {len(curve.ours)} steps",
+        size=len(curve.ours),
+        largest_absolute=float(apart.max()),
+        largest_relative=float(relative.max()),
+        relative_norm=float(np.linalg.norm(apart) / np.linalg.norm(curve.reference)),
+        reference_norm=float(np.linalg.norm(curve.reference)),
+        yardstick=float(curve.yardstick[-1]),
+        ours=errors[0],
+        theirs=errors[1],
+        verdict="equal" if verdict == "rounding" and not apart.any() else verdict,
+        fingerprint=fingerprint(curve.ours),
+        note=f"farthest apart at step {int(relative.argmax()) + 1}; PyTorch alone: {alone:.1e} from its float64; "
+        f"loss {curve.ours[0]:.3f} → {curve.ours[-1]:.3f}",
+    )
+
+
+def _our_losses(ours: Ours, training: Training, stream: Stream, rates: list[float]) -> Iterator[float]:
+    state = training.start(ours.params)
+    for step, rate in enumerate(rates):
+        state, measured = training.step(state, jnp.asarray(stream(step)), jnp.float32(rate))
+        yield float(measured.loss)
+
+
+def _their_losses(
+    model: torch.nn.Module, stream: Stream, rates: list[float], config: OptimizerConfig, format: Format
+) -> Iterator[float]:
+    optimizer = their_optimizer(model, config)
+    for step, rate in enumerate(rates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(model, format):
+            loss = their_losses(model, stream(step))[1].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        clip(model, config.clip_norm)
+        optimizer.step()
+        yield float(loss.detach())

@@ -1,0 +1,98 @@
+"""Section 6: greedy decoding with the cache, token for token.
+
+Each side continues one prompt with its own cache. Then float64 reads each continuation in one pass, without a cache,
+and says for every token by how much its logit falls short of the best one there (its *regret*). A correct decoder's
+regret is zero, or, at a near tie, no more than rounding moves two logits apart; so each side is judged without needing
+the other, and where the two part, the margin there says whether it was a tie.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import transformers
+
+from llm_jax.decode.loop import generate, prepare
+from llm_jax.decode.options import Sampling
+from train.parity.compare import autocast
+from train.parity.rounding import FORMATS
+from train.parity.stages.models_compared import Ours, Sides
+from train.parity.verdict import Error, Row, fingerprint, judge
+
+SECTION = "greedy decoding"
+PROMPT = 8  # tokens
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One side's tokens and, in float64, each one's regret and the margin between the two best logits."""
+
+    tokens: list[int]
+    regret: np.ndarray
+    margin: np.ndarray
+
+
+def decode_row(sides: Sides, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
+    """How many tokens differ, as a row. `logit_noise`: root mean square of what rounding does to one logit."""
+    continuations = _our_tokens(sides.ours, prompt, n_tokens), _their_tokens(sides, prompt, n_tokens)
+    ours, theirs = (_read_back(sides, prompt, tokens) for tokens in continuations)
+    tie = math.sqrt(2) * logit_noise  # two logits, each off by the noise
+
+    def error(side: Continuation) -> Error:
+        regret = float(side.regret.max())
+        return Error(norm=regret, ulps=None, yardsticks=regret / tie)
+
+    errors = error(ours), error(theirs)
+    verdict = judge(errors[0])
+    differ = [a != b for a, b in zip(ours.tokens, theirs.tokens, strict=True)]
+    note = f"smallest top-2 margin {ours.margin.min():.2g}"
+    if any(differ):
+        parted = differ.index(True)
+        note = f"they part at token {parted + 1}, where the top-2 margin is {ours.margin[parted]:.2g}; {note}"
+    return Row(
+        section=SECTION,
+        name=f"tokens that differ, of {n_tokens}",
+        size=n_tokens,
+        largest_absolute=float(sum(differ)),
+        largest_relative=None,
+        relative_norm=None,
+        reference_norm=float(n_tokens),
+        yardstick=tie,
+        ours=errors[0],
+        theirs=errors[1],
+        verdict="equal" if verdict == "rounding" and not any(differ) else verdict,
+        fingerprint=fingerprint(np.array(ours.tokens)),
+        note=note,
+    )
+
+
+def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
+    params = prepare(ours.params, ours.how, n_rows=1)
+    return generate(params, [list(prompt)], ours.config, ours.how, Sampling(temperature=0.0), n_tokens)[0]
+
+
+@torch.no_grad()
+def _their_tokens(sides: Sides, prompt: Sequence[int], n_tokens: int) -> list[int]:
+    model, tokens = sides.theirs, []
+    cache = transformers.DynamicCache(config=model.config)  # written in place
+    inputs = torch.tensor([list(prompt)], device=model.device)
+    with autocast(model, FORMATS[str(sides.ours.how.dtype)]):
+        for _ in range(n_tokens):
+            # By position: the name of the second argument depends on the version of transformers.
+            inputs = model(inputs, cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
+            tokens.append(int(inputs))
+    return tokens
+
+
+@torch.no_grad()
+def _read_back(sides: Sides, prompt: Sequence[int], tokens: list[int]) -> Continuation:
+    """Float64's opinion of a continuation: it is given the tokens, and asked at each what it would have said."""
+    judged = torch.tensor(tokens, device=sides.theirs.device)
+    ids = torch.tensor([[*prompt, *tokens[:-1]]], device=sides.theirs.device)
+    logits_GV = copy.deepcopy(sides.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
+    best = logits_GV.topk(2).values
+    regret = best[:, 0] - logits_GV.gather(1, judged[:, None])[:, 0]
+    return Continuation(tokens, regret.cpu().numpy(), (best[:, 0] - best[:, 1]).cpu().numpy())

@@ -1,0 +1,89 @@
+"""Sections 2 and 3: the residual stream after every half block, logits and loss; the gradient of every parameter.
+
+The gradient is taken twice on our side: of the batch at once, and accumulated over two micro-batches as the training
+step does. Theirs is of the batch at once, so an accumulation that forgets to divide by their number is twice too large.
+
+The key third of the qkv bias has a row of its own. It adds q·b to all scores of a query alike, softmax ignores such a
+shift, so its true gradient is zero: what either side reports there is rounding, and is judged by its absolute size.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from llm_jax.layers.loss import token_losses
+from llm_jax.models import gpt
+from llm_jax.shapes import Array, Int
+from train.parity.stages.models_compared import Ours, by_parameter, recorder
+from train.pretrain.step import accumulate_gradients
+
+MICRO_BATCHES = 2
+
+
+def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
+    """Residual streams, logits and losses by name."""
+
+    @jax.jit
+    def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
+        streams, how = recorder(ours.how)
+        cast = gpt.cast(params, how)
+        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, how)
+        losses_BT = token_losses(hidden_BTD, cast.token_embedding, tokens_BT[:, 1:], ours.config.vocab_size)
+        mean = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.how)
+        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config), losses_BT, mean)
+
+    streams, rest = run(ours.params, jnp.asarray(tokens_BT))
+    names = ["embedding"]
+    for number in range(1, ours.config.n_layers + 1):
+        names += [f"block {number}, after attention", f"block {number}, after MLP"]
+    # The stream is also placed where a stack of blocks begins; the last of equal entries is as good as the first.
+    named = dict(zip(names, streams[-len(names) :], strict=True))
+    return named | dict(zip(("final norm", "logits", "loss of each token", "mean loss"), rest, strict=True))
+
+
+def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> gpt.GPT:
+    """The training step's gradients."""
+
+    @jax.jit
+    def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
+        tokens_ABT = tokens_BT.reshape(-1, micro_batches, tokens_BT.shape[-1]).swapaxes(0, 1)
+        return accumulate_gradients(params, tokens_ABT, ours.config, ours.how)[1]
+
+    return run(ours.params, jnp.asarray(tokens_BT))
+
+
+def their_pass(model: Any, tokens_BT: np.ndarray, ours: Ours) -> dict[str, Any]:
+    """The same names from `GPT2LMHeadModel`: activations by hooks, gradients (the model keeps its own) by parameter."""
+    found: dict[str, torch.Tensor] = {}
+    hooks = [_keep(found, "embedding", model.transformer.drop)]
+    for number, block in enumerate(model.transformer.h, 1):
+        hooks.append(_keep(found, f"block {number}, after attention", block.ln_2, its_input=True))
+        hooks.append(_keep(found, f"block {number}, after MLP", block))
+    hooks.append(_keep(found, "final norm", model.transformer.ln_f))
+    logits, losses = their_losses(model, tokens_BT)
+    for hook in hooks:
+        hook.remove()
+    losses.mean().backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    found |= {"logits": logits, "loss of each token": losses, "mean loss": losses.mean()}
+    return {**found, **by_parameter(gradients, ours.config)}
+
+
+def their_losses(model: torch.nn.Module, tokens_BT: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits, and the cross-entropy of each token; in float32 at least, as transformers takes it."""
+    ids = torch.as_tensor(tokens_BT, device=next(model.parameters()).device).long()
+    logits = model(ids[:, :-1], use_cache=False).logits
+    wide = logits.float() if logits.dtype == torch.bfloat16 else logits
+    losses = F.cross_entropy(wide.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    return logits, losses.view(ids[:, 1:].shape)
+
+
+def _keep(found: dict[str, Any], name: str, module: torch.nn.Module, its_input: bool = False):
+    """Writes a module's output (or its input) under `name` when the model runs."""
+    if its_input:
+        return module.register_forward_pre_hook(lambda _, inputs: found.__setitem__(name, inputs[0]))
+    return module.register_forward_hook(lambda _, inputs, out: found.update({name: out}))

@@ -1,0 +1,133 @@
+"""The two sides: our GPT and transformers' `GPT2LMHeadModel`, from one set of weights.
+
+Weights come from a Hugging Face directory, which each side reads with its own code, or are drawn so that faults show. A
+fresh GPT-2 would hide them: its gains are one and its biases zero, so a forgotten one changes nothing; its matrices are
+small, so softmax is nearly uniform and GELU nearly straight. Here gains and biases are drawn, and the blocks' matrices
+have the spread 1/√inputs, about that of a trained GPT-2.
+
+Theirs runs without dropout and with `eager` attention: the formula as written, each step an operation of its own, where
+`sdpa` picks a fused kernel by device, format and mask, and so another for float64.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import torch
+import transformers
+
+from llm_jax import hf
+from llm_jax.config import Execution, GPTConfig
+from llm_jax.hf import names
+from llm_jax.models import gpt
+from llm_jax.shapes import Array
+from train.optim.optimizer import is_hidden_matrix, is_matrix
+
+PLAIN = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "attn_implementation": "eager"}
+QKV = ("queries", "keys", "values")
+FRESH = 0.02  # spread of a fresh GPT-2's matrices
+SPREAD = 0.1  # of drawn gains around one and biases around zero
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our model: which function, how it is computed, and its parameters."""
+
+    config: GPTConfig
+    how: gpt.Plan
+    params: gpt.GPT
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both models; `theirs` is float32 whatever `ours.how` is, and mixed precision is its autocast."""
+
+    ours: Ours
+    theirs: transformers.GPT2LMHeadModel
+
+
+def drawn(config: GPTConfig, execution: Execution, seed: int) -> Sides:
+    """Both sides with random weights."""
+    params = _telling(gpt.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
+    theirs = transformers.GPT2LMHeadModel(_their_config(config))
+    weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
+    theirs.load_state_dict(weights | {"lm_head.weight": weights[f"{names.PREFIX}wte.weight"]})
+    return Sides(Ours(config, gpt.plan(execution), params), theirs.eval())
+
+
+def loaded(name_or_path: str, execution: Execution) -> Sides:
+    """Both sides from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
+    found = hf.load(name_or_path)
+    transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
+    return Sides(Ours(found.config, gpt.plan(execution), found.params), theirs.eval())
+
+
+def recorder(how: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
+    """A plan under which a forward pass writes down the residual stream: after the embedding and after each half block.
+
+    The model hands its stream to `how.constrain` at exactly these points, to have it placed on a mesh.
+    """
+    streams: list[Array] = []
+
+    def write_down(x: Array, letters: str) -> Array:
+        streams.append(x)
+        return x
+
+    return streams, how._replace(constrain=write_down)
+
+
+def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
+    """Tensors by transformers' names (parameters, gradients, moments) → by ours, blocks counted from 1.
+
+    A part of the model will do. The bias of queries, keys and values is three entries.
+    """
+    named: dict[str, Any] = {}
+    for path, (name, _) in names.table(config).items():
+        tensor = tensors.get(names.PREFIX + name)
+        if tensor is None:
+            continue
+        path = re.sub(r"^\.blocks\[(\d+)\]\.", lambda block: f"block {int(block[1]) + 1}, ", path).removeprefix(".")
+        if path.endswith("qkv.bias"):
+            thirds = (tensor[i * config.d_model : (i + 1) * config.d_model] for i in range(3))
+            named |= {f"{path} ({part})": third for part, third in zip(QKV, thirds, strict=True)}
+        else:
+            named[path] = tensor
+    return named
+
+
+def ours_by_parameter(tree: gpt.GPT, config: GPTConfig) -> dict[str, Any]:
+    """`by_parameter` for a tree shaped like our parameters."""
+    return by_parameter(names.to_hf(tree, config), config)
+
+
+def _telling(params: gpt.GPT, config: GPTConfig, key: Any) -> gpt.GPT:
+    """Fresh parameters with drawn gains and biases, and matrices that keep the spread of what they are given."""
+
+    def draw(letters: str, leaf: Array, key: Any) -> Array:
+        if not is_matrix(letters):
+            return leaf + SPREAD * jax.random.normal(key, leaf.shape)
+        if not is_hidden_matrix(letters):
+            return leaf
+        inputs = config.d_model if letters.startswith("D") else leaf.size // config.d_model
+        return leaf / FRESH * inputs**-0.5
+
+    leaves, tree = jax.tree.flatten(params)
+    letters = jax.tree.leaves(gpt.dimension_letters(config))
+    return jax.tree.unflatten(tree, map(draw, letters, leaves, jax.random.split(key, len(leaves))))
+
+
+def _their_config(config: GPTConfig) -> transformers.GPT2Config:
+    return transformers.GPT2Config(
+        vocab_size=config.vocab_size,
+        n_positions=config.context_length,
+        n_embd=config.d_model,
+        n_head=config.n_heads,
+        n_layer=config.n_layers,
+        layer_norm_epsilon=config.norm_epsilon,
+        bos_token_id=None,
+        eos_token_id=None,
+        **PLAIN,
+    )

@@ -1,0 +1,177 @@
+"""Section 4: one AdamW step against `torch.optim.AdamW`, with clipping and a decay mask.
+
+From identical gradients the two must agree to rounding: parameters and both moments. Each side says for itself what
+decays: we by dimension letters, PyTorch's side by the usual rule, tensors of two dimensions or more (in transformers'
+layout the qkv bias has one). The clipping norm is half the gradient's, so that clipping acts; PyTorch adds 1e-6 to the
+norm it divides by and optax does not, a relative difference of 1e-6/norm in the moments.
+
+PyTorch's float32 norm on a CPU loses squares that are small beside their running sum: 2e-4 of it for six million
+numbers, 3e-3 for GPT-2's embedding. It has a row of its own; the steps clip by a norm that is summed in float64.
+
+From each side's own gradients a first step is not smooth: m/√v is g/|g|, the gradient's sign, and where rounding
+decides the sign, two correct implementations step in opposite directions, 2·lr apart. These rows are shown because
+everyone who compares trained weights meets them; their yardstick has been through the same step and so contains the
+flips.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from llm_jax.hf import names
+from llm_jax.models import gpt
+from train.optim.config import OptimizerConfig
+from train.optim.optimizer import make_optimizer
+from train.parity.compare import Tensors, Theirs, compare, gather
+from train.parity.rounding import FLOAT32
+from train.parity.stages.models_compared import Ours, Sides, by_parameter
+from train.parity.verdict import Row
+from train.pretrain.step import Measured, TrainState, make_train_step
+
+STEP = "AdamW step"
+NORM = "gradient norm"
+
+
+def given_step_rows(sides: Sides, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
+    """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
+    ours = _our_given_step(sides.ours, gradients, config)
+    given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, sides.ours.config).items()}
+    rows = {NORM: compare(STEP, {NORM: ours[NORM]}, gather(Theirs(_Tensors(given), _their_norm), FLOAT32))[0]}
+    # Block by block: parameters and moments of a whole model, in float64 and twice over, fill a machine's memory.
+    for part in _parts(dict(sides.theirs.named_parameters())):
+        evaluate = partial(_their_given_step, given=given, ours=sides.ours, config=config)
+        gathered = gather(Theirs(_Tensors(part), evaluate), FLOAT32)
+        rows |= {row.name: row for row in compare(STEP, {name: ours[name] for name in gathered.theirs}, gathered)}
+    return [rows[name] for name in ours]
+
+
+class _Tensors(torch.nn.Module):
+    """Named tensors as a module's parameters, so that they are copied, cast and stepped as a model's are."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.names = list(tensors)
+        self.tensors = torch.nn.ParameterList(tensors.values())
+
+    def named(self) -> dict[str, torch.Tensor]:
+        return dict(zip(self.names, self.tensors, strict=True))
+
+
+def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """Each block's parameters, each embedding, the final norm."""
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in parameters.items():
+        prefix = re.sub(r"(h\.\d+|[^.]+)\..*", r"\1", name.removeprefix(names.PREFIX))
+        parts.setdefault(prefix, {})[name] = tensor
+    return list(parts.values())
+
+
+def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> dict[str, Any]:
+    letters: Any = gpt.dimension_letters(ours.config)
+    optimizer = make_optimizer(config, letters)
+
+    @jax.jit
+    def run(params: Any, gradients: Any):
+        direction, moments = optimizer.update(gradients, optimizer.init(params), params)
+        params = jax.tree.map(lambda p, d: p - config.learning_rate * d, params, direction)
+        return optax.tree_utils.tree_norm(gradients), params, moments
+
+    norm, params, moments = run(ours.params, gradients)
+    first, second = (optax.tree_utils.tree_get(moments, name) for name in ("mu", "nu"))
+    params, first, second = (names.to_hf(tree, ours.config) for tree in (params, first, second))
+    return {NORM: norm} | _named(params, first, second, ours)
+
+
+class Training(NamedTuple):
+    """Our training step, compiled once for everything that trains: the very step of `train pretrain`."""
+
+    start: Callable[[gpt.GPT], TrainState]  # a state that begins at a copy of these parameters
+    step: Callable[..., tuple[TrainState, Measured]]  # state (given up), ids (B, T + 1), learning rate
+
+
+def our_training(ours: Ours, config: OptimizerConfig) -> Training:
+    """Compiles when first called."""
+    optimizer = make_optimizer(config, gpt.dimension_letters(ours.config))
+
+    def start(params: gpt.GPT) -> TrainState:
+        params = jax.tree.map(jnp.copy, params)
+        return TrainState(
+            params=params,
+            optimizer=optimizer.init(cast(Any, params)),
+            step=jnp.zeros((), jnp.int32),
+            skipped=jnp.zeros((), jnp.int32),
+            key=jax.random.key(0),
+        )
+
+    return Training(
+        start, jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1), donate_argnums=0)
+    )
+
+
+def our_own_step(ours: Ours, training: Training, tokens_BT: np.ndarray, learning_rate: float) -> dict[str, Any]:
+    """Parameters after one training step."""
+    state, _ = training.step(training.start(ours.params), jnp.asarray(tokens_BT), jnp.float32(learning_rate))
+    return _stepped(names.to_hf(state.params, ours.config), ours)
+
+
+def _their_given_step(
+    part: _Tensors, given: Mapping[str, torch.Tensor], ours: Ours, config: OptimizerConfig
+) -> dict[str, Any]:
+    for name, parameter in part.named().items():
+        parameter.grad = given[name].to(parameter, copy=True)  # clipping scales it in place
+    optimizer = their_optimizer(part, config)
+    clip(part, config.clip_norm, given.values())
+    optimizer.step()
+    moments = {name: optimizer.state[parameter] for name, parameter in part.named().items()}
+    first, second = ({name: m[key] for name, m in moments.items()} for key in ("exp_avg", "exp_avg_sq"))
+    return _named(part.named(), first, second, ours)
+
+
+def _their_norm(gradients: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {NORM: torch.nn.utils.get_total_norm([p.detach() for p in gradients.parameters()], foreach=False)}
+
+
+def their_own_step(model: torch.nn.Module, ours: Ours, config: OptimizerConfig) -> dict[str, Any]:
+    """Parameters after a step from the gradients that the model holds, and gives up."""
+    clip(model, config.clip_norm)
+    for parameter in model.parameters():  # one at a time: its moments and gradient are forgotten at once
+        their_optimizer(_Tensors({"": parameter}), config).step()
+        parameter.grad = None
+    return _stepped(dict(model.named_parameters()), ours)
+
+
+def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW in two groups; one tensor at a time (`foreach` off), so that each operation can be given its rounding."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    betas = (config.beta_1, config.beta_2)
+    return torch.optim.AdamW(groups, config.learning_rate, betas, config.adam_epsilon, foreach=False)
+
+
+def clip(model: torch.nn.Module, max_norm: float, gradients: Iterable[torch.Tensor] | None = None) -> None:
+    """`clip_grad_norm_` with a norm that is summed in float64: of the model's gradients, or of those given."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    gradients = gradients or [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])
+    norm = torch.linalg.vector_norm(norms).to(parameters[0])
+    torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm, foreach=False)
+
+
+def _named(params: Tensors, first: Tensors, second: Tensors, ours: Ours) -> dict[str, Any]:
+    named = by_parameter(params, ours.config)
+    named |= {f"{name}: first moment": value for name, value in by_parameter(first, ours.config).items()}
+    return named | {f"{name}: second moment": value for name, value in by_parameter(second, ours.config).items()}
+
+
+def _stepped(params: Tensors, ours: Ours) -> dict[str, Any]:
+    return {f"{name}: stepped": value for name, value in by_parameter(params, ours.config).items()}

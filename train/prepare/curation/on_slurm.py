@@ -1,0 +1,101 @@
+"""The chain of curation as SLURM job arrays, each of which waits for the one before it.
+
+datatrove's executor writes a batch script for every stage and submits it. Its tasks begin with slurm/env.sh, as all
+jobs of this project do, so that modules, caches and the network are those of the site. When a task fails, SLURM drops
+the stages that wait for it, and the same command again goes on with the tasks that are not done.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from train.cluster import queue
+from train.cluster.site import PREFIX, directives, read_site
+from train.data.files import read_json, write_json
+from train.prepare.curation.command import Options
+from train.prepare.curation.stage import Stage, aside, logs_of, work_of
+
+SUBMITTED = "jobs.json"  # numbers of the jobs of the last submission, in the order of the stages
+ENVIRONMENT = "slurm/env.sh"
+TIME = "12:00:00"
+
+
+def check(options: Options) -> None:
+    """What can be known before datatrove is loaded. Raises FileNotFoundError or ValueError."""
+    queue.require_slurm("run it here: --executor local")
+    script = Path.cwd() / ENVIRONMENT
+    if not script.is_file():
+        raise FileNotFoundError(f"{script} does not exist: submit from the project's folder")
+    path = work_of(options) / SUBMITTED
+    numbers = read_json(path) if path.exists() else []
+    for job in queue.look_up(numbers[-1:]):  # the last stage waits until all others are done
+        if job.is_alive:
+            raise ValueError(
+                f"{options.out} is already the work of job {numbers[-1]} ({job.state.lower()}) and those before it: "
+                f"wait for it, or `scancel {' '.join(numbers)}`"
+            )
+
+
+def submit(options: Options, chain: Sequence[Stage]) -> int:
+    """Submits the stages that are not done; returns 0. Raises ValueError or RuntimeError."""
+    from datatrove.executor import SlurmPipelineExecutor
+
+    project = Path.cwd()
+    site = directives(read_site(None, project))
+    partition = options.partition or site.get("partition") or queue.default_partition()
+    if not partition:
+        raise ValueError("--partition is missing, and this cluster has no default: sinfo lists them")
+    account = {"account": site["account"]} if "account" in site else {}
+    begin = f"export UV_PROJECT_ENVIRONMENT={shlex.quote(sys.prefix)}; source {shlex.quote(str(project / ENVIRONMENT))}"
+    executors: list[Any] = []
+    for stage in chain:
+        executor = SlurmPipelineExecutor(
+            list(stage.steps),
+            tasks=stage.tasks,
+            time=options.time or site.get("time", TIME),
+            partition=partition,
+            mem_per_cpu_gb=options.gigabytes_per_task,
+            workers=options.workers or -1,
+            job_name=f"curate-{stage.name}",
+            qos=site.get("qos", ""),
+            env_command=begin,
+            sbatch_args={**account, "kill-on-invalid-dep": "yes"},
+            depends=executors[-1] if executors else None,
+            logging_dir=str(logs_of(options, stage.name)),
+        )
+        executors.append(executor)
+    _launch(options, executors)
+    numbers = [number for number in map(_number, executors) if number]
+    if not numbers:
+        print(f"{options.out}: every stage is done already")
+        return 0
+    print(f"{len(numbers)} of {len(chain)} stages submitted; follow: squeue --me; logs: {work_of(options) / 'logs'}")
+    print(f"the last, job {numbers[-1]}, writes the shards to {options.out}")
+    return 0
+
+
+def _launch(options: Options, executors: Sequence[Any]) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        del os.environ[name]  # sbatch ranks them above what the executor writes into its scripts
+    logs = work_of(options) / "logs"
+    try:
+        with aside(logs):
+            executors[-1].run()  # submits those it depends on first
+    except subprocess.CalledProcessError:  # sbatch's reason went aside, too
+        lines = (logs / "output.log").read_text().splitlines()
+        reason = next((line for line in reversed(lines) if "sbatch: error:" in line), "it does not say why")
+        numbers = [number for number in map(_number, executors) if number]
+        dropped = f"; the {len(numbers)} stages before it are cancelled" if numbers else ""
+        subprocess.run(["scancel", *numbers], check=False, capture_output=True)
+        raise RuntimeError(f"sbatch refused a stage: {reason.removeprefix('sbatch: error: ')}{dropped}") from None
+    finally:
+        write_json(work_of(options) / SUBMITTED, [number for number in map(_number, executors) if number])
+
+
+def _number(executor: Any) -> str | None:
+    """The job's number; None for a stage that is done already (-1) or was not come to."""
+    return None if executor.job_id in (None, -1) else str(executor.job_id)

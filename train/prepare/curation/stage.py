@@ -1,0 +1,40 @@
+"""What a stage of curation is, and where it keeps its work: `.curate-OUT` beside OUT, a folder of logs for each."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from train.prepare.curation.command import Options
+
+
+class Stage(NamedTuple):
+    name: str
+    steps: Sequence[Any]  # of datatrove
+    tasks: int
+
+
+def work_of(options: Options) -> Path:
+    return options.out.absolute().with_name(f".curate-{options.out.name}")
+
+
+def logs_of(options: Options, stage: str) -> Path:
+    return work_of(options) / "logs" / stage
+
+
+@contextlib.contextmanager
+def aside(logs: Path) -> Iterator[None]:
+    """datatrove and its tasks write pages to the terminal, whatever they are told: into `output.log` of that folder."""
+    logs.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with (logs / "output.log").open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)

@@ -1,0 +1,128 @@
+"""What a preparation is going to do, written down before it begins.
+
+`DIR/.prepare/plan.json` holds the recipe (what the user asked for), the units of work and the time at which each input
+file was last modified. Whoever comes later, a second run after a crash or another task of a job array, reads the plan
+instead of making its own, and refuses to go on if it would have planned something else or a file was edited. When all
+is done the recipe moves into manifest.json and `.prepare` disappears.
+"""
+
+import shutil
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from train.data import manifest as manifests
+from train.data.files import read_json, write_json
+from train.data.shards import SUFFIXES
+from train.prepare.slices import Slice, Unit, stamps
+
+PLAN = "plan.json"
+PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Plan:
+    folder: Path  # where the shards go
+    recipe: dict[str, Any]
+    units: list[Unit]
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of everything unfinished."""
+        return scratch_folder(self.folder)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.scratch / "tokenizer"
+
+    def part(self, number: int) -> Path:
+        """Where the tokens of unit `number` are kept until the shards are written."""
+        return self.scratch / PARTS / f"{number:06}.npz"
+
+    def save(self) -> None:
+        (self.scratch / PARTS).mkdir(parents=True, exist_ok=True)
+        units = [[astuple(piece) for piece in unit] for unit in self.units]
+        write_json(self.scratch / PLAN, {"recipe": self.recipe, "units": units, "files": stamps(self.units)})
+
+
+def scratch_folder(folder: Path) -> Path:
+    return folder / manifests.UNFINISHED
+
+
+def read_plan(folder: Path, recipe: dict[str, Any]) -> Plan | None:
+    """The plan of an interrupted run, or None. Raises ValueError if it was for something else than `recipe`, or if an
+    input file was edited since."""
+    path = scratch_folder(folder) / PLAN
+    if not path.exists():
+        return None
+    fields = read_json(path)
+    refuse_other_recipe(folder, fields["recipe"], recipe, "begun")
+    plan = Plan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
+    then, now = fields.get("files", {}), stamps(plan.units)
+    if edited := [name for name, stamp in then.items() if now.get(name) != stamp]:
+        raise ValueError(
+            f"{edited[0]}: edited since the preparation of {folder} began ({len(edited)} of {len(then)} input files "
+            f"have another size or time of modification). Remove {scratch_folder(folder)} to begin anew."
+        )
+    return plan
+
+
+def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, Any], state: str) -> None:
+    """Raises ValueError that names every setting in which two recipes differ, with both values."""
+    there, asked = _flat(there), _flat(asked)
+    differences = [
+        f"{key}: {there.get(key)!r} there, {asked.get(key)!r} now"
+        for key in dict.fromkeys([*there, *asked])
+        if there.get(key) != asked.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{folder}: was {state} with other input or options ({'; '.join(differences)}). "
+            "Give the same ones, choose another --out, or remove the folder."
+        )
+
+
+def begin(folder: Path) -> None:
+    """Makes the folder. Raises ValueError if shards of unknown origin lie in it."""
+    if not (scratch_folder(folder) / PLAN).exists() and not (folder / manifests.FILE_NAME).exists():
+        _refuse_foreign_shards(folder)
+    try:
+        scratch_folder(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot make the folder {folder}: {error.strerror}; choose an --out that you may write to"
+        ) from error
+
+
+def abandon(folder: Path) -> None:
+    """After an error: removes everything if no part is done, so that the user may mend the input and begin anew."""
+    if not any((scratch_folder(folder) / PARTS).glob("*.npz")):
+        discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Removes the scratch folder, and the folder itself if nothing else is in it."""
+    finish(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def finish(folder: Path) -> None:
+    """Removes what is only needed until manifest.json exists."""
+    shutil.rmtree(scratch_folder(folder), ignore_errors=True)
+
+
+def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _refuse_foreign_shards(folder: Path) -> None:
+    foreign = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES) if folder.is_dir() else []
+    if foreign:
+        raise ValueError(
+            f"{folder}: holds {foreign[0]} ({len(foreign)} shards) and no manifest.json, so it was not made by this "
+            "command; expected an empty or new folder. Choose another --out."
+        )

@@ -1,0 +1,235 @@
+"""The course of a preparation: source, plan, tokenizer, parts, shards.
+
+Each stage leaves its result on the disk whole or not at all, and begins by looking for what an earlier run has left.
+That is all there is to going on after a crash: no journal, no cleaning up.
+
+    DIR/.prepare/plan.json      what is to be done             plan.py
+    DIR/.prepare/tokenizer/     given, or made from the text   vocabulary.py
+    DIR/.prepare/parts/*.npz    tokens of each unit            tokenise.py
+    DIR/*.bin                   shards                         assemble.py
+    DIR/manifest.json           done                           manifest.py
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from llm_jax.tokenizer.protocol import Tokenizer
+from train.data import manifest as manifests
+from train.data.integrity import open_data, tokenizer_beside
+from train.data.manifest import Manifest
+from train.data.shards import MOST_TOKENS
+from train.prepare import plan as plans
+from train.prepare.assemble import EmptyCorpus, assemble
+from train.prepare.command import Options
+from train.prepare.plan import Plan
+from train.prepare.progress import Progress
+from train.prepare.slices import Source, group
+from train.prepare.sources.choose import open_source
+from train.prepare.tokenise import Work, make_parts
+from train.prepare.vocabulary import load_tokenizer, made_from_text, make_tokenizer
+
+PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
+
+
+class Preparation(NamedTuple):
+    """What a command line asks for."""
+
+    folder: Path
+    source: Source
+    tokenizer: Tokenizer | None  # None if it is to be made from the text
+    recipe: dict[str, Any]
+
+
+def prepare(options: Options, console: Console | None = None) -> Manifest:
+    """Prepares a folder, or goes on preparing it, and returns its manifest; does nothing if it is finished and sound.
+
+    Where a shard or the tokenizer of a finished folder is missing or damaged, all of it is made again.
+    Raises ValueError, FileNotFoundError or OSError with a message for the user: no input, unreadable input (file and
+    place), a folder made with other options, a folder that another process is preparing, a full disk, and with
+    `options.assemble`, work that is missing.
+    """
+    asked, console = _open(options), console or Console(quiet=True)
+    folder = asked.folder
+    if (manifest := _finished(asked, console)) is not None:
+        plans.finish(folder)
+        return manifest
+    if options.assemble:
+        _refuse_missing_parts(asked)
+    plans.begin(folder)
+    try:
+        with FileLock(plans.scratch_folder(folder) / "lock", timeout=0):
+            manifest = _run(options, asked, console)
+    except Timeout:
+        raise ValueError(f"{folder}: another process is preparing it; wait for that, or choose another --out") from None
+    except EmptyCorpus:
+        plans.discard(folder)
+        raise
+    except BaseException:
+        plans.abandon(folder)
+        raise
+    plans.finish(folder)
+    return manifest
+
+
+def prepare_share(options: Options, console: Console | None = None) -> None:
+    """Makes the parts of one task of several, on any machine; no shards. Raises as `prepare`, and TimeoutError.
+
+    Unit u belongs to task u mod tasks. A part depends on its unit alone and appears whole, so a task that was killed
+    may be started again, and if two make the same part, that is waste and no harm.
+    """
+    asked, console = _open(options), console or Console(quiet=True)
+    assert options.task is not None
+    if _finished(asked, console) is not None:
+        return
+    plans.begin(asked.folder)
+    try:
+        # Whoever comes first plans and makes the tokenizer; the others wait and find both.
+        with FileLock(plans.scratch_folder(asked.folder) / "planning", timeout=PLANNING_SECONDS):
+            plan, tokenizer = _plan(options, asked, console)
+            if not (plan.tokenizer_folder / "tokenizer.json").exists():
+                tokenizer.save(plan.tokenizer_folder)
+    except Timeout:
+        raise TimeoutError(
+            f"{asked.folder}: another task has been planning for {PLANNING_SECONDS / 3600:.0f} hours; see its log, and "
+            "submit this task again when it is done"
+        ) from None
+    numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
+    with Progress(console, f"task {options.task}") as progress:
+        make_parts(Work(plan, asked.source, tokenizer), numbers, options.processes or _cores(), progress)
+
+
+def _open(options: Options) -> Preparation:
+    check(options)
+    source = open_source(
+        options.source,
+        text_column=options.text_column,
+        config=options.config,
+        dataset_split=options.dataset_split,
+        revision=options.revision,
+        val_fraction=options.val_fraction,
+        slice_bytes=_unit_bytes(options),
+    )
+    tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
+    folder = options.out or Path("data") / _name(options)
+    return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer))
+
+
+def _finished(asked: Preparation, console: Console) -> Manifest | None:
+    """The manifest that is there already, if what it speaks of is there and sound. Raises ValueError if it is of other
+    input or options."""
+    folder = asked.folder
+    if not (folder / manifests.FILE_NAME).exists():
+        return None
+    plans.refuse_other_recipe(folder, manifests.read(folder).source, asked.recipe, "finished")
+    try:
+        manifest = open_data(folder)
+        if (beside := tokenizer_beside(manifest)) is None and asked.tokenizer is None:
+            raise FileNotFoundError(f"{folder}: its tokenizer is missing")
+    except (FileNotFoundError, ValueError) as fault:
+        console.print(f"{fault}\n{folder} is prepared again", markup=False, soft_wrap=True)
+        return None
+    if beside is None and asked.tokenizer is not None:
+        asked.tokenizer.save(folder)  # no reason to read all of the text again
+    unread = " (its input has the same names and sizes; contents were not compared)"
+    seen = unread if "names_and_sizes" in asked.recipe["input"] else ""
+    console.print(f"{folder} is prepared already: nothing to do{seen}", markup=False, soft_wrap=True)
+    return manifest
+
+
+def _refuse_missing_parts(asked: Preparation) -> None:
+    plan = plans.read_plan(asked.folder, asked.recipe)
+    if plan is None:
+        raise ValueError(
+            f"{asked.folder}: no task has begun, so there is nothing to assemble; run prepare --task first"
+        )
+    missing = [number for number in range(len(plan.units)) if not plan.part(number).exists()]
+    if missing:
+        raise ValueError(
+            f"{asked.folder}: {len(missing)} of {len(plan.units)} parts are missing (the first: {missing[0]}): a task "
+            "failed or has not ended. Submit the same array again, which makes only those, or run prepare without "
+            "--assemble to make them here"
+        )
+
+
+def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
+    """Plan, tokenizer, parts, shards: each goes on from what an interrupted run has left."""
+    plan, tokenizer = _plan(options, asked, console)
+    processes = options.processes or _cores()
+    with ThreadPoolExecutor(1) as aside, Progress(console, "tokenizing") as progress:
+        saved = aside.submit(tokenizer.save, plan.tokenizer_folder)  # to spell out GPT-2's merges takes a second
+        make_parts(Work(plan, asked.source, tokenizer), range(len(plan.units)), processes, progress)
+        saved.result()
+    with console.status("writing shards"):
+        return assemble(plan, tokenizer, asked.source.separated, options.shard_tokens, options.val_fraction, processes)
+
+
+def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan, Tokenizer]:
+    """The plan and the tokenizer, as they are on the disk or made now."""
+    plan = plans.read_plan(asked.folder, asked.recipe)
+    if plan is None:
+        plan = Plan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
+        plan.save()
+    return plan, asked.tokenizer or _tokenizer_from_text(options, plan, asked.source, console)
+
+
+def _tokenizer_from_text(options: Options, plan: Plan, source: Source, console: Console) -> Tokenizer:
+    if not (plan.tokenizer_folder / "tokenizer.json").exists():
+        with console.status(f"making the tokenizer {options.tokenizer}"):
+            made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction)
+        made.save(plan.tokenizer_folder)
+    return load_tokenizer(str(plan.tokenizer_folder))
+
+
+def _recipe(options: Options, source: Source, tokenizer: Tokenizer | None) -> dict:
+    """What decides the bytes of the shards, and nothing else."""
+    return {
+        "input": source.describe(),
+        "tokenizer": options.tokenizer,
+        "tokenizer_fingerprint": tokenizer and tokenizer.fingerprint,
+        "shard_tokens": options.shard_tokens,
+        "val_fraction": options.val_fraction,
+    }
+
+
+def check(options: Options) -> None:
+    """Raises ValueError for a number out of range."""
+    if not 1 <= options.shard_tokens <= MOST_TOKENS:
+        raise ValueError(
+            f"--shard-tokens must be at least 1 and at most {MOST_TOKENS}, which a shard's header can count; got "
+            f"{options.shard_tokens}"
+        )
+    if not 0 <= options.val_fraction < 1:
+        raise ValueError(f"--val-fraction must be at least 0 and below 1; got {options.val_fraction}")
+    if options.task is not None and (options.task < 0 or options.tasks < 1 or options.assemble):
+        raise ValueError(
+            f"--task must not be negative, --tasks at least 1, and --assemble comes after them; got {options.task} "
+            f"and {options.tasks}{' with --assemble' * options.assemble}"
+        )
+    if options.processes < 0:
+        raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {options.processes}")
+    if not math.isfinite(options.unit_megabytes) or _unit_bytes(options) < 1:
+        raise ValueError(f"--unit-megabytes must be above 0 and finite; got {options.unit_megabytes}")
+
+
+def _unit_bytes(options: Options) -> int:
+    return int(options.unit_megabytes * 1e6)
+
+
+def _cores() -> int:
+    """The cores that this process may use, which on a cluster are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _name(options: Options) -> str:
+    """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
+    first = options.source[0] if options.source else ""
+    if first.startswith("hf:"):
+        return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [options.config])])
+    plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
+    return plain[-1] if plain else "text"

@@ -1,0 +1,161 @@
+"""Documents in a column: JSON lines and parquet files, such as FineWeb's.
+
+Large files are cut by bytes at line ends, or by rows, so one file of many gigabytes keeps every core busy.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.prepare.slices import Slice, cut, decode, listing
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+LINE_END = re.compile(rb"\n")
+
+# Rows in the middle of a row group are reached by decoding those before them: more cuts would cost more than they
+# bring.
+CUTS_PER_ROW_GROUP = 16
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """One JSON object a line; the text is its field `column`. Empty lines are passed over."""
+
+    paths: tuple[Path, ...]
+    given: tuple[str, ...]
+    column: str
+    slice_bytes: int
+    separated = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "json lines", "given": list(self.given), "text_column": self.column, **listing(self.paths)}
+
+    def slices(self) -> Iterator[Slice]:
+        for path in self.paths:
+            for start, stop in cut(path, 0, path.stat().st_size, self.slice_bytes, LINE_END):
+                yield Slice(str(path), start, stop, stop - start)
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        for index, line in enumerate(self._lines(piece)):
+            if not line or line.isspace():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self._line(piece, index)}: not valid JSON ({error}); expected one object a line"
+                ) from None
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{self._line(piece, index)}: {type(row).__name__}; expected an object with {self.column!r}"
+                )
+            if self.column not in row:
+                raise ValueError(f"{self._line(piece, index)}: {_no_column(self.column, row)}")
+            if not isinstance(text := row[self.column], str):
+                raise ValueError(f"{self._line(piece, index)}: {self.column!r} is {text!r}; expected a string")
+            yield text
+
+    def place(self, piece: Slice, index: int) -> str:
+        filled = [number for number, line in enumerate(self._lines(piece)) if line and not line.isspace()]
+        return self._line(piece, filled[index])
+
+    def _lines(self, piece: Slice) -> list[str]:
+        path = Path(piece.path)
+        with path.open("rb") as file:
+            file.seek(piece.start)
+            text = decode(file.read(piece.stop - piece.start), path, piece.start)
+        return text.removeprefix("\ufeff").split("\n")  # not splitlines: U+2028 may stand inside a JSON string
+
+    def _line(self, piece: Slice, index: int) -> str:
+        with Path(piece.path).open("rb") as file:
+            lines_before = file.read(piece.start).count(b"\n")
+        return f"{piece.path}:{lines_before + index + 1}"
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """One row a document; the text is the string column `column`."""
+
+    paths: tuple[Path, ...]
+    given: tuple[str, ...]
+    column: str
+    slice_bytes: int
+    separated = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "parquet", "given": list(self.given), "text_column": self.column, **listing(self.paths)}
+
+    def slices(self) -> Iterator[Slice]:
+        for path in self.paths:
+            yield from self._slices_of(path, _open_parquet(path))
+
+    def _slices_of(self, path: Path, file: "ParquetFile") -> Iterator[Slice]:
+        self._check_column(path, file)
+        row = 0
+        for i in range(file.metadata.num_row_groups):
+            meta = file.metadata.row_group(i)
+            columns = [meta.column(leaf) for leaf in range(meta.num_columns)]
+            size = sum(leaf.total_uncompressed_size for leaf in columns if leaf.path_in_schema == self.column)
+            pieces = min(-(-size // self.slice_bytes), CUTS_PER_ROW_GROUP, meta.num_rows)
+            for k in range(pieces):
+                start, stop = (row + meta.num_rows * edge // pieces for edge in (k, k + 1))
+                yield Slice(str(path), start, stop, max(size // pieces, 1))
+            row += meta.num_rows
+
+    def _check_column(self, path: Path, file: "ParquetFile") -> None:
+        import pyarrow as pa
+
+        schema = file.schema_arrow
+        if self.column not in schema.names:
+            raise ValueError(f"{path}: {_no_column(self.column, schema.names)}")
+        kind = schema.field(self.column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ValueError(
+                f"{path}: column {self.column!r} holds {kind}; expected strings. Choose another --text-column."
+            )
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        for row, text in self._rows(piece):
+            if text is None:
+                raise ValueError(f"{piece.path}: row {row:,}: {self.column!r} is null; expected a string")
+            yield text
+
+    def _rows(self, piece: Slice) -> Iterator[tuple[int, str | None]]:
+        file = _open_parquet(Path(piece.path))
+        row = 0
+        for i in range(file.metadata.num_row_groups):
+            n_rows = file.metadata.row_group(i).num_rows
+            if row < piece.stop and row + n_rows > piece.start:
+                yield from self._rows_of_group(file, i, row, piece)
+            row += n_rows
+
+    def _rows_of_group(self, file: "ParquetFile", i: int, row: int, piece: Slice) -> Iterator[tuple[int, str | None]]:
+        for batch in file.iter_batches(batch_size=1024, row_groups=[i], columns=[self.column]):
+            first, last = max(piece.start - row, 0), min(piece.stop - row, len(batch))
+            if first < last:
+                yield from enumerate(batch.column(0).slice(first, last - first).to_pylist(), row + first)
+            row += len(batch)
+            if row >= piece.stop:
+                return
+
+    def place(self, piece: Slice, index: int) -> str:
+        return f"{piece.path}, row {piece.start + index:,}"
+
+
+def _open_parquet(path: Path) -> "ParquetFile":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: not a readable parquet file ({error}); expected one. Copy it again.") from None
+
+
+def _no_column(column: str, names) -> str:
+    return f"no column {column!r}; there are {', '.join(sorted(names)) or 'none'}. Choose one with --text-column."

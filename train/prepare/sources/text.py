@@ -1,0 +1,134 @@
+"""Plain text: the standard library's sources, many files, or one.
+
+Many files are as many documents. One file on its own is a running text, as Shakespeare's plays are in nanoGPT: no
+document begins in it, so no <|endoftext|> is put in, and its last part (by default a tenth of its characters) is
+validation.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.prepare.slices import Slice, cut, decode, listing
+
+# Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.
+_VISIBLE = (
+    rb"(?:[!-~]|[\xc3-\xdf][\x80-\xbf]|[\xe0\xe4-\xef][\x80-\xbf]{2}"
+    rb"|\xe3(?:\x80[\x81-\xbf]|[\x81-\xbf][\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{3})"
+)
+
+# Where GPT-2's, cl100k's, o200k's and our own split patterns all end a piece, and what follows has no say in the pieces
+# before, so that cutting a long text here gives the same ids as encoding it whole:
+#   - a letter (ASCII, Cyrillic) or digit before white space, for no piece holds white space behind a letter;
+#   - a single line break between visible characters, for scripts and lines that end otherwise. It belongs to the line
+#     before, and of what comes next only a slash could join it (o200k: ".\n/" is one piece).
+SAFE_CUT = re.compile(
+    rb"(?:[A-Za-z0-9]|[\xd0\xd1][\x80-\xbf])(?=[ \t\r\n])|" + _VISIBLE + rb"\n(?=(?!/)" + _VISIBLE + rb")"
+)
+
+NOT_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Each file is a document."""
+
+    paths: tuple[Path, ...]
+    given: tuple[str, ...]  # as the user wrote them
+    separated = True
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "text files", "given": list(self.given), **listing(self.paths)}
+
+    def slices(self) -> Iterator[Slice]:
+        for path in self.paths:
+            size = path.stat().st_size
+            yield Slice(str(path), 0, size, max(size, 1))
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        path = Path(piece.path)
+        yield decode(path.read_bytes(), path, 0)
+
+    def place(self, piece: Slice, index: int) -> str:
+        return piece.path
+
+
+@dataclass(frozen=True)
+class RunningText:
+    """One file without inner documents, the last `val_fraction` of its characters for validation."""
+
+    path: Path
+    val_fraction: float
+    slice_bytes: int
+    separated = False
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "running text", "given": [str(self.path)], **listing([self.path])}
+
+    def slices(self) -> Iterator[Slice]:
+        size = self.path.stat().st_size
+        # nanoGPT's arithmetic: int(n · 0.9) characters are for training.
+        border = _byte_of_character(self.path, int(_characters(self.path) * (1 - self.val_fraction)))
+        for split, start, stop in (("val", border, size), ("train", 0, border)):
+            for a, b in cut(self.path, start, stop, self.slice_bytes, SAFE_CUT):
+                yield Slice(str(self.path), a, b, b - a, split)
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        with self.path.open("rb") as file:
+            file.seek(piece.start)
+            yield decode(file.read(piece.stop - piece.start), self.path, piece.start)
+
+    def place(self, piece: Slice, index: int) -> str:
+        return f"{self.path}, bytes {piece.start:,} to {piece.stop:,}"
+
+
+@dataclass(frozen=True)
+class StandardLibrary(TextFiles):
+    """The Python standard library's own sources: about 12 MB of text that is wherever Python is."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "stdlib", "python": platform.python_version(), **listing(self.paths)}
+
+
+def standard_library() -> StandardLibrary:
+    """All modules without tests and installed packages, in the order of a hash of their names.
+
+    Any stretch of a hashed order is a fair sample, so the first tenth may serve as validation.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    paths: list[Path] = []
+    for folder, below, names in os.walk(root):
+        below[:] = set(below) - NOT_SOURCES  # not entered: site-packages may hold a hundred thousand files
+        paths += [Path(folder, name) for name in names if name.endswith(".py")]
+    paths.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
+    return StandardLibrary(tuple(paths), ("stdlib",))
+
+
+def _character_starts(path: Path) -> Iterator[np.ndarray]:
+    """For each 16 MB of a UTF-8 file, the mask of the bytes that begin a character."""
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            yield (np.frombuffer(block, np.uint8) & 0xC0) != 0x80
+
+
+def _characters(path: Path) -> int:
+    return sum(int(starts.sum()) for starts in _character_starts(path))
+
+
+def _byte_of_character(path: Path, character: int) -> int:
+    """Offset of character number `character`; the file's size if it has no more than that."""
+    offset = 0
+    for starts in _character_starts(path):
+        count = int(starts.sum())
+        if character < count:
+            return offset + int(np.flatnonzero(starts)[character])
+        character, offset = character - count, offset + len(starts)
+    return offset

@@ -1,0 +1,138 @@
+"""Units of text → parts: files of token ids, one per unit, by one process per core.
+
+A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document). It appears
+whole or not at all, so the parts that exist are exactly the work that is done; a run that is killed repeats only the
+units that were in the making. Units may be shared out in any way, also over the tasks of a job array: a part depends
+on its unit alone.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing.connection import wait as wait_for
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llm_jax.tokenizer.protocol import Tokenizer
+from train.data.files import replacing
+from train.data.shards import TOKEN
+from train.prepare.plan import Plan
+from train.prepare.slices import Source, Unit
+
+if TYPE_CHECKING:
+    from train.prepare.progress import Progress
+
+COUNT_BYTES = 1 << 19  # of text between two updates of what the progress bar shows
+
+
+@dataclass
+class Work:
+    """All that it takes to make any part; sent once to each process."""
+
+    plan: Plan
+    source: Source
+    tokenizer: Tokenizer
+    counted: Any = field(default_factory=lambda: [0, 0, 0])  # documents, bytes, tokens; shared between processes
+
+    def make_part(self, number: int) -> int:
+        """Tokenizes unit `number` and writes its part; returns the number."""
+        end_of_text = self.tokenizer.end_of_text if self.source.separated else None
+        before = np.array([] if end_of_text is None else [end_of_text], np.uint32)
+        pieces: list[np.ndarray] = [np.empty(0, np.uint32)]
+        lengths: list[int] = []
+        documents = n_bytes = n_tokens = 0
+        for text, ids in self._documents(self.plan.units[number]):
+            pieces += before, ids
+            lengths.append(len(before) + len(ids))
+            documents, n_bytes, n_tokens = documents + 1, n_bytes + _size(text), n_tokens + lengths[-1]
+            if n_bytes >= COUNT_BYTES:
+                self._count(documents, n_bytes, n_tokens)
+                documents = n_bytes = n_tokens = 0
+        self._count(documents, n_bytes, n_tokens)
+        tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind")
+        with replacing(self.plan.part(number)) as file:
+            np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32))
+        return number
+
+    def _documents(self, unit: Unit) -> Iterator[tuple[str, np.ndarray]]:
+        """Each document and its ids."""
+        for piece in unit:
+            for index, text in enumerate(self.source.read(piece)):
+                try:
+                    ids = self.tokenizer.encode_array(text)
+                except ValueError as error:
+                    raise ValueError(f"{self.source.place(piece, index)}: {error}") from error
+                yield text, ids
+
+    def _count(self, *amounts: int) -> None:
+        lock = getattr(self.counted, "get_lock", threading.Lock)()
+        with lock:
+            for i, amount in enumerate(amounts):
+                self.counted[i] += amount
+
+
+def _size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Progress") -> None:
+    """Makes the parts `numbers` that do not exist yet. Raises what the first failing unit raised."""
+    missing = [number for number in numbers if not work.plan.part(number).exists()]
+    progress.start(work, [number for number in numbers if number not in set(missing)])
+    processes = min(processes, len(missing))
+    if processes <= 1:  # starting one costs a second
+        for number in missing:
+            progress.advance(work.make_part(number))
+        return
+    context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
+    work.counted = context.Array("q", list(work.counted))
+    pool = ProcessPoolExecutor(processes, context, _begin, (work,))
+    try:
+        _share_out(pool, iter(missing), 2 * processes, progress)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a tokenizing process was killed, perhaps for want of memory; what is done is kept. Run the same command "
+            "again, with fewer --processes if it happens again"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
+    running: set[Future[int]] = {pool.submit(_make_part, number) for number in islice(missing, at_once)}
+    while running:
+        done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in done:
+            progress.advance(future.result())
+        running |= {pool.submit(_make_part, number) for number in islice(missing, len(done))}
+        progress.refresh()
+
+
+_work: Work  # of this worker process
+
+
+def _begin(work: Work) -> None:
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which lets the units in hand finish
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
+
+
+def _make_part(number: int) -> int:
+    return _work.make_part(number)

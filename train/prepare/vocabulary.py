@@ -1,0 +1,108 @@
+"""Which tokenizer a command line means: one that exists, or one made from the text that is being prepared.
+
+gpt2 | PATH | OWNER/NAME    loaded
+train:4096                  byte-pair encoding with 4,096 ids, trained on the training documents alone
+characters                  one id per character of the whole text, as in nanoGPT's shakespeare_char
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from llm_jax.tokenizer.protocol import Tokenizer, check_text
+from train.data.shards import LARGEST_VOCABULARY
+from train.prepare.slices import Source, Unit
+from train.prepare.sources.hub import HubDataset
+
+TRAIN = "train:"
+CHARACTERS = "characters"
+TRAINING_BYTES = 200_000_000  # pair counts hardly change beyond; our trainer reads a few MB a second
+
+
+def made_from_text(spec: str) -> bool:
+    return spec == CHARACTERS or spec.startswith(TRAIN)
+
+
+def load_tokenizer(spec: str) -> Tokenizer:
+    """An existing tokenizer. Raises FileNotFoundError, or ValueError if its ids do not fit into two bytes."""
+    from llm_jax.tokenizer.pretrained import load
+
+    try:
+        tokenizer = load(spec)
+    except FileNotFoundError as error:
+        if "/" in spec:
+            raise
+        raise FileNotFoundError(f"{error}; from the text itself: {CHARACTERS}, or {TRAIN}4096") from None
+    if tokenizer.vocab_size > LARGEST_VOCABULARY:
+        raise ValueError(
+            f"--tokenizer {spec}: {tokenizer.vocab_size:,} ids; token shards hold two bytes a token, at most "
+            f"{LARGEST_VOCABULARY:,} ids. Use gpt2, or train one: --tokenizer train:32768"
+        )
+    return tokenizer
+
+
+def make_tokenizer(spec: str, source: Source, units: list[Unit], val_fraction: float) -> Tokenizer:
+    """`train:N` or `characters`, from the text of `units`. Raises ValueError for an N that is none or too large."""
+    if spec == CHARACTERS:
+        from llm_jax.tokenizer.characters import CharacterTokenizer
+
+        alphabet: set[str] = set()
+        for text in _documents(source, units):
+            alphabet.update(text)
+        if not alphabet:
+            raise ValueError(
+                "the source holds no text, so there are no characters to make a tokenizer of; check --source"
+            )
+        return CharacterTokenizer(sorted(alphabet))
+
+    from llm_jax.tokenizer.bpe_train import train_bpe
+
+    return train_bpe(_up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction)), _size(spec))
+
+
+def count_validation(n_documents: int, val_fraction: float) -> int:
+    """How many documents, from the first, are for validation."""
+    return max(1, int(n_documents * val_fraction)) if val_fraction else 0
+
+
+def _size(spec: str) -> int:
+    try:
+        size = int(spec.removeprefix(TRAIN))
+    except ValueError:
+        raise ValueError(f"--tokenizer {spec}: expected a number of ids, such as {TRAIN}4096") from None
+    if size > LARGEST_VOCABULARY:
+        raise ValueError(
+            f"--tokenizer {spec}: token shards hold two bytes a token; expected at most {LARGEST_VOCABULARY:,} ids"
+        )
+    return size
+
+
+def _training_documents(source: Source, units: list[Unit], val_fraction: float) -> Iterator[str]:
+    if any(piece.split for unit in units for piece in unit):
+        return _documents(source, [unit for unit in units if unit[0].split == "train"])
+    if isinstance(source, HubDataset):
+        raise ValueError(
+            f"--tokenizer {TRAIN}N has to know how many documents there are, and hf:{source.name} is a stream. "
+            "Train on local files first and give the result with --tokenizer PATH, or use gpt2"
+        )
+    n_documents = sum(1 for _ in _documents(source, units))
+    return islice(_documents(source, units), count_validation(n_documents, val_fraction), None)
+
+
+def _documents(source: Source, units: list[Unit]) -> Iterator[str]:
+    """Raises ValueError that names the place of a text without UTF-8 form."""
+    for piece in (piece for unit in units for piece in unit):
+        for index, text in enumerate(source.read(piece)):
+            try:
+                check_text(text)
+            except ValueError as error:
+                raise ValueError(f"{source.place(piece, index)}: {error}") from error
+            yield text
+
+
+def _up_to(limit: int, texts: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for text in texts:
+        yield text
+        size += len(text.encode())
+        if size >= limit:
+            return

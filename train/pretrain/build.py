@@ -1,0 +1,219 @@
+"""From options to a running loop: inputs, devices, compiled step, state (new or restored), loop."""
+
+import contextlib
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+
+from llm_jax import backend, sharding
+from llm_jax.checkpoint import Checkpoints, RunLock
+from llm_jax.checkpoint.layout import committed_steps
+from llm_jax.models import gpt
+from llm_jax.tokenizer import Tokenizer
+from train.cluster import devices
+from train.cluster import job as slurm_job
+from train.cluster import place as slurm_place
+from train.cluster.place import Place
+from train.cluster.signals import EXIT_NOT_FINITE, EXIT_SAVED, StopRequest
+from train.data.loader import TokenBatches, on_devices
+from train.data.manifest import FILE_NAME as MANIFEST
+from train.data.manifest import Manifest
+from train.optim.optimizer import make_optimizer
+from train.pretrain import estimate, loop, run_folder
+from train.pretrain.config import RunOptions, TrainConfig
+from train.pretrain.inputs import open_inputs
+from train.pretrain.measure.evaluate import Evaluator
+from train.pretrain.measure.hellaswag import open_hellaswag
+from train.pretrain.measure.sampling import Sampler
+from train.pretrain.resume import begin_or_resume
+from train.pretrain.run_folder import Identity
+from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
+from train.record import plots
+from train.record.metrics import Metrics
+from train.record.progress import StepProgress, print_table
+
+DEAD_LOCK_SECONDS = 180.0  # a file server may take so long to notice that the node which held a lock is dead
+
+OUT_OF_MEMORY = (
+    "the devices ran out of memory: lower --micro-batch (sequences per device at once), turn on --remat, raise "
+    "--loss-chunks, or shard the parameters with --fsdp"
+)
+
+
+def pretrain(where: RunOptions, config: TrainConfig) -> int:
+    """Trains one run to its end, or until asked to stop; returns the exit status (see `train.cluster.signals`)."""
+    folder = run_folder.folder_of(where.runs, where.run)
+    place = slurm_place.here(os.environ)
+    with StopRequest() as stop, slurm_job.ending_together(folder, place), ExitStack() as stack, _explaining_memory():
+        where = run_folder.decide_resume(where, folder)
+        if where.reference:
+            plots.read_curve(where.reference)  # a mistake in it is told now, not when it is drawn
+        opened = None
+        if place and place.is_first:  # before the others are called: what is wrong now is told to all
+            opened = _take(where, config, folder, stack, place)
+        devices.join_processes(place, slurm_job.shared_folder(folder))
+        if opened is None and jax.process_index() == 0:
+            opened = _take(where, config, folder, stack)
+        manifest, vocabulary = opened or open_inputs(where, config, folder, prepares=False)
+        model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
+        config = dataclasses.replace(config, model=model)
+        job = devices.open_job(config)
+        run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
+        if run is None:
+            if job.is_first:
+                print(f"{stop.name or 'another process'}: no step done, nothing to save; go on with --resume")
+            return EXIT_SAVED
+        if place and job.is_first:
+            slurm_job.record_start(folder, place, int(state.step))
+        try:
+            state, complete = loop.train(run, state)
+        except loop.NotFiniteError as error:
+            print(f"stopped: {error}", file=sys.stderr)
+            if place:
+                slurm_job.stop(folder, EXIT_NOT_FINITE, str(error))
+            return EXIT_NOT_FINITE
+        if complete:
+            run.progress.say(f"done: {folder}")
+            return 0
+        run.progress.say(f"{stop.name or 'another process'}: saved step {int(state.step)}; go on with --resume")
+        return EXIT_SAVED
+
+
+def _take(
+    where: RunOptions, config: TrainConfig, folder: Path, stack: ExitStack, place: Place | None = None
+) -> tuple[Manifest, Tokenizer | None]:
+    """On the first process: locks the run, for all, and opens its data, which may have to be prepared first."""
+    patience = DEAD_LOCK_SECONDS if place and place.restarts else 0.0
+    stack.enter_context(RunLock(folder, patience))
+    if place:
+        slurm_job.introduce(folder)
+    try:
+        return open_inputs(where, config, folder, prepares=True)
+    except ValueError as error:
+        if not (where.resume and where.data.is_file() and (folder / "data" / MANIFEST).exists()):
+            raise
+        raise ValueError(  # prepare's cures are for its own flags
+            f"{error} Here: restore the text and --tokenizer that the run was begun with; or, for other text, say "
+            f"python -m train prepare --source {where.data} --tokenizer {folder / run_folder.TOKENIZER} --out DIR, and "
+            "then --data DIR --allow-changes."
+        ) from error
+
+
+def _build(
+    where: RunOptions,
+    config: TrainConfig,
+    manifest: Manifest,
+    vocabulary: Tokenizer | None,
+    job: devices.Job,
+    stop: StopRequest,
+    stack: ExitStack,
+) -> tuple[Any, Any]:
+    """Everything the loop needs, and the state it starts from."""
+    folder = run_folder.folder_of(where.runs, where.run)
+    how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
+    if job.is_first:
+        rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.kernel == "cudnn")
+        print_table(f"run {where.run}", rows)
+    identity = Identity(
+        data=manifest.fingerprint,
+        tokenizer=manifest.tokenizer.fingerprint or manifest.tokenizer.name,
+        global_batch=config.batch_size,
+        context_length=config.model.context_length,
+        seed=config.seed,
+    )
+    changes = run_folder.UNCHANGED
+    if where.resume:
+        changes = run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
+        if (done := max(committed_steps(folder / run_folder.CHECKPOINTS), default=0)) > config.steps:
+            raise ValueError(
+                f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
+            )
+    letters: Any = gpt.dimension_letters(config.model)
+    optimizer = make_optimizer(config.optimizer, letters)
+    batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
+    evaluate = Evaluator(make_eval_step(config.model, how), manifest, vocabulary, config, job)
+    hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, how, job)
+    step, initialise = compile_step(config, how, optimizer, job)
+    if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
+        run_folder.save(folder, config, identity, where, vocabulary)
+    if stop.agreed():
+        return None, None
+    keep = config.cadence
+    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, keep.keep_last, keep.keep_every or None)
+    stack.enter_context(contextlib.closing(checkpoints))
+    start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
+    if job.is_first and where.resume:
+        run_folder.save(folder, config, identity, where, vocabulary)
+    metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
+    bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
+    run = loop.Run(
+        config=config,
+        folder=folder,
+        train_step=step,
+        load_batch=on_devices(batches, sharding.named(job.mesh, "BT")),
+        evaluate=evaluate,
+        sample=Sampler(config, vocabulary, folder, job, bar.say),
+        checkpoints=checkpoints,
+        metadata={"layout": job.layout, "identity": dataclasses.asdict(identity)},
+        metrics=metrics,
+        progress=bar,
+        stop=stop,
+        hellaswag=hellaswag,
+        reference=where.reference,
+        peak_flops=devices.peak_flops(),
+        seconds=start.seconds,
+        tokens=start.tokens,
+        unfinished=start.unfinished,
+    )
+    return run, start.state
+
+
+def compile_step(
+    config: TrainConfig, how: gpt.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The step, compiled ahead for its exact shapes with the state's buffers donated, and the initialisation."""
+    places: Any = state_shardings(job.mesh, config.model, optimizer)
+    everywhere = sharding.named(job.mesh, "")
+    initialise = jax.jit(partial(init_state, config=config.model, optimizer=optimizer), out_shardings=places)
+    step = jax.jit(
+        make_train_step(config.model, how, optimizer, config.micro_batches(job.batch_devices)),
+        in_shardings=(places, sharding.named(job.mesh, "BT"), everywhere),
+        out_shardings=(places, everywhere),
+        donate_argnums=0,
+        compiler_options=backend.step_options(jax.default_backend()),
+    )
+    state = jax.eval_shape(initialise, jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")
+    started = time.monotonic()
+    compiled = step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile()
+    if job.is_first:
+        print(f"compiled the step in {time.monotonic() - started:.1f} s{_true_memory(compiled)}", flush=True)
+    return compiled, initialise
+
+
+def _true_memory(compiled: Any) -> str:
+    found = compiled.memory_analysis()
+    if found is None:
+        return ""
+    total = found.argument_size_in_bytes + found.temp_size_in_bytes + found.output_size_in_bytes
+    return f"; it needs {estimate.size(total - found.alias_size_in_bytes)} per device"
+
+
+@contextlib.contextmanager
+def _explaining_memory():
+    """Turns XLA's out-of-memory error into one that names the levers."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise RuntimeError(f"{OUT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

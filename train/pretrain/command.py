@@ -1,0 +1,71 @@
+"""Train a GPT-2 on prepared shards: `python -m train pretrain PRESET --data DIR --run NAME`.
+
+PRESET is one of gpt2-nano, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, shakespeare-char; every other flag replaces
+one value of it. The run's folder holds everything; --resume goes on from its newest checkpoint, with the settings that
+the run has (and not the preset's) where no flag says otherwise. SIGTERM and SIGUSR1 save and leave with exit status 75.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from train.pretrain.config import RunOptions, TrainConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """A preset and what was changed of it."""
+
+    where: RunOptions
+    config: TrainConfig
+
+
+def parse(arguments: list[str]) -> Options:
+    """The preset comes first, for it decides every default that `--help` then shows."""
+    import tyro
+
+    from train.pretrain.presets import PRESETS, preset
+
+    names = [name for name in arguments[:1] if not name.startswith("-")]
+    if not names:
+        listing = f"python -m train pretrain PRESET [options]      PRESET: {', '.join(PRESETS)}"
+        if set(arguments) & {"-h", "--help"}:
+            print(f"{__doc__}\nusage: {listing}\n       python -m train pretrain PRESET --help")
+            raise SystemExit(0)
+        raise ValueError(f"no preset given: {listing}")
+    default = Options(RunOptions(run=names[0]), preset(names[0]))
+    if not set(arguments) & {"-h", "--help"}:
+        default = _as_begun(default, arguments[1:])
+    return tyro.cli(
+        tyro.conf.OmitArgPrefixes[Options],
+        args=arguments[1:],
+        default=default,
+        prog=f"python -m train pretrain {names[0]}",
+        description=__doc__,
+    )
+
+
+def _as_begun(default: Options, arguments: list[str]) -> Options:
+    """`default`, or, where a run is to go on, what it was begun with: flags need not be given again."""
+    import tyro
+
+    flags = tyro.conf.OmitArgPrefixes[RunOptions]
+    where, _ = tyro.cli(flags, args=arguments, default=default.where, return_unknown_args=True)
+    if not (where.resume or where.auto_resume):
+        return default
+    from train.pretrain import run_folder
+
+    folder = run_folder.folder_of(where.runs, where.run)
+    if not (folder / run_folder.CONFIG).exists():
+        return default
+    config, _ = run_folder.read(folder)
+    return Options(dataclasses.replace(default.where, **run_folder.read_paths(folder)), config)
+
+
+def main(options: Options) -> int:
+    """Builds the run and trains it; the exit status is 0, 75 (saved on request) or 3 (not finite)."""
+    from llm_jax import backend
+
+    backend.configure()
+    from train.pretrain.build import pretrain
+
+    return pretrain(options.where, options.config)

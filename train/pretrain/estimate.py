@@ -1,0 +1,104 @@
+"""What a run will cost, in numbers printed before anything is allocated: parameters, FLOPs, memory.
+
+The memory estimate counts what must be held at the fullest moment of a step, on one device:
+
+    parameters (4 bytes) + optimizer (AdamW 8, Muon's matrices 4) + gradients (4), shared out by fsdp and tensor
+    + weights in the compute format, where it is not float32
+    + activations kept for the backward pass: about 16·D numbers a token a block (with remat 1·D and one block's worth),
+      and N·T scores a token where attention is not fused
+    + logits of one slice of the sequence, twice in the compute format (three times where it is float32)
+
+It leaves out XLA's temporary buffers; the true figure of the compiled step is printed when it is known.
+"""
+
+from dataclasses import dataclass
+
+import jax
+
+from train.pretrain.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    state: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.state + self.activations + self.logits
+
+
+def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_attention: bool) -> Memory:
+    """The estimate above, for a mesh given as axis → size."""
+    model, execution = config.model, config.execution
+    shards = mesh["fsdp"] * mesh["tensor"]
+    matrices = model.n_layers * 12 * model.d_model**2
+    moments = 8 * model.n_parameters - (4 * matrices if config.optimizer.optimizer == "muon" else 0)
+    state = (8 * model.n_parameters + moments) // shards
+    if dtype_bytes < 4:
+        state += matrices * dtype_bytes // shards
+
+    batch_devices = mesh["data"] * mesh["fsdp"]
+    rows = config.batch_size // batch_devices // config.micro_batches(batch_devices)
+    tokens = rows * model.context_length
+    scores = 0 if fused_attention else model.n_heads * model.context_length * (4 + dtype_bytes) // mesh["tensor"]
+    block = 16 * model.d_model * dtype_bytes + scores
+    kept = model.d_model * dtype_bytes * model.n_layers + block if execution.remat else block * model.n_layers
+    per_logit = 12 if dtype_bytes == 4 else 2 * dtype_bytes  # logit and residual; in float32 the exponential too
+    logits = tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]
+    return Memory(state, tokens * kept, logits)
+
+
+def describe(
+    config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_attention: bool
+) -> list[tuple[str, str]]:
+    """Rows of the table that is printed before a run starts."""
+    model = config.model
+    need = memory(config, mesh, dtype_bytes, fused_attention)
+    batch_devices = mesh["data"] * mesh["fsdp"]
+    chunks = config.micro_batches(batch_devices)
+    total_tokens = config.steps * config.batch_tokens
+    flops = model.flops_per_token("nanogpt")
+    return [
+        (
+            "model",
+            f"{model.n_parameters:,} parameters · {model.n_layers} layers × {model.d_model} wide · "
+            f"{model.n_heads} heads · context {model.context_length} · vocabulary {model.vocab_size:,}",
+        ),
+        (
+            "FLOPs per token",
+            f"{flops / 1e6:,.1f} M (6N + 12LDT, as nanoGPT) · "
+            f"{model.flops_per_token('llm.c') / 1e6:,.1f} M (causal, as llm.c)",
+        ),
+        (
+            "batch",
+            f"{config.batch_tokens:,} tokens = {config.batch_size} sequences × {model.context_length}, "
+            f"{chunks} micro-batch{'es' if chunks > 1 else ''}",
+        ),
+        (
+            "length",
+            f"{config.steps:,} steps · {total_tokens / 1e6:,.1f} M tokens · {total_tokens * flops:.3g} FLOPs in all",
+        ),
+        (
+            "memory per device",
+            f"about {size(need.total)}: state {size(need.state)}, activations {size(need.activations)}, "
+            f"logits {size(need.logits)}",
+        ),
+        ("devices", f"{jax.device_count()} × {jax.devices()[0].device_kind} · {_mesh(mesh)}"),
+    ]
+
+
+def size(bytes_: float) -> str:
+    """Bytes for people: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if bytes_ < 1024 or unit == "GiB":
+            return f"{bytes_:.3g} {unit}"
+        bytes_ /= 1024
+    raise AssertionError
+
+
+def _mesh(mesh: dict[str, int]) -> str:
+    return " × ".join(f"{axis}={size}" for axis, size in mesh.items())

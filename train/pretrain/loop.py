@@ -1,0 +1,193 @@
+"""The order of events in a run: step, evaluate, record, save, sample, and leave when asked.
+
+The step itself is pure (`step`); this module knows when things happen and nothing about the command line. The device is
+kept one step ahead: while it computes step s, the numbers of step s − 1 are read and recorded.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from llm_jax.checkpoint import Checkpoints
+from train.cluster.signals import StopRequest
+from train.data.loader import ahead
+from train.optim.optimizer import learning_rate
+from train.pretrain.config import TrainConfig
+from train.pretrain.measure.evaluate import Evaluator
+from train.pretrain.measure.hellaswag import HellaSwag
+from train.pretrain.measure.sampling import Sampler
+from train.pretrain.step import Measured, TrainState
+from train.record import plots
+from train.record.metrics import Metrics, plain, read
+from train.record.progress import StepProgress
+
+
+class NotFiniteError(ArithmeticError):
+    """Too many steps in a row had a loss or gradient that is not finite."""
+
+
+@dataclass
+class Run:
+    """Everything the loop needs, built by `build`. The clocks, tokens seen and the record are its only state."""
+
+    config: TrainConfig
+    folder: Path
+    train_step: Callable[..., tuple[TrainState, Measured]]
+    load_batch: Callable[[int], jax.Array]
+    evaluate: Evaluator
+    sample: Sampler
+    checkpoints: Checkpoints
+    metadata: dict[str, Any]  # goes into every checkpoint, with the clock
+    metrics: Metrics | None  # only on the first process
+    progress: StepProgress
+    stop: StopRequest
+    hellaswag: HellaSwag | None = None
+    reference: Path | None = None
+    peak_flops: float | None = None
+    seconds: float = 0.0  # since the run began, pauses between resumes left out
+    tokens: int = 0  # since the run began, whatever its batch was
+    unfinished: dict[str, Any] | None = None  # numbers of the first step, whose evaluation a stop request prevented
+
+    def __post_init__(self) -> None:
+        self._tick = time.monotonic()
+
+
+def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
+    """Runs to the last step, or until asked to stop; returns the state and whether the run is complete.
+
+    The last state is saved either way. Raises NotFiniteError after `max_skipped` skipped steps in a row (0: never).
+    """
+    total, start = run.config.steps, int(state.step)
+    batches = ahead(run.load_batch, start, total)
+    pending: tuple[int, Measured, float] | None = None
+    run._tick = time.monotonic()
+    try:
+        if run.unfinished and not _act(run, start, state, run.unfinished, run.stop.agreed()):
+            return state, False
+        for step, batch in enumerate(batches, start + 1):
+            lr = learning_rate(run.config.schedule, run.config.optimizer.learning_rate, total, step - 1)
+            state, measured = run.train_step(state, batch, np.float32(lr))
+            if pending:
+                _write(run, _measure(run, *pending))
+            pending = (step, measured, lr)
+            asked = run.stop.agreed()
+            if asked or _is_due(run.config, step):
+                values = _measure(run, *pending)
+                pending = None
+                if not _act(run, step, state, values, asked):
+                    return state, False
+    finally:
+        batches.close()
+        run.checkpoints.wait()
+    return state, True
+
+
+def _is_due(config: TrainConfig, step: int) -> bool:
+    cadence = config.cadence
+    return any(_falls_on(config, step, n) for n in (cadence.eval_every, cadence.sample_every, cadence.checkpoint_every))
+
+
+def _falls_on(config: TrainConfig, step: int, every: int) -> bool:
+    return step == config.steps or bool(every and step % every == 0)
+
+
+def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: bool) -> bool:
+    """Evaluates, records, saves and samples, whatever is due at `step`. False when asked to stop before or on the way.
+
+    What a stop request prevents is noted in the checkpoint, and made up for when the run is resumed. Samples come last:
+    whatever goes wrong with them costs no checkpoint that was due.
+    """
+    evaluates = _falls_on(run.config, step, run.config.cadence.eval_every)
+    samples = _falls_on(run.config, step, run.config.cadence.sample_every)
+    bare = dict(values)
+    is_prevented = asked and (evaluates or samples)
+    if evaluates and not asked:
+        measured = _evaluate(run, state)
+        if measured is None:
+            asked = is_prevented = True
+        else:
+            values |= measured
+    _write(run, values)
+    _save(run, step, state, values, asked, unfinished=bare if is_prevented else None)
+    if samples and not asked and not run.sample(state.params, step, run.stop.agreed):
+        asked = True
+        _save(run, step, state, values, asked, unfinished=None)
+    if run.metrics and "val_loss" in values:
+        draw(run)
+    now = time.monotonic()
+    run.seconds, run._tick = run.seconds + now - run._tick, now
+    return not asked
+
+
+def _evaluate(run: Run, state: TrainState) -> dict[str, float] | None:
+    """Validation loss and, where the run has the items, HellaSwag; None when asked to stop on the way."""
+    validation = run.evaluate(state.params, run.stop.agreed)
+    if validation is None:
+        return None
+    accuracies = run.hellaswag(state.params, run.stop.agreed) if run.hellaswag else {}
+    return None if accuracies is None else validation.metrics() | accuracies
+
+
+def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, Any]:
+    """One step's numbers as a line of metrics; waits until the device has finished that step."""
+    loss, grad_norm = float(measured.loss), float(measured.grad_norm)
+    now = time.monotonic()
+    elapsed, run._tick = now - run._tick, now
+    run.seconds += elapsed
+    run.tokens += run.config.batch_tokens
+    speed = run.config.batch_tokens / elapsed
+    most = run.config.cadence.max_skipped
+    if most and int(measured.skipped) >= most:
+        raise NotFiniteError(
+            f"step {step}: loss {loss}, gradient norm {grad_norm}; {int(measured.skipped)} steps in a row were not "
+            f"finite. Parameters are as they were before the first of them. The batch holds sequences "
+            f"{(step - 1) * run.config.batch_size} to {step * run.config.batch_size - 1} of the run's order: look at "
+            "the data there, or lower --learning-rate, lengthen --warmup-steps, or set --clip-norm"
+        )
+    flops = run.config.model.flops_per_token("nanogpt") * speed
+    return {
+        "step": step,
+        "tokens": run.tokens,
+        "seconds": round(run.seconds, 3),
+        "train_loss": loss,
+        "lr": lr,
+        "grad_norm": grad_norm,
+        "tokens_per_second": round(speed, 1),
+        "mfu": flops / run.peak_flops if run.peak_flops else None,
+    }
+
+
+def _write(run: Run, values: dict[str, Any]) -> None:
+    if run.metrics:
+        run.metrics.write(values)
+    run.progress.update(values)
+
+
+def _save(
+    run: Run, step: int, state: TrainState, values: dict[str, Any], asked: bool, unfinished: dict[str, Any] | None
+) -> None:
+    """The metrics first, then the checkpoint: what a checkpoint says has happened is on record."""
+    if asked or _falls_on(run.config, step, run.config.cadence.checkpoint_every):
+        if run.metrics:
+            run.metrics.flush()
+        metadata = {
+            **run.metadata,
+            "seconds": values["seconds"],
+            "tokens": values["tokens"],
+            "unfinished": plain(unfinished) if unfinished else None,
+        }
+        leaves = asked or step == run.config.steps
+        run.checkpoints.save(step, state, metadata, values.get("val_loss"), wait=leaves)
+
+
+def draw(run: Run) -> None:
+    """Draws loss.png from what is on record."""
+    assert run.metrics
+    run.metrics.flush()
+    reference = (run.reference, run.config.batch_tokens) if run.reference else None
+    plots.draw_loss(run.folder / "loss.png", list(read(run.folder)), run.folder.name, reference)

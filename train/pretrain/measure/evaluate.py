@@ -1,0 +1,83 @@
+"""Validation loss over the first tokens of the validation split, and what it means in bits per byte of text.
+
+Loss per token depends on how much text a token stands for; bits per byte, (loss summed / ln 2) / bytes of text, does
+not, so models with different tokenizers can be compared by it.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from llm_jax import sharding
+from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.lengths import byte_lengths
+from train.cluster.devices import Job
+from train.data.loader import TokenBatches
+from train.data.manifest import Manifest
+from train.pretrain.config import TrainConfig
+
+ROWS_PER_TRAINING_ROW = 4  # without a backward pass, four times the sequences fit
+
+
+class Validation(NamedTuple):
+    loss: float  # nats per token
+    bits_per_byte: float | None  # None where no tokenizer is at hand to tell the bytes
+
+    def metrics(self) -> dict[str, float]:
+        """Under the names of `train.record.metrics`."""
+        bits = {"val_bits_per_byte": self.bits_per_byte} if self.bits_per_byte is not None else {}
+        return {"val_loss": self.loss, **bits}
+
+
+class Evaluator:
+    """The compiled evaluation and the windows it runs over: the same ones every time, in the order of the text."""
+
+    def __init__(
+        self,
+        eval_step: Callable[..., jax.Array],
+        manifest: Manifest,
+        vocabulary: Tokenizer | None,
+        config: TrainConfig,
+        job: Job,
+    ) -> None:
+        length = config.model.context_length
+        self._windows = TokenBatches(manifest, "val", length, 1, seed=None)
+        self._count = max(1, min(self._windows.windows, config.cadence.eval_tokens // length))
+        rows = ROWS_PER_TRAINING_ROW * config.batch_size // config.micro_batches(job.batch_devices)
+        self._rows = min(rows, -(-self._count // job.batch_devices) * job.batch_devices)
+        self._mesh = job.mesh
+        self._eval_step = jax.jit(eval_step)
+        self._bytes_of_id = byte_lengths(vocabulary) if vocabulary else None
+
+    @property
+    def windows(self) -> TokenBatches:
+        """All windows of the split; the first `count` are evaluated."""
+        return self._windows
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def __call__(self, params: Any, should_stop: Callable[[], bool]) -> Validation | None:
+        """The validation loss of `params`; None when asked to stop on the way."""
+        nats, n_bytes = [], 0
+        for start in range(0, self._count, self._rows):
+            if should_stop():
+                return None
+            # The last batch is filled up with windows that weigh nothing.
+            index = np.arange(start, start + self._rows)
+            tokens = np.concatenate([self._windows.batch(int(i) % self._windows.windows) for i in index])
+            weights = (index < self._count).astype(np.float32)
+            nats.append(self._eval_step(params, self._place(tokens, "BT"), self._place(weights, "B")))
+            if self._bytes_of_id is not None:
+                n_bytes += int(self._bytes_of_id[tokens[index < self._count, 1:]].sum())
+        total = sum(map(float, nats))
+        loss = total / (self._count * self._windows.context_length)
+        return Validation(loss, total / math.log(2) / n_bytes if n_bytes else None)
+
+    def _place(self, x: np.ndarray, letters: str) -> jax.Array:
+        sharded = sharding.named(self._mesh, letters)
+        return jax.make_array_from_callback(x.shape, sharded, lambda where: x[where])

@@ -1,0 +1,94 @@
+"""Named runs: functions that return a config. A flag on the command line replaces one value of it.
+
+The GPT-2 sizes follow Radford et al. 2019, table 2; learning rates and batch follow Brown et al. 2020 (GPT-3), table
+2.1, as llm.c and nanoGPT do; 10 billion tokens of FineWeb are 19,073 steps.
+"""
+
+from collections.abc import Callable
+
+from llm_jax.config import Execution, GPTConfig, gpt2
+from train.optim.config import OptimizerConfig, ScheduleConfig
+from train.pretrain.config import CadenceConfig, TrainConfig
+
+
+def _pretraining(size: str, learning_rate: float, micro_batch: int, remat: bool = False) -> TrainConfig:
+    """GPT-2 on 10 billion tokens: half a million a step, cosine to a tenth after 700 steps of warm-up."""
+    model = gpt2(size)
+    return TrainConfig(
+        model=model,
+        execution=Execution(remat=remat, loss_chunks=4),
+        optimizer=OptimizerConfig(learning_rate=learning_rate),
+        schedule=ScheduleConfig(warmup_steps=700, final_fraction=0.1),
+        micro_batch=micro_batch,
+    )
+
+
+def gpt2_124m() -> TrainConfig:
+    return _pretraining("gpt2-124m", learning_rate=6e-4, micro_batch=32)
+
+
+def gpt2_350m() -> TrainConfig:
+    return _pretraining("gpt2-350m", learning_rate=3e-4, micro_batch=16)
+
+
+def gpt2_774m() -> TrainConfig:
+    return _pretraining("gpt2-774m", learning_rate=2.5e-4, micro_batch=8)
+
+
+def gpt2_1558m() -> TrainConfig:
+    return _pretraining("gpt2-1558m", learning_rate=2e-4, micro_batch=4, remat=True)
+
+
+def gpt2_nano() -> TrainConfig:
+    """A few million parameters: for CPUs, tests, and a first look."""
+    return TrainConfig(
+        model=gpt2("gpt2-nano"),
+        optimizer=OptimizerConfig(optimizer="muon", learning_rate=3e-3),
+        schedule=ScheduleConfig(schedule="wsd", warmup_steps=20, decay_fraction=0.4, final_fraction=0.0),
+        cadence=CadenceConfig(eval_every=100, eval_tokens=65_536, sample_every=250, checkpoint_every=100),
+        steps=1000,
+        batch_tokens=4096,
+    )
+
+
+def quickstart() -> TrainConfig:
+    """What `train quickstart` trains; it sets the number of steps by the machine's speed."""
+    return TrainConfig(
+        model=GPTConfig(vocab_size=4096, context_length=256, d_model=128, n_heads=4, n_layers=4),
+        optimizer=OptimizerConfig(optimizer="muon", learning_rate=4e-3),
+        schedule=ScheduleConfig(schedule="wsd", warmup_steps=40, decay_fraction=0.5, final_fraction=0.0),
+        cadence=CadenceConfig(eval_tokens=65_536, sample_tokens=120),
+        steps=600,
+        batch_tokens=2048,
+        tokenizer="train:4096",
+    )
+
+
+def shakespeare_char() -> TrainConfig:
+    """Characters of Shakespeare on a CPU, in about three minutes on two cores."""
+    return TrainConfig(
+        model=GPTConfig(vocab_size=65, context_length=64, d_model=128, n_heads=4, n_layers=4),
+        optimizer=OptimizerConfig(optimizer="muon", learning_rate=4e-3),
+        schedule=ScheduleConfig(schedule="wsd", warmup_steps=30, decay_fraction=0.5, final_fraction=0.0),
+        cadence=CadenceConfig(eval_every=400, sample_every=400, sample_tokens=64, checkpoint_every=400, log_every=50),
+        steps=800,
+        batch_tokens=24 * 64,
+        tokenizer="characters",
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {
+    "gpt2-nano": gpt2_nano,
+    "gpt2-124m": gpt2_124m,
+    "gpt2-350m": gpt2_350m,
+    "gpt2-774m": gpt2_774m,
+    "gpt2-1558m": gpt2_1558m,
+    "shakespeare-char": shakespeare_char,
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """The named run. Raises ValueError with the known names."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; one of: {', '.join(PRESETS)}")
+    return PRESETS[name]()

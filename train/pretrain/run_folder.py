@@ -1,0 +1,149 @@
+"""A run's folder, `runs/NAME`: what is in it, and the rules for starting anew and for going on.
+
+config.json     model, training config, data and tokenizer: everything that identifies the run, as it was last started
+tokenizer/      as the tokenizer saves itself
+checkpoints/    see llm_jax.checkpoint
+metrics.jsonl, tensorboard/, loss.png, samples.txt
+"""
+
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_jax.tokenizer import Tokenizer
+from train.data.files import read_json, write_json
+from train.pretrain.config import RunOptions, TrainConfig, to_dict, train_config_from_dict
+
+FORMAT = 1
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+TOKENIZER = "tokenizer"
+PATHS = ("data", "reference", "hellaswag")  # of RunOptions: what a run reads
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What must not change under a run: with the step, it decides which tokens come next and what they mean."""
+
+    data: str  # the manifest's fingerprint
+    tokenizer: str  # the tokenizer's fingerprint, or its name where nobody wrote one down
+    global_batch: int  # sequences
+    context_length: int  # tokens
+    seed: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a resume does otherwise than the start before it, each as "name old → new"."""
+
+    numbers: tuple[str, ...] = ()  # other parameters come out
+    rest: tuple[str, ...] = ()  # other things are measured, saved or shown, or at other times or places
+
+
+UNCHANGED = Changes()
+
+
+def folder_of(runs: Path, name: str) -> Path:
+    """Raises ValueError for a name that is not a plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"a run's name is made of letters, digits, '.', '_' and '-'; got {name!r}")
+    return runs / name
+
+
+def decide_resume(where: RunOptions, run: Path) -> RunOptions:
+    """Settles `auto_resume`. Raises FileExistsError for a run that would be overwritten, FileNotFoundError for none."""
+    begun = (run / CONFIG).exists()
+    if where.auto_resume:
+        return dataclasses.replace(where, resume=begun)
+    if begun and not where.resume:
+        raise FileExistsError(
+            f"{run} holds a run already: go on with it (--resume), choose another name (--run), or remove the folder"
+        )
+    if where.resume and not begun:
+        raise FileNotFoundError(f"{run / CONFIG} does not exist: no run to resume; start it without --resume")
+    return where
+
+
+def save(
+    run: Path, config: TrainConfig, identity: Identity, where: RunOptions, vocabulary: Tokenizer | None = None
+) -> None:
+    """Writes config.json (a folder with one is a run) and, where it is another or missing, the tokenizer.
+
+    At whatever instant this is interrupted, the tokenizer is the one that config.json names, or is not there; the next
+    start then writes it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / CONFIG).exists() or read(run)[1].tokenizer != identity.tokenizer:
+        shutil.rmtree(run / TOKENIZER, ignore_errors=True)
+    paths = {name: getattr(where, name) for name in PATHS}
+    record = {
+        "format": FORMAT,
+        "model": dataclasses.asdict(config.model),
+        "training": to_dict(config),
+        **{name: path and str(path) for name, path in paths.items()},
+        "identity": dataclasses.asdict(identity),
+    }
+    write_json(run / CONFIG, record)
+    if vocabulary and not (run / TOKENIZER).exists():
+        scratch = run / f".{TOKENIZER}.partial"
+        shutil.rmtree(scratch, ignore_errors=True)
+        vocabulary.save(scratch, config.model.context_length)
+        os.replace(scratch, run / TOKENIZER)
+
+
+def read(run: Path) -> tuple[TrainConfig, Identity]:
+    """The config and identity of a run's last start. Raises FileNotFoundError or ValueError with the file's name."""
+    path = run / CONFIG
+    record = read_json(path)
+    try:
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']}; this version reads format {FORMAT}")
+        return train_config_from_dict(record["training"]), Identity(**record["identity"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or of another version: {error}") from error
+
+
+def read_paths(run: Path) -> dict[str, Path]:
+    """What the run's last start read, by names of RunOptions."""
+    record = read_json(run / CONFIG)
+    return {name: Path(record[name]) for name in PATHS if record.get(name)}
+
+
+def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow_changes: bool) -> Changes:
+    """Raises ValueError, with both values, when a resume would go on with something else than what was begun.
+
+    Another model or optimizer never fits a checkpoint. Other data, batch, tokenizer or seed fit, and `allow_changes`
+    lets them. What else differs (learning rate, number of steps, …) somebody has asked for, by a flag. All that is let
+    through is returned, to be announced.
+    """
+    was, began_as = read(run)
+    pairs = {f.name: (getattr(was.model, f.name), getattr(config.model, f.name)) for f in dataclasses.fields(was.model)}
+    pairs["optimizer"] = (was.optimizer.optimizer, config.optimizer.optimizer)
+    for name, (old, new) in pairs.items():
+        if old != new:
+            raise ValueError(
+                f"{run} was begun with {name}={old}; got {name}={new}: its checkpoints would not fit; start another run"
+            )
+    others = _differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
+    if others and not allow_changes:
+        raise ValueError(
+            f"{run}: this would not go on with the same run ({'; '.join(others)}): restore the old values, or say "
+            "--allow-changes"
+        )
+    before, now = to_dict(was), to_dict(config)
+    numbers, rest = [*others], []
+    for group in ("optimizer", "schedule", "execution"):
+        numbers += _differences(before[group], now[group])
+    numbers += _differences(before, now, ("steps", "micro_batch"))
+    for group in ("mesh", "cadence"):
+        rest += _differences(before[group], now[group])
+    return Changes(tuple(numbers), tuple(rest))
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+    return [f"{name} {before[name]} → {now[name]}" for name in names or now if before[name] != now[name]]

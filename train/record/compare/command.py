@@ -1,0 +1,110 @@
+"""Compare two runs, or a run and a published curve: `python -m train compare RUN_A RUN_B`.
+
+Curves are aligned by tokens seen. Each is a band: its smoothed training loss ± 3 standard errors, which is what the
+luck of the batches leaves open. The exit status is 0 where the runs stay within each other's band, 1 where they part.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from train.record.compare.bands import Curve
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which two, and where the plot goes."""
+
+    run_a: tyro.conf.Positional[str]
+    """A run: its folder, or its name in --runs."""
+    run_b: tyro.conf.Positional[str]
+    """Another run, or a curve: a CSV file with the columns step,metric,value (metrics train_loss and val_loss)."""
+    runs: Path = Path("runs")
+    """Folder of all runs."""
+    batch_tokens: int = 0
+    """Tokens per step of a CSV curve; 0: as many as in RUN_A."""
+    out: Path = Path("compare.png")
+    """File for the plot."""
+
+
+def main(options: Options) -> int:
+    """Shows the table, the plot and the verdict; 0 within each other's band, 1 apart."""
+    from rich.console import Console
+
+    from train.record.compare import bands
+    from train.record.compare import report as bands_shown
+
+    folder = _folder(options.run_a, options.runs)
+    a = _run(folder)
+    if options.run_b.endswith(".csv"):
+        b = _published(Path(options.run_b), options.batch_tokens or _batch_tokens(folder))
+    else:
+        b = _run(_folder(options.run_b, options.runs))
+    comparison = bands.compare(a, b)
+    console = Console(highlight=False)
+    console.print(bands_shown.table(a, b, comparison))
+    bands_shown.draw(options.out, a, b, comparison)
+    for curve in (a, b):
+        if curve.lost:
+            console.print(bands_shown.lost(curve), markup=False)
+    partings = comparison.partings()
+    style = "bold red" if partings else "bold green"
+    console.print(bands_shown.verdict(a, b, comparison, partings), style=style, markup=False)
+    console.print(f"{options.out} is written")
+    return 1 if partings else 0
+
+
+def _folder(run: str, runs: Path) -> Path:
+    """A run's folder, given as such or by name. Raises FileNotFoundError with both places."""
+    from train.record.metrics import FILE_NAME
+
+    for folder in (Path(run), runs / run):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise FileNotFoundError(f"no run {run!r}: neither {Path(run) / FILE_NAME} nor {runs / run / FILE_NAME} exists")
+
+
+def _run(folder: Path) -> "Curve":
+    from train.record import metrics
+
+    lines = list(metrics.read(folder))
+    return _curve(
+        folder.name,
+        [(line["tokens"], line["train_loss"]) for line in lines if "train_loss" in line],  # null: not finite
+        [(line["tokens"], line["val_loss"]) for line in lines if line.get("val_loss") is not None],
+        folder / metrics.FILE_NAME,
+    )
+
+
+def _published(path: Path, batch_tokens: int) -> "Curve":
+    from train.record.plots import read_curve
+
+    curves = {
+        metric: [(step * batch_tokens, value) for step, value in points] for metric, points in read_curve(path).items()
+    }
+    if "train_loss" not in curves:
+        raise ValueError(f"{path} has the metrics {', '.join(curves) or 'none'}; expected train_loss (and val_loss)")
+    return _curve(path.stem, curves["train_loss"], curves.get("val_loss", []), path)
+
+
+def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve":
+    import numpy as np
+
+    from train.record.compare.bands import Curve
+
+    if not train:
+        raise ValueError(f"{source} has no training loss yet: let the run take some steps")
+    tokens, losses = np.array(train, float).T
+    losses = np.where(np.isfinite(losses), losses, np.nan)
+    measured = np.array(val, float).reshape(-1, 2)
+    val_tokens, val_losses = measured[np.isfinite(measured[:, 1])].T
+    return Curve(name, tokens, losses, val_tokens, val_losses)
+
+
+def _batch_tokens(folder: Path) -> int:
+    from train.pretrain import run_folder
+
+    return run_folder.read(folder)[0].batch_tokens

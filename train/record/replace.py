@@ -1,0 +1,54 @@
+"""Runs that never resume (`digits`, `makemore`): made apart, and put in an older one's place once they are whole.
+
+A wrong flag, a diverging loss or an interrupt thus costs the new run alone. The rules for runs that do resume are in
+`run_folder`.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from train.data.files import read_json
+from train.pretrain import run_folder
+from train.record import metrics
+
+SUMMARY = "summary.json"  # what came of it, and as "command", whose run it is
+
+
+@contextmanager
+def made_anew(runs: Path, name: str, command: str) -> Iterator[Path]:
+    """Yields an empty folder for a run; after the block, which has to write its SUMMARY, it is `runs/name`.
+
+    An older run of that name and command is replaced. If the block raises, the older one is as it was, and nothing is
+    left of the new one.
+
+    Raises ValueError for a name that is no plain folder name, FileExistsError for a folder that holds anything else.
+    """
+    folder = run_folder.folder_of(runs, name)
+    if folder.exists() and any(folder.iterdir()) and not _is_of(command, folder):
+        raise FileExistsError(f"{folder} holds something that is not a {command} run: choose another name (--run)")
+    # No run has a name that begins with a point. Host and process keep two runs at the same time apart.
+    mine = f".{name}.{socket.gethostname()}.{os.getpid()}"
+    scratch, older = runs / f"{mine}.partial", runs / f"{mine}.older"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    if folder.exists():
+        folder.rename(older)  # a folder that is not empty cannot be replaced in one step
+    scratch.rename(folder)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _is_of(command: str, folder: Path) -> bool:
+    if (folder / SUMMARY).exists():
+        summary = read_json(folder / SUMMARY)
+        return isinstance(summary, dict) and summary.get("command") == command
+    # digits used to leave no summary, and a killed makemore none; whatever can be resumed has a config.
+    return (folder / metrics.FILE_NAME).exists() and not (folder / run_folder.CONFIG).exists()

@@ -1,0 +1,79 @@
+"""`train status`: the queue's word on a run's job, and how far the run itself says it is."""
+
+import statistics
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from train.cluster import job as jobs
+from train.cluster import queue
+from train.pretrain import run_folder
+from train.pretrain.config import TrainConfig
+from train.record import metrics
+from train.record.progress import clock, number, print_table
+
+RECENT_STEPS = 50  # whose median speed tells the time that is left
+
+
+def show(runs: Path, name: str) -> int:
+    """Prints a table. Raises FileNotFoundError when neither SLURM nor the disk knows the run."""
+    folder = run_folder.folder_of(runs, name)
+    starts = jobs.starts(folder)
+    found = queue.alive(name) or queue.look_up([starts[-1]["job"]] if starts else [])
+    if not folder.is_dir() and not found:
+        raise FileNotFoundError(f"{folder}: no such run, and no job of that name in the queue")
+    rows = [("job", _describe(job)) for job in found] or [("job", "none that SLURM knows of")]
+    if starts:
+        rows.append(("starts", _describe_starts(starts)))
+    if (folder / run_folder.CONFIG).exists():
+        config, _ = run_folder.read(folder)
+        rows += _progress(folder, config, is_running=any(job.state == "RUNNING" for job in found))
+    else:
+        rows.append(("progress", "not begun"))
+    print_table(f"run {name}", rows)
+    return 0
+
+
+def _describe(job: queue.Job) -> str:
+    parts = [f"{job.number} {job.state.lower()}"]
+    if job.reason not in ("", "None"):
+        parts.append(job.reason)
+    if job.state != "PENDING":
+        parts.append(f"for {job.elapsed} on {job.nodes}")
+    if job.state == "RUNNING":
+        parts.append(f"time limit in {job.left}")
+    return " · ".join(parts)
+
+
+def _describe_starts(starts: list[dict[str, Any]]) -> str:
+    last = starts[-1]
+    begun = time.strftime("%F %T", time.localtime(last["time"]))
+    again = len(starts) - 1
+    return (
+        f"{again} restart{'s' * (again != 1)} · last {begun} from step {last['from_step']:,} on {last['nodes']} "
+        f"node{'s' * (last['nodes'] != 1)} × {last['processes'] // last['nodes']} processes"
+    )
+
+
+def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple[str, str]]:
+    lines = list(metrics.read(folder)) if (folder / metrics.FILE_NAME).exists() else []
+    if not lines:
+        return [("progress", f"step 0 of {config.steps:,}")]
+    last = lines[-1]
+    speed = statistics.median(line["tokens_per_second"] for line in deque(lines, RECENT_STEPS))
+    left = (config.steps - last["step"]) * config.batch_tokens / speed
+    measured = [line for line in lines if line.get("val_loss") is not None]
+    loss = number(last["train_loss"], ".4f")
+    if measured:
+        loss += f" · validation {measured[-1]['val_loss']:.4f} at step {measured[-1]['step']:,}"
+    age = time.time() - (folder / metrics.FILE_NAME).stat().st_mtime
+    rows = [
+        ("progress", f"step {last['step']:,} of {config.steps:,} ({last['step'] / config.steps:.1%})"),
+        ("loss", loss),
+        ("speed", f"{speed:,.0f} tokens/s" + (f" · MFU {last['mfu']:.1%}" if last.get("mfu") else "")),
+        ("record", f"last written {clock(age)} ago"),
+    ]
+    if last["step"] < config.steps:
+        rows.append(("left", f"{clock(left)} of computing{'' if is_running else ', once it runs'}"))
+    return rows
