@@ -2,6 +2,7 @@
 
     arrays      a pytree as named arrays; what a template must agree with before anything is read
     integrity   a hash of every file, written last: any changed byte is found and named
+    shares      each process hashes what it wrote; the first one collects the lists
     retention   which checkpoints stay: the last, the best, every so many steps
     layout      the folder: which steps it has, what each says, which one is intact
     store       `Checkpoints`: saves in the background, commits by one rename, restores the newest intact one

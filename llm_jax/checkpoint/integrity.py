@@ -10,6 +10,7 @@ write a matching list) and repair.
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,49 @@ FILE = "integrity.json"
 FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
 
 
+Measured = dict[str, Any]  # "bytes" and "sha256" of one file
+
+
 class Damaged(ValueError):
     """A file is not what was written: missing, of another size, or of other content."""
 
 
-def seal(folder: Path) -> None:
-    """Hashes every file under `folder` into `integrity.json`; all of it is on the disk when this returns."""
+def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
+    """Lists every file under `folder` in `integrity.json`; all of it is on the disk when this returns.
+
+    Args:
+        folder: what is sealed.
+        hashed: files that their writers have hashed and flushed (`hash_files`); only their sizes are looked at here.
+
+    Raises:
+        OSError: a file in `hashed` is missing or has another size: the processes do not see the same folder.
+    """
+    known = dict(hashed or {})
     paths = _files_under(folder)
-    files = {name: _measure(path) for name, path in paths.items()}
+    for name, measured in known.items():
+        seen = paths[name].stat().st_size if name in paths else None
+        if seen != measured["bytes"]:
+            found = "is missing" if seen is None else f"has {seen:,} bytes"
+            raise OSError(
+                f"{folder / name} {found} where another process wrote {measured['bytes']:,} bytes: all processes need "
+                "the same shared folder"
+            )
+    new = {name: path for name, path in paths.items() if name not in known}
+    files = known | {name: _measure(path) for name, path in new.items()}
     temporary = folder / f"{FILE}.tmp"
     temporary.write_bytes(_render({"format": FORMAT, "files": files}))
-    for path in [*paths.values(), temporary]:
+    for path in [*new.values(), temporary]:
         _flush(path)
     temporary.rename(folder / FILE)
+
+
+def hash_files(folder: Path) -> dict[str, Measured]:
+    """Size and SHA-256 of every file under `folder`, by relative name; all of them are flushed to the disk."""
+    paths = _files_under(folder)
+    hashed = {name: _measure(path) for name, path in paths.items()}
+    for path in paths.values():
+        _flush(path)
+    return hashed
 
 
 def verify(folder: Path, names: list[str] | None = None) -> None:
@@ -95,7 +126,7 @@ def _render(body: dict[str, Any]) -> bytes:
     return (json.dumps({**body, "sha256": own}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _measure(path: Path) -> dict[str, Any]:
+def _measure(path: Path) -> Measured:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}

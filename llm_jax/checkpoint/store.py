@@ -1,10 +1,11 @@
 """Saves a run's state in the background and restores the newest intact one.
 
-A checkpoint is a folder named by its step (see `layout`). It is written as `.partial-00000500`: each process writes its
-share of the arrays, all wait for each other, and then the first process alone hashes the files and renames the folder.
-That rename is the commit: a folder without the prefix is complete, and one that is not exactly as written is damaged. A
-process killed at any instant leaves at most a `.partial-…`, which the next start removes. `save` copies arrays to the
-host and returns; the rest happens in orbax's thread, whose `finalize` runs on the first process after all have written.
+A checkpoint is a folder named by its step (see `layout`). It is written as `.partial-00000500`: each process writes and
+hashes its share of the arrays (`shares`), all wait for each other, and then the first process collects the hashes and
+renames the folder. That rename is the commit: a folder without the prefix is complete, and one that is not exactly as
+written is damaged. A process killed at any instant leaves at most a `.partial-…`, which the next start removes. `save`
+copies arrays to the host and returns; the rest happens in orbax's thread, whose `finalize` runs on the first process
+after all have written.
 
 A run has one history: committing step s removes checkpoints of s and later, which a run that fell back, or was sent
 back, leaves behind. orbax's CheckpointManager is not used: it keeps and finds steps by name without looking inside.
@@ -22,7 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from llm_jax.checkpoint import arrays, integrity, layout
+from llm_jax.checkpoint import arrays, integrity, layout, shares
 from llm_jax.checkpoint.retention import Retention
 
 PARTIAL_PREFIX = ".partial-"
@@ -61,7 +62,7 @@ class Checkpoints:
                 _remove(leftover)
         self._checkpointer = ocp.AsyncCheckpointer(
             # Parameters and moments are close to noise: compression saves 8 % and costs cores the training needs.
-            ocp.PyTreeCheckpointHandler(use_compression=False),
+            shares.HashingHandler(use_compression=False),
             async_options=ocp.options.AsyncOptions(timeout_secs=WRITE_TIMEOUT_SECONDS),
             temporary_path_class=_then(self._commit),
         )
@@ -90,7 +91,7 @@ class Checkpoints:
                 _remove(partial)  # of a save that failed in this process
                 partial.mkdir()
                 (partial / layout.METADATA_FILE).write_text(record)
-            self._checkpointer.save(partial / layout.STATE_FOLDER, args=ocp.args.PyTreeSave(arrays.storable(leaves)))
+            self._checkpointer.save(partial / layout.STATE_FOLDER, args=shares.SaveShares(arrays.storable(leaves)))
             self._newest = step
         if wait:
             self.wait()
@@ -140,7 +141,7 @@ class Checkpoints:
 
     def _commit(self, partial: Path) -> None:
         """Runs on the first process alone, in orbax's thread, when all processes have written."""
-        integrity.seal(partial)
+        integrity.seal(partial, shares.collect(partial))
         final = self.directory / partial.name.removeprefix(PARTIAL_PREFIX)
         step = int(final.name)
         for abandoned in self.steps():

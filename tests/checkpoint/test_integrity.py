@@ -25,6 +25,31 @@ def test_sealed_folder_verifies_and_added_files_are_no_damage(folder):
     integrity.verify(folder)
 
 
+def test_files_hashed_by_their_writers_are_not_read_again_and_their_damage_is_found(tmp_path, monkeypatch):
+    (tmp_path / "share").mkdir()
+    for name in ("share/a", "share/b", "index"):
+        (tmp_path / name).write_bytes(name.encode())
+    hashed = {f"share/{name}": measured for name, measured in integrity.hash_files(tmp_path / "share").items()}
+    read, measure = [], integrity._measure
+    monkeypatch.setattr(integrity, "_measure", lambda path: read.append(path.name) or measure(path))
+    integrity.seal(tmp_path, hashed)
+    assert read == ["index"]
+    integrity.verify(tmp_path)
+    (tmp_path / "share" / "b").write_bytes(b"share/c")
+    with pytest.raises(Damaged, match="share/b was changed"):
+        integrity.verify(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"cut"])
+def test_a_share_that_the_first_process_does_not_see_whole_is_not_sealed(tmp_path, content):
+    (tmp_path / "share").write_bytes(b"whole")
+    hashed = integrity.hash_files(tmp_path)
+    (tmp_path / "share").unlink() if content is None else (tmp_path / "share").write_bytes(content)
+    with pytest.raises(OSError, match=r"share .*the same shared folder"):
+        integrity.seal(tmp_path, hashed)
+    assert not (tmp_path / "integrity.json").exists()
+
+
 def test_recorded_hashes_are_those_of_sha256sum(folder):
     sealed = json.loads((folder / "integrity.json").read_text())["files"]
     assert sealed["state/array"] == {"bytes": 64, "sha256": hashlib.sha256(bytes(range(64))).hexdigest()}

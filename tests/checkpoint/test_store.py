@@ -173,7 +173,7 @@ def test_step_saved_or_restored_last_is_not_written_again(checkpoints):
 
 
 # Where a save can die: before and after each change it makes to the file system, in the middle of a deletion too.
-INSTANTS = ["hashing", "the rename that commits", "the rename that deletes", "half a deletion"]
+INSTANTS = ["hashing a share", "hashing", "the rename that commits", "the rename that deletes", "half a deletion"]
 
 
 @pytest.mark.parametrize("instant", INSTANTS)
@@ -184,7 +184,7 @@ def test_save_that_dies_leaves_the_newest_committed_step_and_the_next_start_clea
     template = {"x": jax.ShapeDtypeStruct((64,), jnp.float32)}
     dying = Checkpoints(tmp_path, keep_last=1)
     dying.save(1, {"x": jnp.full(64, 1.0)}, {}, wait=True)
-    real = {"seal": integrity.seal, "rename": Path.rename, "rmtree": shutil.rmtree}
+    real = {"seal": integrity.seal, "hash_files": integrity.hash_files, "rename": Path.rename, "rmtree": shutil.rmtree}
 
     def die_at(name, doing):
         def stand_in(path, *arguments, **options):
@@ -199,7 +199,9 @@ def test_save_that_dies_leaves_the_newest_committed_step_and_the_next_start_clea
         return stand_in
 
     if instant == "hashing":
-        monkeypatch.setattr(integrity, "seal", die_at("seal", lambda folder: True))
+        monkeypatch.setattr(integrity, "seal", die_at("seal", lambda *_: True))
+    elif instant == "hashing a share":
+        monkeypatch.setattr(integrity, "hash_files", die_at("hash_files", lambda _: True))
     elif instant == "the rename that commits":
         monkeypatch.setattr(Path, "rename", die_at("rename", lambda _, target: target.name == "00000002"))
     elif instant == "the rename that deletes":
@@ -225,7 +227,7 @@ def test_save_that_dies_leaves_the_newest_committed_step_and_the_next_start_clea
 
 
 def test_failed_save_is_reported_once_and_the_next_one_succeeds(checkpoints, monkeypatch):
-    def full(folder):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

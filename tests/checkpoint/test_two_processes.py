@@ -11,7 +11,7 @@ import sys, warnings
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from llm_jax.checkpoint import Checkpoints
+from llm_jax.checkpoint import Checkpoints, integrity
 
 address, rank, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 jax.distributed.initialize(address, num_processes=2, process_id=rank)
@@ -22,10 +22,14 @@ def state(step):
     x = jax.make_array_from_callback((16, 4), rows, lambda index: np.arange(64.0).reshape(16, 4)[index] + step)
     return {"x": x, "key": jax.jit(jax.random.key, out_shardings=everywhere, static_argnums=0)(step), "count": step}
 
+opened, hash_file = [], integrity._measure
+integrity._measure = lambda path: opened.append(path) or hash_file(path)
 checkpoints = Checkpoints(folder)
 for step in (1, 2, 3):
     checkpoints.save(step, state(step), {"at": step}, wait=step == 3)
     assert step != 3 or checkpoints.steps() == [1, 2, 3]
+shares = sorted({part for path in opened for part in path.parts if part.startswith("ocdbt.process_")})
+print("hashed the files of", shares, flush=True)
 if rank == 0:
     victim = next((folder / "00000003" / "state" / "ocdbt.process_1").rglob("d/*"))
     victim.write_bytes(victim.read_bytes()[:-1])
@@ -61,6 +65,8 @@ def test_both_processes_commit_and_restore_together_and_one_damaged_share_makes_
     ]
     (first, first_log), (second, second_log) = (worker.communicate(timeout=120) for worker in workers)
     assert [worker.returncode for worker in workers] == [0, 0], first_log + second_log
+    assert "hashed the files of ['ocdbt.process_0']" in first
+    assert "hashed the files of ['ocdbt.process_1']" in second
     assert "restored 2 {'at': 2} 1" in first
     assert "restored 2 {'at': 2} 0" in second
     assert "step 3 is damaged" in first_log
