@@ -16,6 +16,7 @@ from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import GPTConfig, from_dict
 from llm_jax.models import gpt
+from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
 
 RUN_FORMAT = 1
@@ -39,17 +40,17 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
     """
     run = Path(run)
     config = _read_config(run)
-    if not (run / "tokenizer").is_dir():
+    if not (run / TOKENIZER).is_dir():
         raise FileNotFoundError(f"{run / 'tokenizer'} is missing: the run's folder is incomplete, copy all of it")
-    tokenizer = tokenizers.load(run / "tokenizer")
-    chosen, _ = layout.choose(run / "checkpoints", step)
+    tokenizer = tokenizers.load(run / TOKENIZER)
+    chosen, _ = layout.choose(run / CHECKPOINTS, step)
     template = jax.eval_shape(partial(gpt.init, config=config), jax.random.key(0))
-    params = layout.read(run / "checkpoints", template, chosen, prefix="params.")
+    params = layout.read(run / CHECKPOINTS, template, chosen, prefix="params.")
     return LoadedRun(config, params, tokenizer, chosen)
 
 
 def _read_config(run: Path) -> GPTConfig:
-    path = run / "config.json"
+    path = run / CONFIG
     if not path.is_file():
         found = "it has no config.json" if run.is_dir() else "there is no such folder"
         raise FileNotFoundError(

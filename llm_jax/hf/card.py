@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.checkpoint import LoadedRun
+from llm_jax.runs import METRICS
 
 
 def describe(run: Path, loaded: LoadedRun) -> str:
@@ -52,7 +53,7 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))
 
 def _metrics_at(run: Path, step: int) -> dict[str, Any]:
     """The line of `metrics.jsonl` for this step; {} where there is none."""
-    path = run / "metrics.jsonl"
+    path = run / METRICS
     if not path.is_file():
         return {}
     with path.open(encoding="utf8") as file:

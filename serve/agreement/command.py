@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import tyro
 
+from llm_jax.runs import EXPORT, is_run
+
 if TYPE_CHECKING:
     from serve.agreement.answers import Answers, Side
 
@@ -124,10 +126,10 @@ def _directory(options: Options, stack: ExitStack) -> Path:
     from llm_jax import hf
 
     path = Path(options.model)
-    if not (path / "checkpoints").is_dir():
+    if not is_run(path):
         return path
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-jax-export-")))
-    return hf.export_run(path, folder / "hf", options.step).out
+    return hf.export_run(path, folder / EXPORT, options.step).out
 
 
 def _openings(

@@ -22,6 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
+from llm_jax.runs import CHECKPOINTS, EXPORT, is_run
 from serve.door import key
 from serve.evaluation.results import Candidate
 
@@ -47,12 +48,12 @@ def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, eve
         url = source.rstrip("/").removesuffix("/v1")
         return [Candidate(url.split("://")[1], url, "server")]
     path = Path(source)
-    if not (path / "checkpoints").is_dir():
+    if not is_run(path):
         if step is not None:
             raise ValueError(f"{source} is not a run, so it has no step {step}")
         return [Candidate(path.name, source, backend)]
-    steps = layout.committed_steps(path / "checkpoints") if every_checkpoint else [step]
-    chosen = [layout.choose(path / "checkpoints", one)[0] for one in steps]
+    steps = layout.committed_steps(path / CHECKPOINTS) if every_checkpoint else [step]
+    chosen = [layout.choose(path / CHECKPOINTS, one)[0] for one in steps]
     per_step = _tokens_per_step(path)
     return [
         Candidate(f"{path.name}@{one}", source, backend, one, one * per_step if per_step else None) for one in chosen
@@ -92,7 +93,7 @@ def _directory(candidate: Candidate, stack: ExitStack) -> str:
     from llm_jax import hf
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-jax-export-")))
-    return str(hf.export_run(Path(candidate.source), folder / "hf", candidate.step).out)
+    return str(hf.export_run(Path(candidate.source), folder / EXPORT, candidate.step).out)
 
 
 def _open_hf(directory: str, access: Access) -> LM:

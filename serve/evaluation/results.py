@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from llm_jax.runs import is_run
+
 FORMAT = 1
 JSON_NAME = "results.json"
 Backend = Literal["jax", "hf", "server"]
@@ -39,7 +41,7 @@ class Candidate:
 
     @property
     def is_run(self) -> bool:
-        return self.backend != "server" and (Path(self.source) / "checkpoints").is_dir()
+        return self.backend != "server" and is_run(Path(self.source))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from train.record.metrics import FILE_NAME, Metrics, read
+from llm_jax.runs import METRICS
+from train.record.metrics import Metrics, read
 from train.record.plots import _smooth
 from train.record.progress import describe
 
@@ -32,7 +33,7 @@ def test_resuming_cuts_off_what_the_checkpoint_does_not_know(tmp_path):
 
 def test_a_line_that_was_being_written_is_not_read_and_is_cut_off(tmp_path):
     write(tmp_path, range(1, 4))
-    with (tmp_path / FILE_NAME).open("a") as file:
+    with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 4, "train_')
     assert steps(tmp_path) == [1, 2, 3]
     write(tmp_path, [4], keep_steps=3)
@@ -64,7 +65,7 @@ def test_unknown_names_are_refused(tmp_path):
 def test_a_loss_that_is_not_finite_is_null_and_can_be_shown(tmp_path):
     with Metrics(tmp_path) as metrics:
         metrics.write({"step": 1, "train_loss": float("nan"), "grad_norm": float("inf")})
-    text = (tmp_path / FILE_NAME).read_text()
+    text = (tmp_path / METRICS).read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"step": 1, "train_loss": None, "grad_norm": None}
     (line,) = read(tmp_path)
     assert describe(line | {"lr": 0.1, "tokens_per_second": 1.0}).startswith("loss not finite  lr")
@@ -83,4 +84,4 @@ def test_a_skipped_step_leaves_the_smoothed_curve_as_it_is_elsewhere():
 def test_lines_are_plain_json_in_a_fixed_order(tmp_path):
     with Metrics(tmp_path) as metrics:
         metrics.write({"val_loss": 2.0, "train_loss": 1.5, "step": 1})
-    assert (tmp_path / FILE_NAME).read_text() == json.dumps({"step": 1, "train_loss": 1.5, "val_loss": 2.0}) + "\n"
+    assert (tmp_path / METRICS).read_text() == json.dumps({"step": 1, "train_loss": 1.5, "val_loss": 2.0}) + "\n"

@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 
 from llm_jax import sharding
+from llm_jax.config import GPTConfig
 from train.cluster import place as places
 from train.cluster import rendezvous
+from train.cluster.mesh import MeshConfig
 from train.cluster.place import Place
-from train.pretrain.config import TrainConfig
 
 # Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets (without sparsity).
 PEAK_FLOPS = {
@@ -84,10 +85,10 @@ def _find_coordinator(place: Place, shared: Path) -> rendezvous.Coordinator:
     return rendezvous.announce(shared, place) if place.is_first else rendezvous.find(shared, place)
 
 
-def open_job(config: TrainConfig) -> Job:
+def open_job(config: MeshConfig, model: GPTConfig) -> Job:
     """The mesh of a run. Raises ValueError, before anything is allocated, when the devices are not those asked for."""
-    mesh = sharding.make_mesh(config.mesh.data_parallel, config.mesh.fsdp, config.mesh.tensor_parallel)
-    sharding.check_divides(config.model, mesh)
+    mesh = sharding.make_mesh(config.data_parallel, config.fsdp, config.tensor_parallel)
+    sharding.check_divides(model, mesh)
     return Job(mesh, mesh.shape["data"] * mesh.shape["fsdp"], jax.process_index() == 0)
 
 

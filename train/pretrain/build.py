@@ -18,6 +18,7 @@ from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
 from llm_jax.checkpoint.layout import committed_steps
 from llm_jax.models import gpt
+from llm_jax.runs import CHECKPOINTS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
 from train.cluster import devices
 from train.cluster import job as slurm_job
@@ -51,7 +52,7 @@ OUT_OF_MEMORY = (
 
 def pretrain(where: RunOptions, config: TrainConfig) -> int:
     """Trains one run to its end, or until asked to stop; returns the exit status (see `train.cluster.signals`)."""
-    folder = run_folder.folder_of(where.runs, where.run)
+    folder = folder_of(where.runs, where.run)
     place = slurm_place.here(os.environ)
     with StopRequest() as stop, slurm_job.ending_together(folder, place), ExitStack() as stack, _explaining_memory():
         where = run_folder.decide_resume(where, folder)
@@ -66,7 +67,7 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
         manifest, vocabulary = opened or open_inputs(where, config, folder, prepares=False)
         model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
         config = dataclasses.replace(config, model=model)
-        job = devices.open_job(config)
+        job = devices.open_job(config.mesh, config.model)
         run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
         if run is None:
             if job.is_first:
@@ -103,7 +104,7 @@ def _take(
             raise
         raise ValueError(  # prepare's cures are for its own flags
             f"{error} Here: restore the text and --tokenizer that the run was begun with; or, for other text, say "
-            f"python -m train prepare --source {where.data} --tokenizer {folder / run_folder.TOKENIZER} --out DIR, and "
+            f"python -m train prepare --source {where.data} --tokenizer {folder / TOKENIZER} --out DIR, and "
             "then --data DIR --allow-changes."
         ) from error
 
@@ -118,7 +119,7 @@ def _build(
     stack: ExitStack,
 ) -> tuple[Any, Any]:
     """Everything the loop needs, and the state it starts from."""
-    folder = run_folder.folder_of(where.runs, where.run)
+    folder = folder_of(where.runs, where.run)
     how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
     if job.is_first:
         rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.kernel == "cudnn")
@@ -133,7 +134,7 @@ def _build(
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
-        if (done := max(committed_steps(folder / run_folder.CHECKPOINTS), default=0)) > config.steps:
+        if (done := max(committed_steps(folder / CHECKPOINTS), default=0)) > config.steps:
             raise ValueError(
                 f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
             )
@@ -148,7 +149,7 @@ def _build(
     if stop.agreed():
         return None, None
     keep = config.cadence
-    checkpoints = Checkpoints(folder / run_folder.CHECKPOINTS, keep.keep_last, keep.keep_every or None)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, keep.keep_last, keep.keep_every or None)
     stack.enter_context(contextlib.closing(checkpoints))
     start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
     if job.is_first and where.resume:

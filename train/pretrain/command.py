@@ -8,6 +8,7 @@ the run has (and not the preset's) where no flag says otherwise. SIGTERM and SIG
 import dataclasses
 from dataclasses import dataclass
 
+from llm_jax.runs import CONFIG, folder_of
 from train.pretrain.config import RunOptions, TrainConfig
 
 
@@ -54,8 +55,8 @@ def _as_begun(default: Options, arguments: list[str]) -> Options:
         return default
     from train.pretrain import run_folder
 
-    folder = run_folder.folder_of(where.runs, where.run)
-    if not (folder / run_folder.CONFIG).exists():
+    folder = folder_of(where.runs, where.run)
+    if not (folder / CONFIG).exists():
         return default
     config, _ = run_folder.read(folder)
     return Options(dataclasses.replace(default.where, **run_folder.read_paths(folder)), config)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from llm_jax.checkpoint import Checkpoints
+from llm_jax.runs import LOSS_PLOT
 from train.cluster.signals import StopRequest
 from train.data.loader import ahead
 from train.optim.optimizer import learning_rate
@@ -190,4 +191,4 @@ def draw(run: Run) -> None:
     assert run.metrics
     run.metrics.flush()
     reference = (run.reference, run.config.batch_tokens) if run.reference else None
-    plots.draw_loss(run.folder / "loss.png", list(read(run.folder)), run.folder.name, reference)
+    plots.draw_loss(run.folder / LOSS_PLOT, list(read(run.folder)), run.folder.name, reference)

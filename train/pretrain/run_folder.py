@@ -1,28 +1,18 @@
-"""A run's folder, `runs/NAME`: what is in it, and the rules for starting anew and for going on.
-
-config.json     model, training config, data and tokenizer: everything that identifies the run, as it was last started
-tokenizer/      as the tokenizer saves itself
-checkpoints/    see llm_jax.checkpoint
-metrics.jsonl, tensorboard/, loss.png, samples.txt
-"""
+"""The rules for beginning a run and for going on with one. The names inside its folder are in `llm_jax.runs`."""
 
 import dataclasses
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_jax.runs import CONFIG, FORMAT, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
 from train.data.files import read_json, write_json
 from train.pretrain.config import RunOptions, TrainConfig, to_dict, train_config_from_dict
 
-FORMAT = 1
-CONFIG = "config.json"
-CHECKPOINTS = "checkpoints"
-TOKENIZER = "tokenizer"
 PATHS = ("data", "reference", "hellaswag")  # of RunOptions: what a run reads
 
 
@@ -46,13 +36,6 @@ class Changes:
 
 
 UNCHANGED = Changes()
-
-
-def folder_of(runs: Path, name: str) -> Path:
-    """Raises ValueError for a name that is not a plain folder name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError(f"a run's name is made of letters, digits, '.', '_' and '-'; got {name!r}")
-    return runs / name
 
 
 def decide_resume(where: RunOptions, run: Path) -> RunOptions:

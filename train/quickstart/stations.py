@@ -15,6 +15,7 @@ from rich.table import Table
 
 from llm_jax import hf, sharding, tokenizer
 from llm_jax.models import gpt
+from llm_jax.runs import CONFIG, EXPORT, LOSS_PLOT, SAMPLES, SUMMARY, folder_of
 from train.cluster import devices
 from train.data.files import write_json
 from train.data.loader import TokenBatches
@@ -24,13 +25,11 @@ from train.prepare.command import Options as PrepareOptions
 from train.prepare.preparation import prepare
 from train.pretrain import build, run_folder
 from train.pretrain.config import RunOptions, TrainConfig
-from train.pretrain.measure.sampling import FILE_NAME as SAMPLES
 from train.pretrain.presets import quickstart
 from train.quickstart.baseline import ngram_bits_per_byte
 from train.quickstart.config import QuickstartConfig
 from train.record import metrics
 
-SUMMARY = "summary.json"
 TOKENIZER = "train:4096"
 CALIBRATION_SECONDS = 3.0
 RESERVE_SECONDS = 20.0  # for what comes after training: counting, export, verification
@@ -41,7 +40,7 @@ def travel(options: QuickstartConfig) -> int:
     """Runs the road and prints what was reached; returns the exit status."""
     started = time.monotonic()
     console = Console(soft_wrap=True)
-    folder = run_folder.folder_of(options.runs, options.run)
+    folder = folder_of(options.runs, options.run)
     if (folder / SUMMARY).exists():
         raise FileExistsError(f"{folder} is finished already: remove it, or choose another name (--run)")
 
@@ -57,7 +56,7 @@ def travel(options: QuickstartConfig) -> int:
     console.rule("3  what counting alone would reach", align="left")
     summary = _summarise(folder, manifest, config)
     console.rule("4  export to Hugging Face format", align="left")
-    report = hf.export_run(folder, folder / "hf", overwrite=True)
+    report = hf.export_run(folder, folder / EXPORT, overwrite=True)
     summary |= {"hf_dir": str(report.out), "hf_max_abs_logit_diff": report.max_abs_logit_diff}
     summary = {"seconds": round(time.monotonic() - started, 1), **summary}
     write_json(folder / SUMMARY, summary)
@@ -76,7 +75,7 @@ def _prepare(options: QuickstartConfig, folder: Path, console: Console) -> Manif
 
 def _settle(options: QuickstartConfig, folder: Path, manifest: Manifest, deadline: float) -> TrainConfig:
     """The run's config: as it was begun, or as many steps as fit before the deadline at the speed of this machine."""
-    if (folder / run_folder.CONFIG).exists():
+    if (folder / CONFIG).exists():
         return run_folder.read(folder)[0]
     config = dataclasses.replace(quickstart(), seed=options.seed)
     config = dataclasses.replace(
@@ -104,7 +103,7 @@ def _time_step(config: TrainConfig, manifest: Manifest) -> float:
 
     Of fewer steps a passing load on the machine could make most: the run would be a fraction of what the time allows.
     """
-    job = devices.open_job(config)
+    job = devices.open_job(config.mesh, config.model)
     letters: Any = gpt.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
@@ -146,7 +145,7 @@ def _show(console: Console, folder: Path, summary: dict[str, Any], run: str) -> 
         ("verdict", "the GPT is ahead" if better else "the GPT is behind: give it more --minutes"),
         ("export", f"{summary['hf_dir']}, logits differ by at most {summary['hf_max_abs_logit_diff']:.1e}"),
         ("time", f"{summary['seconds']:.0f} s, {summary['tokens_per_second']:,.0f} tokens/s in training"),
-        ("look at", f"{folder / 'loss.png'}, {folder / SAMPLES}, {folder / SUMMARY}"),
+        ("look at", f"{folder / LOSS_PLOT}, {folder / SAMPLES}, {folder / SUMMARY}"),
     ):
         table.add_row(*row)
     console.rule("done", align="left")

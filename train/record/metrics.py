@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-FILE_NAME = "metrics.jsonl"
+from llm_jax.runs import METRICS, TENSORBOARD
 
 KEYS = (
     "step",  # optimizer steps done
@@ -38,10 +38,10 @@ class Metrics:
     """Appends to a run's metrics, from process 0 alone. `keep_steps` cuts off later lines when a run is resumed."""
 
     def __init__(self, run: Path, keep_steps: int = 0) -> None:
-        self.path = run / FILE_NAME
+        self.path = run / METRICS
         _truncate_after(self.path, keep_steps)
         self._file = self.path.open("a", buffering=1, encoding="utf8")  # whole lines: others read them meanwhile
-        self._board = _open_board(run / "tensorboard", keep_steps)
+        self._board = _open_board(run / TENSORBOARD, keep_steps)
 
     def write(self, values: dict[str, Any]) -> None:
         """Appends one step. Raises ValueError for a key that is not in `KEYS`: names must not drift apart."""
@@ -81,7 +81,7 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def read(run: Path) -> Iterator[dict[str, Any]]:
     """The lines of a run's metrics; an unfinished last line (the run was killed while writing it) is left out."""
-    with (run / FILE_NAME).open(encoding="utf8") as file:
+    with (run / METRICS).open(encoding="utf8") as file:
         for line in file:
             if not line.endswith("\n"):
                 return

@@ -11,11 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llm_jax.runs import CONFIG, METRICS, SUMMARY, folder_of
 from train.data.files import read_json
-from train.pretrain import run_folder
-from train.record import metrics
-
-SUMMARY = "summary.json"  # what came of it, and as "command", whose run it is
 
 
 @contextmanager
@@ -27,7 +24,7 @@ def made_anew(runs: Path, name: str, command: str) -> Iterator[Path]:
 
     Raises ValueError for a name that is no plain folder name, FileExistsError for a folder that holds anything else.
     """
-    folder = run_folder.folder_of(runs, name)
+    folder = folder_of(runs, name)
     if folder.exists() and any(folder.iterdir()) and not _is_of(command, folder):
         raise FileExistsError(f"{folder} holds something that is not a {command} run: choose another name (--run)")
     # No run has a name that begins with a point. Host and process keep two runs at the same time apart.
@@ -51,4 +48,4 @@ def _is_of(command: str, folder: Path) -> bool:
         summary = read_json(folder / SUMMARY)
         return isinstance(summary, dict) and summary.get("command") == command
     # digits used to leave no summary, and a killed makemore none; whatever can be resumed has a config.
-    return (folder / metrics.FILE_NAME).exists() and not (folder / run_folder.CONFIG).exists()
+    return (folder / METRICS).exists() and not (folder / CONFIG).exists()

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from llm_jax.runs import folder_of
 from train import commands
 from train.cluster import queue
 from train.cluster.site import directives, read_site, without_directives
@@ -112,10 +113,9 @@ def _check_arguments(options: SubmitConfig) -> str:
     arguments = list(options.arguments)
     if options.command == "pretrain":
         from train.pretrain import command as pretrain
-        from train.pretrain import run_folder
 
         where = pretrain.parse([*arguments, "--auto-resume"]).where  # as the script does
-        run_folder.folder_of(where.runs, where.run)
+        folder_of(where.runs, where.run)
         if not where.data.exists():
             raise FileNotFoundError(
                 f"--data {where.data}: no such folder or file; make it with python -m train prepare"

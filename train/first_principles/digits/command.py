@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from llm_jax.runs import LOSS_PLOT, SUMMARY, TENSORBOARD
 from train.first_principles.digits.config import DigitsConfig
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def main(options: Options) -> int:
                 print(f"{engine:<8}  losses differ from numpy's by at most {apart.max():.1e} over {len(apart):,} steps")
         tested = test(folder, options.run, parameters, digits)
         summary = {"command": "digits", "engine": options.engine, "data": digits.source, **asdict(options.config)}
-        write_json(folder / run_anew.SUMMARY, summary | tested)
+        write_json(folder / SUMMARY, summary | tested)
     names = ", ".join(sorted(path.name for path in (options.runs / options.run).iterdir() if path.is_file()))
     print(f"{options.runs / options.run}: {names}")
     return 0
@@ -85,7 +86,7 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
     start = network.initial_parameters(config, digits.train_BD.shape[1])
     updates = ENGINES[engine](start, network.batches(config, digits), rate, config.weight_decay)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     losses: list[float] = []
     parameters, begun = start, time.monotonic()
     # An overflow is found below, where the step is known; NumPy's warning would come first and name neither.
@@ -122,7 +123,7 @@ def test(folder: Path, title: str, parameters: "Parameters", digits: "Digits") -
     right = float(np.mean(p_BV.argmax(axis=1) == labels_B))
     print(f"test loss {loss:.4f}  {right:.2%} right")
     plots.draw_loss(
-        folder / "loss.png", list(metrics.read(folder)), title, x="step", x_label="step", unit="nats per image"
+        folder / LOSS_PLOT, list(metrics.read(folder)), title, x="step", x_label="step", unit="nats per image"
     )
     digits_plots.draw_confusion(folder / "confusion.png", digits_plots.confusion(labels_B, p_BV))
     digits_plots.draw_mistakes(folder / "mistakes.png", digits.pictures(digits.test_BD), labels_B, p_BV)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from llm_jax.runs import LOSS_PLOT, SAMPLES, SUMMARY
 from train.data.files import replacing, write_json
 from train.first_principles.makemore import by_hand, counting, diagnostics, lines, models, pictures, sampling, training
 from train.first_principles.makemore.config import MakemoreConfig
@@ -27,7 +28,7 @@ MEASUREMENTS = 40  # of the dev loss in a run
 CURVE_EXAMPLES = 8192  # of the dev split, for the curve; the losses at the end are over all of it
 LOOKED_AT = 1024  # examples
 SURPRISE = 0.5  # nats above guessing, from which on an initialisation is called wrong
-SAMPLES, DIAGNOSTICS = "samples.txt", "diagnostics.png"
+DIAGNOSTICS = "diagnostics.png"
 
 
 def run(options: MakemoreConfig) -> int:
@@ -50,7 +51,7 @@ def run(options: MakemoreConfig) -> int:
             **summary,
             "seconds": round(time.monotonic() - started, 1),
         }
-        write_json(folder / run_anew.SUMMARY, summary)
+        write_json(folder / SUMMARY, summary)
     known = {line.tobytes() for line in data.splits["train"]}
     is_new = [np.array(ids, np.int32).tobytes() not in known for ids in made]
     _show(console, options.runs / name, summary, texts, is_new)
@@ -84,7 +85,7 @@ def _train(options: MakemoreConfig, data: Lines, folder: Path) -> tuple[dict[str
     steps, train_losses, ratios = record
     pictures.draw_inside(folder / DIAGNOSTICS, looks, ratios, steps, train_losses, data.vocab_size)
     plots.draw_loss(
-        folder / "loss.png",
+        folder / LOSS_PLOT,
         list(metrics.read(folder)),
         f"{options.model} on {data.source}",
         x_label="characters seen",

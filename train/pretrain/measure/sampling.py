@@ -11,11 +11,11 @@ from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.models import gpt
+from llm_jax.runs import SAMPLES
 from llm_jax.tokenizer import Tokenizer
 from train.cluster.devices import Job
 from train.pretrain.config import TrainConfig
 
-FILE_NAME = "samples.txt"
 COUNT = 2  # samples each time
 TEMPERATURE, TOP_K = 0.8, 200  # as nanoGPT shows its samples
 
@@ -32,7 +32,7 @@ class Sampler:
         say: Callable[[str], None],
     ) -> None:
         self._model, self._vocabulary, self._is_first, self._say = config.model, vocabulary, job.is_first, say
-        self._path = folder / FILE_NAME
+        self._path = folder / SAMPLES
         self._how = gpt.plan(config.execution)  # on one device: nothing to place
         self._sampling = Sampling(temperature=TEMPERATURE, top_k=TOP_K, seed=config.seed)
         self._gather = jax.jit(lambda params: prepare(params, self._how), out_shardings=sharding.named(job.mesh, ""))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from llm_jax.runs import CONFIG, METRICS
+
 if TYPE_CHECKING:
     from train.record.compare.bands import Curve
 
@@ -59,12 +61,10 @@ def main(options: Options) -> int:
 
 def _folder(run: str, runs: Path) -> Path:
     """A run's folder, given as such or by name. Raises FileNotFoundError with both places."""
-    from train.record.metrics import FILE_NAME
-
     for folder in (Path(run), runs / run):
-        if (folder / FILE_NAME).is_file():
+        if (folder / METRICS).is_file():
             return folder
-    raise FileNotFoundError(f"no run {run!r}: neither {Path(run) / FILE_NAME} nor {runs / run / FILE_NAME} exists")
+    raise FileNotFoundError(f"no run {run!r}: neither {Path(run) / METRICS} nor {runs / run / METRICS} exists")
 
 
 def _run(folder: Path) -> "Curve":
@@ -75,7 +75,7 @@ def _run(folder: Path) -> "Curve":
         folder.name,
         [(line["tokens"], line["train_loss"]) for line in lines if "train_loss" in line],  # null: not finite
         [(line["tokens"], line["val_loss"]) for line in lines if line.get("val_loss") is not None],
-        folder / metrics.FILE_NAME,
+        folder / METRICS,
     )
 
 
@@ -105,6 +105,6 @@ def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve"
 
 
 def _batch_tokens(folder: Path) -> int:
-    from train.pretrain import run_folder
+    from train.data.files import read_json
 
-    return run_folder.read(folder)[0].batch_tokens
+    return read_json(folder / CONFIG)["training"]["batch_tokens"]

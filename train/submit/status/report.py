@@ -6,6 +6,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from llm_jax.runs import CONFIG, METRICS, folder_of
 from train.cluster import job as jobs
 from train.cluster import queue
 from train.pretrain import run_folder
@@ -18,7 +19,7 @@ RECENT_STEPS = 50  # whose median speed tells the time that is left
 
 def show(runs: Path, name: str) -> int:
     """Prints a table. Raises FileNotFoundError when neither SLURM nor the disk knows the run."""
-    folder = run_folder.folder_of(runs, name)
+    folder = folder_of(runs, name)
     starts = jobs.starts(folder)
     found = queue.alive(name) or queue.look_up([starts[-1]["job"]] if starts else [])
     if not folder.is_dir() and not found:
@@ -26,7 +27,7 @@ def show(runs: Path, name: str) -> int:
     rows = [("job", _describe(job)) for job in found] or [("job", "none that SLURM knows of")]
     if starts:
         rows.append(("starts", _describe_starts(starts)))
-    if (folder / run_folder.CONFIG).exists():
+    if (folder / CONFIG).exists():
         config, _ = run_folder.read(folder)
         rows += _progress(folder, config, is_running=any(job.state == "RUNNING" for job in found))
     else:
@@ -57,7 +58,7 @@ def _describe_starts(starts: list[dict[str, Any]]) -> str:
 
 
 def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple[str, str]]:
-    lines = list(metrics.read(folder)) if (folder / metrics.FILE_NAME).exists() else []
+    lines = list(metrics.read(folder)) if (folder / METRICS).exists() else []
     if not lines:
         return [("progress", f"step 0 of {config.steps:,}")]
     last = lines[-1]
@@ -67,7 +68,7 @@ def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple
     loss = number(last["train_loss"], ".4f")
     if measured:
         loss += f" · validation {measured[-1]['val_loss']:.4f} at step {measured[-1]['step']:,}"
-    age = time.time() - (folder / metrics.FILE_NAME).stat().st_mtime
+    age = time.time() - (folder / METRICS).stat().st_mtime
     rows = [
         ("progress", f"step {last['step']:,} of {config.steps:,} ({last['step'] / config.steps:.1%})"),
         ("loss", loss),
