@@ -39,6 +39,7 @@ from train.pretrain.resume import begin_or_resume
 from train.pretrain.run_folder import Identity
 from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
 from train.record import plots
+from train.record.clock import Clock
 from train.record.metrics import Metrics
 from train.record.progress import StepProgress, print_table
 
@@ -171,7 +172,7 @@ def _build(
         hellaswag=hellaswag,
         reference=where.reference,
         peak_flops=devices.peak_flops(),
-        seconds=start.seconds,
+        clock=Clock(start.seconds),
         tokens=start.tokens,
         unfinished=start.unfinished,
     )

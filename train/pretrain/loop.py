@@ -4,9 +4,8 @@ The step itself is pure (`step`); this module knows when things happen and nothi
 kept one step ahead: while it computes step s, the numbers of step s − 1 are read and recorded.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from train.pretrain.measure.hellaswag import HellaSwag
 from train.pretrain.measure.sampling import Sampler
 from train.pretrain.step import Measured, TrainState
 from train.record import plots
+from train.record.clock import Clock
 from train.record.metrics import Metrics, plain, read
 from train.record.progress import StepProgress
 
@@ -34,7 +34,7 @@ class NotFiniteError(ArithmeticError):
 
 @dataclass
 class Run:
-    """Everything the loop needs, built by `build`. The clocks, tokens seen and the record are its only state."""
+    """Everything the loop needs, built by `build`. The clock, the tokens seen and the record are its only state."""
 
     config: TrainConfig
     folder: Path
@@ -50,12 +50,9 @@ class Run:
     hellaswag: HellaSwag | None = None
     reference: Path | None = None
     peak_flops: float | None = None
-    seconds: float = 0.0  # since the run began, pauses between resumes left out
+    clock: Clock = field(default_factory=Clock)
     tokens: int = 0  # since the run began, whatever its batch was
     unfinished: dict[str, Any] | None = None  # numbers of the first step, whose evaluation a stop request prevented
-
-    def __post_init__(self) -> None:
-        self._tick = time.monotonic()
 
 
 def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
@@ -66,7 +63,7 @@ def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
     total, start = run.config.steps, int(state.step)
     batches = ahead(run.load_batch, start, total)
     pending: tuple[int, Measured, float] | None = None
-    run._tick = time.monotonic()
+    run.clock.restart()
     try:
         if run.unfinished and not _act(run, start, state, run.unfinished, run.stop.agreed()):
             return state, False
@@ -120,8 +117,7 @@ def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: 
         _save(run, step, state, values, asked, unfinished=None)
     if run.metrics and "val_loss" in values:
         draw(run)
-    now = time.monotonic()
-    run.seconds, run._tick = run.seconds + now - run._tick, now
+    run.clock.lap()
     return not asked
 
 
@@ -137,9 +133,7 @@ def _evaluate(run: Run, state: TrainState) -> dict[str, float] | None:
 def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, Any]:
     """One step's numbers as a line of metrics; waits until the device has finished that step."""
     loss, grad_norm = float(measured.loss), float(measured.grad_norm)
-    now = time.monotonic()
-    elapsed, run._tick = now - run._tick, now
-    run.seconds += elapsed
+    elapsed = run.clock.lap()
     run.tokens += run.config.batch_tokens
     speed = run.config.batch_tokens / elapsed
     most = run.config.cadence.max_skipped
@@ -154,7 +148,7 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     return {
         "step": step,
         "tokens": run.tokens,
-        "seconds": round(run.seconds, 3),
+        "seconds": round(run.clock.seconds, 3),
         "train_loss": loss,
         "lr": lr,
         "grad_norm": grad_norm,
