@@ -17,6 +17,7 @@ from train.pretrain.measure.evaluate import Validation
 from train.pretrain.resume import begin_or_resume
 from train.pretrain.step import Measured, TrainState
 from train.record import metrics
+from train.record.clock import Clock
 from train.record.metrics import Metrics, read
 from train.record.progress import describe
 
@@ -79,7 +80,7 @@ def start(tmp_path, monkeypatch):
                 metrics=record,
                 progress=SimpleNamespace(update=describe),
                 stop=stop,
-                seconds=begun.seconds,
+                clock=Clock(begun.seconds),
                 tokens=begun.tokens,
                 unfinished=begun.unfinished,
             )
