@@ -1,0 +1,122 @@
+"""The house stands as CONTRIBUTING draws it: no circle of imports, small folders, and every place on the map exists."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOUSES = ("llm_jax", "train", "serve")
+MOST_ENTRIES = 14  # of a folder: what one can take in at a glance
+
+
+def module_of(path):
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for house in HOUSES for path in (REPOSITORY / house).rglob("*.py")}
+
+
+def imports_of(tree, known):
+    """Modules that `tree` imports at any place, those for type checkers left out."""
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if name in known or node.module in known:
+                    yield name if name in known else node.module
+
+
+def circles(graph):
+    """Groups of modules that import each other (Tarjan 1972: strongly connected components of more than one)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(module):
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            at = stack.index(module)
+            if len(group := stack[at:]) > 1:
+                found.append(sorted(group))
+            del stack[at:]
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return {
+        module: set(imports_of(ast.parse(path.read_text(encoding="utf8")), MODULES)) - {module}
+        for module, path in MODULES.items()
+    }
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    tree = ast.parse("if TYPE_CHECKING:\n    import a\ndef f():\n    from b import c\n")
+    assert list(imports_of(tree, {"a", "b"})) == ["b"]
+
+
+def test_no_module_imports_itself_through_others(graph):
+    assert circles(graph) == []
+
+
+def test_no_room_imports_its_own_command(graph):
+    """What the work needs to know stands in the room's config: then it can be called without a command line."""
+    for module, imported in graph.items():
+        room = module.rsplit(".", 1)[0]
+        own = {f"{room}.command"} - {module}
+        assert not own & imported, f"{module} imports {own}"
+
+
+def test_every_command_is_the_door_of_a_room():
+    for house in ("train", "serve"):
+        for module, _ in importlib.import_module(f"{house}.__main__").COMMANDS.values():
+            assert module in MODULES
+            assert module.rsplit(".", 1)[1].endswith("command"), module
+
+
+def test_a_folder_can_be_taken_in_at_a_glance():
+    for folder in {path.parent for path in MODULES.values()}:
+        entries = [entry.name for entry in folder.iterdir() if entry.name[0] not in "._"]
+        assert len(entries) <= MOST_ENTRIES, f"{folder.relative_to(REPOSITORY)}: {sorted(entries)}"
+
+
+MAP = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf8")
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:llm_jax|train|serve|tests|slurm|lessons|docs|benchmarks)/[\w./-]*)`", MAP))))
+def test_every_path_on_the_map_exists(path):
+    assert (REPOSITORY / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), sorted(set(re.findall(r"`((?:llm_jax|train|serve)/[\w/]+\.py)`: `([\w.]+)`", MAP)))
+)
+def test_every_function_on_the_map_exists(path, name):
+    found = importlib.import_module(module_of(REPOSITORY / path))
+    for part in name.split("."):
+        found = getattr(found, part)
