@@ -1,18 +1,13 @@
 """JAX against PyTorch, number by number: `python -m train parity`. Needs torch and transformers (group `test`).
 
-command      options and order of events (imports neither JAX nor PyTorch)
-sides        the two models, from one set of weights
-stream       the tokens both see
-compare      PyTorch's answer three times: as it is, in float64, and in float64 with rounding errors
-rounding     the rounding errors: float64 that errs as float32 or bfloat16 would
-verdict      one comparison and the rule: equal, rounding, suspicious, wrong
-operations   section 1: layer norm, GELU, attention, losses, embedding
-model        sections 2 and 3: activations, loss, gradients
-step         section 4: AdamW
-curve        section 5: training
-decode       section 6: greedy decoding
-comparison   the sections together
-run          options → report
-report       all rows together, promises, parity.json
-terminal, page, plots: the table, the HTML page and its figures
+    command      the flags, and the order of events (imports neither JAX nor PyTorch)
+    config       what is compared, as a value
+    run          config → report
+    comparison   all stages, over the same weights and tokens
+    compare      PyTorch's answer three times: as it is, in float64, and in float64 with rounding errors
+    rounding     float64 that errs as float32 or bfloat16 would: how much rounding explains
+    verdict      the rule: equal, rounding, suspicious, wrong
+    stages/      models_compared (two models, one set of weights), stream (tokens), then what is compared, in order:
+                 operations, model (activations, loss, gradients), step (AdamW), curve (training), decode
+    report/      values (all rows, promises, parity.json), terminal, page and plots
 """
