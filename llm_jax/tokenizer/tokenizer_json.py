@@ -106,7 +106,7 @@ def write(directory: str | Path, content: dict, end_of_text: str | None, model_m
 def read(path: str | Path) -> dict:
     """The content of a `tokenizer.json`. Raises ValueError unless it is one."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_bytes())  # of any Unicode encoding, with a mark or without
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}") from None
     model = content.get("model") if isinstance(content, dict) else None

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from llm_jax.content import read_text
+
 
 def read_lines(file: Path) -> list[str]:
     """Its lines, empty ones too. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
@@ -11,7 +13,7 @@ def read_lines(file: Path) -> list[str]:
     if not file.is_file():
         raise FileNotFoundError(f"file of prompts {file} does not exist")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 ({error.reason} at byte {error.start:,}): convert it") from None
     if not text.strip():

@@ -81,6 +81,7 @@ def test_sequences_hold_the_same_predictions_as_windows(data):
         (b"", "is empty; expected one name or word per line"),
         (b"\n \n", "has no lines but blank ones"),
         (b"emma\n", "has 1 line; expected one name or word per line, at least 10"),
+        (b"\x89PNG\r\n\x1a\n" * 20, "a PNG image"),
         (b"ab\xff\n" * 20, r"not text in UTF-8 \(byte 2\)"),
         (b"ab\n" * 11 + b"x" * 600 + b"\n", "line 12 has 600 characters"),
     ],
@@ -90,6 +91,16 @@ def test_a_file_that_cannot_be_learned_from_is_refused_with_its_name(tmp_path, c
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"bad.txt.*{message}"):
         lines.read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_byte_order_mark_is_no_letter(tmp_path, encoding):
+    names = [f"ann{'abcdefghijkl'[i]}" for i in range(12)]
+    (tmp_path / "plain.txt").write_text("\n".join(names))
+    (tmp_path / "marked.txt").write_bytes("\n".join(names).encode(encoding))
+    assert lines.read(tmp_path / "marked.txt").alphabet.fingerprint == (
+        lines.read(tmp_path / "plain.txt").alphabet.fingerprint
+    )
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

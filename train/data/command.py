@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from train.data.shards import BareIds
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -25,6 +27,9 @@ class Options:
     vocab_size: int = 50257
     """Every id must be below it. Only for a folder without manifest.json, which has its own."""
 
+    token_dtype: BareIds = "none"
+    """Type of the ids in .bin files without headers, such as nanoGPT's."""
+
 
 def main(options: Options) -> int:
     from rich.console import Console
@@ -36,7 +41,9 @@ def main(options: Options) -> int:
     with Progress(console=console, transient=True) as progress:
         files = options.folder.iterdir() if options.folder.is_dir() else ()
         task = progress.add_task("reading", total=sum(file.stat().st_size for file in files if file.is_file()))
-        verdicts = verify(options.folder, options.vocab_size, lambda n_bytes: progress.advance(task, n_bytes))
+        verdicts = verify(
+            options.folder, options.vocab_size, lambda n_bytes: progress.advance(task, n_bytes), options.token_dtype
+        )
     console.print(_table(options.folder, verdicts))
     faults = [verdict.fault for verdict in verdicts if verdict.fault]
     others = [fault] if (fault := verify_tokenizer(options.folder)) else []

@@ -24,10 +24,9 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 from train.data import manifest as manifests
 from train.data.files import write_json
-from train.data.manifest import Manifest, Shard
-from train.data.shards import ShardError, open_tokens
+from train.data.manifest import GPT2_VOCABULARY, Manifest, Shard
+from train.data.shards import BareIds, ShardError, open_tokens
 
-GPT2_VOCABULARY = 50257
 NOTES = ".examined.json"
 CHUNK_BYTES = 1 << 23
 
@@ -43,24 +42,33 @@ class Facts:
     largest_id: int
 
 
-def open_data(folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None) -> Manifest:
+def open_data(
+    folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None, bare: BareIds = "none"
+) -> Manifest:
     """The manifest of a folder whose every shard has been checked: what a training run opens.
 
     Without a manifest.json one is derived, and ids must be below `vocab_size`; with one, its own vocab_size rules.
+    `bare`: the type of the ids in a folder whose .bin files have no headers.
     Raises FileNotFoundError or ValueError (ShardError) naming the first file at fault, what was found, what was
     expected, the cure.
     """
     if (folder / manifests.FILE_NAME).exists():
+        _refuse_bare(folder, bare)
         manifest = manifests.read(folder)
         facts = examine_all([manifest.path(shard) for shard in manifest.shards], folder / NOTES, on_bytes)
     else:
         names = manifests.shard_names(folder)
-        facts = examine_all([folder / name for name in names], folder / NOTES, on_bytes)
+        facts = examine_all([folder / name for name in names], folder / NOTES, on_bytes, bare)
         hashes = {name: facts[folder / name].sha256 for name in names}
-        manifest = manifests.derived(folder, hashes, vocab_size)
+        manifest = manifests.derived(folder, hashes, vocab_size, bare)
     for shard in manifest.shards:
         check(shard, facts[manifest.path(shard)], manifest)
     return manifest
+
+
+def _refuse_bare(folder: Path, bare: BareIds) -> None:
+    if bare != "none":
+        raise ValueError(f"{folder}: has a {manifests.FILE_NAME}, so its shards have headers: leave out --token-dtype")
 
 
 def check(shard: Shard, facts: Facts, manifest: Manifest) -> None:
@@ -92,14 +100,18 @@ class Verdict:
     fault: str = ""
 
 
-def verify(folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None) -> list[Verdict]:
+def verify(
+    folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None, bare: BareIds = "none"
+) -> list[Verdict]:
     """Reads every byte of every shard and goes on after a fault. Raises only if there is nothing to verify."""
+    if (folder / manifests.FILE_NAME).exists():
+        _refuse_bare(folder, bare)
     manifest = manifests.read(folder) if (folder / manifests.FILE_NAME).exists() else None
 
     def judge(name: str) -> Verdict:
         facts, split = None, listed[name].split if manifest else manifests.split_of(name)
         try:
-            facts = examine(folder / name, on_bytes)
+            facts = examine(folder / name, on_bytes, bare)
             if manifest:
                 check(listed[name], facts, manifest)
             else:
@@ -153,9 +165,9 @@ def refuse_other_tokenizer(manifest: Manifest, tokenizer: Tokenizer) -> None:
         )
 
 
-def examine(path: Path, on_bytes: OnBytes | None = None) -> Facts:
+def examine(path: Path, on_bytes: OnBytes | None = None, bare: BareIds = "none") -> Facts:
     """Reads a whole shard once: token count, sha256 of the file, largest id. Raises as `open_tokens`."""
-    tokens = open_tokens(path)
+    tokens = open_tokens(path, bare)
     digest, largest = hashlib.sha256(), 0
     with path.open("rb") as file:
         digest.update(file.read(path.stat().st_size - tokens.nbytes))  # the header
@@ -167,18 +179,22 @@ def examine(path: Path, on_bytes: OnBytes | None = None) -> Facts:
     return Facts(len(tokens), digest.hexdigest(), largest)
 
 
-def examine_all(paths: Iterable[Path], notes: Path, on_bytes: OnBytes | None = None) -> Mapping[Path, Facts]:
+def examine_all(
+    paths: Iterable[Path], notes: Path, on_bytes: OnBytes | None = None, bare: BareIds = "none"
+) -> Mapping[Path, Facts]:
     """`examine` for many shards, on all cores, skipping those that `notes` knows unchanged."""
     paths, known = list(paths), _read_notes(notes)
     facts: dict[Path, Facts] = {}
     for path in paths:
-        open_tokens(path)  # header and size are cheap: every shard fails here before any is read through
+        tokens = open_tokens(path, bare)  # header and size are cheap: every shard fails here before any is read through
         if path.name in known and known[path.name]["stamp"] == _stamp(path):
-            facts[path] = Facts(**known[path.name]["facts"])
+            noted = Facts(**known[path.name]["facts"])
+            if noted.tokens == len(tokens):  # not of the same file read with another --token-dtype
+                facts[path] = noted
     unread = [path for path in paths if path not in facts]
     stamps = {path: _stamp(path) for path in unread}  # taken before reading: a change meanwhile shows next time
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        facts.update(zip(unread, pool.map(lambda path: examine(path, on_bytes), unread), strict=True))
+        facts.update(zip(unread, pool.map(lambda path: examine(path, on_bytes, bare), unread), strict=True))
     if unread:
         known.update({path.name: {"stamp": stamps[path], "facts": asdict(facts[path])} for path in unread})
         _write_notes(notes, known)

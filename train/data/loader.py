@@ -43,7 +43,8 @@ class TokenBatches:
             )
         self.context_length, self.global_batch, self.seed = context_length, global_batch, seed
         self._windows = [
-            _windows(open_tokens(manifest.path(shard)), context_length) for shard in manifest.of_split(split)
+            _windows(open_tokens(manifest.path(shard), manifest.bare), context_length)
+            for shard in manifest.of_split(split)
         ]
         self._ends = np.cumsum([len(windows) for windows in self._windows])
         self.windows = int(self._ends[-1])

@@ -6,6 +6,7 @@
     source            where the text came from, and the settings that shaped the shards
     splits            for train and val: documents, bytes of text, tokens
     shards            for each: name, split, tokens, sha256 of the whole file (as `sha256sum` prints it)
+    left_out          where something was: what of the input, and how many
 
 The order of the shards is the order of the data. Nothing in the file depends on when, where or with how many
 processes it was made, so preparing the same text twice gives the same bytes.
@@ -16,14 +17,15 @@ them are validation), under the assumption that the ids are GPT-2's.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from train.data.files import read_json, write_json
-from train.data.shards import LARGEST_VOCABULARY, SUFFIXES, open_tokens
+from train.data.shards import LARGEST_VOCABULARY, SUFFIXES, BareIds, open_tokens
 
 FILE_NAME = "manifest.json"
+GPT2_VOCABULARY = 50257
 FORMAT_VERSION = 1
 SPLITS = ("val", "train")
 UNFINISHED = ".prepare"  # folder of a preparation that is under way, or was interrupted
@@ -62,6 +64,8 @@ class Manifest:
     source: dict[str, Any]
     splits: dict[str, Split]
     shards: tuple[Shard, ...]
+    left_out: dict[str, int] = field(default_factory=dict)  # {"documents without text": 3}
+    bare: BareIds = "none"  # type of the ids where the shards have no headers; such a folder has no manifest.json
 
     @property
     def fingerprint(self) -> str:
@@ -93,6 +97,7 @@ class Manifest:
                 "source": self.source,
                 "splits": {name: asdict(split) for name, split in self.splits.items()},
                 "shards": [asdict(shard) for shard in self.shards],
+                **({"left_out": self.left_out} if self.left_out else {}),
             },
         )
         return path
@@ -120,6 +125,7 @@ def read(folder: Path) -> Manifest:
             source=fields["source"] | {},  # TypeError unless it is an object
             splits={name: typed(Split, split) for name, split in fields["splits"].items()},
             shards=tuple(typed(Shard, shard) for shard in fields["shards"]),
+            left_out=fields.get("left_out", {}) | {},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: field missing or of a wrong type ({error!r}); prepare the text again") from error
@@ -128,18 +134,23 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def derived(folder: Path, hashes: dict[str, str], vocab_size: int) -> Manifest:
-    """A manifest for shards that came without one; `hashes` maps every shard's name to its sha256."""
+def derived(folder: Path, hashes: dict[str, str], vocab_size: int, bare: BareIds = "none") -> Manifest:
+    """A manifest for shards that came without one; `hashes` maps every shard's name to its sha256.
+
+    nanoGPT's meta.pkl says that the ids are not GPT-2's. It is not read: unpickling runs what is in the file.
+    """
     shards = tuple(
-        Shard(name, split_of(name), len(open_tokens(folder / name)), sha256) for name, sha256 in hashes.items()
+        Shard(name, split_of(name), len(open_tokens(folder / name, bare)), sha256) for name, sha256 in hashes.items()
     )
     sizes = {split: sum(shard.tokens for shard in shards if shard.split == split) for split in SPLITS}
+    is_gpt2 = bare == "none" or (vocab_size == GPT2_VOCABULARY and not (folder / "meta.pkl").exists())
     return Manifest(
         folder=folder,
-        tokenizer=Tokenizer("gpt2", None, vocab_size),
+        tokenizer=Tokenizer("gpt2" if is_gpt2 else "unknown", None, vocab_size),
         source={"kind": "shards without a manifest"},
         splits={split: Split(tokens, None, None) for split, tokens in sizes.items() if tokens},
         shards=shards,
+        bare=bare,
     )
 
 

@@ -6,11 +6,12 @@
 This is the format of llm.c (Karpathy 2024) and of modded-nanogpt, so their shards can be trained on here and ours
 there. build-nanogpt's shards, bare `.npy` arrays of uint16, are read too. A shard is memory-mapped and never loaded:
 100M tokens cost address space, and only the windows in use are read from disk. llm.c's second format, four-byte
-tokens for Llama 3 (magic 20240801), is left out: GPT-2's 50,257 ids fit into two bytes.
+tokens for Llama 3 (magic 20240801), is left out: GPT-2's 50,257 ids fit into two bytes. nanoGPT's files are token ids
+and nothing else: they are read where the user says so, and how wide an id is.
 """
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -22,6 +23,8 @@ TOKEN = np.dtype("<u2")
 LARGEST_VOCABULARY = 1 << 16  # ids that two bytes can hold
 MOST_TOKENS = (1 << 31) - 1  # that the header can count
 SUFFIXES = (".bin", ".npy")
+
+BareIds = Literal["none", "uint16", "uint32"]  # the type of the ids in .bin files without headers
 
 
 class ShardError(ValueError):
@@ -39,14 +42,17 @@ def write_header(file: BinaryIO, n_tokens: int) -> None:
     file.write(header.tobytes())
 
 
-def open_tokens(path: Path) -> np.ndarray:
-    """Memory-maps a shard and returns its ids, uint16 [tokens], read-only. Costs no more than reading the header.
+def open_tokens(path: Path, bare: BareIds = "none") -> np.ndarray:
+    """Memory-maps a shard and returns its ids [tokens], read-only; uint16 but for `bare` ones of four bytes. Costs no
+    more than reading the header.
 
     Raises FileNotFoundError, or ShardError for a wrong magic, version, size or token width.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: shard is missing; copy it back, or prepare the data again")
-    return _open_npy(path) if path.suffix == ".npy" else _open_bin(path)
+    if path.suffix == ".npy":
+        return _open_npy(path)
+    return _open_bin(path) if bare == "none" else _open_bare(path, np.dtype(bare).newbyteorder("<"))
 
 
 def _open_bin(path: Path) -> np.ndarray:
@@ -54,7 +60,10 @@ def _open_bin(path: Path) -> np.ndarray:
         header = np.frombuffer(file.read(HEADER_BYTES), dtype=np.uint8)
     if len(header) < HEADER_BYTES:
         raise ShardError(
-            path, f"{len(header)} bytes", f"a header of {HEADER_BYTES} bytes", "Truncated: copy or prepare it again."
+            path,
+            f"{len(header)} bytes",
+            f"a header of {HEADER_BYTES} bytes",
+            f"Truncated: copy or prepare it again. {BARE_CURE}",
         )
     magic, version, n_tokens = map(int, header.view("<i4")[:3])
     if magic != MAGIC:
@@ -69,7 +78,30 @@ def _open_bin(path: Path) -> np.ndarray:
 def _cure_for_magic(magic: int) -> str:
     if magic == 20240801:
         return "This is llm.c's format of four-byte tokens (Llama 3): prepare the text with GPT-2's tokenizer."
-    return "This is no token shard: prepare the text with `python -m train prepare`."
+    return f"This is no token shard: prepare the text with `python -m train prepare`. {BARE_CURE}"
+
+
+BARE_CURE = (
+    "If it holds token ids without a header, as nanoGPT's train.bin does, say --token-dtype uint16 (or uint32) and "
+    "--vocab-size N."
+)
+
+
+def _open_bare(path: Path, kind: np.dtype) -> np.ndarray:
+    size = path.stat().st_size
+    if not size or size % kind.itemsize:
+        raise ShardError(
+            path, f"{size:,} bytes", f"ids of {kind.itemsize} bytes each", "Truncated, or another --token-dtype."
+        )
+    ids = np.memmap(path, dtype=kind, mode="r").view(np.ndarray)
+    if size >= HEADER_BYTES and int(ids[:2].view("<i4")[0]) == MAGIC:
+        raise ShardError(path, "a shard with a header", "bare token ids", "Leave out --token-dtype.")
+    first = ids[:4096]
+    if kind.itemsize == 2 and len(first) >= 8 and not first[1::2].any() and first.any():
+        raise ShardError(
+            path, "a zero in every second place", "ids of two bytes each", "The ids are wider: --token-dtype uint32."
+        )
+    return ids
 
 
 def _check_size(path: Path, n_tokens: int) -> None:

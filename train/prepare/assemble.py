@@ -26,6 +26,7 @@ from train.data.files import replacing
 from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
 from train.data.shards import write_header
+from train.prepare.findings import Findings
 from train.prepare.plan import Plan
 from train.prepare.vocabulary import count_validation
 
@@ -55,7 +56,13 @@ def assemble(
     lengths = [_read(plan, number, "lengths") for number in range(len(plan.units))]
     part_starts = np.cumsum([0, *(int(part.sum()) for part in lengths)])
     n_before = int(separated and tokenizer.end_of_text is not None)
-    border = _border(plan, lengths, n_before, shard_tokens, val_fraction)
+    found = findings(plan, range(len(plan.units)))
+    if not any((part > n_before).any() for part in lengths):
+        n_documents = sum(map(len, lengths)) + found.blank
+        raise EmptyCorpus(f"{plan.folder}: no text in the {n_documents:,} documents of the source; check --source")
+    border = _border(plan, lengths, shard_tokens, val_fraction)
+    asked = any(piece.split == "val" for unit in plan.units for piece in unit) or val_fraction > 0
+    _refuse_blank_splits(plan, part_starts, border, tokenizer, asked)
     stretches = list(_stretches(border, int(part_starts[-1]), shard_tokens))
     bytes_of_id = byte_lengths(tokenizer)
 
@@ -88,17 +95,16 @@ def assemble(
             split: _split(split, documents[split], shards, sizes) for split in dict.fromkeys(s.split for s in shards)
         },
         shards=shards,
+        left_out={"documents without text": found.blank} if found.blank else {},
     )
     manifest.save()
     return manifest
 
 
-def _border(plan: Plan, lengths: list[np.ndarray], n_before: int, shard_tokens: int, val_fraction: float) -> int:
-    """How many tokens, from the first, are for validation; `n_before` of each document are no text."""
+def _border(plan: Plan, lengths: list[np.ndarray], shard_tokens: int, val_fraction: float) -> int:
+    """How many tokens, from the first, are for validation."""
     documents = np.concatenate([np.empty(0, np.uint32), *lengths])
     total = int(documents.sum(dtype=np.int64))
-    if not (documents > n_before).any():
-        raise EmptyCorpus(f"{plan.folder}: no text in the {len(documents):,} documents of the source; check --source")
     if any(piece.split for unit in plan.units for piece in unit):
         n_units = sum(unit[0].split == "val" for unit in plan.units)
         border = sum(int(part.sum()) for part in lengths[:n_units])
@@ -111,6 +117,39 @@ def _border(plan: Plan, lengths: list[np.ndarray], n_before: int, shard_tokens: 
             f"documents, are for validation. Give more text, or a --val-fraction below {val_fraction} (0 for none)"
         )
     return border
+
+
+def _refuse_blank_splits(plan: Plan, part_starts: np.ndarray, border: int, tokenizer: Tokenizer, asked: bool) -> None:
+    """Raises EmptyCorpus for a split that holds white space alone; `asked`: whether there is to be validation."""
+    total = int(part_starts[-1])
+    if asked and not _holds_text(plan, part_starts, Stretch("", "val", 0, border), tokenizer):
+        raise EmptyCorpus(
+            f"{plan.folder}: the {border:,} tokens for validation hold no text (white space alone), so a loss on them "
+            "would mean nothing. Take the white space out of the input, or give another --val-fraction (0 for none)"
+        )
+    if not _holds_text(plan, part_starts, Stretch("", "train", border, total), tokenizer):
+        raise EmptyCorpus(
+            f"{plan.folder}: the {total - border:,} tokens for training hold no text (white space alone). Give more "
+            "text, or a smaller --val-fraction"
+        )
+
+
+def _holds_text(plan: Plan, part_starts: np.ndarray, stretch: Stretch, tokenizer: Tokenizer) -> bool:
+    specials = list(tokenizer.special_tokens.values())
+    for tokens in _tokens(plan, part_starts, stretch):
+        for start in range(0, len(tokens), 4096):
+            ids = tokens[start : start + 4096]
+            if tokenizer.decode(ids[~np.isin(ids, specials)].tolist()).strip():
+                return True
+    return False
+
+
+def findings(plan: Plan, numbers: Iterable[int]) -> Findings:
+    """What was found in the text of these units; a part of an older version says nothing of it."""
+    total = Findings()
+    for number in numbers:
+        total.add(Findings.from_json(str(_read(plan, number, "findings", np.array(Findings().to_json())))))
+    return total
 
 
 def _stretches(border: int, total: int, shard_tokens: int) -> Iterator[Stretch]:
@@ -143,12 +182,13 @@ def _is_written(path: Path, n_tokens: int, pieces: Iterable[np.ndarray]) -> bool
         return all(file.read(tokens.nbytes) == tokens.tobytes() for tokens in pieces) and not file.read(1)
 
 
-def _read(plan: Plan, number: int, array: str) -> np.ndarray:
-    """One array of a part. A damaged part would be in the way of every later run: it is removed and named."""
+def _read(plan: Plan, number: int, array: str, missing: np.ndarray | None = None) -> np.ndarray:
+    """One array of a part, or `missing` where it may be. A damaged part would be in the way of every later run: it is
+    removed and named."""
     path = plan.part(number)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
-            return part[array]
+            return part[array] if missing is None or array in part else missing
     except (BadZipFile, ValueError, KeyError, EOFError, RuntimeError, OSError) as error:
         # A damaged index may point to before the file; another thread may have removed the part already.
         if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOENT):

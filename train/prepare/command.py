@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     source: tuple[str, ...] = ("stdlib",)
-    """Text to prepare: stdlib (the Python standard library's own sources), or files, globs or folders (parquet, JSONL,
-    else plain text), or hf:NAME (a Hugging Face dataset, streamed). One text file alone is a running text with its end
-    for validation."""
+    """Text to prepare: stdlib (the Python standard library's own sources), or files, globs or folders (parquet, Arrow,
+    JSON, CSV, TSV or plain text, also compressed; told by their contents), or hf:NAME (a Hugging Face dataset,
+    streamed). One text file alone is a running text with its end for validation."""
 
     out: Path | None = None
     """Folder for the shards. Default: data/ and the name of the source."""
@@ -29,7 +29,10 @@ class Options:
     characters."""
 
     text_column: str = "text"
-    """Column or field that holds the text, for .jsonl, .parquet and hf:NAME."""
+    """Column or field that holds the text, for JSON, CSV, parquet, Arrow and hf:NAME."""
+
+    document_separator: str | None = None
+    """Text that divides the documents of plain text, such as '<|endoftext|>'; it is not tokenized itself."""
 
     config: str | None = None
     """Configuration of an hf: dataset. Default: sample-10BT for FineWeb and FineWeb-Edu, else the dataset's own."""
@@ -75,6 +78,8 @@ def main(options: Options) -> int:
         return 0
     manifest = prepare(options, console)
     console.print(_table(manifest))
+    for what, count in manifest.left_out.items():
+        console.print(f"left out, {what}: {count:,}", highlight=False)
     console.print(f"next: python -m train pretrain gpt2-nano --data {manifest.folder}", markup=False, soft_wrap=True)
     return 0
 

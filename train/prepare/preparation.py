@@ -25,7 +25,7 @@ from train.data.integrity import open_data, tokenizer_beside
 from train.data.manifest import Manifest
 from train.data.shards import MOST_TOKENS
 from train.prepare import plan as plans
-from train.prepare.assemble import EmptyCorpus, assemble
+from train.prepare.assemble import EmptyCorpus, assemble, findings
 from train.prepare.command import Options
 from train.prepare.plan import Plan
 from train.prepare.progress import Progress
@@ -102,6 +102,7 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
     numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
     with Progress(console, f"task {options.task}") as progress:
         make_parts(Work(plan, asked.source, tokenizer), numbers, options.processes or _cores(), progress)
+    findings(plan, numbers).say(asked.source)
 
 
 def _open(options: Options) -> Preparation:
@@ -114,6 +115,7 @@ def _open(options: Options) -> Preparation:
         revision=options.revision,
         val_fraction=options.val_fraction,
         slice_bytes=_unit_bytes(options),
+        separator=options.document_separator,
     )
     tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
     folder = options.out or Path("data") / _name(options)
@@ -165,6 +167,7 @@ def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
         saved = aside.submit(tokenizer.save, plan.tokenizer_folder)  # to spell out GPT-2's merges takes a second
         make_parts(Work(plan, asked.source, tokenizer), range(len(plan.units)), processes, progress)
         saved.result()
+    findings(plan, range(len(plan.units))).say(asked.source)
     with console.status("writing shards"):
         return assemble(plan, tokenizer, asked.source.separated, options.shard_tokens, options.val_fraction, processes)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from llm_jax.content import UTF8, Form, Utf8Reader, open_utf8
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -62,10 +64,12 @@ def group(slices: Iterable[Slice], unit_bytes: int) -> list[Unit]:
     return [*units, tuple(unit)] if unit else units
 
 
-def cut(path: Path, start: int, stop: int, spacing: int, boundary: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
-    """Byte ranges that cover [start, stop) of a file, each about `spacing` long and ending where `boundary` last
+def cut(
+    path: Path, start: int, stop: int, spacing: int, boundary: re.Pattern[bytes], form: Form = UTF8
+) -> Iterator[tuple[int, int]]:
+    """Byte ranges that cover [start, stop) of a file's text, each about `spacing` long and ending where `boundary` last
     matched."""
-    with path.open("rb") as file:
+    with open_utf8(path, form) as file:
         while stop - start > spacing:
             end = _after_match(file, start + spacing, stop, boundary)
             yield start, end
@@ -74,7 +78,7 @@ def cut(path: Path, start: int, stop: int, spacing: int, boundary: re.Pattern[by
         yield start, stop
 
 
-def _after_match(file, position: int, stop: int, boundary: re.Pattern[bytes]) -> int:
+def _after_match(file: Utf8Reader, position: int, stop: int, boundary: re.Pattern[bytes]) -> int:
     """The end of the first match at or after `position`; `stop` if there is none."""
     file.seek(position)
     while position < stop and (block := file.read(1 << 16)):
@@ -84,15 +88,51 @@ def _after_match(file, position: int, stop: int, boundary: re.Pattern[bytes]) ->
     return stop
 
 
-def decode(raw: bytes, path: Path, offset: int) -> str:
-    """`raw`, read at byte `offset` of `path`, as UTF-8; a ValueError names file, offset and byte."""
+def read_at(path: Path, form: Form, start: int, size: int) -> bytes:
+    """`size` bytes of a file's text, as UTF-8 and without its byte order mark, from byte `start` on."""
+    with open_utf8(path, form) as file:
+        file.seek(start)
+        return file.read(size)
+
+
+def size_of(path: Path, form: Form) -> int:
+    """Bytes of a file's text; where it is packed, it is unpacked once to know."""
+    if form.is_seekable:
+        return path.stat().st_size - form.mark
+    size = 0
+    while block := read_at(path, form, size, 1 << 24):
+        size += len(block)
+    return size
+
+
+def decode(raw: bytes, path: Path, offset: int, form: Form = UTF8) -> str:
+    """`raw`, read at byte `offset` of the text of `path`, as UTF-8; a ValueError names file, offset and byte."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} is not UTF-8 ({error.reason}); "
-            f"expected UTF-8 text. Convert it, for example: iconv -f latin1 -t utf8 {path.name}"
-        ) from None
+        raise not_utf8(error, path, offset, form) from None
+
+
+def not_utf8(error: UnicodeDecodeError, path: Path, offset: int, form: Form) -> ValueError:
+    """What to say of bytes at `offset` that could not be decoded."""
+    place, command = f"offset {offset + form.mark + error.start:,}", f"iconv -f latin1 -t utf8 {path.name}"
+    if form.compression:
+        place, command = f"{place} of what is unpacked", f"unpack it, then iconv -f latin1 -t utf8 {path.stem}"
+    return ValueError(
+        f"{path}: byte 0x{error.object[error.start]:02x} at {place} is not UTF-8 ({error.reason}); "
+        f"expected UTF-8 text. Convert it, for example: {command}"
+    )
+
+
+def text_to_keep(text: str, separated: bool) -> str | None:
+    """A document as it is tokenized: without a byte order mark; None for one that is empty or all white space.
+
+    The pieces of a running text (not `separated`) are no documents, and all of them count.
+    """
+    if not separated:
+        return text
+    text = text.removeprefix("\ufeff")
+    return None if not text or text.isspace() else text
 
 
 def listing(paths: Iterable[Path]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Units of text → parts: files of token ids, one per unit, by one process per core.
 
-A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document). It appears
-whole or not at all, so the parts that exist are exactly the work that is done; a run that is killed repeats only the
-units that were in the making. Units may be shared out in any way, also over the tasks of a job array: a part depends
-on its unit alone.
+A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document), and what was
+found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that exist are exactly the
+work that is done; a run that is killed repeats only the units that were in the making. Units may be shared out in any
+way, also over the tasks of a job array: a part depends on its unit alone.
 """
 
 import multiprocessing
@@ -23,8 +23,9 @@ import numpy as np
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data.files import replacing
 from train.data.shards import TOKEN
+from train.prepare.findings import Findings, special_names
 from train.prepare.plan import Plan
-from train.prepare.slices import Source, Unit
+from train.prepare.slices import Source, Unit, text_to_keep
 
 if TYPE_CHECKING:
     from train.prepare.progress import Progress
@@ -48,7 +49,8 @@ class Work:
         pieces: list[np.ndarray] = [np.empty(0, np.uint32)]
         lengths: list[int] = []
         documents = n_bytes = n_tokens = 0
-        for text, ids in self._documents(self.plan.units[number]):
+        findings = Findings()
+        for text, ids in self._documents(self.plan.units[number], findings):
             pieces += before, ids
             lengths.append(len(before) + len(ids))
             documents, n_bytes, n_tokens = documents + 1, n_bytes + _size(text), n_tokens + lengths[-1]
@@ -58,13 +60,19 @@ class Work:
         self._count(documents, n_bytes, n_tokens)
         tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind")
         with replacing(self.plan.part(number)) as file:
-            np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32))
+            found = np.array(findings.to_json())
+            np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32), findings=found)
         return number
 
-    def _documents(self, unit: Unit) -> Iterator[tuple[str, np.ndarray]]:
-        """Each document and its ids."""
+    def _documents(self, unit: Unit, findings: Findings) -> Iterator[tuple[str, np.ndarray]]:
+        """Each document that holds text, and its ids."""
+        specials = special_names(self.tokenizer)
         for piece in unit:
-            for index, text in enumerate(self.source.read(piece)):
+            for index, read in enumerate(self.source.read(piece)):
+                if (text := text_to_keep(read, self.source.separated)) is None:
+                    findings.blank += 1
+                    continue
+                findings.note_specials(text, specials, piece.path)
                 try:
                     ids = self.tokenizer.encode_array(text)
                 except ValueError as error:

@@ -10,7 +10,7 @@ from itertools import islice
 
 from llm_jax.tokenizer.protocol import Tokenizer, check_text
 from train.data.shards import LARGEST_VOCABULARY
-from train.prepare.slices import Source, Unit
+from train.prepare.slices import Source, Unit, text_to_keep
 from train.prepare.sources.hub import HubDataset
 
 TRAIN = "train:"
@@ -89,9 +89,11 @@ def _training_documents(source: Source, units: list[Unit], val_fraction: float) 
 
 
 def _documents(source: Source, units: list[Unit]) -> Iterator[str]:
-    """Raises ValueError that names the place of a text without UTF-8 form."""
+    """Those that hold text. Raises ValueError that names the place of a text without UTF-8 form."""
     for piece in (piece for unit in units for piece in unit):
-        for index, text in enumerate(source.read(piece)):
+        for index, read in enumerate(source.read(piece)):
+            if (text := text_to_keep(read, source.separated)) is None:
+                continue
             try:
                 check_text(text)
             except ValueError as error:

@@ -6,6 +6,7 @@ the run has (and not the preset's) where no flag says otherwise. SIGTERM and SIG
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 from llm_jax.runs import CONFIG, folder_of
@@ -36,13 +37,20 @@ def parse(arguments: list[str]) -> Options:
     default = Options(RunOptions(run=names[0]), preset(names[0]))
     if not set(arguments) & {"-h", "--help"}:
         default = _as_begun(default, arguments[1:])
-    return tyro.cli(
+    options = tyro.cli(
         tyro.conf.OmitArgPrefixes[Options],
         args=arguments[1:],
         default=default,
         prog=f"python -m train pretrain {names[0]}",
         description=__doc__,
     )
+    is_new = options.where.token_dtype != default.where.token_dtype
+    if is_new and not any(re.match(r"--vocab[-_]size(=|$)", argument) for argument in arguments):
+        raise ValueError(
+            f"--token-dtype {options.where.token_dtype}: ids without headers do not say how many there are: add "
+            "--vocab-size N (GPT-2: 50257; of nanoGPT's meta.pkl, which is not read: vocab_size)"
+        )
+    return options
 
 
 def _as_begun(default: Options, arguments: list[str]) -> Options:

@@ -10,6 +10,7 @@ from typing import Any
 
 from llm_jax.config import Execution, GPTConfig, from_dict
 from train.cluster.mesh import MeshConfig
+from train.data.shards import BareIds
 from train.optim.config import OptimizerConfig, ScheduleConfig
 
 
@@ -142,7 +143,9 @@ class RunOptions:
     """Where a run reads and writes."""
 
     data: Path = field(default=Path("data/fineweb"))
-    """Prepared folder of shards, or a plain text file (then prepared beside the run)."""
+    """Prepared folder of shards, or a text file (then prepared beside the run)."""
+    token_dtype: BareIds = "none"
+    """For a folder of token ids without headers (nanoGPT's train.bin and val.bin): their type; needs --vocab-size."""
     run: str = ""
     """Name of the run; its folder is RUNS/NAME. Default: the preset's name."""
     runs: Path = Path("runs")

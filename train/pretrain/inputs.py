@@ -21,7 +21,10 @@ def open_inputs(where: RunOptions, config: TrainConfig, run: Path, prepares: boo
         folder = run / "data"
         if prepares:
             _prepare(where.data, folder, config.tokenizer)
-    manifest = open_data(folder)
+    if where.token_dtype == "none":
+        manifest = open_data(folder)
+    else:
+        manifest = open_data(folder, config.model.vocab_size, bare=where.token_dtype)
     return manifest, _load_tokenizer(manifest)
 
 

@@ -69,6 +69,7 @@ def save(
         "model": dataclasses.asdict(config.model),
         "training": to_dict(config),
         **{name: path and str(path) for name, path in paths.items()},
+        "token_dtype": where.token_dtype,
         "identity": dataclasses.asdict(identity),
     }
     write_json(run / CONFIG, record)
@@ -91,10 +92,11 @@ def read(run: Path) -> tuple[TrainConfig, Identity]:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
 
-def read_paths(run: Path) -> dict[str, Path]:
+def read_paths(run: Path) -> dict[str, Any]:
     """What the run's last start read, by names of RunOptions."""
     record = read_json(run / CONFIG)
-    return {name: Path(record[name]) for name in PATHS if record.get(name)}
+    paths = {name: Path(record[name]) for name in PATHS if record.get(name)}
+    return {**paths, "token_dtype": record.get("token_dtype", "none")}
 
 
 def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow_changes: bool) -> Changes:

@@ -19,7 +19,7 @@ def read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
     if not path.is_file():
         raise FileNotFoundError(f"no curve {path}: expected a CSV file with the columns step,metric,value")
     curves: dict[str, list[tuple[int, float]]] = {}
-    with path.open(newline="", encoding="utf8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         if not {"step", "metric", "value"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path} has columns {reader.fieldnames}; expected step,metric,value")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llm_jax.content import read_text
 from llm_jax.tokenizer.characters import CharacterTokenizer
 from train.first_principles.makemore.splits import Rule, split
 
@@ -53,7 +54,7 @@ def read(path: Path | None, rule: Rule = "lectures") -> Lines:
             unicode_words(), f"words of Python's Unicode {unicodedata.unidata_version} character names", rule
         )
     try:
-        texts = path.read_text(encoding="utf8").splitlines()
+        texts = read_text(path).splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8 (byte {error.start}): save it as UTF-8") from None
     except FileNotFoundError:

@@ -5,12 +5,15 @@ Large files are cut by bytes at line ends, or by rows, so one file of many gigab
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.prepare.slices import Slice, cut, decode, listing
+from llm_jax.content import UTF8, Form
+from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
+from train.prepare.sources.arrow import BATCH_ROWS, check_column, text_of
+from train.prepare.sources.rows import text_of_row
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -30,6 +33,7 @@ class JsonLines:
     given: tuple[str, ...]
     column: str
     slice_bytes: int
+    forms: Mapping[Path, Form] = field(default_factory=dict)
     separated = True
 
     def describe(self) -> dict[str, Any]:
@@ -37,7 +41,8 @@ class JsonLines:
 
     def slices(self) -> Iterator[Slice]:
         for path in self.paths:
-            for start, stop in cut(path, 0, path.stat().st_size, self.slice_bytes, LINE_END):
+            form = self.forms.get(path, UTF8)
+            for start, stop in cut(path, 0, size_of(path, form), self.slice_bytes, LINE_END, form):
                 yield Slice(str(path), start, stop, stop - start)
 
     def read(self, piece: Slice) -> Iterator[str]:
@@ -50,15 +55,7 @@ class JsonLines:
                 raise ValueError(
                     f"{self._line(piece, index)}: not valid JSON ({error}); expected one object a line"
                 ) from None
-            if not isinstance(row, dict):
-                raise ValueError(
-                    f"{self._line(piece, index)}: {type(row).__name__}; expected an object with {self.column!r}"
-                )
-            if self.column not in row:
-                raise ValueError(f"{self._line(piece, index)}: {_no_column(self.column, row)}")
-            if not isinstance(text := row[self.column], str):
-                raise ValueError(f"{self._line(piece, index)}: {self.column!r} is {text!r}; expected a string")
-            yield text
+            yield text_of_row(row, self.column, self._line(piece, index))
 
     def place(self, piece: Slice, index: int) -> str:
         filled = [number for number, line in enumerate(self._lines(piece)) if line and not line.isspace()]
@@ -66,14 +63,14 @@ class JsonLines:
 
     def _lines(self, piece: Slice) -> list[str]:
         path = Path(piece.path)
-        with path.open("rb") as file:
-            file.seek(piece.start)
-            text = decode(file.read(piece.stop - piece.start), path, piece.start)
-        return text.removeprefix("\ufeff").split("\n")  # not splitlines: U+2028 may stand inside a JSON string
+        form = self.forms.get(path, UTF8)
+        text = decode(read_at(path, form, piece.start, piece.stop - piece.start), path, piece.start, form)
+        # Not splitlines: U+2028 may stand inside a JSON string. Files joined by `cat` keep the marks of each.
+        return [line.removeprefix("\ufeff") for line in text.split("\n")]
 
     def _line(self, piece: Slice, index: int) -> str:
-        with Path(piece.path).open("rb") as file:
-            lines_before = file.read(piece.start).count(b"\n")
+        path = Path(piece.path)
+        lines_before = read_at(path, self.forms.get(path, UTF8), 0, piece.start).count(b"\n")
         return f"{piece.path}:{lines_before + index + 1}"
 
 
@@ -95,7 +92,7 @@ class Parquet:
             yield from self._slices_of(path, _open_parquet(path))
 
     def _slices_of(self, path: Path, file: "ParquetFile") -> Iterator[Slice]:
-        self._check_column(path, file)
+        check_column(path, file.schema_arrow, self.column)
         row = 0
         for i in range(file.metadata.num_row_groups):
             meta = file.metadata.row_group(i)
@@ -107,25 +104,11 @@ class Parquet:
                 yield Slice(str(path), start, stop, max(size // pieces, 1))
             row += meta.num_rows
 
-    def _check_column(self, path: Path, file: "ParquetFile") -> None:
-        import pyarrow as pa
-
-        schema = file.schema_arrow
-        if self.column not in schema.names:
-            raise ValueError(f"{path}: {_no_column(self.column, schema.names)}")
-        kind = schema.field(self.column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise ValueError(
-                f"{path}: column {self.column!r} holds {kind}; expected strings. Choose another --text-column."
-            )
-
     def read(self, piece: Slice) -> Iterator[str]:
-        for row, text in self._rows(piece):
-            if text is None:
-                raise ValueError(f"{piece.path}: row {row:,}: {self.column!r} is null; expected a string")
-            yield text
+        for row, value in self._rows(piece):
+            yield text_of(value, self.column, f"{piece.path}: row {row:,}")
 
-    def _rows(self, piece: Slice) -> Iterator[tuple[int, str | None]]:
+    def _rows(self, piece: Slice) -> Iterator[tuple[int, Any]]:
         file = _open_parquet(Path(piece.path))
         row = 0
         for i in range(file.metadata.num_row_groups):
@@ -134,8 +117,8 @@ class Parquet:
                 yield from self._rows_of_group(file, i, row, piece)
             row += n_rows
 
-    def _rows_of_group(self, file: "ParquetFile", i: int, row: int, piece: Slice) -> Iterator[tuple[int, str | None]]:
-        for batch in file.iter_batches(batch_size=1024, row_groups=[i], columns=[self.column]):
+    def _rows_of_group(self, file: "ParquetFile", i: int, row: int, piece: Slice) -> Iterator[tuple[int, Any]]:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[i], columns=[self.column]):
             first, last = max(piece.start - row, 0), min(piece.stop - row, len(batch))
             if first < last:
                 yield from enumerate(batch.column(0).slice(first, last - first).to_pylist(), row + first)
@@ -155,7 +138,3 @@ def _open_parquet(path: Path) -> "ParquetFile":
         return pq.ParquetFile(path)
     except pa.ArrowException as error:
         raise ValueError(f"{path}: not a readable parquet file ({error}); expected one. Copy it again.") from None
-
-
-def _no_column(column: str, names) -> str:
-    return f"no column {column!r}; there are {', '.join(sorted(names)) or 'none'}. Choose one with --text-column."

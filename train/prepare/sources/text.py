@@ -10,14 +10,15 @@ import os
 import platform
 import re
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from train.prepare.slices import Slice, cut, decode, listing
+from llm_jax.content import UTF8, Form
+from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
 
 # Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.
 _VISIBLE = (
@@ -43,6 +44,7 @@ class TextFiles:
 
     paths: tuple[Path, ...]
     given: tuple[str, ...]  # as the user wrote them
+    forms: Mapping[Path, Form] = field(default_factory=dict)
     separated = True
 
     def describe(self) -> dict[str, Any]:
@@ -50,12 +52,13 @@ class TextFiles:
 
     def slices(self) -> Iterator[Slice]:
         for path in self.paths:
-            size = path.stat().st_size
+            size = size_of(path, self.forms.get(path, UTF8))
             yield Slice(str(path), 0, size, max(size, 1))
 
     def read(self, piece: Slice) -> Iterator[str]:
         path = Path(piece.path)
-        yield decode(path.read_bytes(), path, 0)
+        form = self.forms.get(path, UTF8)
+        yield decode(read_at(path, form, 0, -1), path, 0, form)
 
     def place(self, piece: Slice, index: int) -> str:
         return piece.path
@@ -68,23 +71,23 @@ class RunningText:
     path: Path
     val_fraction: float
     slice_bytes: int
+    form: Form = UTF8
     separated = False
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "running text", "given": [str(self.path)], **listing([self.path])}
 
     def slices(self) -> Iterator[Slice]:
-        size = self.path.stat().st_size
+        size, path, form = size_of(self.path, self.form), self.path, self.form
         # nanoGPT's arithmetic: int(n · 0.9) characters are for training.
-        border = _byte_of_character(self.path, int(_characters(self.path) * (1 - self.val_fraction)))
+        border = _byte_of_character(path, form, int(_characters(path, form) * (1 - self.val_fraction)))
         for split, start, stop in (("val", border, size), ("train", 0, border)):
-            for a, b in cut(self.path, start, stop, self.slice_bytes, SAFE_CUT):
-                yield Slice(str(self.path), a, b, b - a, split)
+            for a, b in cut(path, start, stop, self.slice_bytes, SAFE_CUT, form):
+                yield Slice(str(path), a, b, b - a, split)
 
     def read(self, piece: Slice) -> Iterator[str]:
-        with self.path.open("rb") as file:
-            file.seek(piece.start)
-            yield decode(file.read(piece.stop - piece.start), self.path, piece.start)
+        raw = read_at(self.path, self.form, piece.start, piece.stop - piece.start)
+        yield decode(raw, self.path, piece.start, self.form)
 
     def place(self, piece: Slice, index: int) -> str:
         return f"{self.path}, bytes {piece.start:,} to {piece.stop:,}"
@@ -112,21 +115,22 @@ def standard_library() -> StandardLibrary:
     return StandardLibrary(tuple(paths), ("stdlib",))
 
 
-def _character_starts(path: Path) -> Iterator[np.ndarray]:
-    """For each 16 MB of a UTF-8 file, the mask of the bytes that begin a character."""
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            yield (np.frombuffer(block, np.uint8) & 0xC0) != 0x80
+def _character_starts(path: Path, form: Form) -> Iterator[np.ndarray]:
+    """For each 16 MB of a text in UTF-8, the mask of the bytes that begin a character."""
+    position = 0
+    while block := read_at(path, form, position, 1 << 24):
+        yield (np.frombuffer(block, np.uint8) & 0xC0) != 0x80
+        position += len(block)
 
 
-def _characters(path: Path) -> int:
-    return sum(int(starts.sum()) for starts in _character_starts(path))
+def _characters(path: Path, form: Form) -> int:
+    return sum(int(starts.sum()) for starts in _character_starts(path, form))
 
 
-def _byte_of_character(path: Path, character: int) -> int:
-    """Offset of character number `character`; the file's size if it has no more than that."""
+def _byte_of_character(path: Path, form: Form, character: int) -> int:
+    """Offset of character number `character`; the text's size if it has no more than that."""
     offset = 0
-    for starts in _character_starts(path):
+    for starts in _character_starts(path, form):
         count = int(starts.sum())
         if character < count:
             return offset + int(np.flatnonzero(starts)[character])

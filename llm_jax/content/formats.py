@@ -1,0 +1,136 @@
+"""The first bytes by which formats are known, and the signs that bytes are text at all.
+
+From the formats' own specifications, as `file` (libmagic) has them. A text may begin with the letters of some of these;
+such a mark is listed with enough bytes behind it.
+"""
+
+import codecs
+import re
+
+COMPRESSIONS = (
+    ("gzip", re.compile(rb"\x1f\x8b\x08")),
+    ("zstandard", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
+    ("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")),
+    ("xz", re.compile(rb"\xfd7zXZ\0|\x5d\0\0[\0\x80\x10\x20\x40]")),
+    ("lz4", re.compile(rb"\x04\x22\x4d\x18")),
+)
+
+UNPACK = "unpack it, and give the files that are in it"
+EXPORT = "save its text as UTF-8 first"
+ROWS = "convert its rows to JSON lines or parquet first"
+PICKLE = "a pickle may run any code, so it is not read: write its text as UTF-8 or JSON lines"
+MEDIA = "it holds no text; leave it out"
+PROGRAM = "it is a program; leave it out"
+
+# (what it is, the cure, how it begins)
+FORMATS = (
+    ("a word processor's file (docx)", EXPORT, re.compile(rb"(?s)PK\x03\x04.{0,4000}?word/")),
+    ("a spreadsheet (xlsx)", "save it as CSV first", re.compile(rb"(?s)PK\x03\x04.{0,4000}?xl/")),
+    ("NumPy arrays (npz)", ROWS, re.compile(rb"(?s)PK\x03\x04.{26}.{0,200}?\.npy")),
+    ("a PyTorch file (zip with a pickle)", PICKLE, re.compile(rb"(?s)PK\x03\x04.{26}.{0,200}?data\.pkl")),
+    ("an electronic book (epub)", EXPORT, re.compile(rb"(?s)PK\x03\x04.{26}mimetypeapplication/epub")),
+    ("an office document", EXPORT, re.compile(rb"(?s)PK\x03\x04.{26}mimetypeapplication/")),
+    ("a zip archive", UNPACK, re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)")),
+    ("a 7z archive", UNPACK, re.compile(rb"7z\xbc\xaf\x27\x1c")),
+    ("a rar archive", UNPACK, re.compile(rb"Rar!\x1a\x07")),
+    ("a tar archive", UNPACK, re.compile(rb"(?s).{257}ustar")),
+    ("a file of `compress` (.Z)", UNPACK, re.compile(rb"\x1f[\x9d\xa0]")),
+    ("an lzip file", UNPACK, re.compile(rb"LZIP\x01")),
+    ("a snappy file", UNPACK, re.compile(rb"\xff\x06\0\0sNaPpY")),
+    ("a PDF", EXPORT, re.compile(rb"%PDF-")),
+    ("PostScript", EXPORT, re.compile(rb"%!PS-Adobe")),
+    ("rich text (rtf)", EXPORT, re.compile(rb"\{\\rtf")),
+    ("an old office document", EXPORT, re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")),
+    ("a PNG image", MEDIA, re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("a JPEG image", MEDIA, re.compile(rb"\xff\xd8\xff")),
+    ("a GIF image", MEDIA, re.compile(rb"GIF8[79]a")),
+    ("a TIFF image", MEDIA, re.compile(rb"II\x2a\0|MM\0\x2a")),
+    ("sound, film or image (RIFF)", MEDIA, re.compile(rb"(?s)RIFF.{4}(?:WAVE|AVI |WEBP)")),
+    ("sound", MEDIA, re.compile(rb"OggS\0|fLaC\0|ID3[\x02-\x04]\0")),
+    ("film or sound (mp4)", MEDIA, re.compile(rb"(?s)\0\0\0.ftyp")),
+    ("a Matroska film", MEDIA, re.compile(rb"\x1a\x45\xdf\xa3")),
+    ("a font", MEDIA, re.compile(rb"wOF[F2]|\0\x01\0\0\0|OTTO\0")),
+    ("an SQLite database", ROWS, re.compile(rb"SQLite format 3\0")),
+    ("an encrypted parquet file", "decrypt it first", re.compile(rb"PARE")),
+    ("an HDF5 file", ROWS, re.compile(rb"\x89HDF\r\n\x1a\n")),
+    ("an ORC table", ROWS, re.compile(rb"ORC[\0-\x08]")),
+    ("an Avro table", ROWS, re.compile(rb"Obj\x01")),
+    ("a Feather table of version 1", "write it again with a newer pyarrow, or as parquet", re.compile(rb"FEA1")),
+    ("a NumPy array (npy)", ROWS, re.compile(rb"\x93NUMPY")),
+    ("a pickle", PICKLE, re.compile(rb"\x80[\x02-\x05]|\([dl]p[01]\n")),
+    ("a GGUF model", "it is a model, no text; leave it out", re.compile(rb"GGUF[\x01-\x09]\0")),
+    ("a safetensors file", "it is a model, no text; leave it out", re.compile(rb"(?s).{3}\0{5}\{\s*\"")),
+    (
+        "a token shard",
+        "it is prepared already: give its folder to `python -m train pretrain --data`",
+        re.compile(rb"(?:\x88\xd9\x34\x01|\xa1\xda\x34\x01)[\x01\x07]\0\0\0"),
+    ),
+    ("an ELF program", PROGRAM, re.compile(rb"\x7fELF")),
+    ("a Windows program", PROGRAM, re.compile(rb"(?s)MZ.{0,60}\0\0")),
+    ("a macOS program", PROGRAM, re.compile(rb"[\xcf\xce]\xfa\xed\xfe|\xca\xfe\xba\xbe")),
+    ("a static library", PROGRAM, re.compile(rb"!<arch>\n")),
+    ("WebAssembly", PROGRAM, re.compile(rb"\0asm")),
+    ("compiled Python", PROGRAM, re.compile(rb"(?s).[\x0c-\x0e]\r\n[\0-\x03]\0\0\0")),
+    (
+        "a pointer of Git LFS in place of the file",
+        "fetch the file itself: git lfs pull",
+        re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+    ),
+    ("a crawl's archive (WARC)", "extract its text first", re.compile(rb"WARC/\d\.\d\r?\n")),
+)
+
+TABLES = (
+    ("parquet", re.compile(rb"PAR1")),
+    ("arrow", re.compile(rb"(?s)ARROW1\0\0|\xff\xff\xff\xff[^\xff]..\0\x10\0\0\0")),
+)
+
+# The longer mark first: UTF-32's begins with UTF-16's.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x0b\x1b\x08")) + b"\x7f"
+MOST_CONTROLS = 0.02  # of the bytes of a text; noise has a tenth
+
+
+def looks_binary(head: bytes) -> bool:
+    """Whether there are more control characters than a text has."""
+    return len(head) - len(head.translate(None, _CONTROLS)) > MOST_CONTROLS * len(head)
+
+
+def unmarked_encoding(head: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark: there are zero bytes, for every script has ASCII spaces or line breaks, and what
+    they decode to is text. The order of the bytes is the one that gives fewer strange characters."""
+    zeros = [head[place::4].count(0) for place in range(4)]
+    if not any(zeros) or (sum(zeros) < 0.02 * len(head) and _decoded(head, "utf-8") is not None):
+        return None  # UTF-8 in which a zero byte was left
+    candidates: list[tuple[str, int]] = []  # with the zero bytes that speak for them
+    if len(head) % 4 == 0:
+        candidates += [("utf-32-le", zeros[3]), ("utf-32-be", zeros[0])]
+    if len(head) % 2 == 0:
+        candidates += [("utf-16-le", zeros[1] + zeros[3]), ("utf-16-be", zeros[0] + zeros[2])]
+    texts = [(name, _decoded(head, name), votes) for name, votes in candidates]
+    plausible = [(_strange(text), -votes, name) for name, text, votes in texts if text]
+    strange, _, name = min(plausible, default=(1.0, 0, ""))
+    return name if strange <= MOST_STRANGE else None
+
+
+MOST_STRANGE = 0.03  # of the characters of a text, which an older version of Unicode may not know
+
+
+def _decoded(head: bytes, encoding: str) -> str | None:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return None
+
+
+def _strange(text: str) -> float:
+    """Share of characters that are neither visible nor white space; 1 where there is a control character."""
+    if any(character < " " and character not in "\t\n\r\f" for character in text):
+        return 1.0
+    return sum(not (character.isprintable() or character.isspace()) for character in text) / len(text)

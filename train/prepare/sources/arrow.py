@@ -1,0 +1,72 @@
+"""Text in Arrow columns: which types hold it, and its values as Python strings; files of Arrow's own format."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 1024
+
+
+def holds_text(kind: "pa.DataType") -> bool:
+    """Any string type, plain, encoded by dictionary (pandas' category) or by runs; and bytes, which old writers of
+    parquet leave where the text is not marked as such."""
+    from pyarrow import types
+
+    if isinstance(storage := getattr(kind, "storage_type", None), type(kind).__mro__[-2]):
+        return holds_text(storage)  # an extension type, such as arrow.json
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return holds_text(kind.value_type)
+    kinds = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view")
+    return any(getattr(types, f"is_{name}", lambda _: False)(kind) for name in kinds)
+
+
+def check_column(path: Path, schema: "pa.Schema", column: str) -> None:
+    """Raises ValueError that names file and column unless the column is there and holds text."""
+    if column not in schema.names:
+        raise ValueError(f"{path}: {no_column(column, schema.names)}")
+    kind = schema.field(column).type
+    if not holds_text(kind):
+        raise ValueError(f"{path}: column {column!r} holds {kind}; expected strings. Choose another --text-column.")
+
+
+def no_column(column: str, names) -> str:
+    return f"no column {column!r}; there are {', '.join(sorted(names)) or 'none'}. Choose one with --text-column."
+
+
+def text_of(value: Any, column: str, place: str) -> str:
+    """A value as a text. Raises ValueError with the place of one that is null, or bytes that are not UTF-8."""
+    if value is None:
+        raise ValueError(f"{place}: {column!r} is null; expected a string")
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{place}: {column!r} holds bytes that are not UTF-8 ({error.reason}); expected text. Choose another "
+            "--text-column."
+        ) from None
+
+
+def arrow_values(path: Path, column: str) -> Iterator[Any]:
+    """The column of an Arrow file (Feather) or stream (as `datasets` keeps them), a few rows in memory at a time."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as file:
+            is_file = file.read(6) == b"ARROW1"
+            file.seek(0)
+            reader: Any = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+            check_column(path, reader.schema, column)
+            place = reader.schema.names.index(column)
+            batches = (reader.get_batch(i) for i in range(reader.num_record_batches)) if is_file else reader
+            for batch in batches:
+                for start in range(0, len(batch), BATCH_ROWS):
+                    yield from batch.column(place).slice(start, BATCH_ROWS).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise ValueError(f"{path}: damaged or cut-short arrow file ({error}); copy it again") from None

@@ -1,0 +1,81 @@
+"""Plain text whose documents are divided by a text of their own, as TinyStories' files are by <|endoftext|>."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_jax.content import UTF8, Form
+from train.prepare.slices import Slice, decode, listing, read_at
+
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class DividedText:
+    """The texts between two separators are documents. A line break on either side of one belongs to it."""
+
+    paths: tuple[Path, ...]
+    given: tuple[str, ...]
+    separator: str
+    slice_bytes: int
+    forms: Mapping[Path, Form] = field(default_factory=dict)
+    separated = True
+
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise ValueError("--document-separator is empty; expected a text, such as '<|endoftext|>'")
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "kind": "divided text",
+            "given": list(self.given),
+            "separator": self.separator,
+            **listing(self.paths),
+        }
+
+    def slices(self) -> Iterator[Slice]:
+        """Each file is read once, from its first separator on: where one is found depends on those before."""
+        for path in self.paths:
+            form = self.forms.get(path, UTF8)
+            start = 0
+            for stop, is_end in _ends(path, form, self.separator.encode()):
+                if stop > start and (is_end or stop - start >= self.slice_bytes):
+                    yield Slice(str(path), start, stop, stop - start)
+                    start = stop
+
+    def read(self, piece: Slice) -> Iterator[str]:
+        path = Path(piece.path)
+        form = self.forms.get(path, UTF8)
+        text = decode(read_at(path, form, piece.start, piece.stop - piece.start), path, piece.start, form)
+        *documents, last = text.split(self.separator)
+        for index, document in enumerate(documents):
+            first = not index and not piece.start
+            yield _without_breaks(document, before=not first, after=True)
+        if last.strip():  # what follows the last separator is a document only if there is text
+            yield _without_breaks(last, before=bool(documents or piece.start), after=False)
+
+    def place(self, piece: Slice, index: int) -> str:
+        return f"{piece.path}, document {index + 1:,} after byte {piece.start:,}"
+
+
+def _without_breaks(text: str, before: bool, after: bool) -> str:
+    for end in ("\r\n", "\n"):
+        if before and text.startswith(end):
+            text, before = text.removeprefix(end), False
+        if after and text.endswith(end):
+            text, after = text.removesuffix(end), False
+    return text
+
+
+def _ends(path: Path, form: Form, separator: bytes) -> Iterator[tuple[int, bool]]:
+    """Where each separator ends, then (with True) the end of the text."""
+    start, kept = 0, b""  # the place of the first byte of `kept`, which may hold the beginning of a separator
+    while block := read_at(path, form, start + len(kept), BLOCK_BYTES):
+        block, at = kept + block, 0
+        while (found := block.find(separator, at)) >= 0:
+            at = found + len(separator)
+            yield start + at, False
+        at = max(at, len(block) - len(separator) + 1)
+        start, kept = start + at, block[at:]
+    yield start + len(kept), True

@@ -1,0 +1,123 @@
+"""What a file of text holds: a running text, JSON lines, a JSON array, or a table of comma-separated values.
+
+Its first lines decide. A name that ends in .json, .csv and the like settles what a few lines leave open: a text file
+may begin with a brace or hold commas, a .csv file has columns.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from llm_jax.content import Content, recognise
+
+JSON_NAMES = {".json", ".jsonl", ".ndjson", ".jsonlines", ".geojson"}
+LINES_NAMES = {".jsonl", ".ndjson", ".jsonlines"}
+TABLE_NAMES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+PACKED_NAMES = {".gz", ".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".gzip"}
+DELIMITERS = ",\t;|"
+LONGEST_NAME = 64  # characters of a column's name
+
+BINARY_NAMES = {".parquet", ".arrow", ".feather"}
+
+_DECODER = json.JSONDecoder()
+
+
+class NotReadError(ValueError):
+    """A whole file of a kind that is not read; the message names it, and the cure."""
+
+
+def kind_of(path: Path, content: Content, column: str) -> str:
+    """parquet, arrow, json lines, json array, csv or text. Raises NotReadError for other JSON, ValueError for
+    a parquet file that is none."""
+    if content.kind != "text":
+        return content.kind
+    suffix = inner_suffix(path)
+    if suffix in BINARY_NAMES:
+        raise ValueError(f"{path}: not a readable {suffix[1:]} file, going by its first bytes; copy it again")
+    text = content.head_text
+    start = text.lstrip("\ufeff \t\r\n")
+    if suffix in TABLE_NAMES:
+        return "csv"
+    if suffix in JSON_NAMES or start[:1] in ("{", "["):
+        found = _json_kind(start, suffix in LINES_NAMES, suffix in JSON_NAMES, column)
+        if found == "object":
+            raise NotReadError(
+                f"{path}: one JSON value over several lines; expected one object a line, or an array of objects. "
+                f"Convert it, for example: jq -c '.FIELD[]' {path.name} > {path.name.split('.')[0]}.jsonl"
+            )
+        if found:
+            return found
+    return "csv" if _is_table(text, column) else "text"
+
+
+def inner_suffix(path: Path) -> str:
+    """The suffix of a name, of `x.jsonl.gz` that of what is packed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and suffixes[-1] in PACKED_NAMES:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def delimiter_of(header: str, path: Path, column: str) -> str:
+    """What separates the columns: the sign under which the header holds `column`, or else has most columns."""
+    usual = TABLE_NAMES.get(inner_suffix(path), ",")
+    signs = [usual, *(sign for sign in DELIMITERS if sign != usual)]
+    return next((sign for sign in signs if column in _fields(header, sign)), None) or max(
+        signs, key=lambda sign: len(_fields(header, sign))
+    )
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _json_kind(start: str, lines_by_name: bool, json_by_name: bool, column: str) -> str:
+    """`start` begins at the first visible character."""
+    if start[:1] == "[" and start[1:].lstrip()[:1] == "{":
+        return "json array" if json_by_name or _begins_with_object(start[1:].lstrip()) else ""
+    if lines_by_name:
+        return "json lines"
+    first, end, second = start.partition("\n")
+    row = _object(first)
+    if row is not None and (json_by_name or column in row or _object(second.partition("\n")[0])):
+        return "json lines"
+    if row is None and not end and first[:1] == "{" and (json_by_name or f'"{column}"' in first):
+        return "json lines"  # a first line longer than what was looked at
+    return "object" if json_by_name and start else ""
+
+
+def _object(line: str) -> dict | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and value else None
+
+
+def _begins_with_object(text: str) -> bool:
+    """Whether JSON's own syntax holds for the first object; one longer than `text` counts where it begins as one."""
+    try:
+        return isinstance(_DECODER.raw_decode(text)[0], dict)
+    except (ValueError, RecursionError):
+        return len(text) > 50_000 and text[1:].lstrip()[:1] == '"'
+
+
+def _is_table(text: str, column: str) -> bool:
+    """Whether the first line is a header with `column` among its names, and the next has as many fields."""
+    header, _, rest = text.partition("\n")
+    for delimiter in DELIMITERS:
+        names = _fields(header.rstrip("\r"), delimiter)
+        if len(names) < 2 or column not in names or any(len(name) > LONGEST_NAME for name in names):
+            continue
+        row = next(csv.reader(rest.splitlines(keepends=True)[:1000], delimiter=delimiter), None)
+        return row is None or len(row) == len(names)
+    return False
+
+
+def recognised(path: Path, column: str) -> tuple[str, Content]:
+    """The kind of a file, and how it is packed. Raises NotReadError for a kind that is not read, ValueError
+    for a damaged file; both name it and the cure."""
+    content = recognise(path)
+    if content.refusal:
+        raise NotReadError(f"{path}: {content.refusal}")
+    return kind_of(path, content, column), content

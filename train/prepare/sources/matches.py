@@ -1,0 +1,103 @@
+"""The files that a path, a folder or a glob means; what else it matches is said, never left out in silence."""
+
+import glob
+import logging
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 3  # named of many
+
+
+def matches(patterns: Sequence[str]) -> tuple[list[Path], set[Path]]:
+    """The files of all patterns, each once, in order; and those among them that were named one by one.
+
+    Raises:
+        FileNotFoundError: nothing matches a pattern.
+        PermissionError: a folder may not be read; names it.
+    """
+    files: dict[Path, None] = {}
+    named: set[Path] = set()
+    for pattern in patterns:
+        if _is_file(Path(pattern)):
+            named.add(Path(pattern))
+            files[Path(pattern)] = None
+        else:
+            files |= dict.fromkeys(_of_pattern(pattern))
+    return list(files), named
+
+
+def say_left_out(reason: str, paths: Iterable[Path | str]) -> None:
+    """One line for a few files or a count with examples for many."""
+    names = [str(path) for path in paths]
+    if not names:
+        return
+    more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
+    logger.warning("left out, %s: %s%s", reason, ", ".join(names[:EXAMPLES]), more)
+
+
+def _of_pattern(pattern: str) -> list[Path]:
+    """Sorted files of a folder (recursively, without hidden ones) or a glob; never none."""
+    is_folder = Path(pattern).is_dir()
+    _check_readable(Path(pattern) if is_folder else _folder_of(pattern))
+    wanted = f"{glob.escape(pattern)}/**/*" if is_folder else pattern
+    found = [Path(name) for name in sorted(glob.glob(wanted, recursive=True))]
+    files = [path for path in found if _is_file(path)]
+    _say_others(set(found) - set(files))
+    if is_folder:
+        say_left_out("hidden", _hidden(Path(pattern)))
+    if not files:
+        raise FileNotFoundError(
+            f"--source {pattern}: no such file, and no file matches; expected stdlib, a file, a glob, or hf:NAME"
+        )
+    return files
+
+
+def _say_others(paths: set[Path]) -> None:
+    folders = sorted(path for path in paths if path.is_dir())
+    for folder in folders:
+        _check_readable(folder)
+    others = sorted(paths - set(folders))
+    dead = [path for path in others if path.is_symlink() and not path.exists()]
+    say_left_out("links to nothing", dead)
+    say_left_out("neither file nor folder (a pipe, socket or device)", [path for path in others if path not in dead])
+
+
+def _hidden(folder: Path) -> list[Path]:
+    """What in a folder, at its top or below, is left out for the dot in its name; a hidden folder counts as one."""
+    found = []
+    for place, below, names in os.walk(folder):
+        found += [Path(place, name) for name in [*below, *names] if name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".")]
+    return sorted(found)
+
+
+def _folder_of(pattern: str) -> Path:
+    """The part of a glob before its first wildcard."""
+    path = Path(pattern)
+    while glob.has_magic(str(path)) or not path.is_dir():
+        if path == path.parent:
+            break
+        path = path.parent
+    return path
+
+
+def _check_readable(folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise PermissionError(
+            f"--source: the folder {folder} may not be read by this user; change its permissions, or name the files"
+        )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        raise PermissionError(
+            f"--source: {path} may not be reached by this user; change the permissions of its folder"
+        ) from None
+    except (OSError, ValueError):
+        return False
