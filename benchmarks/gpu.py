@@ -41,11 +41,18 @@ from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: 
 from llm_jax.config import Execution, GPTConfig  # noqa: E402
 from llm_jax.decode.loop import generate, prepare  # noqa: E402
 from llm_jax.decode.options import Sampling  # noqa: E402
+from llm_jax.hardware import catalogue  # noqa: E402
 from llm_jax.models import gpt  # noqa: E402
 
-PEAK = 989e12  # FLOP/s of an H100 or H200, dense bfloat16, from the data sheet
 TARGETS = {"train": 578_000, 1: 4_000, 1024: 300_000}  # tokens/s on one H200
 TOY = GPTConfig(vocab_size=300, context_length=64, d_model=64, n_heads=2, n_layers=2)
+
+
+def mfu(flops_per_second: float) -> float | None:
+    """The part of this device's dense 16-bit peak; None where the catalogue does not have the device."""
+    found = catalogue.find(jax.devices()[0].device_kind)
+    peak = found.training_peak if found else None
+    return flops_per_second / (1e12 * peak.value) if peak else None
 
 
 def main() -> None:
@@ -79,8 +86,8 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         name: {
             "tokens_per_second": work.tokens / median[name],
             "milliseconds": 1e3 * median[name],
-            "mfu_nanogpt": work.flops("nanogpt") / median[name] / PEAK,
-            "mfu_llm_c": work.flops("llm.c") / median[name] / PEAK,
+            "mfu_nanogpt": mfu(work.flops("nanogpt") / median[name]),
+            "mfu_llm_c": mfu(work.flops("llm.c") / median[name]),
             "compile_seconds": side.compile_seconds,
             "peak_bytes": side.peak_bytes,
             "first_loss": losses[name],
@@ -89,7 +96,12 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         for name, side in sides.items()
     }
     rows = [
-        (name, f"{f['tokens_per_second']:,.0f}", f"{f['milliseconds']:.1f}", f"{f['mfu_nanogpt']:.1%}")
+        (
+            name,
+            f"{f['tokens_per_second']:,.0f}",
+            f"{f['milliseconds']:.1f}",
+            f"{f['mfu_nanogpt']:.1%}" if f["mfu_nanogpt"] else "–",
+        )
         for name, f in found.items()
     ]
     show(

@@ -31,16 +31,20 @@ from llm_jax.config import Execution, GPTConfig
 from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
+from llm_jax.hardware import catalogue
 from llm_jax.models import gpt
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step
 
-PEAK = 989e12  # FLOP/s, dense bfloat16, of both (NVIDIA's data sheets)
-MACHINES = {  # bytes per second, bytes (NVIDIA's data sheets)
-    "H100": (3.35e12, 80e9),
-    "H200": (4.8e12, 141e9),
+CARDS = {
+    name: next(entry for entry in catalogue.accelerators() if entry.name == listed)
+    for name, listed in {"H100": "H100 SXM", "H200": "H200"}.items()
 }
+(PEAK,) = {1e12 * card.bf16.value for card in CARDS.values() if card.bf16}  # FLOP/s, dense bfloat16, of both
+MACHINES = {
+    name: (1e9 * card.bandwidth.value, 1e9 * card.memory.value) for name, card in CARDS.items()
+}  # bytes/s, bytes
 # XLA's own description of an H100, with bandwidth and memory left open (openxla/xla,
 # xla/backends/gpu/target_config/specs/h100_sxm.txtpb).
 DESCRIPTION = """

@@ -8,22 +8,11 @@ import jax
 
 from llm_jax import sharding
 from llm_jax.config import GPTConfig
+from llm_jax.hardware import catalogue
 from train.cluster import place as places
 from train.cluster import rendezvous
 from train.cluster.mesh import MeshConfig
 from train.cluster.place import Place
-
-# Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets (without sparsity).
-PEAK_FLOPS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "H20": 148e12,
-    "B200": 2250e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "RTX 4090": 165e12,
-    "V100": 125e12,
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +82,7 @@ def open_job(config: MeshConfig, model: GPTConfig) -> Job:
 
 
 def peak_flops() -> float | None:
-    """Peak FLOP/s of all devices of the job in bfloat16; None where the data sheet is not known (CPUs)."""
-    kind = jax.devices()[0].device_kind
-    per_device = next((peak for name, peak in PEAK_FLOPS.items() if name in kind), None)
-    return per_device and per_device * jax.device_count()
+    """Dense 16-bit peak FLOP/s of all devices of the job; None where the catalogue has no device of this exact name."""
+    found = catalogue.find(jax.devices()[0].device_kind)
+    peak = found.training_peak if found else None
+    return 1e12 * peak.value * jax.device_count() if peak else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import jax
 
+from llm_jax.hardware import catalogue
 from train.pretrain.config import TrainConfig
 
 
@@ -88,7 +89,17 @@ def describe(
             f"logits {size(need.logits)}",
         ),
         ("devices", f"{jax.device_count()} × {jax.devices()[0].device_kind} · {_mesh(mesh)}"),
+        ("MFU", utilisation(jax.devices()[0].device_kind)),
     ]
+
+
+def utilisation(device_kind: str) -> str:
+    """What MFU is a part of on this device, or why it is not shown."""
+    found = catalogue.find(device_kind)
+    peak = found.training_peak if found else None
+    if peak is None:
+        return f"not shown: {catalogue.why_unknown(device_kind)}"
+    return f"of {peak.value:g} TFLOP/s a device, dense ({peak.source.title}, {peak.source.date})"
 
 
 def size(bytes_: float) -> str:
