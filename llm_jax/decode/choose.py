@@ -1,7 +1,8 @@
-"""Logits → next token: temperature, top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), and a draw.
+"""Logits → next token: temperature, min-p (Nguyen et al. 2024), top-k (Fan et al. 2018), top-p (Holtzman et al. 2020),
+and a draw.
 
-Both filters keep every token whose logit is at least some threshold, so neither needs the vocabulary sorted: the
-threshold is found by bisection. A float's bits, read as an integer, are in the float's order, so 32 halvings find it
+All filters keep every token whose logit is at least some threshold, so none needs the vocabulary sorted: top-k's and
+top-p's is found by bisection. A float's bits, read as an integer, are in the float's order, so 32 halvings find it
 exactly.
 
 The draw is a race: every token gets an exponential time from its own random number, runs it at a speed of its weight,
@@ -35,6 +36,7 @@ class Rule:
     temperature: Float[Array, "*B"] | None  # None: the most likely token; of a row: 0
     top_k: Int[Array, "*B"] | None
     top_p: Float[Array, "*B"] | None
+    min_p: Float[Array, "*B"] | None
 
 
 def rule(sampling: Sampling) -> Rule:
@@ -44,6 +46,7 @@ def rule(sampling: Sampling) -> Rule:
         temperature=jnp.float32(_temperature(sampling)) if draws else None,
         top_k=jnp.int32(min(sampling.top_k, ALL_TOKENS)) if draws and sampling.top_k else None,
         top_p=jnp.float32(max(sampling.top_p, LEAST_TOP_P)) if draws and sampling.top_p < 1 else None,
+        min_p=jnp.float32(sampling.min_p) if draws and sampling.min_p else None,
     )
 
 
@@ -54,12 +57,14 @@ def rule_of_rows(samplings: Sequence[Sampling]) -> Rule:
     draws = [_draws(s) for s in samplings]
     uses_k = any(s.top_k for s, drawn in zip(samplings, draws, strict=True) if drawn)
     uses_p = any(s.top_p < 1 for s, drawn in zip(samplings, draws, strict=True) if drawn)
+    uses_min_p = any(s.min_p for s, drawn in zip(samplings, draws, strict=True) if drawn)
     # Probabilities sum to 1 only up to rounding: to keep all of them takes more.
     top_ps = [max(s.top_p, LEAST_TOP_P) if s.top_p < 1 else 2.0 for s in samplings]
     return Rule(
         temperature=jnp.asarray([_temperature(s) for s in samplings], jnp.float32) if any(draws) else None,
         top_k=jnp.asarray([min(s.top_k or ALL_TOKENS, ALL_TOKENS) for s in samplings], jnp.int32) if uses_k else None,
         top_p=jnp.asarray(top_ps, jnp.float32) if uses_p else None,
+        min_p=jnp.asarray([s.min_p for s in samplings], jnp.float32) if uses_min_p else None,
     )
 
 
@@ -99,6 +104,8 @@ def _most_likely(logits_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
 
 def _drawn(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule, temperature) -> Int[Array, "B"]:
     logits_BV = logits_BV / temperature
+    if rule.min_p is not None:
+        logits_BV = keep_min_p(logits_BV, rule.min_p)
     if rule.top_k is not None:
         logits_BV = keep_top_k(logits_BV, rule.top_k)
     if rule.top_p is not None:
@@ -130,6 +137,12 @@ def _mixed(words: UInt[Array, "..."]) -> UInt[Array, "..."]:
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
     return words ^ (words >> 16)
+
+
+def keep_min_p(logits_BV: Float[Array, "B V"], min_p: Float[Array, "*B"]) -> Float[Array, "B V"]:
+    """Tokens less likely than `min_p` times the likeliest one become −∞."""
+    threshold_B = logits_BV.max(axis=-1) + jnp.log(min_p)
+    return jnp.where(logits_BV >= threshold_B[:, None], logits_BV, -jnp.inf)
 
 
 def keep_top_k(logits_BV: Float[Array, "B V"], k: Int[Array, "*B"]) -> Float[Array, "B V"]:

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
+from llm_jax.decode.adjust import Adjusted, adjust, count, put
 from llm_jax.decode.choose import Rule, choose, keys_of
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
@@ -43,6 +44,7 @@ class Slots:
     cache: kv.Cache
     token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
     keys_B: Key[Array, "B"]
+    adjusted: Adjusted | None = None  # None: nobody's logits are changed, and a step is the program without
 
 
 @pytree
@@ -75,15 +77,18 @@ def join(
     config: GPTConfig,
     how: gpt.Plan,
     n_top: int = 0,
+    changes: Adjusted | None = None,
 ) -> tuple[Slots, Int[Array, ""], Scores]:
     """A prompt, padded on the right, takes a row: the slots, its first token and that token's scores.
+
+    `changes` says how its logits are changed, and must be there exactly where the slots have `adjusted`.
 
     Three programs: for each bucket of lengths (with the model), for each size of the slots, for each kind of rule.
     """
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
     one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how, room)
     slots = _lay_down(slots, jnp.int32(row), one)
-    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, config, n_top)
+    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, n_top)
 
 
 @partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
@@ -94,9 +99,11 @@ def advance(
     hidden_BTD, cache = gpt.forward(params, slots.token_B[:, None], config, how, slots.cache)
     assert cache is not None
     keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
-    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, config, n_top)
+    adjusted = slots.adjusted
+    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, adjusted, cache.lengths_B, config, n_top)
     cache = dataclasses.replace(cache, filled=cache.filled % cache.positions_BS.shape[1])
-    return dataclasses.replace(slots, cache=cache, token_B=token_B), token_B, scores
+    adjusted = adjusted and count(adjusted, token_B)
+    return dataclasses.replace(slots, cache=cache, token_B=token_B, adjusted=adjusted), token_B, scores
 
 
 @partial(jax.jit, static_argnames=("config", "how", "n_top"))
@@ -142,7 +149,12 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
         lengths_B=old.lengths_B[rows_B],
         filled=jnp.int32(before if columns > before else 0),
     )
-    return Slots(cache=cache, token_B=slots.token_B[rows_B], keys_B=slots.keys_B[rows_B])
+    return Slots(
+        cache=cache,
+        token_B=slots.token_B[rows_B],
+        keys_B=slots.keys_B[rows_B],
+        adjusted=jax.tree.map(lambda x: x[rows_B], slots.adjusted),
+    )
 
 
 @partial(jax.jit, static_argnames=("config", "how", "room"))
@@ -176,18 +188,27 @@ def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
 
 
 @partial(jax.jit, static_argnames=("config", "n_top"), donate_argnames=("slots",))
-def _first(params, slots: Slots, row, last_BD, key, rule: Rule, config: GPTConfig, n_top: int):
-    keys_B = jax.random.fold_in(key, slots.cache.lengths_B[row])[None]
-    token_B, scores = _choose(params, last_BD, keys_B, rule, config, n_top)
+def _first(
+    params, slots: Slots, row, last_BD, key, rule: Rule, changes: Adjusted | None, config: GPTConfig, n_top: int
+):
+    length_B = slots.cache.lengths_B[row][None]
+    keys_B = jax.random.fold_in(key, length_B[0])[None]
+    token_B, scores = _choose(params, last_BD, keys_B, rule, changes, length_B, config, n_top)
+    adjusted = slots.adjusted and changes and put(slots.adjusted, row, count(changes, token_B))
     slots = dataclasses.replace(
-        slots, token_B=slots.token_B.at[row].set(token_B[0]), keys_B=slots.keys_B.at[row].set(key)
+        slots,
+        token_B=slots.token_B.at[row].set(token_B[0]),
+        keys_B=slots.keys_B.at[row].set(key),
+        adjusted=adjusted,
     )
     return slots, token_B[0], jax.tree.map(lambda x: x[0], scores)
 
 
-def _choose(params, hidden_BD, keys_B, rule: Rule, config: GPTConfig, n_top: int):
+def _choose(params, hidden_BD, keys_B, rule: Rule, adjusted: Adjusted | None, lengths_B, config: GPTConfig, n_top: int):
+    """Scores are the model's own, whatever is done to the logits that the token is chosen from."""
     logits_BV = gpt.logits(params, hidden_BD, config)
-    token_B = choose(logits_BV, keys_B, rule)
+    changed_BV = logits_BV if adjusted is None else adjust(logits_BV, adjusted, lengths_B)
+    token_B = choose(changed_BV, keys_B, rule)
     return token_B, _score(logits_BV, token_B, n_top)
 
 

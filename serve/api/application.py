@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from llm_jax.tokenizer import Tokenizer
 from serve.api import completions
-from serve.api.batch import Scored
+from serve.api.choice import Choice
 from serve.api.completions import Asked
 from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
-from serve.door.guard import MOST_SEQUENCES, Guard
-from serve.text.continuation import Continuation
+from serve.door.guard import MOST_SEQUENCES, Callers, Guard
 
 STATUS_GONE = 499  # nginx's number for a client that has hung up; nobody reads it
 UNKNOWN_FAILURE = "the server has failed to answer this request: its log says why"
@@ -40,8 +39,8 @@ class Served:
     created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
-def application(served: Served, key: str, max_requests: int) -> Guard:
-    """The whole server as one ASGI application."""
+def application(served: Served, key: str, max_requests: int, callers: Callers | None = None) -> Guard:
+    """The whole server as one ASGI application; `callers`: those of this machine, where nothing else is said."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.get("/health")
@@ -81,7 +80,7 @@ def application(served: Served, key: str, max_requests: int) -> Guard:
         """For what nobody has thought of; the traceback goes to the log."""
         return error(500, UNKNOWN_FAILURE)
 
-    return Guard(app, key, max_requests)
+    return Guard(app, key, max_requests, callers=callers or Callers())
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -107,7 +106,10 @@ class Running:
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
         end = served.tokenizer.end_of_text
-        stop_tokens = frozenset() if end is None or asked.ignore_eos else frozenset({end})
+        ends = frozenset() if end is None else frozenset({end})
+        stop_tokens = asked.stop_tokens | (frozenset() if asked.ignore_eos else ends)
+        # Before `min_tokens` the end does not come, though it may be ignored later.
+        adjustment = replace(asked.adjustment, ends=asked.stop_tokens | ends)
 
         def deliver_to(index: int):
             def deliver(event: Event) -> None:
@@ -123,6 +125,7 @@ class Running:
                 max_new_tokens=asked.max_tokens,
                 deliver=deliver_to(index),
                 stop_tokens=stop_tokens,
+                adjustment=adjustment,
                 n_top=asked.n_top or 0,
                 score_prompt=asked.echo and asked.n_top is not None,
             )
@@ -147,11 +150,11 @@ class Running:
                     continue
                 if isinstance(event, Ended) and event.reason == "error":
                     raise Failed(event.error)
-                text, logprobs, reason = self._choices[index].take(event)
+                text, logprobs, reason, stop = self._choices[index].take(event)
                 if reason:
                     open_ones.remove(index)
                     self._served.engine.cancel([self._requests[index]])
-                yield completions.choice(index, text, logprobs, reason)
+                yield completions.choice(index, text, logprobs, reason, stop)
         finally:
             self._served.engine.cancel(self._requests)
 
@@ -160,7 +163,8 @@ class Running:
         try:
             async with contextlib.aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
-                    yield _event(completions.answer(self._head, [piece], None))
+                    usage = self._usage_of(piece["index"]) if self._asked.continuous_usage else None
+                    yield _event(completions.answer(self._head, [piece], usage))
         except Failed as failed:
             yield _event(_error(503, str(failed)))
             return
@@ -195,42 +199,19 @@ class Running:
             async for piece in pieces:
                 whole = merged[piece["index"]]
                 whole["text"] += piece["text"]
-                whole["finish_reason"] = piece["finish_reason"]
+                whole["finish_reason"], whole["stop_reason"] = piece["finish_reason"], piece["stop_reason"]
                 if piece["logprobs"]:
                     lists = whole["logprobs"] or {name: [] for name in piece["logprobs"]}
                     whole["logprobs"] = {name: lists[name] + more for name, more in piece["logprobs"].items()}
         return merged
 
+    def _usage_of(self, index: int) -> dict[str, int]:
+        """Of one sequence, so far."""
+        return completions.usage(len(self._prompts[index]), self._choices[index].n_new)
+
     def _usage(self) -> dict[str, int]:
         n_prompt = sum(map(len, self._asked.prompts))
         return completions.usage(n_prompt, sum(choice.n_new for choice in self._choices))
-
-
-class Choice:
-    """One sequence's text and log-probabilities while they come."""
-
-    def __init__(self, tokenizer: Tokenizer, asked: Asked, prompt: tuple[int, ...]):
-        self.echoed = tokenizer.decode(list(prompt)) if asked.echo else ""
-        self.n_new = 0
-        self._text = Continuation(tokenizer, asked.stops)
-        self._logprobs = completions.Logprobs(tokenizer) if asked.n_top is not None else None
-
-    def take(self, event: Event) -> tuple[str, dict | None, str | None]:
-        """An event → new text, new log-probabilities, and the reason if this is the end."""
-        if isinstance(event, list):
-            assert self._logprobs is not None
-            for scored in event:
-                self._logprobs.add(scored)
-            self._logprobs.end_of_prompt()
-            return self.echoed, self._logprobs.take(), None
-        if isinstance(event, Scored):
-            self.n_new += 1
-            text = self._text.push(event.token)
-            if self._logprobs is not None:
-                self._logprobs.add(event)
-            logprobs = self._logprobs.take() if self._logprobs is not None else None
-            return text, logprobs, "stop" if self._text.stopped else None
-        return self._text.finish(), None, event.reason
 
 
 async def _hung_up(http: HttpRequest) -> None:

@@ -4,6 +4,7 @@ Knows of prompts, samplings and rows, not of requests: the engine (`serve.api.en
 JAX is imported by what needs it, for the command line reads this module's names at once.
 """
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm_jax.decode.options import Sampling
+from llm_jax.decode.options import Adjustment, Sampling
 from serve.api.sizes import Size, Sizes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_TOP = 20  # log-probabilities beside the chosen one; one program computes all or none
 IDLE = Sampling(temperature=0.0)
+UNCHANGED = Adjustment()
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +88,18 @@ class Batch:
         self.size = size
         return True
 
-    def join(self, row: int, prompt: Sequence[int], sampling: Sampling, n_top: int) -> Scored:
+    def join(
+        self, row: int, prompt: Sequence[int], sampling: Sampling, n_top: int, adjustment: Adjustment = UNCHANGED
+    ) -> Scored:
         """A prompt takes a row: its first new token."""
-        from llm_jax.decode import slots
+        from llm_jax.decode import adjust, slots
         from llm_jax.decode.choose import rule_of_rows
 
+        vocab_size, one = self.config.vocab_size, None
+        if adjustment.changes_logits and self._slots.adjusted is None:
+            self._slots = dataclasses.replace(self._slots, adjusted=adjust.unchanged(self.size.rows, vocab_size))
+        if self._slots.adjusted is not None:  # the row may still have another request's
+            one = adjust.row_of(adjustment, prompt, vocab_size)
         self._slots, token, scores = slots.join(
             self._params,
             self._slots,
@@ -102,14 +111,22 @@ class Batch:
             self.config,
             self._how,
             self._most_top if n_top else 0,
+            one,
         )
         return _scored(int(token), scores, n_top)
 
-    def advance(self, samplings: Sequence[Sampling | None], n_tops: Sequence[int]) -> list[Scored]:
-        """One token for every row; None is the sampling of a row that nobody uses."""
+    def advance(
+        self, samplings: Sequence[Sampling | None], n_tops: Sequence[int], adjusted: bool = False
+    ) -> list[Scored]:
+        """One token for every row; None is the sampling of a row that nobody uses.
+
+        `adjusted`: somebody's logits are changed. Where nobody's are, the step is the program that knows nothing of it.
+        """
         from llm_jax.decode import slots
         from llm_jax.decode.choose import rule_of_rows
 
+        if not adjusted and self._slots.adjusted is not None:
+            self._slots = dataclasses.replace(self._slots, adjusted=None)
         rule = rule_of_rows([sampling or IDLE for sampling in samplings])
         n_top = self._most_top if any(n_tops) else 0
         self._slots, token_B, scores_B = slots.advance(self._params, self._slots, rule, self.config, self._how, n_top)

@@ -61,7 +61,9 @@ def main(options: Options) -> int:
     secret, source = key.for_server(door.key_file)
     socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context)
-    app = application(Served(engine, model.tokenizer, name, context, model.folder), secret, door.max_requests)
+    app = application(
+        Served(engine, model.tokenizer, name, context, model.folder), secret, door.max_requests, door.callers
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -85,7 +87,8 @@ def main(options: Options) -> int:
 
     server.handle_exit = end
     engine.on_failure = give_up
-    print(examples.how_to_call(door.host, socket.getsockname()[1], name, source), flush=True)
+    request = examples.request_for(model.tokenizer, context)
+    print(examples.how_to_call(door.host, socket.getsockname()[1], name, source, *request), flush=True)
     server.run(sockets=[socket])
     engine.close("the server has ended", 0)
     engine.join(timeout=30)

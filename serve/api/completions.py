@@ -1,36 +1,25 @@
 """OpenAI's completions interface as values: what a request may say, and the forms of an answer.
 
-Every field is checked, and a field that would change the answer but is not computed here is refused by name, not
-ignored: it is taken only with a value that changes nothing, such as OpenAI's own default. The names and meanings are
-vLLM's where OpenAI has none: `top_k`, `ignore_eos`, `echo` with `logprobs`.
+Every field is checked; what is not computed is refused by name (`serve.api.fields`). The names and meanings are vLLM's
+where OpenAI has none: `top_k`, `min_tokens`, `ignore_eos`, `echo` with `logprobs`.
 """
 
-import difflib
+import math
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_jax.decode.options import LEAST_SEED, Sampling
+from llm_jax.decode.options import LEAST_SEED, Adjustment, Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.tokenizer import StreamDecoder, Tokenizer
-from serve.api.batch import MOST_TOP, Scored
+from llm_jax.tokenizer import Tokenizer
+from serve.api.batch import MOST_TOP
+from serve.api.fields import IGNORED, NEUTRAL, NEUTRAL_IN_STREAMS, Fields, as_float, check_token
 
 MOST_STOPS = 16
-# Fields that other servers compute, and the value, beside null, at which they change nothing.
-NEUTRAL: dict[str, Any] = {
-    "suffix": "",
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "repetition_penalty": 1,
-    "logit_bias": {},
-    "min_p": 0,
-    "min_tokens": 0,
-}
-NEUTRAL_IN_STREAMS: dict[str, Any] = {"continuous_usage_stats": False, "include_obfuscation": False}
-# No answer depends on them: these vocabularies add no special tokens to a prompt.
-IGNORED = ("user", "metadata", "add_special_tokens", "request_id")
+LARGEST_BIAS = 100.0
+ANY = 10**9  # tokens: the context bounds them
 
 
 @dataclass(frozen=True)
@@ -41,65 +30,19 @@ class Asked:
     max_tokens: int
     n: int
     sampling: Sampling  # the seed is the first sequence's; the next ones count on
+    adjustment: Adjustment  # without the ends, which the tokenizer knows
     stops: tuple[str, ...]
+    stop_tokens: frozenset[int]  # beside the tokenizer's end
     n_top: int | None  # None: no log-probabilities
     echo: bool
     stream: bool
     include_usage: bool
+    continuous_usage: bool  # with every piece
     ignore_eos: bool
 
 
 class Unknown(Exception):
     """Another model is asked for."""
-
-
-class Fields:
-    """A JSON object whose fields are taken out one by one, each with its type; what is left over is unknown."""
-
-    def __init__(self, values: dict[str, Any]):
-        self._values, self._known = dict(values), set()
-
-    def take(self, name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-        """Null means the default. Raises ValueError for another type."""
-        self._known.add(name)
-        value = self._values.pop(name, None)
-        if value is None:
-            return default
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join(sorted(k.__name__ for k in kinds))
-            raise ValueError(f"{name} must be {wanted}; got {type(value).__name__}")
-        return value
-
-    def between(self, name: str, low: int, high: int, default: int | None) -> Any:
-        value = self.take(name, int, default)
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"{name} must lie between {low} and {high}; got {value}")
-        return value
-
-    def number(self, name: str, default: float) -> float:
-        """JSON's whole numbers may be larger than any float."""
-        value = self.take(name, (int, float), default)
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError(f"{name} is too large: a number of {len(str(value))} digits") from None
-
-    def neutral(self, name: str, *allowed: Any) -> None:
-        """A field that is not computed here: raises ValueError unless its value changes nothing, as null does."""
-        value = self._values.pop(name, None)
-        if value is not None and value not in allowed:
-            raise ValueError(f"{name} is not computed by this server: leave it out")
-
-    def finish(self, neutral: dict[str, Any], ignored: Sequence[str] = ()) -> None:
-        """Raises ValueError if a field is left that is not known, or known and not computed here."""
-        for name in list(self._values):
-            if name in ignored:
-                continue
-            if name not in neutral:
-                close = difflib.get_close_matches(name, self._known, n=1)
-                raise ValueError(f"unknown field {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-            self.neutral(name, neutral[name])
 
 
 def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
@@ -114,31 +57,94 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
             f"{len(prompts)} prompts × n={n} are {n * len(prompts)} sequences; a request may ask for {most}"
         )
     echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
-    room = context - max(map(len, prompts))
-    max_tokens = fields.between("max_tokens", 0 if echo else 1, 10**9, min(16, max(1, room)))
-    top_k = fields.between("top_k", -1, 10**9, 0)
-    sampling = Sampling(
-        temperature=fields.number("temperature", 1.0),
-        top_k=max(top_k, 0),
-        top_p=fields.number("top_p", 1.0),
-        seed=fields.between("seed", LEAST_SEED, -LEAST_SEED - 1, secrets.randbits(63)),
-    )
-    stop = fields.take("stop", (str, list), [])
-    stops = [stop] if isinstance(stop, str) else stop
-    if len(stops) > MOST_STOPS or not all(isinstance(text, str) and text for text in stops):
-        raise ValueError(f"stop must be up to {MOST_STOPS} texts, none of them empty")
+    max_tokens = _max_tokens(fields, echo, context - max(map(len, prompts)))
     stream = fields.take("stream", bool, False)
     usage = Fields(fields.take("stream_options", dict, {}))
     include_usage = usage.take("include_usage", bool, False)
+    continuous_usage = usage.take("continuous_usage_stats", bool, False) and include_usage
     usage.finish(NEUTRAL_IN_STREAMS)
     ignore_eos = fields.take("ignore_eos", bool, False)
+    asked = Asked(
+        prompts=prompts,
+        max_tokens=max_tokens,
+        n=n,
+        sampling=_sampling(fields),
+        adjustment=_adjustment(fields, max_tokens, tokenizer.vocab_size),
+        stops=_stops(fields),
+        stop_tokens=frozenset(fields.tokens("stop_token_ids", tokenizer.vocab_size) or ()),
+        n_top=n_top,
+        echo=echo,
+        stream=stream,
+        include_usage=include_usage,
+        continuous_usage=continuous_usage,
+        ignore_eos=ignore_eos,
+    )
     fields.neutral("best_of", 1, n)
     # An answer may show a special token only if it goes on after one.
     fields.neutral("skip_special_tokens", False, not ignore_eos)
     fields.finish(NEUTRAL, IGNORED)
     for prompt in prompts:
         _check_length(len(prompt), max_tokens, context)
-    return Asked(prompts, max_tokens, n, sampling, tuple(stops), n_top, echo, stream, include_usage, ignore_eos)
+    return asked
+
+
+def _max_tokens(fields: Fields, echo: bool, room: int) -> int:
+    """`max_completion_tokens` is its newer name, and counts where both are given."""
+    least = 0 if echo else 1
+    max_tokens = fields.between("max_tokens", least, ANY, min(16, max(1, room)))
+    return fields.between("max_completion_tokens", least, ANY, max_tokens)
+
+
+def _sampling(fields: Fields) -> Sampling:
+    return Sampling(
+        temperature=fields.number("temperature", 1.0),
+        top_k=max(fields.between("top_k", -1, ANY, 0), 0),
+        top_p=fields.number("top_p", 1.0),
+        min_p=fields.number("min_p", 0.0),
+        seed=fields.between("seed", LEAST_SEED, -LEAST_SEED - 1, secrets.randbits(63)),
+    )
+
+
+def _adjustment(fields: Fields, max_tokens: int, vocab_size: int) -> Adjustment:
+    min_tokens = fields.between("min_tokens", 0, ANY, 0)
+    if min_tokens > max_tokens:
+        raise ValueError(f"min_tokens must be at most max_tokens={max_tokens}; got {min_tokens}")
+    allowed = fields.tokens("allowed_token_ids", vocab_size)
+    if allowed == []:
+        raise ValueError("allowed_token_ids is empty, so no token could be chosen: leave it out to allow all")
+    return Adjustment(
+        presence_penalty=fields.number("presence_penalty", 0.0),
+        frequency_penalty=fields.number("frequency_penalty", 0.0),
+        repetition_penalty=fields.number("repetition_penalty", 1.0),
+        logit_bias=_logit_bias(fields.take("logit_bias", dict, {}), vocab_size),
+        min_tokens=min_tokens,
+        allowed_tokens=None if allowed is None else frozenset(allowed),
+    )
+
+
+def _logit_bias(given: dict[str, Any], vocab_size: int) -> tuple[tuple[int, float], ...]:
+    """JSON's keys are texts. Larger biases than OpenAI allows are brought to its bounds, as by vLLM."""
+    biases: dict[int, float] = {}
+    for key, value in given.items():
+        try:
+            token = int(key)
+        except ValueError:
+            raise ValueError(f"logit_bias must map token ids to numbers; got the key {key[:40]!r}") from None
+        check_token("logit_bias", token, vocab_size)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"logit_bias must map token ids to numbers; got {str(value)[:40]!r} for {key}")
+        if math.isnan(bias := as_float("logit_bias", value)):
+            raise ValueError(f"logit_bias must map token ids to numbers; got NaN for {key}")
+        biases[token] = min(max(bias, -LARGEST_BIAS), LARGEST_BIAS)
+    return tuple(biases.items())
+
+
+def _stops(fields: Fields) -> tuple[str, ...]:
+    stop = fields.take("stop", (str, list), [])
+    stops = [stop] if isinstance(stop, str) else stop
+    if len(stops) > MOST_STOPS or not all(isinstance(text, str) and text for text in stops):
+        raise ValueError(f"stop must be up to {MOST_STOPS} texts, none of them empty")
+    return tuple(stops)
 
 
 def _check_length(length: int, max_tokens: int, context: int) -> None:
@@ -171,54 +177,8 @@ def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], 
         else:
             raise wrong
     for token in (token for prompt in prompts for token in prompt):
-        if not 0 <= token < tokenizer.vocab_size:
-            raise ValueError(f"prompt holds the token id {token}; this model knows 0 to {tokenizer.vocab_size - 1}")
+        check_token("prompt", token, tokenizer.vocab_size)
     return tuple(prompts)
-
-
-@dataclass
-class Logprobs:
-    """OpenAI's four parallel lists, which grow token by token."""
-
-    tokenizer: Tokenizer
-    offset: int = 0  # characters of the text so far; one that is cut over several tokens begins at each of them
-    tokens: list[str] = field(default_factory=list)
-    token_logprobs: list[float | None] = field(default_factory=list)
-    top_logprobs: list[dict[str, float] | None] = field(default_factory=list)
-    text_offset: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._stream = StreamDecoder(self.tokenizer)
-
-    def add(self, scored: Scored) -> None:
-        text = self._text(scored.token)
-        self.tokens.append(text)
-        self.token_logprobs.append(scored.logprob)
-        self.text_offset.append(self.offset)
-        self.offset += len(self._stream.push(scored.token))
-        if scored.logprob is None:
-            self.top_logprobs.append(None)
-            return
-        # The chosen token is always among them; of two tokens that look alike the likelier one is kept.
-        top: dict[str, float] = {}
-        for token, logprob in (*scored.top, (scored.token, scored.logprob)):
-            top.setdefault(self._text(token), logprob)
-        self.top_logprobs.append(top)
-
-    def end_of_prompt(self) -> None:
-        """What comes next is another text, which the answer shows after the prompt's: no character is in both."""
-        self.offset += len(self._stream.finish())
-
-    def take(self) -> dict[str, list]:
-        """What was added since the last time."""
-        names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
-        taken = {name: getattr(self, name) for name in names}
-        for name in names:
-            setattr(self, name, [])
-        return taken
-
-    def _text(self, token: int) -> str:
-        return self.tokenizer.decode_bytes([token]).decode("utf8", errors="replace")
 
 
 @dataclass(frozen=True)
@@ -236,8 +196,11 @@ def answer(head: Head, choices: Sequence[dict], usage: dict[str, int] | None) ->
     return fields | {"choices": list(choices)} | ({"usage": usage} if usage else {})
 
 
-def choice(index: int, text: str, logprobs: dict | None, reason: str | None) -> dict[str, Any]:
-    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+def choice(
+    index: int, text: str, logprobs: dict | None, reason: str | None, stop_reason: int | str | None = None
+) -> dict[str, Any]:
+    """`stop_reason` is vLLM's: the stop text or the token of `stop_token_ids` that ended it."""
+    return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason, "stop_reason": stop_reason}
 
 
 def usage(n_prompt: int, n_new: int) -> dict[str, int]:

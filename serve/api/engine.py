@@ -15,52 +15,19 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from llm_jax.decode.options import Sampling
 from serve.api.batch import Batch, Scored
+from serve.api.requests import Closing, Ended, Event, Full, Request
 from serve.api.sizes import Size
 
 if TYPE_CHECKING:
     from llm_jax.config import GPTConfig
     from llm_jax.models import gpt
 
+__all__ = ["Closing", "Ended", "Engine", "Event", "Full", "Request", "Scored"]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """No more tokens. `error` where the request could not be finished."""
-
-    reason: Literal["stop", "length", "error"]
-    error: str = ""
-
-
-Event = Scored | list[Scored] | Ended  # a new token, the prompt's own tokens, the end
-
-
-@dataclass(eq=False)
-class Request:
-    """One sequence to decode."""
-
-    prompt: Sequence[int]
-    sampling: Sampling
-    max_new_tokens: int  # 0: only the prompt is scored
-    deliver: Callable[[Event], None]
-    stop_tokens: frozenset[int] = frozenset()
-    n_top: int = 0
-    score_prompt: bool = False
-    n_new: int = field(default=0, init=False)
-    cancelled: bool = field(default=False, init=False)  # set by anybody who no longer wants it
-
-
-class Full(Exception):
-    """The queue is full."""
-
-
-class Closing(Exception):
-    """The server is about to end."""
 
 
 class Engine:
@@ -211,7 +178,8 @@ class Engine:
             self._rows[row] = None
             request.deliver(Ended("length"))
         else:
-            self._take(row, request, self._batch.join(row, request.prompt, request.sampling, request.n_top))
+            first = self._batch.join(row, request.prompt, request.sampling, request.n_top, request.adjustment)
+            self._take(row, request, first)
 
     def _lengths(self) -> list[int]:
         return [_length(request) for request in self._rows if request]
@@ -229,7 +197,9 @@ class Engine:
     def _step(self) -> None:
         """One token for every row."""
         samplings = [request and request.sampling for request in self._rows]
-        every = self._batch.advance(samplings, [request.n_top if request else 0 for request in self._rows])
+        n_tops = [request.n_top if request else 0 for request in self._rows]
+        adjusted = any(request.adjustment.changes_logits for request in self._rows if request)
+        every = self._batch.advance(samplings, n_tops, adjusted)
         self.n_steps += 1
         for row, (request, scored) in enumerate(zip(self._rows, every, strict=True)):
             if request:
@@ -239,13 +209,14 @@ class Engine:
         """A new token of a request: delivered, and the row freed if it was the last."""
         request.n_new += 1
         reason: Literal["stop", "length"] | None = "length" if request.n_new == request.max_new_tokens else None
-        if scored.token in request.stop_tokens:
+        is_stop = scored.token in request.stop_tokens
+        if is_stop:
             reason = "stop"
         else:
             request.deliver(scored)
         if reason:
             self._rows[row] = None
-            request.deliver(Ended(reason))
+            request.deliver(Ended(reason, stop_token=scored if is_stop else None))
 
 
 def _length(request: Request) -> int:

@@ -5,6 +5,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from serve.door.guard import Callers
+
 
 @dataclass(frozen=True)
 class Door:
@@ -14,6 +16,10 @@ class Door:
     """TCP port; 0 takes a free one."""
     host: str = "127.0.0.1"
     """Address to listen on; another one lets other machines reach the server."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that requests may call this server by, beside its own: those of a proxy in front of it."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web pages elsewhere that may use this server, such as https://example.org; others are refused."""
     name: str | None = None
     """Name of the model in requests. Default: the folder's."""
     max_model_len: int | None = None
@@ -32,8 +38,14 @@ class Door:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
+        Callers.of("127.0.0.1", self.allowed_hosts, self.allowed_origins)
         if self.shutdown_timeout < 0:
             raise ValueError(f"shutdown_timeout must be 0 seconds or more; got {self.shutdown_timeout}")
+
+    @property
+    def callers(self) -> Callers:
+        """Whose requests pass."""
+        return Callers.of(self.host, self.allowed_hosts, self.allowed_origins)
 
     def context(self, model_context: int) -> int:
         """The longest sequence that is served. Raises ValueError for one that the model cannot read."""

@@ -109,7 +109,7 @@ def arguments(model: str, prompt: str, wish: Wish) -> dict[str, Any]:
         "top_p": wish.sampling.top_p,
         "stop": list(wish.stops) or None,
         "seed": wish.sampling.seed if wish.seeded else None,
-        "extra_body": {"top_k": wish.sampling.top_k} if wish.sampling.top_k else None,
+        "extra_body": {name: value for name in ("top_k", "min_p") if (value := getattr(wish.sampling, name))} or None,
     }
 
 

@@ -8,14 +8,21 @@ from llm_jax.tokenizer import StreamDecoder, Tokenizer
 class Continuation:
     """All that `push` returned plus `finish()` is the continuation, cut before the first stop text in it."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()):
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), min_tokens: int = 0):
+        """A stop text that ends within the first `min_tokens` tokens is part of the text."""
         self._decoder, self._stops = StreamDecoder(tokenizer), tuple(stops)
-        self._held = ""
-        self.stopped = False  # a stop text has come: what follows is not part of it
+        self._held, self._n_free = "", min_tokens
+        self.stop: str | None = None  # the stop text that has come: what follows is not part of the continuation
+
+    @property
+    def stopped(self) -> bool:
+        return self.stop is not None
 
     def push(self, token: int) -> str:
         """The text that is certain now."""
-        return self._take(self._decoder.push(token))
+        shown = self._take(self._decoder.push(token))
+        self._n_free -= 1
+        return shown
 
     def finish(self) -> str:
         """The rest, when no token comes any more."""
@@ -26,10 +33,13 @@ class Continuation:
     def _take(self, text: str) -> str:
         if self.stopped:
             return ""
-        text = self._held + text
-        if found := [at for stop in self._stops if (at := text.find(stop)) >= 0]:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
+        before, text = len(self._held), self._held + text
+        # What is held has been searched: a stop text ends in the new part.
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
+        if found and self._n_free <= 0:
+            at, self.stop = min(found)
+            self._held = ""
+            return text[:at]
         n_held = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - n_held :]
         return text[: len(text) - n_held]

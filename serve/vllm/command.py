@@ -48,7 +48,10 @@ class Options:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         for flag in self.more:
-            if flag.split("=")[0].replace("_", "-") in ("--api-key", "--middleware"):
+            name = flag.split("=")[0].replace("_", "-")
+            if name in ("--host", "--port", "--uds", "--allowed-origins"):  # the door must know them
+                raise ValueError(f"{name} is set here: give it before the `--`, where this command has it")
+            if name in ("--api-key", "--middleware"):
                 raise ValueError(f"{flag.split('=')[0]} is set here; the key comes from --key-file or the environment")
 
 
@@ -89,7 +92,7 @@ def server_of(options: Options) -> "Server":
     door.context(config.context_length)
     port = door.port or listening.free_port(door.host)
     arguments = _arguments(options, port, environment.on_cpu)
-    return Server(environment, arguments, door.name_of(options.model), door.host, port, door.max_requests)
+    return Server(environment, arguments, door.name_of(options.model), door.host, port, door.max_requests, door.callers)
 
 
 def _arguments(options: Options, port: int, on_cpu: bool) -> list[str]:

@@ -22,11 +22,19 @@ class Server:
     """`vllm serve` with the guard in front."""
 
     def __init__(
-        self, environment: Environment, arguments: list[str], name: str, host: str, port: int, max_requests: int
+        self,
+        environment: Environment,
+        arguments: list[str],
+        name: str,
+        host: str,
+        port: int,
+        max_requests: int,
+        callers: guard.Callers | None = None,
     ):
         """`arguments` are those of `vllm`; `name` is what requests call the model."""
         self._environment, self._arguments = environment, arguments
         self.name, self.host, self.port, self._max_requests = name, host, port, max_requests
+        self._callers = callers or guard.Callers.of(host)
         self.log = backend.cache_folder() / "vllm" / f"serve-{port}.log"
         self._closed = self.log.with_suffix(".closed")
         self._child: subprocess.Popen[bytes] | None = None
@@ -67,13 +75,17 @@ class Server:
 
     def _start(self, key: str) -> None:
         listening.bound(self.host, self.port).close()
-        variables = self._environment.variables() | {
-            guard.KEY_VARIABLE: key,
-            guard.REQUESTS_VARIABLE: str(self._max_requests),
-            guard.CLOSED_VARIABLE: str(self._closed),
-            "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
-            "LLM_JAX_END_WITH_PARENT": "1",
-        }
+        variables = (
+            self._environment.variables()
+            | self._callers.variables()
+            | {
+                guard.KEY_VARIABLE: key,
+                guard.REQUESTS_VARIABLE: str(self._max_requests),
+                guard.CLOSED_VARIABLE: str(self._closed),
+                "VLLM_MAX_N_SEQUENCES": str(guard.MOST_SEQUENCES),
+                "LLM_JAX_END_WITH_PARENT": "1",
+            }
+        )
         if "--distributed-executor-backend" not in self._arguments:
             variables.setdefault("VLLM_HOST_IP", "127.0.0.1")  # its workers' sockets stay on this machine
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def ask(app):
         async def send() -> tuple[int, str]:
             # A failure reaches the client as it would over a socket.
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://x", timeout=60) as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
                 headers = {"Authorization": f"Bearer {KEY}"}
                 body = {"content": json.dumps(fields), "headers": headers}
                 response = await (client.post(path, **body) if fields else client.get(path, headers=headers))
@@ -124,6 +124,16 @@ NEUTRAL = [
     {"skip_special_tokens": True},
     {"skip_special_tokens": False},
     {"stream_options": {"continuous_usage_stats": False, "include_obfuscation": False}},
+    {"response_format": {"type": "text"}},
+    {"prompt_logprobs": None},
+    {"stop_token_ids": []},
+    {"store": False, "user": "me", "metadata": {"a": "b"}, "service_tier": "auto", "seed": None},
+    {"stream_options": None, "top_k": -1, "min_p": 0, "repetition_penalty": 1, "frequency_penalty": 0.0},
+    {"guided_json": None, "guided_choice": None, "structured_outputs": None, "logprobs": None},
+    {"use_beam_search": False, "length_penalty": 1.0, "bad_words": [], "allowed_token_ids": None, "priority": 0},
+    {"max_completion_tokens": None, "min_tokens": 0, "include_stop_str_in_output": False, "return_token_ids": False},
+    {"truncate_prompt_tokens": None, "spaces_between_special_tokens": True, "kv_transfer_params": None},
+    {"tools": [], "tool_choice": "none", "parallel_tool_calls": True, "modalities": ["text"], "n": 1},
 ]
 
 
@@ -137,9 +147,15 @@ def test_what_changes_nothing_is_taken(complete, fields):
     [
         ({"best_of": 2}, "best_of"),
         ({"suffix": "b"}, "suffix"),
-        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"prompt_logprobs": 0}, "prompt_logprobs"),
+        ({"store": True}, "store"),
+        ({"guided_regex": "a+"}, "guided_regex"),
+        ({"bad_words": ["a"]}, "bad_words"),
+        ({"use_beam_search": True}, "use_beam_search"),
+        ({"tools": [{}]}, "tools"),
         ({"skip_special_tokens": True, "ignore_eos": True}, "skip_special_tokens"),
-        ({"stream": True, "stream_options": {"continuous_usage_stats": True}}, "continuous_usage_stats"),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "include_obfuscation"),
     ],
 )
 def test_what_would_change_the_answer_and_is_not_computed_is_refused(ask, fields, named):

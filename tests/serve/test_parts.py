@@ -1,13 +1,19 @@
 """The small parts of serving: the key's file, the text that may be shown, the front door of `serve vllm`."""
 
+import ast
+import http.server
+import json
 import os
 import stat
+import subprocess
+import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from llm_jax.tokenizer import train_bpe
+from llm_jax.tokenizer import CharacterTokenizer, train_bpe
 from serve.bench import command as bench
 from serve.bench import load_test as bench_measure
 from serve.bench.decoder import Bound
@@ -87,6 +93,7 @@ def test_what_cannot_become_a_stop_text_is_shown_at_once():
         ({"more": ("--api-key", "secret")}, "--api-key is set here; the key comes from"),
         ({"more": ("--api_key=secret",)}, "--api_key is set here"),
         ({"more": ("--middleware", "a.b")}, "--middleware is set here"),
+        ({"more": ("--host", "0.0.0.0")}, "--host is set here"),
     ],
 )
 def test_serve_vllm_refuses_what_makes_no_sense(fields, message):
@@ -130,6 +137,46 @@ def test_the_examples_hold_where_the_key_is_and_never_the_key():
     assert "$(cat '/home/me/api-key')" in shown
     assert 'pathlib.Path("/home/me/api-key").read_text().strip()' in shown
     assert 'os.environ["LLM_JAX_API_KEY"]' in examples.how_to_call("::", 80, "tiny", "$LLM_JAX_API_KEY")
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """Keeps what it is sent."""
+
+    seen: ClassVar[list] = []
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.seen.append((self.headers["Authorization"], body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("name", ["tiny", 'it\'s "$HOME" é'])
+def test_the_curl_example_works_when_pasted_whatever_the_names_hold(tmp_path, name):
+    file = tmp_path / f"{name} key"
+    file.write_text("a-key-of-this-test\n")
+    with http.server.HTTPServer(("127.0.0.1", 0), Recorder) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        shown = examples.how_to_call("127.0.0.1", server.server_port, name, str(file), "it's", 5)
+        curl = shown[shown.index("curl http") : shown.index("with Python")]
+        subprocess.run(["bash", "-c", curl], check=True, capture_output=True, timeout=30)
+        thread.join(30)
+    assert Recorder.seen[-1] == ("Bearer a-key-of-this-test", {"model": name, "prompt": "it's", "max_tokens": 5})
+    python = shown[shown.index("import openai") : shown.index("in the terminal")]
+    assert {name, "it's", str(file)} <= {node.value for node in ast.walk(ast.parse(python)) if hasattr(node, "value")}
+
+
+@pytest.mark.parametrize("context", [2, 32, 1024])
+@pytest.mark.parametrize("alphabet", ["abcdefghijklmnopqrstuvwxyz ", "xyz", "0123", "ABCdefghinoOptuamec "])
+def test_the_example_s_prompt_is_made_of_known_tokens_and_fits(alphabet, context):
+    tokenizer = CharacterTokenizer(sorted(set(alphabet)))
+    prompt, max_tokens = examples.request_for(tokenizer, context)
+    assert 0 < len(tokenizer.encode(prompt)) + max_tokens <= context
+    assert 1 <= max_tokens <= 32
 
 
 def test_a_bound_is_that_of_memory_for_few_and_of_arithmetic_for_many():

@@ -39,7 +39,6 @@ ELSEWHERE = [
     "/v1",
     "/v1/",
     "/v1/models/",
-    "/v1/models/tiny",
     "/v1/embeddings",
     "/v1/responses",
     "/v1/messages",
@@ -85,6 +84,25 @@ def test_with_the_key_only_the_interface_answers(server):
     assert (status, models["data"][0]["id"]) == (200, "tiny")
 
 
+def test_a_model_answers_by_its_name_and_another_is_not_there(server):
+    _, models = server.ask("GET", "/v1/models")
+    status, model = server.ask("GET", "/v1/models/tiny")
+    assert (status, model["id"], model.keys()) == (200, "tiny", models["data"][0].keys())
+    for other in ("other", "an/other", "tiny/", "..%2F..%2Fmetrics"):
+        status, content = server.ask("GET", f"/v1/models/{other}")
+        assert (status, content["error"]["type"]) == (404, "invalid_request_error")
+    assert server.ask("POST", "/v1/models/tiny", {})[0] == 405
+    ours = openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0)
+    assert ours.models.retrieve("tiny").id == "tiny"
+
+
+def test_a_page_that_has_given_its_name_this_address_gets_nothing(server):
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        for path in ("/health", "/v1/models"):
+            status, content = server.ask("GET", path, headers=headers.items())
+            assert (status, content["error"]["type"]) == (403, "invalid_request_error")
+
+
 def test_the_key_is_in_no_process_list_and_in_no_log(server):
     assert stat.S_IMODE((server.cache / "api-key").stat().st_mode) == 0o600
     assert len(server.key) >= 40
@@ -99,7 +117,7 @@ def test_the_key_is_in_no_process_list_and_in_no_log(server):
 
 def test_a_huge_body_is_refused_before_it_is_read(server):
     head = (
-        f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.key}\r\n"
+        f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.key}\r\n"
         "Content-Type: application/json\r\n"
     )
     with socket.create_connection(server.address, 30) as announced:

@@ -2,6 +2,7 @@
 
     GET  /health                             open: says that the server lives, nothing else
     GET  /v1/models   POST /v1/completions   with the key
+    GET  /v1/models/NAME
     POST /v1/chat/completions
     anything else                            404, whatever the server behind would have answered
 
@@ -12,21 +13,28 @@ take, that they are JSON, and how many sequences they ask for are bounded before
 Closed, it lets nobody in, and what the server behind then calls its own failure (vLLM answers 500 to a request that
 meets its end between door and engine) is what it is: a server that ends, status 503, to be asked again elsewhere.
 
+Before all that it looks at whom a request is for and which page it comes from (`callers`).
+
 Standard library only, for vLLM imports it in its own environment: `--middleware guard.Guard`.
 """
 
-import asyncio
-import contextlib
 import hmac
 import json
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from . import cors, models
+from .bodies import MOST_SEQUENCES, check_body, read
+from .callers import Callers, Unwelcome, absolute_target
+from .refused import Refused, answer
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+__all__ = ["MOST_SEQUENCES", "Callers", "Guard"]
 
 KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's own name, so that its own check stays on as well
 REQUESTS_VARIABLE = "LLM_JAX_MAX_REQUESTS"
@@ -35,24 +43,20 @@ CLOSED_VARIABLE = "LLM_JAX_CLOSED"  # a file: when it is there, the door is clos
 OPEN = {("GET", "/health")}
 GUARDED = {("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions")}
 
-LARGEST_BODY = 4 * 2**20  # bytes
-LONGEST_READ = 30.0  # seconds for a body to arrive
-MOST_SEQUENCES = 128  # prompts × n of one request
-
-
-class Refused(Exception):
-    """An answer that is given here."""
-
-    def __init__(self, status: int, message: str, **headers: str):
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers
-
 
 class Guard:
     """ASGI middleware. Its settings come from the environment where none are given: vLLM passes none."""
 
-    def __init__(self, app: App, key: str | None = None, max_requests: int | None = None, closed: str | None = None):
+    def __init__(
+        self,
+        app: App,
+        key: str | None = None,
+        max_requests: int | None = None,
+        closed: str | None = None,
+        callers: Callers | None = None,
+    ):
         self.app = app
+        self._callers = callers or Callers.from_environment()
         self._key = (key or os.environ[KEY_VARIABLE]).encode()
         self._closed = closed or os.environ.get(CLOSED_VARIABLE)
         self._max_requests = max_requests or int(os.environ.get(REQUESTS_VARIABLE, "256"))
@@ -62,9 +66,39 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, send)
+            await self._meet(scope, receive, send)
         elif scope["type"] == "websocket":
+            await self._refuse_websocket(scope, send)
+
+    async def _refuse_websocket(self, scope: Message, send: Send) -> None:
+        """There are none here; who may not ask is told so, where the server can say it."""
+        try:
+            self._callers.check(scope)
+            refused = Refused(404, "there are no websockets here")
+        except Unwelcome as unwelcome:
+            refused = Refused(unwelcome.status, unwelcome.message)
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            await answer(send, refused, "websocket.http")
+        else:
             await send({"type": "websocket.close", "code": 1008})
+
+    async def _meet(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Host and Origin come before everything else."""
+        try:
+            self._callers.check(scope)
+        except Unwelcome as unwelcome:
+            await answer(send, Refused(unwelcome.status, unwelcome.message))
+            return
+        if (target := absolute_target(scope)) is not None:
+            path = target[1].partition("?")[0]
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        origin = next((value for name, value in scope["headers"] if name.lower() == b"origin"), b"")
+        if self._callers.is_allowed(origin.decode("latin1")):
+            send = cors.readable_by(origin, send)
+            if cors.is_preflight(scope):
+                await cors.answer_preflight(send)
+                return
+        await self._http(scope, receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         route = (scope["method"], scope["path"])
@@ -84,17 +118,35 @@ class Guard:
         self._in_flight += 1
         try:
             if scope["method"] == "POST":
-                body = await _read(scope, receive)
-                _check_body(body)
+                body = await read(scope, receive)
+                check_body(body)
                 receive = _replay(body, receive)
         except Refused as refused:
             await answer(send, refused)
         except ConnectionError:
             pass  # the client is gone, there is nobody to answer
         else:
-            await self.app(scope, receive, self._answering(send))
+            if (name := models.name_in(scope["path"])) is not None:
+                await self._describe(name, scope, receive, send)
+            else:
+                await self.app(scope, receive, self._answering(send))
         finally:
             self._in_flight -= 1
+
+    async def _describe(self, name: str, scope: Message, receive: Receive, send: Send) -> None:
+        """One model of those that the server behind lists."""
+        status, content = await models.listed(self.app, scope, receive)
+        if content is None:
+            refused = _ending() if self._is_closed() else Refused(status, "the server behind does not list its models")
+            return await answer(send, refused)
+        known = {model["id"]: model for model in content["data"]}
+        if name not in known:
+            shown = ", ".join(map(repr, known))
+            return await answer(send, Refused(404, f"there is no model {name!r} here; this server has {shown}"))
+        body = json.dumps(known[name]).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        return await send({"type": "http.response.body", "body": body})
 
     def _is_closed(self) -> bool:
         return self._closed is not None and os.path.exists(self._closed)
@@ -122,6 +174,8 @@ class Guard:
             raise Refused(401, f"the API key {what}: send the header `Authorization: Bearer KEY`")
 
     def _check_route(self, method: str, path: str) -> None:
+        if models.name_in(path) is not None:
+            path = "/v1/models"
         if (method, path) in GUARDED:
             return
         if allowed := sorted(m for m, p in GUARDED | OPEN if p == path):
@@ -133,50 +187,6 @@ def _ending() -> Refused:
     return Refused(503, "the server is ending: ask another one, or this one when it is back", **{"retry-after": "1"})
 
 
-async def _read(scope: Message, receive: Receive) -> bytes:
-    """The whole body, if it is small enough and comes soon enough."""
-    announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
-    too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the most this server reads")
-    if not announced.isdigit() or len(announced) > 15 or int(announced) > LARGEST_BODY:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(LONGEST_READ):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ConnectionError
-                body += message.get("body", b"")
-                if len(body) > LARGEST_BODY:
-                    raise too_large
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {LONGEST_READ:.0f} s") from None
-
-
-def _check_body(body: bytes) -> None:
-    """It is a JSON object and asks for a bounded number of sequences; what else it says is for the server to judge."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is not valid JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise Refused(400, f"the body must be a JSON object; got {type(fields).__name__}")
-    prompt = fields.get("prompt")
-    n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-    for name in ("n", "best_of"):
-        n = fields.get(name)
-        if n is not None and type(n) is not int:  # "128", which a server may well read as a number
-            raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
-        if n is not None and n_sequences * n > MOST_SEQUENCES:
-            raise Refused(
-                400, f"{name}={n:,} for {n_sequences} prompts; a request may ask for {MOST_SEQUENCES} sequences"
-            )
-    if n_sequences > MOST_SEQUENCES:
-        raise Refused(400, f"{n_sequences:,} prompts in one request; it may have {MOST_SEQUENCES}")
-
-
 def _replay(body: bytes, receive: Receive) -> Receive:
     """The body once more, then whatever comes: the client's hanging up."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
@@ -185,18 +195,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return replay
-
-
-async def answer(send: Send, refused: Refused) -> None:
-    """OpenAI's form of an error. The connection ends, for a body may still be on its way."""
-    kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    # OpenAI's `param` and `code` are texts or null: the status is in the status.
-    error = {"message": refused.message, "type": kind, "param": None, "code": None}
-    body = json.dumps({"error": error}).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-    if refused.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    pairs = [(name.encode(), value.encode()) for name, value in (headers | refused.headers).items()]
-    with contextlib.suppress(OSError):
-        await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,51 @@
+"""Log-probabilities in OpenAI's form for completions."""
+
+from dataclasses import dataclass, field
+
+from llm_jax.tokenizer import StreamDecoder, Tokenizer
+from serve.api.batch import Scored
+
+
+@dataclass
+class Logprobs:
+    """OpenAI's four parallel lists, which grow token by token."""
+
+    tokenizer: Tokenizer
+    offset: int = 0  # characters of the text so far; one that is cut over several tokens begins at each of them
+    tokens: list[str] = field(default_factory=list)
+    token_logprobs: list[float | None] = field(default_factory=list)
+    top_logprobs: list[dict[str, float] | None] = field(default_factory=list)
+    text_offset: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stream = StreamDecoder(self.tokenizer)
+
+    def add(self, scored: Scored) -> None:
+        text = self._text(scored.token)
+        self.tokens.append(text)
+        self.token_logprobs.append(scored.logprob)
+        self.text_offset.append(self.offset)
+        self.offset += len(self._stream.push(scored.token))
+        if scored.logprob is None:
+            self.top_logprobs.append(None)
+            return
+        # The chosen token is always among them; of two tokens that look alike the likelier one is kept.
+        top: dict[str, float] = {}
+        for token, logprob in (*scored.top, (scored.token, scored.logprob)):
+            top.setdefault(self._text(token), logprob)
+        self.top_logprobs.append(top)
+
+    def end_of_prompt(self) -> None:
+        """What comes next is another text, which the answer shows after the prompt's: no character is in both."""
+        self.offset += len(self._stream.finish())
+
+    def take(self) -> dict[str, list]:
+        """What was added since the last time."""
+        names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+        taken = {name: getattr(self, name) for name in names}
+        for name in names:
+            setattr(self, name, [])
+        return taken
+
+    def _text(self, token: int) -> str:
+        return self.tokenizer.decode_bytes([token]).decode("utf8", errors="replace")

@@ -1,0 +1,44 @@
+"""What the engine is asked, and what it says: one sequence to decode, and the events it gives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llm_jax.decode.options import Adjustment, Sampling
+from serve.api.batch import UNCHANGED, Scored
+
+
+@dataclass(frozen=True)
+class Ended:
+    """No more tokens. `error` where the request could not be finished."""
+
+    reason: Literal["stop", "length", "error"]
+    error: str = ""
+    stop_token: Scored | None = field(default=None, compare=False)  # the one that ended it, which is no text
+
+
+Event = Scored | list[Scored] | Ended  # a new token, the prompt's own tokens, the end
+
+
+@dataclass(eq=False)
+class Request:
+    """One sequence to decode."""
+
+    prompt: Sequence[int]
+    sampling: Sampling
+    max_new_tokens: int  # 0: only the prompt is scored
+    deliver: Callable[[Event], None]
+    stop_tokens: frozenset[int] = frozenset()
+    adjustment: Adjustment = UNCHANGED
+    n_top: int = 0
+    score_prompt: bool = False
+    n_new: int = field(default=0, init=False)
+    cancelled: bool = field(default=False, init=False)  # set by anybody who no longer wants it
+
+
+class Full(Exception):
+    """The queue is full."""
+
+
+class Closing(Exception):
+    """The server is about to end."""

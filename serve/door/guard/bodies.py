@@ -1,0 +1,55 @@
+"""What a request may bring: read whole, bounded in size, time and number of sequences. Standard library only."""
+
+import asyncio
+import json
+from typing import Any
+
+from .refused import Refused
+
+LARGEST_BODY = 4 * 2**20  # bytes
+LONGEST_READ = 30.0  # seconds for a body to arrive
+MOST_SEQUENCES = 128  # prompts × n of one request
+
+
+async def read(scope: Any, receive: Any) -> bytes:
+    """The whole body, if it is small enough and comes soon enough."""
+    announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
+    too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the most this server reads")
+    if not announced.isdigit() or len(announced) > 15 or int(announced) > LARGEST_BODY:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LONGEST_READ):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionError
+                body += message.get("body", b"")
+                if len(body) > LARGEST_BODY:
+                    raise too_large
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        raise Refused(408, f"the body did not arrive within {LONGEST_READ:.0f} s") from None
+
+
+def check_body(body: bytes) -> None:
+    """It is a JSON object and asks for a bounded number of sequences; what else it says is for the server to judge."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is not valid JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise Refused(400, f"the body must be a JSON object; got {type(fields).__name__}")
+    prompt = fields.get("prompt")
+    n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    for name in ("n", "best_of"):
+        n = fields.get(name)
+        if n is not None and type(n) is not int:  # "128", which a server may well read as a number
+            raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
+        if n is not None and n_sequences * n > MOST_SEQUENCES:
+            raise Refused(
+                400, f"{name}={n:,} for {n_sequences} prompts; a request may ask for {MOST_SEQUENCES} sequences"
+            )
+    if n_sequences > MOST_SEQUENCES:
+        raise Refused(400, f"{n_sequences:,} prompts in one request; it may have {MOST_SEQUENCES}")

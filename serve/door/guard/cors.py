@@ -1,0 +1,36 @@
+"""What a browser wants to read before a page of another origin may use an answer (Fetch, "CORS protocol").
+
+Only for the origins that `--allowed-origins` names. Standard library only.
+"""
+
+from typing import Any
+
+ALLOWED = (
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-headers", b"authorization, content-type"),
+)
+
+
+def is_preflight(scope: Any) -> bool:
+    """The browser's own question before the page's request; it has no key."""
+    return scope["method"] == "OPTIONS" and any(
+        name.lower() == b"access-control-request-method" for name, _ in scope["headers"]
+    )
+
+
+def readable_by(origin: bytes, send: Any) -> Any:
+    """`send`, with the header that lets a page of this origin read the answer."""
+
+    async def say(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            # vLLM says that all may: two such headers would be none.
+            kept = [pair for pair in message["headers"] if pair[0].lower() != b"access-control-allow-origin"]
+            message = {**message, "headers": [*kept, (b"access-control-allow-origin", origin), (b"vary", b"Origin")]}
+        await send(message)
+
+    return say
+
+
+async def answer_preflight(send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": list(ALLOWED)})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,28 @@
+"""Answers that the door gives itself, in OpenAI's form of an error. Standard library only."""
+
+import contextlib
+import json
+from typing import Any
+
+
+class Refused(Exception):
+    """An answer that is given here."""
+
+    def __init__(self, status: int, message: str, **headers: str):
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers
+
+
+async def answer(send: Any, refused: Refused, protocol: str = "http") -> None:
+    """OpenAI's form of an error. The connection ends, for a body may still be on its way."""
+    kind = "invalid_request_error" if refused.status < 500 else "server_error"
+    # OpenAI's `param` and `code` are texts or null: the status is in the status.
+    error = {"message": refused.message, "type": kind, "param": None, "code": None}
+    body = json.dumps({"error": error}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+    if refused.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    pairs = [(name.encode(), value.encode()) for name, value in (headers | refused.headers).items()]
+    with contextlib.suppress(OSError):
+        await send({"type": f"{protocol}.response.start", "status": refused.status, "headers": pairs})
+        await send({"type": f"{protocol}.response.body", "body": body})
