@@ -3,7 +3,6 @@
 Standard library and JAX alone, so that a machine with nothing else can run them.
 """
 
-import json
 import os
 import platform
 import statistics
@@ -12,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from llm_jax.json_files import write_json
 
 PAUSE = 0.3  # seconds before each turn: threads that spin after the work of another side have gone to sleep
 
@@ -93,6 +94,4 @@ def save(out: Path | None, result: Mapping[str, Any]) -> None:
     """Writes the JSON file beside its place and renames it: an interrupt leaves the older one whole."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
-        scratch.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
-        os.replace(scratch, out)
+        write_json(out, result)

@@ -7,6 +7,7 @@ rounding.
 
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def keep_memory() -> None:
     if "GLIBC_TUNABLES" in os.environ or _has_nvidia_gpu() or platform.libc_ver()[0] != "glibc":
         return
     os.environ["GLIBC_TUNABLES"] = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the front door listens
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -9,18 +9,27 @@ from the module's `Options` dataclass. A module offers
     parse(arguments)    optional: builds Options itself, where the defaults depend on a positional argument
 
 A mistake of the user's is an exception with a message that says what to do: it is printed in one line and the exit
-status is 2. `LLM_JAX_DEBUG=1` shows the traceback instead.
+status is 2. `LLM_JAX_DEBUG=1` shows the traceback instead. An error of the operating system (a full disk, a folder that
+is read-only, too many open files), however deep in a library, is told with its path and the cure, and in a second line
+with what is safe (`llm_jax.faults`).
+
+Ctrl-C ends a command with status 130, or its module's EXIT_INTERRUPTED; pressed twice, at once (`llm_jax.interrupts`).
+A module that has HANDLES_INTERRUPTS sees to it by itself.
 """
 
+import contextlib
 import difflib
 import importlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from llm_jax import faults, interrupts
 
 Commands = Mapping[str, tuple[str, str]]
 
+EXIT_PIPE = 141  # 128 + SIGPIPE, as shells have it
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
 
 
@@ -29,23 +38,70 @@ def run(program: str, summary: str, commands: Commands, arguments: Sequence[str]
     logging.basicConfig(format="%(levelname)s: %(message)s")  # on stderr, beside the errors
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        _print_listing(program, summary, commands)
-        return 0
+        return _guarded(lambda: _print_listing(program, summary, commands))
     name, rest = arguments[0], arguments[1:]
     if name not in commands:
         close = difflib.get_close_matches(name, commands, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(commands)}"
         return _fail(f"unknown command {name!r}; {hint}")
+    status = interrupts.EXIT_INTERRUPTED
     try:
         module = importlib.import_module(commands[name][0])
-        return module.main(_parse(module, f"{program} {name}", rest))
+        status = getattr(module, "EXIT_INTERRUPTED", status)
+        watched = contextlib.nullcontext() if hasattr(module, "HANDLES_INTERRUPTS") else interrupts.watched()
+        with watched:
+            return _guarded(lambda: module.main(_parse(module, f"{program} {name}", rest)), status)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except USER_ERRORS as error:
-        if os.environ.get("LLM_JAX_DEBUG"):
+        return _interrupted(status)
+
+
+def _guarded(work: Callable[[], int], interrupted: int = interrupts.EXIT_INTERRUPTED) -> int:
+    """The exit status of `work`, whatever goes wrong in it."""
+    try:
+        status = work()
+        with faults.naming("the standard output"):
+            sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        interrupts.heard()
+        return _interrupted(interrupted)
+    except BrokenPipeError as error:
+        if error.filename is not None or error.strerror is None:
+            return _fail(str(error))
+        # Whoever read our output (`head`, a pager) has enough.
+        _drop_output()
+        return EXIT_PIPE
+    except Exception as error:
+        is_told = isinstance(error, USER_ERRORS) or faults.found_in(error) is not None
+        if os.environ.get("LLM_JAX_DEBUG") or not is_told:
             raise
-        return _fail(str(error) or type(error).__name__)
+        return _fail(_described(error))
+
+
+def _described(error: Exception) -> str:
+    """What is wrong and, in a second line, what is safe."""
+    fault = faults.found_in(error)
+    if fault is None:
+        return faults.describe(error)
+    if fault.filename == faults.UNKNOWN:
+        try:
+            sys.stdout.flush()
+            if os.isatty(1) is False and sys.stdout is sys.__stdout__:
+                os.write(1, b"\n")
+        except OSError:  # it was this one that could not be written
+            return str(faults.FileFault(fault.errno, "the standard output"))
+    return "\n".join([faults.describe(error), *getattr(error, "__notes__", [])])
+
+
+def _interrupted(status: int) -> int:
+    print("interrupted", file=sys.stderr)
+    return status
+
+
+def _drop_output() -> None:
+    """What is left in the buffer has nowhere to go: Python would complain of it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(module, program: str, arguments: list[str]):
@@ -56,13 +112,18 @@ def _parse(module, program: str, arguments: list[str]):
     return tyro.cli(module.Options, args=arguments, prog=program, description=module.__doc__)
 
 
-def _print_listing(program: str, summary: str, commands: Commands) -> None:
+def _print_listing(program: str, summary: str, commands: Commands) -> int:
     width = max(map(len, commands))
     print(f"{summary}\n\nusage: {program} COMMAND [options]      {program} COMMAND --help\n")
     for name, (_, help_line) in commands.items():
         print(f"  {name:<{width}}  {help_line}")
+    return 0
 
 
 def _fail(message: str) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     print(f"error: {message}", file=sys.stderr)
     return 2

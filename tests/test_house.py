@@ -108,7 +108,9 @@ def test_a_folder_can_be_taken_in_at_a_glance():
 MAP = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf8")
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:llm_jax|train|serve|tests|slurm|lessons|docs|benchmarks)/[\w./-]*)`", MAP))))
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`((?:llm_jax|train|serve|tests|slurm|lessons|docs|benchmarks)/[\w./-]*)`", MAP)))
+)
 def test_every_path_on_the_map_exists(path):
     assert (REPOSITORY / path).exists()
 

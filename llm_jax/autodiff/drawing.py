@@ -5,7 +5,6 @@ derivative at a node is the sum, over the edges that leave it, of the edge's num
 The picture is SVG, made here, so neither Graphviz nor a browser is needed; Jupyter shows it by itself.
 """
 
-import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from llm_jax import files
 from llm_jax.autodiff.graph import Node, backward, topological_order
 from llm_jax.autodiff.jacobian import Jacobian
 from llm_jax.autodiff.layout import Layout, layered
@@ -46,9 +46,7 @@ class Drawing:
     __str__ = _repr_svg_
 
     def save(self, path: str | Path) -> None:
-        partial = Path(f"{path}.partial")
-        partial.write_text(self._svg, encoding="utf-8")
-        os.replace(partial, path)
+        files.write(Path(path), self._svg)
 
 
 def draw(output: Node, /, **names: Node) -> Drawing:

@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llm_jax.files import write
+from llm_jax.json_files import parse_json
+
 FILE = "integrity.json"
 FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
 
@@ -47,11 +50,9 @@ def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
             )
     new = {name: path for name, path in paths.items() if name not in known}
     files = known | {name: _measure(path) for name, path in new.items()}
-    temporary = folder / f"{FILE}.tmp"
-    temporary.write_bytes(_render({"format": FORMAT, "files": files}))
-    for path in [*new.values(), temporary]:
+    for path in new.values():
         _flush(path)
-    temporary.rename(folder / FILE)
+    write(folder / FILE, _render({"format": FORMAT, "files": files}))
 
 
 def hash_files(folder: Path) -> dict[str, Measured]:
@@ -106,7 +107,7 @@ def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
     except OSError as error:  # a folder in its place, or a file in its folder's
         raise Damaged(f"{path} cannot be read: {error.strerror}") from error
     try:
-        body = json.loads(raw)
+        body = parse_json(raw, FILE, kind=dict)
         # Rendering again compares every byte, white space too, and with it the hash that the file has of itself.
         is_intact = _render({key: value for key, value in body.items() if key != "sha256"}) == raw
     except (ValueError, AttributeError, RecursionError) as error:  # not UTF-8, not JSON, not an object, or too deep

@@ -18,6 +18,7 @@ from typing import Any
 
 from llm_jax.checkpoint import arrays, integrity
 from llm_jax.checkpoint.integrity import Damaged
+from llm_jax.json_files import read_json
 
 METADATA_FILE = "metadata.json"
 STATE_FOLDER = "state"
@@ -98,7 +99,7 @@ def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], v
 def read_record(folder: Path) -> dict[str, Any]:
     """What `metadata.json` says. Raises Damaged unless it is as it was written."""
     integrity.verify(folder, [METADATA_FILE])
-    return json.loads((folder / METADATA_FILE).read_text())
+    return read_json(folder / METADATA_FILE)
 
 
 def val_loss(folder: Path) -> float | None:

@@ -6,13 +6,14 @@ a file beside it, for the message alone. Shared file systems pass these locks be
 """
 
 import datetime
-import json
 import os
 import socket
 from pathlib import Path
 from types import TracebackType
 
 import filelock
+
+from llm_jax.json_files import read_json, write_json
 
 
 class RunLock:
@@ -41,9 +42,7 @@ class RunLock:
             ) from None
         since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-        temporary = self._holder.with_suffix(".tmp")
-        temporary.write_text(json.dumps(holder) + "\n")
-        temporary.rename(self._holder)
+        write_json(self._holder, holder)
         return self
 
     def __exit__(
@@ -54,7 +53,7 @@ class RunLock:
 
     def _describe_holder(self) -> str:
         try:
-            holder = json.loads(self._holder.read_text())
+            holder = read_json(self._holder)
             return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):  # taken a moment ago, or on a machine that cannot write
             return "another process"

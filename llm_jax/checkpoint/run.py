@@ -4,7 +4,6 @@ Only the parameters are read from the checkpoint, not the optimizer's moments, w
 folder is changed, so a run that is still training can be looked at.
 """
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import GPTConfig, from_dict
+from llm_jax.json_files import read_json
 from llm_jax.models import gpt
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
@@ -57,7 +57,7 @@ def _read_config(run: Path) -> GPTConfig:
             f"{run} is not a run: {found}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
         )
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = read_json(path)
         written_as, model = content["format"], content["model"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(

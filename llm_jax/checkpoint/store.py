@@ -12,6 +12,8 @@ back, leaves behind. orbax's CheckpointManager is not used: it keeps and finds s
 """
 
 import asyncio
+import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from jax.experimental import multihost_utils
 
 from llm_jax.checkpoint import arrays, integrity, layout, shares
 from llm_jax.checkpoint.retention import Retention
+from llm_jax.faults import CURES, found_in
 
 PARTIAL_PREFIX = ".partial-"
 WRITE_TIMEOUT_SECONDS = 3600  # for one checkpoint; a stuck file system is an error after that, not a hung run
@@ -127,7 +130,9 @@ class Checkpoints:
             self._checkpointer.wait_until_finished()
         except Exception as error:
             step, self._newest = self._newest, None
-            raise OSError(f"the checkpoint of step {step} was not written to {self.directory}: {error}") from error
+            fault = found_in(error)
+            why = f"{fault.strerror}; {CURES[fault.errno]}" if fault else error
+            raise OSError(f"the checkpoint of step {step} was not written to {self.directory}: {why}") from error
 
     def close(self) -> None:
         """Waits for the save in the background and ends its threads."""
@@ -156,6 +161,16 @@ class Checkpoints:
         # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
         self._folder(step).rename(doomed := self._folder(step, f"{PARTIAL_PREFIX}deleted-"))
         _remove(doomed)
+
+
+class _ToldByWait(logging.Filter):
+    """Keeps back the traceback that orbax logs in its thread: `wait` raises the same error."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.exc_info or bool(os.environ.get("LLM_JAX_DEBUG"))
+
+
+logging.getLogger("absl").addFilter(_ToldByWait())
 
 
 def _remove(path: Path) -> None:

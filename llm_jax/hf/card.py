@@ -1,10 +1,10 @@
 """The README.md of an export: what the model is, what it saw, what it reached, how to load it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from llm_jax.checkpoint import LoadedRun
+from llm_jax.json_files import read_log
 from llm_jax.runs import METRICS
 
 
@@ -56,6 +56,4 @@ def _metrics_at(run: Path, step: int) -> dict[str, Any]:
     path = run / METRICS
     if not path.is_file():
         return {}
-    with path.open(encoding="utf8") as file:
-        lines = (json.loads(line) for line in file if line.endswith("\n"))
-        return next((line for line in lines if line["step"] == step), {})
+    return next((line for line in read_log(path) if line.get("step") == step), {})

@@ -1,10 +1,10 @@
 """`config.json` of Hugging Face ↔ GPTConfig. A setting that would change the function we compute is refused by name."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig
+from llm_jax.json_files import read_json
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
@@ -54,12 +54,7 @@ def read(directory: Path) -> GPTConfig:
     path = directory / FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{directory} is no Hugging Face directory: it has no {FILE_NAME}")
-    try:
-        fields = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); download or export it again") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path}: expected a JSON object; got {type(fields).__name__}")
+    fields = read_json(path, "download or export it again")
     _refuse_what_we_do_not_compute(path, fields)
     for name in SIZES:
         if name not in fields:

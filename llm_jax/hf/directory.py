@@ -1,8 +1,5 @@
 """A Hugging Face directory, in and out. An export reloads what it wrote and compares logits with the run's."""
 
-import json
-import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,11 @@ from safetensors.numpy import save_file
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import load_run
 from llm_jax.config import Execution, GPTConfig
+from llm_jax.faults import safe
+from llm_jax.files import replacing_folder, write
 from llm_jax.hf import card, names, tensors
 from llm_jax.hf import config as hf_config
+from llm_jax.json_files import read_json, write_json
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
 
@@ -109,16 +109,9 @@ def export(
         raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
     if place.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already: choose another folder, or overwrite this export with --force")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = place.with_name(f".{place.name}.partial-{os.getpid()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    try:
+    with safe(f"nothing was changed in {out}"), replacing_folder(place) as scratch:
         _write(scratch, params, config, tokenizer, readme)
         difference = _compare(params, config, load(scratch))
-        _put(scratch, place)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return ExportReport(out, difference, config.n_parameters)
 
 
@@ -131,26 +124,10 @@ def _why_foreign(folder: Path) -> str | None:
     if foreign:
         return f"{foreign[0]} is no part of one"
     try:
-        is_ours = json.loads((folder / hf_config.FILE_NAME).read_bytes())["model_type"] == "gpt2"
+        is_ours = read_json(folder / hf_config.FILE_NAME)["model_type"] == "gpt2"
     except (ValueError, KeyError, TypeError, RecursionError):
         is_ours = False
     return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a GPT-2"
-
-
-def _put(scratch: Path, place: Path) -> None:
-    """Renames `scratch` to `place`. What was there is deleted last: whatever happens before, it or the new is whole."""
-    if not place.exists():
-        scratch.rename(place)
-        return
-    old = place.with_name(f".{place.name}.replaced-{os.getpid()}")
-    shutil.rmtree(old, ignore_errors=True)
-    place.rename(old)
-    try:
-        scratch.rename(place)
-    except BaseException:
-        old.rename(place)
-        raise
-    shutil.rmtree(old)
 
 
 def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, readme: str) -> None:
@@ -160,12 +137,12 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
         (hf_config.FILE_NAME, hf_config.write(config, end)),
         ("generation_config.json", {"_from_model_config": True, **ids}),
     ):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf8")
+        write_json(folder / name, content)
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
     # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
     (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
     tokenizer.save(folder, config.context_length)
-    (folder / "README.md").write_text(readme, encoding="utf8")
+    write(folder / "README.md", readme)
 
 
 def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:

@@ -6,7 +6,6 @@ the file, are as many as its shape says, and together fill the data without over
 opened.
 """
 
-import json
 import math
 import struct
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
+from llm_jax.json_files import parse_json, read_json
 
 FILE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -48,7 +49,7 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
         return [(_inside(directory, FILE_NAME), None)]
     if index.exists():
         try:
-            weight_map: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
+            weight_map: dict[str, str] = read_json(index)["weight_map"]
             promised: dict[str, set[str]] = {}
             for tensor, file in weight_map.items():
                 if not (isinstance(file, str) and file.isprintable()):
@@ -100,12 +101,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
             raise ValueError(
                 f"{path}: a header of {length} bytes in a file of {size}: the file is damaged or no safetensors"
             )
-        try:
-            header = json.loads(file.read(length))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: the header is not valid JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise ValueError(f"{path}: the header is a {type(header).__name__}; expected an object")
+        header = parse_json(file.read(length), f"{path}: the header is", "get the file again", dict)
     header.pop("__metadata__", None)
     spans = sorted(_span(path, name, entry) for name, entry in header.items())
     position = 0

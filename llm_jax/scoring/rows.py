@@ -1,10 +1,11 @@
 """Rows of a local data file: parquet, or JSONL (one object a line)."""
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from llm_jax.json_files import read_json_lines
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 BATCH_ROWS = 1000
@@ -40,17 +41,8 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number} is not JSON ({error}): write one object a line") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number} is a {type(row).__name__}; expected an object")
-            yield row
+    for _, row in read_json_lines(path, "write one object a line"):
+        yield row
 
 
 def require_columns(path: Path, row: dict[str, Any], columns: set[str], use: str) -> None:

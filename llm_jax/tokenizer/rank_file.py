@@ -5,20 +5,18 @@ It holds the ranks and nothing else: the split pattern and the special tokens ha
 
 import base64
 import binascii
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from llm_jax import files
+
 
 def write(path: str | Path, ranks: Mapping[bytes, int]) -> None:
-    path = Path(path)
     lines = [
         f"{base64.b64encode(token).decode()} {rank}\n"
         for token, rank in sorted(ranks.items(), key=lambda item: item[1])
     ]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(lines), encoding="ascii")
-    os.replace(partial, path)
+    files.write(Path(path), "".join(lines))
 
 
 def read(path: str | Path) -> dict[bytes, int]:

@@ -5,12 +5,11 @@ tokens". Reading takes what byte-level BPE and nothing else needs, and refuses b
 normalizers, other pre-tokenizers, added tokens that are not special, a vocabulary out of merge order.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llm_jax.json_files import parse_json, write_json
 from llm_jax.tokenizer.bpe_merge import merges_from_ranks
 from llm_jax.tokenizer.patterns import GPT2_PATTERN
 
@@ -98,17 +97,12 @@ def write(directory: str | Path, content: dict, end_of_text: str | None, model_m
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in ((TOKENIZER_JSON, content), (TOKENIZER_CONFIG, config)):
-        partial = directory / (name + ".partial")
-        partial.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, directory / name)
+        write_json(directory / name, value)
 
 
 def read(path: str | Path) -> dict:
     """The content of a `tokenizer.json`. Raises ValueError unless it is one."""
-    try:
-        content = json.loads(Path(path).read_bytes())  # of any Unicode encoding, with a mark or without
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid JSON: {error}") from None
+    content = parse_json(Path(path).read_bytes(), "", "get the file again")
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise ValueError("not a tokenizer.json: it has no object 'model' with an object 'vocab', token → id")

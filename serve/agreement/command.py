@@ -157,8 +157,7 @@ def _openings(
 
 
 def _write(out: Path, name: str, pairs: list[Any], tasks: list[Any], is_agreed: bool) -> None:
-    import json
-    import os
+    from llm_jax.json_files import write_json
 
     def record(pair: Any) -> dict[str, Any]:
         finite = {name: None if value != value else value for name, value in asdict(pair).items()}  # NaN is no JSON
@@ -171,6 +170,4 @@ def _write(out: Path, name: str, pairs: list[Any], tasks: list[Any], is_agreed: 
         "hellaswag": [record(pair) for pair in tasks],
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, out)
+    write_json(out, content)

@@ -16,6 +16,7 @@ import numpy as np
 import serve.vllm.command
 from llm_jax.config import GPTConfig
 from llm_jax.hf.config import ARCHITECTURE
+from llm_jax.json_files import read_json
 from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.door import listening
@@ -65,7 +66,7 @@ class Engine:
             if not answers.is_file():
                 words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
                 raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{words}")
-            found = json.loads(answers.read_text())
+            found = read_json(answers)
         likelihoods = np.array(found["log_likelihoods"]) if requests else None
         return Answers(continuations_from(found["continuations"]), likelihoods)
 

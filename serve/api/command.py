@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from serve.models import Model
 
 
+HANDLES_INTERRUPTS = True
+
+
 @dataclass(frozen=True)
 class Options:
     model: tyro.conf.Positional[str]

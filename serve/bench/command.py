@@ -8,7 +8,6 @@ installed, by clients of ours. With --model, the JAX decoder runs the same promp
 that memory and arithmetic set.
 """
 
-import json
 import math
 import sys
 import time
@@ -63,6 +62,7 @@ def main(options: Options) -> int:
     backend.configure()
     from rich.console import Console
 
+    from llm_jax.json_files import write_json
     from serve.bench import report as bench_report
     from serve.bench.load_test import own, prompts, through_vllm
     from serve.models import load_model
@@ -99,7 +99,7 @@ def main(options: Options) -> int:
         "jax_decoder": [asdict(level) for level in decoder],
         "bound": asdict(bound) if bound else None,
     }
-    (options.out / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
+    write_json(options.out / "bench.json", report)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for table in bench_report.tables(measured, decoder, bound):
         console.print(table)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_jax.json_files import read_json
+
 if TYPE_CHECKING:
     from serve.bench.command import Options
     from serve.text.client import Remote
@@ -145,7 +147,7 @@ def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_c
     if not result.is_file():  # its status says less, for its threads may break its exit
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
-    found = json.loads(result.read_text())
+    found = read_json(result, "it is of vLLM's benchmark: run it again")
     return Level(
         clients=n_clients,
         completed=found["completed"],

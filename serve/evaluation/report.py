@@ -1,12 +1,12 @@
 """The table of an evaluation, and its plot against tokens seen."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from llm_jax.files import replacing
 from serve.evaluation.results import MEANING, Evaluated, Measurement
 
 INK, ACCENTS = "#1f2933", ("#c2410c", "#2563a8", "#3f7d3f", "#8a5a9e", "#8a8f98")
@@ -112,10 +112,9 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
         axes.set_visible(False)
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=9, labelcolor=INK)
-    scratch = out.with_name(f".{out.name}.partial.png")
-    figure.savefig(scratch, dpi=120)
+    with replacing(out) as file:
+        figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
-    os.replace(scratch, out)
     return True
 
 

@@ -1,14 +1,13 @@
 """What was measured, as a value: model × task → metrics with their standard errors."""
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from llm_jax import json_files
 from llm_jax.runs import is_run
 
 FORMAT = 1
@@ -80,9 +79,7 @@ def write_json(path: Path, evaluated: Sequence[Evaluated], settings: Mapping[str
         "models": [_finite(asdict(one)) for one in evaluated],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    json_files.write_json(path, record)
 
 
 def _finite(value: Any) -> Any:

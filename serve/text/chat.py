@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COMMANDS = "/new: a new text · /undo: without the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
 
 
+HANDLES_INTERRUPTS = True
+
+
 @dataclass(frozen=True)
 class Options:
     source: tyro.conf.Positional[str]

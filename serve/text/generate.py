@@ -1,4 +1,7 @@
-"""Continue prompts with a run, a Hugging Face directory, or a model of the hub. Ctrl-C ends it with what has come."""
+"""Continue prompts with a run, a Hugging Face directory, or a model of the hub.
+
+Ctrl-C ends it with what has come, and exit status 130.
+"""
 
 import itertools
 import sys
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
+from llm_jax.interrupts import EXIT_INTERRUPTED
 from serve.text.prompt_file import read_lines
 
 if TYPE_CHECKING:
@@ -55,7 +59,8 @@ def main(options: Options) -> int:
         model = load_model(options.model, options.step)
     texts = _prompts(options)
     ids = [encode_prompt(model.tokenizer, text) for text in texts]
-    pieces = until_interrupted(_pieces(options, model, ids))
+    interrupted: list[bool] = []
+    pieces = until_interrupted(_pieces(options, model, ids), lambda: interrupted.append(True))
     early = list(itertools.islice(pieces, 2))  # prefill and one step: after these, everything is compiled
     started = time.monotonic()
     if options.stream and len(texts) == 1:
@@ -65,7 +70,7 @@ def main(options: Options) -> int:
     n_timed = n_tokens - sum(len(new) for piece in early for new in piece)
     speed = f", {n_timed / (time.monotonic() - started):,.0f} tokens/s" if n_timed else ""
     print(f"[{model.name}: {n_tokens} tokens{speed}]", file=sys.stderr)
-    return 0
+    return EXIT_INTERRUPTED if interrupted else 0
 
 
 def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Generator[list[list[int]], None, None]:

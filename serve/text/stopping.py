@@ -14,12 +14,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until_interrupted(pieces: Generator[T, None, None]) -> Iterator[T]:
-    """The pieces, up to the one during which Ctrl-C was pressed. Pressed twice it raises KeyboardInterrupt at once."""
+def until_interrupted(pieces: Generator[T, None, None], ended: Callable[[], None] = lambda: None) -> Iterator[T]:
+    """The pieces, up to the one during which Ctrl-C was pressed: then `ended` is called.
+
+    Pressed twice it raises KeyboardInterrupt at once.
+    """
     with contextlib.closing(pieces), _noted() as is_pressed:
         for piece in pieces:
             yield piece
             if is_pressed():
+                ended()
                 return
 
 

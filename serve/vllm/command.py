@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from serve.vllm.process import Server
 
 
+HANDLES_INTERRUPTS = True
+
+
 @dataclass(frozen=True)
 class Options:
     model: tyro.conf.Positional[Path]

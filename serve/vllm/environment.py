@@ -19,6 +19,7 @@ from typing import Literal
 from filelock import FileLock
 
 from llm_jax import backend
+from llm_jax.files import write
 
 VARIABLE = "LLM_JAX_VLLM_PYTHON"
 CURE = "build one with `python -m serve install-vllm`, or point --python or LLM_JAX_VLLM_PYTHON at a Python that has it"
@@ -135,7 +136,7 @@ def build(device: Device) -> Environment:
         if not ready.is_file() or ready.read_text() != wanted:
             ready.unlink(missing_ok=True)
             _install(device, folder / "venv")
-            ready.write_text(wanted)
+            write(ready, wanted)
     return probe(python_of(folder), f"the environment built in {folder}")
 
 

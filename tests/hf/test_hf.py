@@ -1,6 +1,7 @@
 """Hugging Face directories: the same numbers as transformers, and nothing accepted that is not what it says."""
 
 import json
+import shutil
 import struct
 from functools import partial
 from pathlib import Path
@@ -455,7 +456,7 @@ def test_an_export_interrupted_while_it_overwrites_leaves_the_old_or_the_new(dir
         elif dies == "comparison":
             patch.setattr(hf_directory, "_compare", interrupt)
         elif dies == "deletion":
-            patch.setattr(hf_directory.shutil, "rmtree", lambda path, ignore_errors=False: ignore_errors or interrupt())
+            patch.setattr(shutil, "rmtree", lambda path, ignore_errors=False: ignore_errors or interrupt())
         else:
             moved = directory.name if dies == "first rename" else f".{directory.name}.partial"
             die = lambda path, target: interrupt() if path.name.startswith(moved) else rename(path, target)  # noqa: E731

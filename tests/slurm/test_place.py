@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from train.cluster import place as places
 from train.cluster.place import check_devices, expand_counts, here, local_gpus, visible_gpus
@@ -116,3 +118,55 @@ def test_as_many_devices_as_given_pass():
 def test_other_devices_than_given_are_refused_with_what_to_change(place, platform, found, message):
     with pytest.raises(ValueError, match=message):
         check_devices(place, platform, found)
+
+
+WITHOUT = {"SLURM_RESTART_COUNT": "1", "SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_ID": "7"}
+VARIABLES = {**TASK, **WITHOUT}
+
+
+@given(
+    st.sets(st.sampled_from(sorted(VARIABLES))),
+    st.dictionaries(
+        st.sampled_from([*VARIABLES, "SLURM_HET_SIZE", "SLURM_JOB_ID_HET_GROUP_0", "SLURM_NTASKS_HET_GROUP_1"]),
+        st.sampled_from(["", "0", "1", "2", "9", "-1", "x", "2(x2)", "2(x", "(x3)", "1,,2", "²"]),
+        max_size=3,
+    ),
+)
+def test_any_subset_of_the_variables_is_understood_or_refused_by_name(left_out, changed):
+    environment = {name: value for name, value in VARIABLES.items() if name not in left_out} | changed
+    try:
+        place = here(environment)
+    except ValueError as error:
+        assert re.search(r"SLURM_[A-Z]+", str(error))  # noqa: PT017
+        return
+    if place is not None:
+        assert 0 <= place.process < place.processes
+        assert 0 <= place.local_process < place.local_processes <= place.processes
+        assert 0 <= place.node < place.nodes
+
+
+@pytest.mark.parametrize("missing", sorted(TASK))
+def test_what_is_missing_and_cannot_be_known_is_named(missing):
+    environment = {name: value for name, value in TASK.items() if name != missing}
+    if missing in ("SLURMD_NODENAME", "SLURM_GPUS_ON_NODE"):  # the step goes on without
+        assert here(environment) is not None
+        return
+    with pytest.raises(ValueError, match=f"{missing} is not set"):
+        here(environment)
+
+
+def test_a_step_of_one_task_or_on_one_node_is_known_without_the_list():
+    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+    assert here(step).local_processes == 1
+    place = here({**step, "SLURM_PROCID": "2", "SLURM_NTASKS": "4", "SLURM_NNODES": "1"})
+    assert (place.local_process, place.local_processes, place.nodes) == (2, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SLURM_HET_SIZE", "2"), ("SLURM_NTASKS_HET_GROUP_1", "2"), ("SLURM_PACK_SIZE", "3")],
+)
+def test_a_heterogeneous_job_is_refused_by_name(variable, value):
+    for environment in (TASK, {"SLURM_JOB_ID": "7"}):
+        with pytest.raises(ValueError, match=f"heterogeneous job.*{variable}"):
+            here({**environment, variable: value})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from llm_jax.runs import METRICS
-from train.record.metrics import Metrics, read
+from train.record.metrics import Metrics, mend, read
 from train.record.plots import _smooth
-from train.record.progress import describe
+from train.record.progress import ago, describe
 
 
 def line(step: int) -> dict:
@@ -85,3 +85,38 @@ def test_lines_are_plain_json_in_a_fixed_order(tmp_path):
     with Metrics(tmp_path) as metrics:
         metrics.write({"val_loss": 2.0, "train_loss": 1.5, "step": 1})
     assert (tmp_path / METRICS).read_text() == json.dumps({"step": 1, "train_loss": 1.5, "val_loss": 2.0}) + "\n"
+
+
+@pytest.mark.parametrize(
+    "damage", [b'{"step": 2, "tra\n', b"\0" * 20 + b"\n", b"[2]\n", b"\xff\xfe\xe9\n", b'{"step": "x"}\n']
+)
+def test_a_damaged_log_is_read_with_a_warning_and_mended_without_gap_or_duplicate(tmp_path, damage, caplog):
+    write(tmp_path, range(1, 5))
+    lines = (tmp_path / METRICS).read_bytes().splitlines(keepends=True)
+    (tmp_path / METRICS).write_bytes(b"".join([lines[0], damage, *lines[2:], lines[3], b'{"step": 5, "tr']))
+    assert [step for step in steps(tmp_path) if step != 4] == [1, 3]
+    assert f"{tmp_path / METRICS}, line 2" in caplog.text
+    assert mend(tmp_path, 4) == [2]
+    write(tmp_path, [5], keep_steps=4)
+    assert steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_a_missing_log_is_begun_anew_with_the_steps_that_are_done(tmp_path):
+    assert mend(tmp_path, 3) == [1, 2, 3]
+    write(tmp_path, [4], keep_steps=3)
+    assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (10805.0, "3:00:05 ago"),
+        (-2, "just now"),
+        (-10805, "3:00:05 ahead of"),
+        (1e9, "11,574 days ago"),
+        (-1e12, "days"),
+    ],
+)
+def test_an_age_is_never_negative_and_a_clock_that_is_ahead_is_named(seconds, said):
+    assert said in ago(seconds)
+    assert "-" not in ago(seconds)

@@ -9,7 +9,6 @@ are ended by JAX with a larger one, which looks like a node that died; hence the
 """
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -20,6 +19,9 @@ from pathlib import Path
 import jax
 
 from llm_jax.command_line import USER_ERRORS
+from llm_jax.faults import describe
+from llm_jax.files import write
+from llm_jax.json_files import append_line, read_log
 from train.cluster import rendezvous
 from train.cluster.place import Place
 
@@ -39,7 +41,7 @@ def introduce(run: Path) -> None:
     """On the first process, before anything can die: tells the batch script which run this job is about."""
     folder = shared_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run").write_text(f"{run.absolute()}\n")
+    write(folder / "run", f"{run.absolute()}\n")
 
 
 def stop(run: Path, status: int, reason: str) -> None:
@@ -64,14 +66,18 @@ def record_start(run: Path, place: Place, step: int) -> None:
         "from_step": step,
         "time": int(time.time()),  # seconds since 1970
     }
-    with (run / STARTS).open("a", encoding="utf8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_line(run / STARTS, line)
 
 
 def starts(run: Path) -> list[dict]:
     """All lines of `jobs.jsonl`; none for a run outside of SLURM."""
     path = run / STARTS
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return list(read_log(path, _is_start)) if path.exists() else []
+
+
+def _is_start(line: dict) -> bool:
+    counts = (line.get(name) for name in ("restarts", "nodes", "processes", "from_step", "time"))
+    return isinstance(line.get("job"), str) and all(type(count) is int and count >= 0 for count in counts)
 
 
 @contextlib.contextmanager
@@ -92,12 +98,13 @@ def ending_together(run: Path, place: Place | None) -> Iterator[None]:
             _leave(
                 EXIT_LOST, f"process {place.process} on {place.node_name}: another process of the job died ({reason})"
             )
-        message = f"process {place.process} on {place.node_name}: {error}" if place.process else str(error)
+        described = "\n".join([describe(error), *getattr(error, "__notes__", [])])
+        message = f"process {place.process} on {place.node_name}: {described}" if place.process else described
         stop(run, 2, message)
         if place.processes == 1:
             raise
         if place.is_first:
-            rendezvous.announce_failure(shared_folder(run), place, str(error))
+            rendezvous.announce_failure(shared_folder(run), place, described)
         _leave(2, message)
 
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = "slurm/pretrain.sbatch"
+HOW = (
+    f"Start it as {SCRIPT} does, with srun, and let the container or `env` keep all variables SLURM_*; or, to run it "
+    "alone, unset all of them"
+)
 
 
 @dataclass(frozen=True)
@@ -43,36 +47,103 @@ class Place:
 def here(environment: Mapping[str, str]) -> Place | None:
     """The place of this process, or None outside of a job step.
 
-    Raises ValueError for several tasks without srun: each would take itself for the only one.
+    Raises ValueError, which names the variable, for several tasks without srun (each would take itself for the only
+    one), for a step whose variables are missing or contradict each other, and for a heterogeneous job.
     """
+    _refuse_heterogeneous(environment)
     if "SLURM_STEP_ID" not in environment or "SLURM_PROCID" not in environment:
+        if environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":  # only srun sets it
+            raise ValueError(_missing("SLURM_PROCID" if "SLURM_STEP_ID" in environment else "SLURM_STEP_ID"))
         tasks = environment.get("SLURM_NTASKS", "1")
         if "SLURM_JOB_ID" in environment and tasks != "1":
             raise ValueError(
                 f"SLURM gave this job {tasks} tasks, but srun did not start this process, so it would train alone: "
-                f"put srun before python in your script, as in {SCRIPT}, or ask for --ntasks=1"
+                f"put srun before python in your script, as in {SCRIPT}, or ask for --ntasks=1 (SLURM_NTASKS)"
             )
         return None
-    node = int(environment["SLURM_NODEID"])
-    tasks_per_node = expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
+    process = _count(environment, "SLURM_PROCID")
+    processes = _count(environment, "SLURM_STEP_NUM_TASKS", instead="SLURM_NTASKS")
+    tasks_per_node = _tasks_per_node(environment, processes)
+    node = 0 if len(tasks_per_node) == 1 else _count(environment, "SLURM_NODEID")
+    local_process = process if len(tasks_per_node) == 1 else _count(environment, "SLURM_LOCALID")
+    _refuse_beyond("SLURM_PROCID", process, processes, "tasks of the step")
+    _refuse_beyond("SLURM_NODEID", node, len(tasks_per_node), "nodes of SLURM_STEP_TASKS_PER_NODE")
+    _refuse_beyond("SLURM_LOCALID", local_process, tasks_per_node[node], "tasks of its node")
     gpus = environment.get("SLURM_GPUS_ON_NODE", "")
     return Place(
-        job=environment["SLURM_JOB_ID"],
+        job=_required(environment, "SLURM_JOB_ID", instead="SLURM_JOBID"),
         step=environment["SLURM_STEP_ID"],
-        restarts=int(environment.get("SLURM_RESTART_COUNT", "0")),
-        process=int(environment["SLURM_PROCID"]),
-        processes=int(environment["SLURM_STEP_NUM_TASKS"]),
-        local_process=int(environment["SLURM_LOCALID"]),
+        restarts=_count({"SLURM_RESTART_COUNT": "0", **environment}, "SLURM_RESTART_COUNT"),
+        process=process,
+        processes=processes,
+        local_process=local_process,
         local_processes=tasks_per_node[node],
         node=node,
         nodes=len(tasks_per_node),
         node_name=environment.get("SLURMD_NODENAME", ""),
-        gpus_on_node=int(gpus) if gpus.isdigit() else None,
+        gpus_on_node=int(gpus) if gpus.isascii() and gpus.isdigit() else None,
     )
 
 
+def _refuse_heterogeneous(environment: Mapping[str, str]) -> None:
+    """Its components number their tasks each for itself: every one would train a run of its own, in one folder."""
+    for name in ("SLURM_HET_SIZE", "SLURM_PACK_SIZE"):
+        if environment.get(name, "1") not in ("0", "1", ""):
+            raise ValueError(
+                f"this is a heterogeneous job of {environment[name]} components ({name}), which cannot train one run: "
+                f"submit {SCRIPT} as it is, without ':' between options and without #SBATCH hetjob"
+            )
+    groups = sorted(name for name in environment if re.fullmatch(r"SLURM_\w+_(HET|PACK)_GROUP_[1-9]\d*", name))
+    if groups:
+        raise ValueError(
+            f"this is a heterogeneous job ({groups[0]} is set), which cannot train one run: submit {SCRIPT} as it is, "
+            "without ':' between options and without #SBATCH hetjob"
+        )
+
+
+def _tasks_per_node(environment: Mapping[str, str], processes: int) -> list[int]:
+    """Of the step. Without the variable it is known where there is one task, or one node."""
+    name = "SLURM_STEP_TASKS_PER_NODE"
+    if name not in environment:
+        nodes = environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", ""))
+        if processes == 1 or nodes == "1":
+            return [processes]
+        raise ValueError(_missing(name))
+    counts = expand_counts(environment[name])
+    if sum(counts) != processes or 0 in counts:
+        raise ValueError(
+            f"{name} is {environment[name]!r}, which is not {processes} tasks in all (SLURM_STEP_NUM_TASKS). {HOW}"
+        )
+    return counts
+
+
+def _count(environment: Mapping[str, str], name: str, instead: str = "") -> int:
+    value = _required(environment, name, instead)
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{name} is {value!r}; expected a number. {HOW}")
+    return int(value)
+
+
+def _required(environment: Mapping[str, str], name: str, instead: str = "") -> str:
+    value = environment.get(name) or environment.get(instead)
+    if not value:
+        raise ValueError(_missing(name))
+    return value
+
+
+def _refuse_beyond(name: str, number: int, count: int, what: str) -> None:
+    if number >= count:
+        raise ValueError(f"{name} is {number}, but there are {count} {what}. {HOW}")
+
+
+def _missing(name: str) -> str:
+    return f"{name} is not set, though this process is a task of a SLURM job step. {HOW}"
+
+
 def expand_counts(text: str) -> list[int]:
-    """SLURM's run-length lists: "2(x3),1" is 2, 2, 2, 1."""
+    """SLURM's run-length lists: "2(x3),1" is 2, 2, 2, 1. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,6}(\(x\d{1,6}\))?(,\d{1,6}(\(x\d{1,6}\))?)*", text, re.ASCII):
+        raise ValueError(f"SLURM_STEP_TASKS_PER_NODE is {text!r}; expected a list such as 2(x3),1. {HOW}")
     counts: list[int] = []
     for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", text):
         counts += [int(count)] * int(times or 1)

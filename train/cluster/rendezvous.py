@@ -8,15 +8,14 @@ it writes why, and all end at once with the same message.
 """
 
 import contextlib
-import json
 import os
 import socket
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llm_jax.json_files import read_json, write_json
 from train.cluster.place import Place
-from train.data.files import write_json
 
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.2
@@ -58,10 +57,10 @@ def find(folder: Path, place: Place, timeout: float = WAIT_SECONDS) -> Coordinat
     while time.monotonic() < deadline:
         # Listing the folder makes NFS look again; opening a name that was not there a moment ago would not.
         if path.parent.is_dir() and path.name in os.listdir(path.parent):
-            note = json.loads(path.read_bytes())
+            note = read_json(path)
             if "failed" in note:
                 raise RuntimeError(f"process 0 failed: {note['failed']}")
-            tried = note["addresses"]
+            tried = [str(address) for address in note.get("addresses", [])]
             for address in tried:
                 if _answers(address):
                     return Coordinator(address)
@@ -111,7 +110,9 @@ def _free_port(host: str) -> int:
 
 
 def _answers(address: str) -> bool:
-    host, port = address.rsplit(":", 1)
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return False
     try:
         with socket.create_connection((host, int(port)), timeout=2):
             return True

@@ -1,11 +1,13 @@
-"""A polite request to stop, as SLURM makes it: SIGTERM at the time limit or at preemption, SIGUSR1 by --signal.
+"""A polite request to stop: SIGTERM at SLURM's time limit or at preemption, SIGUSR1 by --signal, Ctrl-C by a person.
 
 The handler only raises a flag. The loop polls it between steps, and so do evaluation and sampling; the run then saves
-and leaves with `EXIT_SAVED`, which the batch script takes as "requeue me".
+and leaves with `EXIT_SAVED`, which the batch script takes as "requeue me". Ctrl-C a second time leaves at once.
 """
 
 import signal
 from types import FrameType
+
+from llm_jax import interrupts
 
 EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_NOT_FINITE = 3  # the run stopped itself; starting it again would stop at the same place
@@ -14,16 +16,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Context manager: while it is open, the two signals set `name` instead of ending the process."""
+    """Context manager: while it is open, the signals and Ctrl-C set `name` instead of ending the process."""
 
     def __init__(self) -> None:
         self.name: str | None = None
 
     def __enter__(self) -> "StopRequest":
         self._previous = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
+        self._interrupts = interrupts.told(self._interrupt)
+        self._interrupts.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._interrupts.__exit__(None, None, None)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -40,6 +45,9 @@ class StopRequest:
         from jax.experimental import multihost_utils
 
         return bool(multihost_utils.process_allgather(np.array(bool(self))).any())
+
+    def _interrupt(self) -> None:
+        self.name = "Ctrl-C"
 
     def _raise_flag(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name

@@ -9,7 +9,6 @@ reads everything.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from llm_jax.json_files import read_json, write_json
 from llm_jax.tokenizer.pretrained import load
 from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 from train.data import manifest as manifests
-from train.data.files import write_json
 from train.data.manifest import GPT2_VOCABULARY, Manifest, Shard
 from train.data.shards import BareIds, ShardError, open_tokens
 
@@ -208,7 +207,7 @@ def _stamp(path: Path) -> list[int]:
 
 def _read_notes(notes: Path) -> dict:
     try:
-        known = json.loads(notes.read_bytes())
+        known = read_json(notes)
     except (OSError, ValueError, RecursionError):
         return {}  # no notes, or damaged ones: everything is read again
     return {name: note for name, note in known.items() if _is_note(note)} if isinstance(known, dict) else {}

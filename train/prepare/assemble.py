@@ -19,16 +19,18 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from llm_jax.files import replacing, write
 from llm_jax.tokenizer.lengths import byte_lengths
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
-from train.data.files import replacing
 from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
 from train.data.shards import write_header
 from train.prepare.findings import Findings
 from train.prepare.plan import Plan
 from train.prepare.vocabulary import count_validation
+
+SKIPPED = "skipped_rows.txt"
 
 
 class EmptyCorpus(ValueError):
@@ -46,7 +48,13 @@ class Stretch:
 
 
 def assemble(
-    plan: Plan, tokenizer: Tokenizer, separated: bool, shard_tokens: int, val_fraction: float, threads: int
+    plan: Plan,
+    tokenizer: Tokenizer,
+    separated: bool,
+    shard_tokens: int,
+    val_fraction: float,
+    threads: int,
+    skip_bad_rows: int = 0,
 ) -> Manifest:
     """Writes the shards that are missing, the tokenizer and, last, manifest.json. All parts must exist.
 
@@ -57,6 +65,7 @@ def assemble(
     part_starts = np.cumsum([0, *(int(part.sum()) for part in lengths)])
     n_before = int(separated and tokenizer.end_of_text is not None)
     found = findings(plan, range(len(plan.units)))
+    _refuse_bad_rows(found.bad, skip_bad_rows)
     if not any((part > n_before).any() for part in lengths):
         n_documents = sum(map(len, lengths)) + found.blank
         raise EmptyCorpus(f"{plan.folder}: no text in the {n_documents:,} documents of the source; check --source")
@@ -81,12 +90,12 @@ def assemble(
     with ThreadPoolExecutor(threads) as pool:
         shards, sizes = zip(*pool.map(finish, stretches), strict=True)
     for path in plan.tokenizer_folder.iterdir():
-        with replacing(plan.folder / path.name) as file:
-            file.write(path.read_bytes())
+        write(plan.folder / path.name, path.read_bytes())
     document_starts = np.cumsum(np.concatenate(lengths), dtype=np.int64) - np.concatenate(lengths)
     n_val = int(np.searchsorted(document_starts, border))
     # What a running text was cut into, for the sake of the work, are no documents.
     documents = {"val": n_val, "train": len(document_starts) - n_val} if separated else {"val": 1, "train": 1}
+    left_out = {"documents without text": found.blank, f"bad rows, listed in {SKIPPED}": len(found.bad)}
     manifest = Manifest(
         folder=plan.folder,
         tokenizer=manifests.Tokenizer(tokenizer.name, tokenizer.fingerprint, tokenizer.vocab_size),
@@ -95,10 +104,19 @@ def assemble(
             split: _split(split, documents[split], shards, sizes) for split in dict.fromkeys(s.split for s in shards)
         },
         shards=shards,
-        left_out={"documents without text": found.blank} if found.blank else {},
+        left_out={name: count for name, count in left_out.items() if count},
     )
+    if found.bad:
+        write(plan.folder / SKIPPED, "".join(f"{row}\n" for row in found.bad))
     manifest.save()
     return manifest
+
+
+def _refuse_bad_rows(rows: list[str], most: int) -> None:
+    if len(rows) > most:
+        raise ValueError(
+            f"{rows[-1]}: this is bad row {len(rows)}, and --skip-bad-rows allows {most}. Mend the rows, or allow more"
+        )
 
 
 def _border(plan: Plan, lengths: list[np.ndarray], shard_tokens: int, val_fraction: float) -> int:

@@ -50,6 +50,10 @@ class Options:
     """Share of the documents, from the first, for validation; at most one shard. Of a running text: share of its
     characters, from the end."""
 
+    skip_bad_rows: int = 0
+    """Rows that may be left out because they cannot be read (broken JSON, no text, not UTF-8): so many in all, each
+    listed in skipped_rows.txt. One more is an error."""
+
     processes: int = 0
     """Processes that tokenize. 0: one for each core that this process may use."""
 

@@ -6,7 +6,7 @@ Each part keeps what was found in its unit, so that a preparation that was inter
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 @dataclass
 class Findings:
     blank: int = 0  # documents that are empty or all white space: dropped
+    bad: list[str] = field(default_factory=list)  # rows that cannot be read: where and why; skipped
     spelled: dict[str, list[Any]] = field(default_factory=dict)  # special token → documents, the place of the first
 
     def note_specials(self, text: str, names: Iterable[str], place: str) -> None:
@@ -31,15 +32,16 @@ class Findings:
     def add(self, other: "Findings") -> None:
         """`other` comes after what is here."""
         self.blank += other.blank
+        self.bad += other.bad
         for name, (count, place) in other.spelled.items():
             self.spelled.setdefault(name, [0, place])[0] += count
 
     def to_json(self) -> str:
-        return json.dumps([self.blank, self.spelled])
+        return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> "Findings":
-        return Findings(*json.loads(text))
+        return Findings(**json.loads(text))
 
     def say(self, source: "Source") -> None:
         """Warns of special tokens in the text, which are not tokenized as such."""

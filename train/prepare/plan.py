@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_jax.json_files import read_json, write_json
 from train.data import manifest as manifests
-from train.data.files import read_json, write_json
 from train.data.shards import SUFFIXES
 from train.prepare.slices import Slice, Unit, stamps
 
@@ -49,22 +49,68 @@ def scratch_folder(folder: Path) -> Path:
     return folder / manifests.UNFINISHED
 
 
-def read_plan(folder: Path, recipe: dict[str, Any]) -> Plan | None:
-    """The plan of an interrupted run, or None. Raises ValueError if it was for something else than `recipe`, or if an
-    input file was edited since."""
+def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> Plan | None:
+    """The plan of an interrupted run, or None.
+
+    Raises ValueError if it was for something else than `recipe`, or if an input file was edited since; where the input
+    may have been `mended`, the second gives None, and then `keep_parts` saves what is still true.
+    """
     path = scratch_folder(folder) / PLAN
     if not path.exists():
         return None
     fields = read_json(path)
+    if mended and _same_but_files(fields["recipe"], recipe) != fields["recipe"]:
+        refuse_other_recipe(folder, _same_but_files(fields["recipe"], recipe), recipe, "begun")
+        return None
     refuse_other_recipe(folder, fields["recipe"], recipe, "begun")
     plan = Plan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
     then, now = fields.get("files", {}), stamps(plan.units)
     if edited := [name for name, stamp in then.items() if now.get(name) != stamp]:
+        if mended:
+            return None
         raise ValueError(
             f"{edited[0]}: edited since the preparation of {folder} began ({len(edited)} of {len(then)} input files "
             f"have another size or time of modification). Remove {scratch_folder(folder)} to begin anew."
         )
     return plan
+
+
+def keep_parts(plan: Plan, tokenizer_kept: bool) -> int:
+    """Takes over the parts of the plan on the disk whose files are unchanged, and removes the rest; returns how many.
+
+    A tokenizer made from the text is another one when the text is another: then nothing is kept.
+    """
+    path = plan.scratch / PLAN
+    if not path.exists():
+        return 0
+    fields, now = read_json(path), stamps(plan.units)
+    then = fields.get("files", {})
+    numbers = {unit: number for number, unit in enumerate(plan.units)}
+    aside = plan.scratch / "kept"
+    (plan.scratch / PARTS).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for number, pieces in enumerate(fields["units"]):
+        unit = tuple(Slice(*piece) for piece in pieces)
+        is_same = all(name in now and now[name] == then.get(name) for name in stamps([unit]))
+        if tokenizer_kept and is_same and unit in numbers and plan.part(number).exists():
+            plan.part(number).rename(aside / plan.part(numbers[unit]).name)
+    shutil.rmtree(plan.scratch / PARTS)
+    if not tokenizer_kept:
+        shutil.rmtree(plan.tokenizer_folder, ignore_errors=True)
+    for shard in (*plan.folder.glob("train_*.bin"), *plan.folder.glob("val_*.bin")):
+        shard.unlink()  # of an assembly that was interrupted
+    plan.save()  # before the parts have their new numbers: a run that is killed here loses them, and mistakes none
+    kept = list(aside.iterdir())
+    for part in kept:
+        part.rename(plan.scratch / PARTS / part.name)
+    return len(kept)
+
+
+def _same_but_files(there: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The recipe that is there, with the files that are now: their number, sizes and names."""
+    files = {name: asked["input"][name] for name in ("files", "bytes", "names_and_sizes") if name in asked["input"]}
+    return {**there, "input": {**there["input"], **files}}
 
 
 def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, Any], state: str) -> None:
@@ -108,8 +154,10 @@ def discard(folder: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Removes what is only needed until manifest.json exists."""
+    """Removes what is only needed until manifest.json exists, and what killed runs were writing."""
     shutil.rmtree(scratch_folder(folder), ignore_errors=True)
+    for stray in folder.glob(".*.tmp"):
+        stray.unlink(missing_ok=True)
 
 
 def _flat(recipe: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from llm_jax.faults import safe
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import open_data, tokenizer_beside
@@ -35,6 +36,9 @@ from train.prepare.tokenise import Work, make_parts
 from train.prepare.vocabulary import load_tokenizer, made_from_text, make_tokenizer
 
 PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
+
+
+KEPT = "what is tokenized is kept: the same command goes on from there"
 
 
 class Preparation(NamedTuple):
@@ -63,7 +67,7 @@ def prepare(options: Options, console: Console | None = None) -> Manifest:
         _refuse_missing_parts(asked)
     plans.begin(folder)
     try:
-        with FileLock(plans.scratch_folder(folder) / "lock", timeout=0):
+        with safe(KEPT), FileLock(plans.scratch_folder(folder) / "lock", timeout=0):
             manifest = _run(options, asked, console)
     except Timeout:
         raise ValueError(f"{folder}: another process is preparing it; wait for that, or choose another --out") from None
@@ -100,8 +104,10 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
             "submit this task again when it is done"
         ) from None
     numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
-    with Progress(console, f"task {options.task}") as progress:
-        make_parts(Work(plan, asked.source, tokenizer), numbers, options.processes or _cores(), progress)
+    with safe(KEPT), Progress(console, f"task {options.task}") as progress:
+        make_parts(
+            Work(plan, asked.source, tokenizer, options.skip_bad_rows), numbers, options.processes or _cores(), progress
+        )
     findings(plan, numbers).say(asked.source)
 
 
@@ -165,18 +171,32 @@ def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
     processes = options.processes or _cores()
     with ThreadPoolExecutor(1) as aside, Progress(console, "tokenizing") as progress:
         saved = aside.submit(tokenizer.save, plan.tokenizer_folder)  # to spell out GPT-2's merges takes a second
-        make_parts(Work(plan, asked.source, tokenizer), range(len(plan.units)), processes, progress)
+        make_parts(
+            Work(plan, asked.source, tokenizer, options.skip_bad_rows), range(len(plan.units)), processes, progress
+        )
         saved.result()
     findings(plan, range(len(plan.units))).say(asked.source)
     with console.status("writing shards"):
-        return assemble(plan, tokenizer, asked.source.separated, options.shard_tokens, options.val_fraction, processes)
+        return assemble(
+            plan,
+            tokenizer,
+            asked.source.separated,
+            options.shard_tokens,
+            options.val_fraction,
+            processes,
+            options.skip_bad_rows,
+        )
 
 
 def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan, Tokenizer]:
     """The plan and the tokenizer, as they are on the disk or made now."""
-    plan = plans.read_plan(asked.folder, asked.recipe)
+    # Tasks of a job array share a plan: none of them may change it under the others.
+    plan = plans.read_plan(asked.folder, asked.recipe, mended=options.task is None and not options.assemble)
     if plan is None:
         plan = Plan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
+        kept = plans.keep_parts(plan, tokenizer_kept=asked.tokenizer is not None)
+        if kept:
+            console.print(f"input was mended: {kept:,} of {len(plan.units):,} parts are of unchanged files, and kept")
         plan.save()
     return plan, asked.tokenizer or _tokenizer_from_text(options, plan, asked.source, console)
 
@@ -184,7 +204,7 @@ def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan,
 def _tokenizer_from_text(options: Options, plan: Plan, source: Source, console: Console) -> Tokenizer:
     if not (plan.tokenizer_folder / "tokenizer.json").exists():
         with console.status(f"making the tokenizer {options.tokenizer}"):
-            made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction)
+            made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction, options.skip_bad_rows)
         made.save(plan.tokenizer_folder)
     return load_tokenizer(str(plan.tokenizer_folder))
 
@@ -214,6 +234,8 @@ def check(options: Options) -> None:
             f"--task must not be negative, --tasks at least 1, and --assemble comes after them; got {options.task} "
             f"and {options.tasks}{' with --assemble' * options.assemble}"
         )
+    if options.skip_bad_rows < 0:
+        raise ValueError(f"--skip-bad-rows must not be negative; got {options.skip_bad_rows}")
     if options.processes < 0:
         raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {options.processes}")
     if not math.isfinite(options.unit_megabytes) or _unit_bytes(options) < 1:

@@ -28,6 +28,13 @@ class Slice:
 Unit = tuple[Slice, ...]
 
 
+@dataclass(frozen=True)
+class BadRow:
+    """Takes the place of a document that cannot be read."""
+
+    reason: str  # names file and row
+
+
 class Source(Protocol):
     """Text documents in a fixed order."""
 
@@ -43,12 +50,25 @@ class Source(Protocol):
         ...
 
     def read(self, piece: Slice) -> Iterator[str]:
-        """The documents of one slice. Raises ValueError naming the file and the place of what cannot be read."""
+        """The documents of one slice. Raises ValueError naming the file and the place where it cannot go on."""
         ...
 
     def place(self, piece: Slice, index: int) -> str:
         """Where document `index` of a slice stands, for messages: 'corpus.jsonl:17'."""
         ...
+
+
+def rows_of(source: Source, piece: Slice) -> Iterator[str | BadRow]:
+    """As `Source.read`, with a BadRow in place of each row that cannot be read, where the source has rows."""
+    return getattr(source, "rows", source.read)(piece)
+
+
+def refusing(rows: Iterable[str | BadRow]) -> Iterator[str]:
+    """The documents; raises ValueError at the first BadRow."""
+    for row in rows:
+        if isinstance(row, BadRow):
+            raise ValueError(row.reason)
+        yield row
 
 
 def group(slices: Iterable[Slice], unit_bytes: int) -> list[Unit]:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_jax import interrupts
+from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
-from train.data.files import replacing
 from train.data.shards import TOKEN
 from train.prepare.findings import Findings, special_names
 from train.prepare.plan import Plan
-from train.prepare.slices import Source, Unit, text_to_keep
+from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
 
 if TYPE_CHECKING:
     from train.prepare.progress import Progress
@@ -40,6 +41,7 @@ class Work:
     plan: Plan
     source: Source
     tokenizer: Tokenizer
+    skip_bad_rows: int = 0
     counted: Any = field(default_factory=lambda: [0, 0, 0])  # documents, bytes, tokens; shared between processes
 
     def make_part(self, number: int) -> int:
@@ -65,18 +67,27 @@ class Work:
         return number
 
     def _documents(self, unit: Unit, findings: Findings) -> Iterator[tuple[str, np.ndarray]]:
-        """Each document that holds text, and its ids."""
+        """Each document that holds text, and its ids. Raises ValueError for one bad row too many."""
         specials = special_names(self.tokenizer)
         for piece in unit:
-            for index, read in enumerate(self.source.read(piece)):
-                if (text := text_to_keep(read, self.source.separated)) is None:
+            for index, read in enumerate(rows_of(self.source, piece)):
+                text = read if isinstance(read, BadRow) else text_to_keep(read, self.source.separated)
+                if text is None:
                     findings.blank += 1
                     continue
-                findings.note_specials(text, specials, piece.path)
                 try:
-                    ids = self.tokenizer.encode_array(text)
+                    if isinstance(text, BadRow):
+                        raise ValueError(text.reason)
+                    try:
+                        ids = self.tokenizer.encode_array(text)
+                    except ValueError as error:
+                        raise ValueError(f"{self.source.place(piece, index)}: {error}") from error
                 except ValueError as error:
-                    raise ValueError(f"{self.source.place(piece, index)}: {error}") from error
+                    findings.bad.append(str(error))
+                    if len(findings.bad) > self.skip_bad_rows:
+                        raise
+                    continue
+                findings.note_specials(text, specials, piece.path)
                 yield text, ids
 
     def _count(self, *amounts: int) -> None:
@@ -99,6 +110,7 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
     if processes <= 1:  # starting one costs a second
         for number in missing:
             progress.advance(work.make_part(number))
+            interrupts.check()
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
     work.counted = context.Array("q", list(work.counted))
@@ -115,9 +127,15 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
 
 
 def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
-    running: set[Future[int]] = {pool.submit(_make_part, number) for number in islice(missing, at_once)}
+    # The processes begin here. Ctrl-C reaches them with their parent, which lets the units in hand finish.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        running: set[Future[int]] = {pool.submit(_make_part, number) for number in islice(missing, at_once)}
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     while running:
         done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+        interrupts.check()
         for future in done:
             progress.advance(future.result())
         running |= {pool.submit(_make_part, number) for number in islice(missing, len(done))}
@@ -130,7 +148,6 @@ _work: Work  # of this worker process
 def _begin(work: Work) -> None:
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which lets the units in hand finish
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 
 from llm_jax.tokenizer.protocol import Tokenizer, check_text
 from train.data.shards import LARGEST_VOCABULARY
-from train.prepare.slices import Source, Unit, text_to_keep
+from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
 from train.prepare.sources.hub import HubDataset
 
 TRAIN = "train:"
@@ -40,13 +40,15 @@ def load_tokenizer(spec: str) -> Tokenizer:
     return tokenizer
 
 
-def make_tokenizer(spec: str, source: Source, units: list[Unit], val_fraction: float) -> Tokenizer:
+def make_tokenizer(
+    spec: str, source: Source, units: list[Unit], val_fraction: float, skip_bad_rows: int = 0
+) -> Tokenizer:
     """`train:N` or `characters`, from the text of `units`. Raises ValueError for an N that is none or too large."""
     if spec == CHARACTERS:
         from llm_jax.tokenizer.characters import CharacterTokenizer
 
         alphabet: set[str] = set()
-        for text in _documents(source, units):
+        for text in _documents(source, units, skip_bad_rows):
             alphabet.update(text)
         if not alphabet:
             raise ValueError(
@@ -56,7 +58,9 @@ def make_tokenizer(spec: str, source: Source, units: list[Unit], val_fraction: f
 
     from llm_jax.tokenizer.bpe_train import train_bpe
 
-    return train_bpe(_up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction)), _size(spec))
+    return train_bpe(
+        _up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows)), _size(spec)
+    )
 
 
 def count_validation(n_documents: int, val_fraction: float) -> int:
@@ -76,28 +80,36 @@ def _size(spec: str) -> int:
     return size
 
 
-def _training_documents(source: Source, units: list[Unit], val_fraction: float) -> Iterator[str]:
+def _training_documents(source: Source, units: list[Unit], val_fraction: float, skip_bad_rows: int) -> Iterator[str]:
     if any(piece.split for unit in units for piece in unit):
-        return _documents(source, [unit for unit in units if unit[0].split == "train"])
+        return _documents(source, [unit for unit in units if unit[0].split == "train"], skip_bad_rows)
     if isinstance(source, HubDataset):
         raise ValueError(
             f"--tokenizer {TRAIN}N has to know how many documents there are, and hf:{source.name} is a stream. "
             "Train on local files first and give the result with --tokenizer PATH, or use gpt2"
         )
-    n_documents = sum(1 for _ in _documents(source, units))
-    return islice(_documents(source, units), count_validation(n_documents, val_fraction), None)
+    n_documents = sum(1 for _ in _documents(source, units, skip_bad_rows))
+    return islice(_documents(source, units, skip_bad_rows), count_validation(n_documents, val_fraction), None)
 
 
-def _documents(source: Source, units: list[Unit]) -> Iterator[str]:
-    """Those that hold text. Raises ValueError that names the place of a text without UTF-8 form."""
+def _documents(source: Source, units: list[Unit], skip_bad_rows: int = 0) -> Iterator[str]:
+    """Those that hold text. Raises ValueError that names the place of one bad row too many."""
+    skipped = 0
     for piece in (piece for unit in units for piece in unit):
-        for index, read in enumerate(source.read(piece)):
-            if (text := text_to_keep(read, source.separated)) is None:
+        for index, read in enumerate(rows_of(source, piece)):
+            text = read if isinstance(read, BadRow) else text_to_keep(read, source.separated)
+            if text is None:
                 continue
-            try:
-                check_text(text)
-            except ValueError as error:
-                raise ValueError(f"{source.place(piece, index)}: {error}") from error
+            if isinstance(text, str):
+                try:
+                    check_text(text)
+                except ValueError as error:
+                    text = BadRow(f"{source.place(piece, index)}: {error}")
+            if isinstance(text, BadRow):
+                skipped += 1
+                if skipped > skip_bad_rows:
+                    raise ValueError(text.reason)
+                continue
             yield text
 
 

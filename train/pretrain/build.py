@@ -17,8 +17,9 @@ import optax
 from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
 from llm_jax.checkpoint.layout import committed_steps
+from llm_jax.faults import safe
 from llm_jax.models import gpt
-from llm_jax.runs import CHECKPOINTS, TOKENIZER, folder_of
+from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
 from train.cluster import devices
 from train.cluster import job as slurm_job
@@ -40,7 +41,7 @@ from train.pretrain.run_folder import Identity
 from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
 from train.record import plots
 from train.record.clock import Clock
-from train.record.metrics import Metrics
+from train.record.metrics import Metrics, mend
 from train.record.progress import StepProgress, print_table
 
 DEAD_LOCK_SECONDS = 180.0  # a file server may take so long to notice that the node which held a lock is dead
@@ -55,7 +56,19 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
     """Trains one run to its end, or until asked to stop; returns the exit status (see `train.cluster.signals`)."""
     folder = folder_of(where.runs, where.run)
     place = slurm_place.here(os.environ)
-    with StopRequest() as stop, slurm_job.ending_together(folder, place), ExitStack() as stack, _explaining_memory():
+
+    def newest() -> str:
+        steps = committed_steps(folder / CHECKPOINTS)
+        what = f"the checkpoint of step {steps[-1]:,} is safe" if steps else "no checkpoint has been written yet"
+        return f"{what}; when it is mended, go on with --resume"
+
+    with (
+        safe(newest),
+        StopRequest() as stop,
+        slurm_job.ending_together(folder, place),
+        ExitStack() as stack,
+        _explaining_memory(),
+    ):
         where = run_folder.decide_resume(where, folder)
         if where.reference:
             plots.read_curve(where.reference)  # a mistake in it is told now, not when it is drawn
@@ -64,7 +77,13 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
             opened = _take(where, config, folder, stack, place)
         devices.join_processes(place, slurm_job.shared_folder(folder))
         if opened is None and jax.process_index() == 0:
-            opened = _take(where, config, folder, stack)
+            try:
+                opened = _take(where, config, folder, stack)
+            except KeyboardInterrupt:
+                if not stop:
+                    raise
+                print(f"{stop.name}: no step done, nothing to save; go on with --auto-resume")
+                return EXIT_SAVED
         manifest, vocabulary = opened or open_inputs(where, config, folder, prepares=False)
         model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
         config = dataclasses.replace(config, model=model)
@@ -155,6 +174,12 @@ def _build(
     start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
     if job.is_first and where.resume:
         run_folder.save(folder, config, identity, where, vocabulary)
+    if job.is_first and (lost := mend(folder, start.steps_on_record)):
+        print(
+            f"resume: {folder / METRICS} was damaged and is mended: the numbers of {len(lost):,} steps, from step "
+            f"{lost[0]:,} on, are lost; the training goes on as if they were there",
+            flush=True,
+        )
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = loop.Run(

@@ -2,7 +2,8 @@
 
 PRESET is one of gpt2-nano, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, shakespeare-char; every other flag replaces
 one value of it. The run's folder holds everything; --resume goes on from its newest checkpoint, with the settings that
-the run has (and not the preset's) where no flag says otherwise. SIGTERM and SIGUSR1 save and leave with exit status 75.
+the run has (and not the preset's) where no flag says otherwise. SIGTERM, SIGUSR1 and Ctrl-C save and leave with exit
+status 75.
 """
 
 import dataclasses
@@ -10,7 +11,10 @@ import re
 from dataclasses import dataclass
 
 from llm_jax.runs import CONFIG, folder_of
+from train.cluster.signals import EXIT_SAVED
 from train.pretrain.config import RunOptions, TrainConfig
+
+EXIT_INTERRUPTED = EXIT_SAVED  # also before there is anything to save
 
 
 @dataclass(frozen=True)

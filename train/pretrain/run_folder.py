@@ -1,16 +1,16 @@
 """The rules for beginning a run and for going on with one. The names inside its folder are in `llm_jax.runs`."""
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_jax.files import replacing_folder
+from llm_jax.json_files import read_json, write_json
 from llm_jax.runs import CONFIG, FORMAT, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
-from train.data.files import read_json, write_json
 from train.pretrain.config import RunOptions, TrainConfig, to_dict, train_config_from_dict
 
 PATHS = ("data", "reference", "hellaswag")  # of RunOptions: what a run reads
@@ -74,10 +74,8 @@ def save(
     }
     write_json(run / CONFIG, record)
     if vocabulary and not (run / TOKENIZER).exists():
-        scratch = run / f".{TOKENIZER}.partial"
-        shutil.rmtree(scratch, ignore_errors=True)
-        vocabulary.save(scratch, config.model.context_length)
-        os.replace(scratch, run / TOKENIZER)
+        with replacing_folder(run / TOKENIZER) as scratch:
+            vocabulary.save(scratch, config.model.context_length)
 
 
 def read(run: Path) -> tuple[TrainConfig, Identity]:

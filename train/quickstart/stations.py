@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax import hf, sharding, tokenizer
+from llm_jax.json_files import write_json
 from llm_jax.models import gpt
 from llm_jax.runs import CONFIG, EXPORT, LOSS_PLOT, SAMPLES, SUMMARY, folder_of
 from train.cluster import devices
-from train.data.files import write_json
 from train.data.loader import TokenBatches
 from train.data.manifest import Manifest
 from train.optim.optimizer import make_optimizer
@@ -125,14 +125,16 @@ def _summarise(folder: Path, manifest: Manifest, config: TrainConfig) -> dict[st
     windows = TokenBatches(manifest, "val", config.model.context_length, 1, seed=None).windows
     val_windows = max(1, min(windows, config.cadence.eval_tokens // config.model.context_length))
     vocabulary = tokenizer.load(manifest.folder)
-    tail = [line["train_loss"] for line in lines[-max(1, len(lines) // 20) :] if line["train_loss"] is not None]
+    recent = lines[-max(1, len(lines) // 20) :]
+    tail = [line["train_loss"] for line in recent if line.get("train_loss") is not None]
+    speeds = [line["tokens_per_second"] for line in lines if "tokens_per_second" in line]
     return {
         "tokens_seen": last["tokens"],
         "train_loss": float(np.mean(tail)),
         "val_loss": last["val_loss"],
         "val_bits_per_byte": last["val_bits_per_byte"],
         "ngram5_bits_per_byte": ngram_bits_per_byte(manifest, vocabulary, config, val_windows),
-        "tokens_per_second": round(float(np.median([line["tokens_per_second"] for line in lines])), 1),
+        "tokens_per_second": round(float(np.median(speeds)), 1),
     }
 
 

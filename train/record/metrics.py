@@ -3,6 +3,9 @@
 A line is written when its step is known to be done and before a checkpoint of that step is committed. So whatever a
 checkpoint says has happened is in the file, and going on from it means cutting off what came after: no gap, no
 duplicate. JSON has no word for what is not finite: a skipped step's loss is null.
+
+It is a record, and nothing depends on it: readers leave out what is damaged, and a run that is resumed `mend`s it. The
+line of a step whose numbers are lost then holds the step alone.
 """
 
 import json
@@ -13,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from llm_jax import files
+from llm_jax.faults import naming
+from llm_jax.json_files import parse_json, read_log
 from llm_jax.runs import METRICS, TENSORBOARD
 
 KEYS = (
@@ -48,7 +54,8 @@ class Metrics:
         if unknown := set(values) - set(KEYS):
             raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(KEYS)}")
         line = plain({key: values[key] for key in KEYS if key in values})
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        with naming(self.path):
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._board:
             for key, value in line.items():
                 if key not in ("step", "tokens") and value is not None:
@@ -56,8 +63,9 @@ class Metrics:
 
     def flush(self) -> None:
         """On the disk when this returns: called before a checkpoint is saved."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         if self._board:
             self._board.flush()
 
@@ -80,12 +88,32 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(run: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's metrics; an unfinished last line (the run was killed while writing it) is left out."""
-    with (run / METRICS).open(encoding="utf8") as file:
-        for line in file:
-            if not line.endswith("\n"):
-                return
-            yield json.loads(line)
+    """The lines of a run's metrics; damaged and unfinished ones are left out, and that is said.
+
+    A line may hold its step alone: see `mend`.
+    """
+    return read_log(run / METRICS, _is_line)
+
+
+def mend(run: Path, steps: int) -> list[int]:
+    """Makes the record of a run that is resumed one line for each step up to `steps`; returns those that were lost.
+
+    The log may have been damaged, cut, doubled or removed while the checkpoint is whole. A step whose numbers are lost
+    gets a line that holds it alone: no gap, no duplicate.
+    """
+    path = run / METRICS
+    found = {line["step"]: line for line in read_log(path, _is_line, said=False)} if path.exists() else {}
+    wanted = "".join(json.dumps(found.get(step, {"step": step})) + "\n" for step in range(1, steps + 1)).encode()
+    if path.exists() and path.read_bytes().startswith(wanted):
+        return []
+    files.write(path, wanted)
+    return [step for step in range(1, steps + 1) if step not in found]
+
+
+def _is_line(line: dict[str, Any]) -> bool:
+    numbers = (line[key] for key in KEYS if key in line)
+    is_number = all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in numbers)
+    return is_number and type(line.get("step")) is int
 
 
 def _truncate_after(path: Path, step: int) -> None:
@@ -96,12 +124,12 @@ def _truncate_after(path: Path, step: int) -> None:
                 f"{path} is missing, but the checkpoint is of step {step}: put the file back, or start anew"
             )
         return
-    offset, last = 0, 0
+    offset, last = 0, 0  # bytes to keep, and the step of their last line
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if not line.endswith(b"\n") or last == step:
                 break
-            last = json.loads(line)["step"]
+            last = parse_json(line, f"{path}, line {number}:", "resume the run, which mends it", dict).get("step")
             offset += len(line)
     if last != step:
         raise ValueError(

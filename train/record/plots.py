@@ -1,11 +1,12 @@
 """`loss.png`: training and validation loss over tokens, and a published curve behind them."""
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from llm_jax.files import replacing
 
 INK, TRAIN, VAL, REFERENCE = "#1f2933", "#9fb8d9", "#c2410c", "#8a8f98"
 
@@ -56,12 +57,12 @@ def draw_loss(
             steps, values = np.array(points).T
             style = "-" if "val" in metric else ":"
             axes.plot(steps * batch_tokens, values, style, color=REFERENCE, lw=1.2, label=f"{path.stem}: {metric}")
-    trained = [(line[x], line["train_loss"]) for line in lines if line.get("train_loss") is not None]
+    trained = [(line[x], line["train_loss"]) for line in lines if line.get("train_loss") is not None and x in line]
     if trained:
         tokens, losses = np.array(trained, float).T
         axes.plot(tokens, losses, color=TRAIN, lw=0.6, alpha=0.6)
         axes.plot(tokens, _smooth(losses), color=TRAIN, lw=1.8, label="training (smoothed)")
-    measured = [(line[x], line["val_loss"]) for line in lines if line.get("val_loss") is not None]
+    measured = [(line[x], line["val_loss"]) for line in lines if line.get("val_loss") is not None and x in line]
     if measured:
         tokens, losses = np.array(measured, float).T
         axes.plot(tokens, losses, "o-", color=VAL, ms=4, lw=1.5, label=f"validation: {losses[-1]:.3f} at the end")
@@ -87,10 +88,9 @@ def pyplot() -> Any:
 
 def save(figure: Any, out: Path) -> None:
     """Writes a figure as PNG, absent or whole, and closes it."""
-    scratch = out.with_name(f".{out.name}.partial.png")
-    figure.savefig(scratch, dpi=120)
+    with replacing(out) as file:
+        figure.savefig(file, dpi=120, format="png")
     pyplot().close(figure)
-    os.replace(scratch, out)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+DAY = 86_400  # seconds
+CLOCK_TOLERANCE = 5.0  # seconds by which the clocks of two machines may differ unnoticed
+
 
 class StepProgress:
     """Context manager; `update` is called once for every step with its metrics."""
@@ -89,7 +92,22 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """HOURS:MINUTES:SECONDS."""
+    """HOURS:MINUTES:SECONDS; of more than two days: the days. Raises nothing, whatever the number."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if seconds < 0:
+        return f"-{clock(-seconds)}"
+    if seconds >= 2 * DAY:
+        return f"{int(seconds // DAY):,} days"
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was by this machine's clock, which may differ from that of the one that wrote it."""
+    if seconds >= 0:
+        return f"{clock(seconds)} ago"
+    if seconds >= -CLOCK_TOLERANCE:
+        return "just now"
+    return f"{clock(-seconds)} ahead of this machine's clock: the two machines' clocks differ"

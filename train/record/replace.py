@@ -4,15 +4,14 @@ A wrong flag, a diverging loss or an interrupt thus costs the new run alone. The
 `run_folder`.
 """
 
-import os
-import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llm_jax.faults import safe
+from llm_jax.files import replacing_folder
+from llm_jax.json_files import read_json
 from llm_jax.runs import CONFIG, METRICS, SUMMARY, folder_of
-from train.data.files import read_json
 
 
 @contextmanager
@@ -27,25 +26,12 @@ def made_anew(runs: Path, name: str, command: str) -> Iterator[Path]:
     folder = folder_of(runs, name)
     if folder.exists() and any(folder.iterdir()) and not _is_of(command, folder):
         raise FileExistsError(f"{folder} holds something that is not a {command} run: choose another name (--run)")
-    # No run has a name that begins with a point. Host and process keep two runs at the same time apart.
-    mine = f".{name}.{socket.gethostname()}.{os.getpid()}"
-    scratch, older = runs / f"{mine}.partial", runs / f"{mine}.older"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
+    with safe(f"nothing was changed in {folder}"), replacing_folder(folder) as scratch:
         yield scratch
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(older)  # a folder that is not empty cannot be replaced in one step
-    scratch.rename(folder)
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def _is_of(command: str, folder: Path) -> bool:
     if (folder / SUMMARY).exists():
-        summary = read_json(folder / SUMMARY)
-        return isinstance(summary, dict) and summary.get("command") == command
+        return read_json(folder / SUMMARY).get("command") == command
     # digits used to leave no summary, and a killed makemore none; whatever can be resumed has a config.
     return (folder / METRICS).exists() and not (folder / CONFIG).exists()

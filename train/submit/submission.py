@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from llm_jax.files import write
 from llm_jax.runs import folder_of
 from train import commands
 from train.cluster import queue
@@ -40,7 +41,7 @@ def submit(options: SubmitConfig) -> int:
         _refuse_run_in_use(name)
     number = _sbatch(text, without_directives(environment), project)
     log = LOGS / filled["output"].rsplit("/", 1)[-1].replace("%x", name).replace("%j", number).replace("%A", number)
-    (project / LOGS / f"{name}-{number}.sbatch").write_text(text)
+    write(project / LOGS / f"{name}-{number}.sbatch", text)
     print(_how_to_follow(options, name, number, str(log).replace("%a", "*")))
     return 0
 

@@ -6,7 +6,6 @@ train on is kept back for validation: settings are chosen by it, so that the tes
 """
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llm_jax import files
 from llm_jax.backend import cache_folder
 from train.first_principles.digits import idx
 
@@ -112,9 +112,7 @@ def download_mnist(folder: Path) -> Path:
             content = _fetch(name, folder)
             if (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
                 raise ValueError(f"{name} as downloaded has MD5 {found}; expected {md5}: try again, or another network")
-            scratch = folder / f".{name}.{os.getpid()}.partial"
-            scratch.write_bytes(content)
-            os.replace(scratch, folder / name)
+            files.write(folder / name, content)
     return folder
 
 

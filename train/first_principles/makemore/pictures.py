@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.data.files import replacing
+from llm_jax.files import replacing
 from train.first_principles.makemore.diagnostics import SATURATED, Inside, dead_units, saturation, squashed
 
 COLORS = ("#1d5fbf", "#c2410c", "#15803d", "#7c3aed", "#8a8f98", "#b45309", "#0e7490", "#be185d")

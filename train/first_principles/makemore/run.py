@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from llm_jax.files import write
+from llm_jax.json_files import write_json
 from llm_jax.runs import LOSS_PLOT, SAMPLES, SUMMARY
-from train.data.files import replacing, write_json
 from train.first_principles.makemore import by_hand, counting, diagnostics, lines, models, pictures, sampling, training
 from train.first_principles.makemore.config import MakemoreConfig
 from train.first_principles.makemore.diagnostics import Inside
@@ -41,8 +42,7 @@ def run(options: MakemoreConfig) -> int:
         summary, predict = _count(options, data) if options.is_counted else _train(options, data, folder)
         made = sampling.sample(predict, prompt, options.samples, data.longest, options.temperature, options.seed)
         texts = [data.alphabet.decode(ids) for ids in made]
-        with replacing(folder / SAMPLES) as file:
-            file.write("".join(f"{text}\n" for text in texts).encode())
+        write(folder / SAMPLES, "".join(f"{text}\n" for text in texts))
         summary = {
             "command": "makemore",
             "model": options.model,

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 
-from train.data.files import replacing
+from llm_jax.files import write as write_file
 from train.parity.report import plots
 from train.parity.report.terminal import number
 from train.parity.report.values import Group, Report
@@ -41,8 +41,7 @@ HEADINGS = (
 
 def write(report: Report, path: Path) -> None:
     """Writes the page; it appears under `path` when it is whole."""
-    with replacing(path) as file:
-        file.write(render(report).encode())
+    write_file(path, render(report))
 
 
 def render(report: Report) -> str:

@@ -10,14 +10,13 @@ through the blocks twice, so twice the variance: 2u·√(2L).
 
 import collections
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig, gpt2
-from train.data.files import replacing
+from llm_jax.json_files import write_json
 from train.parity import comparison
 from train.parity.stages import curve, decode, operations, step
 from train.parity.stages.curve import Curve
@@ -110,8 +109,7 @@ class Report:
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "curve": {f.name: list(getattr(self.curve, f.name)) for f in dataclasses.fields(Curve)},
         }
-        with replacing(path) as file:
-            file.write(json.dumps(_finite(record), indent=1, ensure_ascii=False).encode())
+        write_json(path, _finite(record))
 
 
 def promises(rows: list[Row], config: GPTConfig, dtype: str, peak_rate: float) -> list[Promise]:

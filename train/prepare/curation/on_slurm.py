@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llm_jax.json_files import read_json, write_json
 from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
-from train.data.files import read_json, write_json
 from train.prepare.curation.command import Options
 from train.prepare.curation.stage import Stage, aside, logs_of, work_of
 
@@ -31,7 +31,7 @@ def check(options: Options) -> None:
     if not script.is_file():
         raise FileNotFoundError(f"{script} does not exist: submit from the project's folder")
     path = work_of(options) / SUBMITTED
-    numbers = read_json(path) if path.exists() else []
+    numbers = read_json(path, kind=list) if path.exists() else []
     for job in queue.look_up(numbers[-1:]):  # the last stage waits until all others are done
         if job.is_alive:
             raise ValueError(

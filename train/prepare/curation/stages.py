@@ -13,15 +13,14 @@ outside the folder of work: where their result is gone, their notes are not beli
 """
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llm_jax.json_files import read_json, write_json
 from train.data import manifest as manifests
-from train.data.files import read_json, write_json
 from train.prepare import preparation
 from train.prepare.command import Options as PrepareOptions
 from train.prepare.curation import on_slurm
@@ -179,7 +178,7 @@ def _check_columns(file: Path, needed: list[str]) -> None:
 def _documents(logs: Path) -> tuple[int | None, int | None]:
     """How many documents came in and went out, from datatrove's own statistics; None for a stage that has no such."""
     counts: dict[str, int | None] = {"READER": None, "WRITER": None}
-    for step in json.loads((logs / "stats.json").read_text()):
+    for step in read_json(logs / "stats.json", kind=list):
         for kind, key in (("READER", "documents"), ("WRITER", "total")):
             if kind in step["name"]:
                 count = step["stats"].get(key, 0)  # a number, or its statistics over files

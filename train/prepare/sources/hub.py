@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.prepare.slices import Slice, listing
+from train.prepare.slices import BadRow, Slice, listing, refusing
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -54,13 +54,15 @@ class HubDataset:
             yield Slice(self.name, i, i + 1, 0)
 
     def read(self, piece: Slice) -> Iterator[str]:
+        return refusing(self.rows(piece))
+
+    def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         part = self._stream.shard(num_shards=self._stream.num_shards, index=piece.start)
         arrow: Any = part.with_format("arrow")
         texts = (text for table in arrow.iter(batch_size=1024) for text in table.column(self.column).to_pylist())
         for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
-            yield text
+            bad = BadRow(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
+            yield text if isinstance(text, str) else bad
 
     def place(self, piece: Slice, index: int) -> str:
         return f"hf:{self.name}, piece {piece.start} of {self._stream.num_shards}, row {index:,}"

@@ -105,17 +105,20 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str]:
 def array_texts(path: Path, form: Form, column: str) -> Iterator[str]:
     """The field `column` of each object in a JSON array. Raises ValueError that names file and element."""
     for number, row in enumerate(_elements(path, _Scanner(_blocks(path, form)))):
-        yield text_of_row(row, column, f"{path}, element {number:,}")
+        try:
+            yield text_of_row(row, column)
+        except ValueError as error:
+            raise ValueError(f"{path}, element {number:,}: {error}") from None
 
 
-def text_of_row(row: Any, column: str, place: str) -> str:
-    """The text of one JSON value, which has to be an object with a string in `column`."""
+def text_of_row(row: Any, column: str) -> str:
+    """The text of one JSON value. Raises ValueError unless it is an object with a string in `column`."""
     if not isinstance(row, dict):
-        raise ValueError(f"{place}: {type(row).__name__}; expected an object with {column!r}")
+        raise ValueError(f"{type(row).__name__}; expected an object with {column!r}")
     if column not in row:
-        raise ValueError(f"{place}: {no_column(column, row)}")
+        raise ValueError(no_column(column, row))
     if not isinstance(text := row[column], str):
-        raise ValueError(f"{place}: {column!r} is {text!r}; expected a string")
+        raise ValueError(f"{column!r} is {text!r}; expected a string")
     return text
 
 

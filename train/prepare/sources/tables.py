@@ -3,7 +3,6 @@
 Large files are cut by bytes at line ends, or by rows, so one file of many gigabytes keeps every core busy.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_jax.content import UTF8, Form
-from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
+from llm_jax.json_files import parse_json
+from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
 from train.prepare.sources.arrow import BATCH_ROWS, check_column, text_of
 from train.prepare.sources.rows import text_of_row
 
@@ -46,27 +46,32 @@ class JsonLines:
                 yield Slice(str(path), start, stop, stop - start)
 
     def read(self, piece: Slice) -> Iterator[str]:
+        return refusing(self.rows(piece))
+
+    def rows(self, piece: Slice) -> Iterator[str | BadRow]:
+        offset = piece.start
         for index, line in enumerate(self._lines(piece)):
-            if not line or line.isspace():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(
-                    f"{self._line(piece, index)}: not valid JSON ({error}); expected one object a line"
-                ) from None
-            yield text_of_row(row, self.column, self._line(piece, index))
+            if line.strip(b" \t\r\xef\xbb\xbf"):
+                try:
+                    yield self._text(line, piece, offset)
+                except ValueError as error:
+                    yield BadRow(f"{self._line(piece, index)}: {error}")
+            offset += len(line) + 1
+
+    def _text(self, line: bytes, piece: Slice, offset: int) -> str:
+        # Files joined by `cat` keep the byte order mark of each.
+        path = Path(piece.path)
+        text = decode(line, path, offset, self.forms.get(path, UTF8)).removeprefix("\ufeff")
+        return text_of_row(parse_json(text, "", "expected one object a line"), self.column)
 
     def place(self, piece: Slice, index: int) -> str:
         filled = [number for number, line in enumerate(self._lines(piece)) if line and not line.isspace()]
         return self._line(piece, filled[index])
 
-    def _lines(self, piece: Slice) -> list[str]:
+    def _lines(self, piece: Slice) -> list[bytes]:
         path = Path(piece.path)
-        form = self.forms.get(path, UTF8)
-        text = decode(read_at(path, form, piece.start, piece.stop - piece.start), path, piece.start, form)
-        # Not splitlines: U+2028 may stand inside a JSON string. Files joined by `cat` keep the marks of each.
-        return [line.removeprefix("\ufeff") for line in text.split("\n")]
+        text = read_at(path, self.forms.get(path, UTF8), piece.start, piece.stop - piece.start)
+        return text.split(b"\n")  # not splitlines: U+2028 may stand inside a JSON string
 
     def _line(self, piece: Slice, index: int) -> str:
         path = Path(piece.path)
@@ -105,8 +110,14 @@ class Parquet:
             row += meta.num_rows
 
     def read(self, piece: Slice) -> Iterator[str]:
+        return refusing(self.rows(piece))
+
+    def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         for row, value in self._rows(piece):
-            yield text_of(value, self.column, f"{piece.path}: row {row:,}")
+            try:
+                yield text_of(value, self.column, f"{piece.path}: row {row:,}")
+            except ValueError as error:
+                yield BadRow(str(error))
 
     def _rows(self, piece: Slice) -> Iterator[tuple[int, Any]]:
         file = _open_parquet(Path(piece.path))

@@ -70,7 +70,7 @@ def _folder(run: str, runs: Path) -> Path:
 def _run(folder: Path) -> "Curve":
     from train.record import metrics
 
-    lines = list(metrics.read(folder))
+    lines = [line for line in metrics.read(folder) if line.get("tokens") is not None]
     return _curve(
         folder.name,
         [(line["tokens"], line["train_loss"]) for line in lines if "train_loss" in line],  # null: not finite
@@ -105,6 +105,6 @@ def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve"
 
 
 def _batch_tokens(folder: Path) -> int:
-    from train.data.files import read_json
+    from llm_jax.json_files import read_json
 
     return read_json(folder / CONFIG)["training"]["batch_tokens"]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from rich.table import Table
 
-from train.data.files import replacing
+from llm_jax.files import replacing
 from train.record.compare.bands import STANDARD_ERRORS, Band, Comparison, Curve
 
 LINES = 10  # of the table

@@ -5,6 +5,7 @@ It listens on 127.0.0.1, on a free port, and asks for a token that lies in a fil
 
 from train.submit.jupyter.config import JupyterConfig
 
+HANDLES_INTERRUPTS = True
 Options = JupyterConfig
 
 

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from train.cluster import queue
 from train.pretrain import run_folder
 from train.pretrain.config import TrainConfig
 from train.record import metrics
-from train.record.progress import clock, number, print_table
+from train.record.progress import ago, clock, number, print_table
 
 RECENT_STEPS = 50  # whose median speed tells the time that is left
 
@@ -59,22 +58,24 @@ def _describe_starts(starts: list[dict[str, Any]]) -> str:
 
 def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple[str, str]]:
     lines = list(metrics.read(folder)) if (folder / METRICS).exists() else []
+    lines = [line for line in lines if "train_loss" in line]  # a mended line may hold its step alone
     if not lines:
         return [("progress", f"step 0 of {config.steps:,}")]
     last = lines[-1]
-    speed = statistics.median(line["tokens_per_second"] for line in deque(lines, RECENT_STEPS))
-    left = (config.steps - last["step"]) * config.batch_tokens / speed
     measured = [line for line in lines if line.get("val_loss") is not None]
     loss = number(last["train_loss"], ".4f")
     if measured:
         loss += f" · validation {measured[-1]['val_loss']:.4f} at step {measured[-1]['step']:,}"
-    age = time.time() - (folder / METRICS).stat().st_mtime
     rows = [
         ("progress", f"step {last['step']:,} of {config.steps:,} ({last['step'] / config.steps:.1%})"),
         ("loss", loss),
-        ("speed", f"{speed:,.0f} tokens/s" + (f" · MFU {last['mfu']:.1%}" if last.get("mfu") else "")),
-        ("record", f"last written {clock(age)} ago"),
+        ("record", f"last written {ago(time.time() - (folder / METRICS).stat().st_mtime)}"),
     ]
-    if last["step"] < config.steps:
-        rows.append(("left", f"{clock(left)} of computing{'' if is_running else ', once it runs'}"))
+    if speeds := [line["tokens_per_second"] for line in lines[-RECENT_STEPS:] if line.get("tokens_per_second")]:
+        speed = statistics.median(speeds)
+        mfu = f" · MFU {last['mfu']:.1%}" if last.get("mfu") else ""
+        rows.insert(2, ("speed", f"{speed:,.0f} tokens/s{mfu}"))
+        if last["step"] < config.steps:
+            left = (config.steps - last["step"]) * config.batch_tokens / speed
+            rows.append(("left", f"{clock(left)} of computing{'' if is_running else ', once it runs'}"))
     return rows

@@ -1,0 +1,174 @@
+"""What an error of the operating system means to the person at the terminal: which path, what is wrong, what to do.
+
+A full disk reaches a command in many forms: as an OSError with or without a path, inside the error of a library
+(orbax, tensorstore, safetensors) that kept only its text, or as the cause of another error. `found_in` finds it in all
+of these. What is safe only the code that writes can know: it says so with `safe`, and the front door prints it.
+"""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+
+_SPACE = "free some space, or choose another folder, and run the same command again"
+_ALLOWED = "choose a folder that you may write to"
+_FILES = "raise the limit (`ulimit -n 4096`) and run the same command again"
+_DEVICE = "check the disk or the file server (`dmesg` says more), then run the same command again"
+
+CURES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "raise the limit on the size of a file (`ulimit -f`), or choose another file system",
+    errno.EACCES: _ALLOWED,
+    errno.EPERM: _ALLOWED,
+    errno.EROFS: _ALLOWED,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: "free some memory and run the same command again",
+    errno.EIO: _DEVICE,
+    errno.ENXIO: _DEVICE,
+    errno.ENODEV: _DEVICE,
+    errno.ESTALE: _DEVICE,
+    errno.ETIMEDOUT: _DEVICE,
+    errno.ENOLCK: "the file system gives no locks: choose a folder on another one",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle: name the file itself",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ENOTDIR: "a part of the path is a file: name a folder",
+    errno.EEXIST: "something of that name is there: choose another name, or remove it",
+    errno.ENOTEMPTY: "something of that name is there: choose another name, or remove it",
+    errno.ENOENT: "check the name",
+}
+# What stops a command in the middle, whatever it was about to say: looked for behind other errors, too.
+SERIOUS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EFBIG",
+        "EROFS",
+        "EMFILE",
+        "ENFILE",
+        "EIO",
+        "ENXIO",
+        "ENODEV",
+        "ESTALE",
+    )
+)
+_NUMBER = re.compile(r"\bos error:? (\d+)", re.IGNORECASE)  # as tensorstore and Rust's libraries write it
+_PATH = re.compile(r"""["'](/[^"'\n]+)["']""")
+UNKNOWN = "a file (it is not said which)"
+
+
+class FileFault(OSError):
+    """An error of the operating system with the path that it is about; `str` is the line for the user."""
+
+    errno: int  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here
+
+    def __init__(self, number: int, path: str, doing: str = "write") -> None:
+        super().__init__(number, os.strerror(number), path)
+        self.doing = doing
+
+    def __str__(self) -> str:
+        what = f"cannot {self.doing} {self.filename}: {self.strerror}"
+        return f"{what}; {CURES[self.errno]}" if self.errno in CURES else what
+
+
+def found_in(error: BaseException) -> FileFault | None:
+    """The operating system's error that `error` is, wraps or was raised from, with its path as far as anybody knows it.
+
+    None if there is none. What an error was raised from counts only where it is SERIOUS: a file that was not there may
+    have been the reason to say something better.
+    """
+    if (fault := _of(error, frozenset(CURES))) is not None:
+        return fault
+    for one in _chain(error):
+        if (fault := _of(one, SERIOUS)) is not None:
+            return fault
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """The line for the user: what is wrong with which path and the cure, or, without a fault, the error's own words."""
+    words, fault = str(error) or type(error).__name__, found_in(error)
+    # An OSError without a number is ours, and says what the command was at.
+    is_ours = isinstance(error, OSError) and error.errno is None
+    return words if fault is None or is_ours else str(fault)
+
+
+@contextlib.contextmanager
+def naming(
+    path: str | os.PathLike[str], doing: str = "write", alias: str | os.PathLike[str] | None = None
+) -> Iterator[None]:
+    """Gives `path` to an OSError of the block that has none, or that is about `alias`, its temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CURES:
+            raise
+        name, known = str(error.filename), alias is not None and os.fspath(alias)
+        if error.filename is None:
+            raise FileFault(error.errno, os.fspath(path), doing) from error
+        if known and name.startswith(known):  # the temporary file itself, or one in the temporary folder
+            raise FileFault(error.errno, os.fspath(path) + name[len(known) :], doing) from error
+        raise
+
+
+@contextlib.contextmanager
+def safe(what: str | Callable[[], str]) -> Iterator[None]:
+    """Adds to an error of the operating system that leaves the block what is safe; the front door prints it.
+
+    Of several, the innermost counts: it knows most.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not getattr(error, "__notes__", None) and found_in(error) is not None:
+            with contextlib.suppress(OSError):  # to look for what is safe may fail for the same reason
+                error.add_note(what if isinstance(what, str) else what())
+        raise
+
+
+def _of(error: BaseException, numbers: frozenset[int]) -> FileFault | None:
+    """The fault that this very error is, if its number is one of `numbers`."""
+    if isinstance(error, FileFault):
+        return error if error.errno in numbers else None
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno not in numbers:
+            return None
+        name = error.filename2 or error.filename
+        path = os.fsdecode(name) if isinstance(name, (str, bytes)) else UNKNOWN
+        return FileFault(error.errno, path, _doing(error.errno, path))
+    text = str(error)
+    if found := _NUMBER.search(text):
+        code = int(found[1])
+    else:
+        code = next((one for one in SERIOUS if os.strerror(one) in text), 0)
+    if code not in numbers:
+        return None
+    path = _PATH.search(text)
+    return FileFault(code, path[1] if path else UNKNOWN)
+
+
+def _doing(number: int, path: str) -> str:
+    """What was tried, as far as the path tells: what cannot be read is named as such."""
+    if number in (errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
+        return "open"
+    if number in (errno.EACCES, errno.EPERM) and os.path.exists(path) and not os.access(path, os.R_OK):
+        return "read"
+    return "write"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and what that was raised from."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        one = todo.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        todo += [other for other in (one.__cause__, one.__context__) if other is not None]
+        todo += list(getattr(one, "exceptions", ()))  # of a group

@@ -1,0 +1,91 @@
+"""Files that are either absent or whole: the one way in which this project writes a file or a folder.
+
+A process may die at any instant, and a disk may be full. What was being written must then not be mistaken for a
+finished file, so everything is written under a temporary name, flushed to the disk, and renamed: on POSIX file systems
+a rename within one file system happens entirely or not at all. A dead process leaves at worst a stray `.tmp` file,
+which nobody reads. Logs, which grow line by line, are the exception: see `json_files.append_line`.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from llm_jax.faults import naming
+
+
+@contextmanager
+def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
+    """Yields a file to write; after the block it appears under `path`, complete, replacing what was there.
+
+    `scratch` is the folder for the temporary file, on the same file system; by default that of `path`. If the block
+    raises, nothing is left. Raises FileFault, an OSError that names `path`, when the disk is full or the folder cannot
+    be written.
+    """
+    with replacing_path(path, scratch) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def replacing_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """As `replacing`, for a library that opens the file itself: yields the temporary name, which has another suffix."""
+    # Host and process keep two writers of the same file (a run, and the worker that a dead run left behind) apart.
+    temporary = (scratch or path.parent) / f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
+    with naming(path, alias=temporary):
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes text (as UTF-8) or bytes, absent or whole."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill; after the block it is `folder`. What was there is removed last.
+
+    Whatever happens, the old or the new one is whole; if the block raises, nothing is left of the new one.
+    """
+    # A name that begins with a point is no run, no export and no checkpoint. Host and process keep two writers apart.
+    mine = f"{socket.gethostname()}.{os.getpid()}"
+    scratch = folder.with_name(f".{folder.name}.partial.{mine}")
+    older = folder.with_name(f".{folder.name}.older.{mine}")
+    with naming(folder, alias=scratch):
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            yield scratch
+            _exchange(scratch, folder, older)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+
+
+def _exchange(scratch: Path, folder: Path, older: Path) -> None:
+    """A folder that is not empty cannot be replaced in one step."""
+    if not folder.exists():
+        scratch.rename(folder)
+        return
+    shutil.rmtree(older, ignore_errors=True)
+    folder.rename(older)
+    try:
+        scratch.rename(folder)
+    except BaseException:
+        older.rename(folder)
+        raise
+    shutil.rmtree(older)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,123 @@
+"""JSON as files: all that this project reads goes through `parse_json`, which names the file, the line and the cure.
+
+A file may have been cut short by a full disk, filled with NUL bytes by a power cut, edited by hand, or be another file
+altogether. Whole files are read with `read_json`, files of one object a line with `read_json_lines`. A log is
+different: it is nice to have, so `read_log` leaves out what is damaged, says so, and goes on.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from llm_jax.faults import naming
+from llm_jax.files import replacing
+
+CURE = "it was cut short or edited: remove it or make it anew"
+logger = logging.getLogger(__name__)
+
+
+def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None = None) -> Any:
+    """The value of JSON text. Raises ValueError: `where`, "not valid JSON" and why, `cure`.
+
+    `where` begins the sentence ("a/config.json:", "a/model.safetensors: the header is"), and may be empty. `kind` is
+    what the value has to be, such as dict.
+    """
+    try:
+        value = _value(raw)
+    except ValueError as error:
+        raise ValueError(f"{where} not valid JSON ({error}); {cure}".lstrip()) from None
+    if kind is not None and not isinstance(value, kind):
+        raise ValueError(f"{where} {_other_kind(value, kind)}; {cure}".lstrip())
+    return value
+
+
+def read_json(path: Path, cure: str = CURE, kind: type | None = dict) -> Any:
+    """The value of a JSON file. Raises OSError, and ValueError as `parse_json`."""
+    with naming(path, "read"):
+        raw = Path(path).read_bytes()
+    return parse_json(raw, f"{path}:", cure, kind)
+
+
+def read_json_lines(path: Path, cure: str = CURE) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object) of every line that is not empty. Raises OSError, or ValueError with the line's number."""
+    with naming(path, "read"), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip(b" \t\r\n\xef\xbb\xbf"):
+                continue
+            try:
+                value = _value(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number} is not JSON ({error}): {cure}") from None
+            if not isinstance(value, dict):
+                raise ValueError(f"{path}, line {number} is {_other_kind(value, dict)}: {cure}")
+            yield number, value
+
+
+def read_log(
+    path: Path, is_sound: Callable[[dict[str, Any]], bool] = lambda _: True, said: bool = True
+) -> Iterator[dict[str, Any]]:
+    """The sound objects of a log. What is damaged, or not finished yet, is left out, and with `said` that is said once.
+
+    Raises only OSError.
+    """
+    damaged: list[str] = []
+    with naming(path, "read"), path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            where = f"{path}, line {number}"
+            try:
+                # A number that was cut short would be another number.
+                if not line.endswith(b"\n"):
+                    raise ValueError(f"{where}: it was not written to its end")
+                value = parse_json(line, f"{where}:", "", dict)
+                if not is_sound(value):
+                    raise ValueError(f"{where}: its fields are not those of this log")
+            except ValueError as error:
+                damaged.append(str(error).rstrip("; "))
+                continue
+            yield value
+    if damaged and said:
+        more = f" (and {len(damaged) - 1} more lines)" if len(damaged) > 1 else ""
+        logger.warning("%s: left out%s; the rest of the log is used", damaged[0], more)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically; equal values give equal bytes."""
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Adds a line to a log; a half-written line before it is ended first."""
+    with naming(path), path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write((json.dumps(value) + "\n").encode())
+
+
+def _other_kind(value: Any, kind: type) -> str:
+    expected = {dict: "an object", list: "a list"}.get(kind, kind.__name__)
+    return f"a {type(value).__name__}; expected {expected}"
+
+
+def _value(raw: bytes | str) -> Any:
+    """Raises ValueError that says what is wrong, and where in the text."""
+    try:
+        return json.loads(_text(raw))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _text(raw: bytes | str) -> str:
+    if isinstance(raw, str):
+        return raw.removeprefix("\ufeff")
+    if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"NUL bytes from byte {raw.index(0):,} on, as a power cut leaves them")
+    try:
+        return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte 0x{raw[error.start]:02x} at offset {error.start:,} is not UTF-8") from None
