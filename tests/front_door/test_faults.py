@@ -110,7 +110,7 @@ def test_a_full_disk_while_a_checkpoint_is_committed_leaves_the_older_one_usable
     checkpoints.save(1, state, {}, wait=True)
     with monkeypatch.context() as patch:
 
-        def full(_):
+        def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(integrity, "seal", full)
