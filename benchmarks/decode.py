@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from llm_jax import backend
+from llm_jax.tokenizer.borders import Borders
 
 if __name__ == "__main__":
     backend.keep_memory()
@@ -157,7 +158,7 @@ def hugging_face(config: GPTConfig, static: bool) -> tuple[Side, None]:
 
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    model = cast(Any, transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, None))))
+    model = cast(Any, transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, Borders()))))
     model = model.to(where, dtype).eval()
     if static:
         model.forward = torch.compile(model.forward)
@@ -203,7 +204,7 @@ def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
     on_gpu = jax.default_backend() == "gpu"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "config.json").write_text(json.dumps(hf_config.write(config, None)))
+        (folder / "config.json").write_text(json.dumps(hf_config.write(config, Borders())))
         (folder / "child.py").write_text(VLLM_CHILD)
         command = [python, str(folder / "child.py"), name, "bfloat16" if on_gpu else "float32"]
         offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}

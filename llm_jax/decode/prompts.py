@@ -6,17 +6,18 @@ from llm_jax.tokenizer import Tokenizer
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of `text`, in which special tokens may be spelled; an empty text becomes the start of a document.
 
-    That is `<|endoftext|>`, which precedes every document in training, or a newline where the vocabulary has no such
-    token. Raises ValueError if the vocabulary has neither, or cannot write the text.
+    That is the token that begins a text, else the one that ends it, as the model's files name them; a line feed where
+    they name neither. Raises ValueError if the vocabulary has no line feed either, or cannot write the text.
     """
     if text:
         return tokenizer.encode(text, allowed_special="all")
-    if tokenizer.end_of_text is not None:
-        return [tokenizer.end_of_text]
+    if tokenizer.borders.start:
+        return list(tokenizer.borders.start)
     try:
         return tokenizer.encode("\n")
     except ValueError:
         raise ValueError(
-            f"the prompt is empty, and {tokenizer.name!r} has neither <|endoftext|> nor a newline to start from: "
+            f"the prompt is empty, and {tokenizer.name!r} has neither a token that begins a text nor a newline "
+            "to start from: "
             "give at least one character"
         ) from None

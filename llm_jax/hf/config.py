@@ -5,6 +5,8 @@ from typing import Any
 
 from llm_jax.config import GPTConfig
 from llm_jax.json_files import read_json
+from llm_jax.tokenizer import Borders
+from llm_jax.tokenizer.saving import generation_fields
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
@@ -20,8 +22,9 @@ SIZES = {
 }
 
 
-def write(config: GPTConfig, end_of_text: int | None) -> dict[str, Any]:
-    """The fields transformers and vLLM read. Token ids are null where the vocabulary has no `<|endoftext|>`."""
+def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
+    """The fields transformers and vLLM read. Ids of tokens are null where the tokenizer names none."""
+    ids = {"bos_token_id": None, "eos_token_id": None, **generation_fields(borders)}
     return {
         "architectures": [ARCHITECTURE],
         "model_type": "gpt2",
@@ -42,8 +45,7 @@ def write(config: GPTConfig, end_of_text: int | None) -> dict[str, Any]:
         "scale_attn_by_inverse_layer_idx": False,
         "reorder_and_upcast_attn": False,
         "tie_word_embeddings": True,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
+        **ids,
         "use_cache": True,
         "dtype": "float32",
     }

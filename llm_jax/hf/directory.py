@@ -14,13 +14,22 @@ from llm_jax.checkpoint import load_run
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.faults import safe
 from llm_jax.files import replacing_folder, write
-from llm_jax.hf import card, names, tensors
+from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
 from llm_jax.json_files import read_json, write_json
 from llm_jax.models import gpt
-from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer import Tokenizer, companions
+from llm_jax.tokenizer.saving import generation_fields
 
-HUB_FILES = (hf_config.FILE_NAME, tensors.FILE_NAME, tensors.INDEX_NAME, "model-*.safetensors", "tokenizer*.json")
+TOKENIZER_FILES = (*companions.NAMES, "vocab.json", "merges.txt")
+HUB_FILES = (
+    hf_config.FILE_NAME,
+    tensors.FILE_NAME,
+    tensors.INDEX_NAME,
+    "model-*.safetensors",
+    "tokenizer*.json",
+    *TOKENIZER_FILES,
+)
 WRITTEN = (
     hf_config.FILE_NAME,
     "generation_config.json",
@@ -60,12 +69,12 @@ def load(name_or_path: str | Path) -> Loaded:
     the function, pickle weights, a lying header, tensors that are missing, unknown or of another shape.
     """
     directory = Path(name_or_path)
+    single_file.refuse(directory)
     if not directory.is_dir():
         directory = _download(str(name_or_path))
     config = hf_config.read(directory)
-    params = names.from_hf(_checked(directory, tensors.read(directory), config), config)
-    has_tokenizer = (directory / "tokenizer.json").is_file()
-    return Loaded(config, params, tokenizers.load(directory) if has_tokenizer else None)
+    params = names.from_hf(_checked(directory, tensors.read(directory, names.TIED), config), config)
+    return Loaded(config, params, tokenizers.load(directory) if tokenizers.is_there(directory) else None)
 
 
 def check(directory: Path) -> GPTConfig:
@@ -74,9 +83,10 @@ def check(directory: Path) -> GPTConfig:
     For a directory that another program will load. Raises as `load` does, and ValueError if the tokenizer has more ids
     than the model.
     """
+    single_file.refuse(directory)
     config = hf_config.read(directory)
-    _checked(directory, tensors.read(directory), config)
-    if not (directory / "tokenizer.json").is_file():
+    _checked(directory, tensors.read(directory, names.TIED), config)
+    if not tokenizers.is_there(directory):
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
     _refuse_unknown_ids(directory, tokenizers.load(directory), config)
     return config
@@ -131,17 +141,15 @@ def _why_foreign(folder: Path) -> str | None:
 
 
 def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, readme: str) -> None:
-    end = tokenizer.end_of_text
-    ids = {"bos_token_id": end, "eos_token_id": end} if end is not None else {}
+    tokenizer.save(folder, config.context_length)
     for name, content in (
-        (hf_config.FILE_NAME, hf_config.write(config, end)),
-        ("generation_config.json", {"_from_model_config": True, **ids}),
+        (hf_config.FILE_NAME, hf_config.write(config, tokenizer.borders)),
+        (companions.GENERATION_CONFIG, {"_from_model_config": True, **generation_fields(tokenizer.borders)}),
     ):
         write_json(folder / name, content)
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
     # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
     (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
-    tokenizer.save(folder, config.context_length)
     write(folder / "README.md", readme)
 
 
@@ -162,19 +170,24 @@ def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
 
 
 def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -> dict[str, np.ndarray]:
-    """The tensors of the table by their names without prefix; the head, if it is there, must be the embedding."""
+    """The tensors of the table by their names without prefix.
+
+    Head and embedding are one tensor, which may be stored under either name; stored under both, they must be equal.
+    """
     read = [name for name in found if not name.endswith(IGNORED)]
     bare = {name.removeprefix(names.PREFIX): found[name] for name in read}
     twice = [name for name in read if name.startswith(names.PREFIX) and name.removeprefix(names.PREFIX) in found]
     _refuse(f"is there twice, with and without {names.PREFIX!r}", directory, twice)
-    head = bare.pop("lm_head.weight", None)
+    head = bare.pop(names.HEAD, None)
+    if head is not None:
+        bare.setdefault(names.EMBEDDING, head)  # safetensors' `save_model` keeps only the head's name
     expected = dict(names.table(config).values())
     _refuse("is missing", directory, expected.keys() - bare.keys())
     _refuse("is not part of a GPT-2 of this config", directory, bare.keys() - expected.keys())
     for name, shape in expected.items():
         if bare[name].shape != shape:
             raise ValueError(f"{directory}: tensor {name!r} has shape {bare[name].shape}; its config says {shape}")
-    if head is not None and not np.array_equal(head, bare["wte.weight"]):
+    if head is not None and not np.array_equal(head, bare[names.EMBEDDING]):
         raise ValueError(f"{directory}: lm_head.weight is not the embedding; this code ties the two")
     return bare
 

@@ -15,9 +15,11 @@ from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
 
 PREFIX = "transformer."
+EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
+TIED = frozenset(prefix + name for prefix in ("", PREFIX) for name in (EMBEDDING, HEAD))  # names of one tensor
 
 MODEL = (
-    ("token_embedding", "wte.weight", "V D"),
+    ("token_embedding", EMBEDDING, "V D"),
     ("position_embedding", "wpe.weight", "P D"),
     ("norm.gain", "ln_f.weight", "D"),
     ("norm.bias", "ln_f.bias", "D"),
@@ -64,7 +66,7 @@ def to_hf(params: gpt.GPT, config: GPTConfig) -> dict[str, np.ndarray]:
     tensors = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, shape = names[jax.tree_util.keystr(path)]
-        rows = leaf[: config.vocab_size] if name == "wte.weight" else leaf
+        rows = leaf[: config.vocab_size] if name == EMBEDDING else leaf
         tensors[PREFIX + name] = np.ascontiguousarray(np.asarray(rows, np.float32).reshape(shape))
     return tensors
 
@@ -77,7 +79,7 @@ def from_hf(tensors: Mapping[str, np.ndarray], config: GPTConfig) -> gpt.GPT:
     def take(path, leaf):
         name, _ = names[jax.tree_util.keystr(path)]
         tensor = np.asarray(tensors[name]).astype(np.float32)
-        if name == "wte.weight":
+        if name == EMBEDDING:
             tensor = np.pad(tensor, ((0, leaf.shape[0] - tensor.shape[0]), (0, 0)))
         return jax.numpy.asarray(tensor.reshape(leaf.shape))
 

@@ -8,6 +8,7 @@ opened.
 
 import math
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,19 @@ DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dt
 BUFFER_DTYPES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}  # of attention masks, which are not read
 
 
-def read(directory: Path) -> dict[str, np.ndarray]:
+def read(directory: Path, tied: Collection[str] = ()) -> dict[str, np.ndarray]:
     """All floating-point tensors of a directory, by name, mapped from disk.
+
+    `tied`: names of one and the same tensor; of those that an index promises, one has to be there.
 
     Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
     tensors: dict[str, np.ndarray] = {}
-    for path, expected in _files(directory):
-        found = _read_file(path)
-        if expected is not None and (lost := expected - set(found)):
+    files = [(path, expected, _read_file(path)) for path, expected in _files(directory)]
+    is_tied_there = any(name in tied for _, _, found in files for name in found)
+    for path, expected, found in files:
+        lost = (expected or set()) - set(found) - (set(tied) if is_tied_there else set())
+        if lost:
             raise ValueError(f"{path}: tensor {sorted(lost)[0]!r} is not there, though {INDEX_NAME} says so")
         if twice := set(found) & set(tensors):
             raise ValueError(f"{path}: tensor {sorted(twice)[0]!r} is in another file as well")

@@ -31,7 +31,9 @@ def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Req
         whole = tokenizer.encode(context + continuation, allowed_special="all")
         request = Request(before, whole[len(before) :])
     else:
-        request = Request(encode_prompt(tokenizer, ""), tokenizer.encode(continuation, allowed_special="all"))
+        start, ids = encode_prompt(tokenizer, ""), tokenizer.encode(continuation, allowed_special="all")
+        # A text that spells its own beginning does not get a second one.
+        request = Request(ids[:1], ids[1:]) if ids and ids[0] in tokenizer.borders.start else Request(start, ids)
     if not request.continuation:
         raise ValueError(f"there is nothing to score: {continuation!r} adds no token to {context[-40:]!r}")
     return request

@@ -3,11 +3,12 @@
 Importing this package is quick: tiktoken's core and the Hugging Face hub are loaded when first needed.
 """
 
+from llm_jax.tokenizer.borders import Borders, with_borders
 from llm_jax.tokenizer.bpe import BytePairTokenizer
 from llm_jax.tokenizer.bpe_train import train_bpe
 from llm_jax.tokenizer.characters import CharacterTokenizer
 from llm_jax.tokenizer.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
-from llm_jax.tokenizer.pretrained import load
+from llm_jax.tokenizer.pretrained import is_there, load
 from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
 from llm_jax.tokenizer.streaming import StreamDecoder
 
@@ -16,10 +17,13 @@ __all__ = [
     "END_OF_TEXT",
     "GPT2_PATTERN",
     "O200K_PATTERN",
+    "Borders",
     "BytePairTokenizer",
     "CharacterTokenizer",
     "StreamDecoder",
     "Tokenizer",
+    "is_there",
     "load",
     "train_bpe",
+    "with_borders",
 ]

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import regex
 
-from llm_jax.tokenizer import rank_file, tokenizer_json
+from llm_jax.tokenizer import rank_file, saving
+from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.bpe_merge import merge
 from llm_jax.tokenizer.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
 from llm_jax.tokenizer.protocol import END_OF_TEXT, NONE_ALLOWED, AllowedSpecial, check_text, resolve_special
@@ -32,6 +33,8 @@ CACHE_LONGEST = 64  # characters; a longer pre-token is unlikely to come again
 
 class BytePairTokenizer:
     """A `Tokenizer` from `ranks` (every single byte, and each merged token, to its id), `pattern` and special tokens.
+
+    `borders`: which ids begin and end a text. Default: `<|endoftext|>`, if it is among the special tokens.
 
     Raises ValueError unless the ranks count up from 0 without a gap, apart from ids that special tokens take.
 
@@ -46,6 +49,7 @@ class BytePairTokenizer:
         pattern: str = GPT2_PATTERN,
         special_tokens: Mapping[str, int] | None = None,
         name: str | None = None,
+        borders: Borders | None = None,
     ):
         self.ranks = dict(ranks)
         self.pattern = published(pattern)
@@ -53,6 +57,9 @@ class BytePairTokenizer:
         _check_vocabulary(self.ranks, self.special_tokens)
         self.vocab_size = 1 + max(max(self.ranks.values()), *self.special_tokens.values(), 0)
         self.name = name or f"bpe-{self.vocab_size}"
+        end = self.special_tokens.get(END_OF_TEXT)
+        # Of what comes from files the files decide; what is made here or by OpenAI has this one token, or none.
+        self.borders = borders or (Borders() if end is None else Borders.of_one(end))
         self.fingerprint = _fingerprint(self.ranks, self.pattern, self.special_tokens)
         self._split = splitter(self.pattern)
         self._cache: dict[str, list[int]] = {}
@@ -64,11 +71,11 @@ class BytePairTokenizer:
 
     def __reduce__(self):
         # For multiprocessing: the Rust core and the cache are rebuilt on the other side.
-        return BytePairTokenizer, (self.ranks, self.pattern, self.special_tokens, self.name)
+        return BytePairTokenizer, (self.ranks, self.pattern, self.special_tokens, self.name, self.borders)
 
     @property
     def end_of_text(self) -> int | None:
-        return self.special_tokens.get(END_OF_TEXT)
+        return self.borders.end
 
     def encode(self, text: str, allowed_special: AllowedSpecial = NONE_ALLOWED) -> list[int]:
         """The ids of `text`, in plain Python: see `merge`. For bulk work take `encode_array` or `encode_batch`."""
@@ -145,9 +152,8 @@ class BytePairTokenizer:
         They, unlike this class, turn text that spells a special token into that token, unless called with
         `split_special_tokens=True`.
         """
-        document = tokenizer_json.bpe_document(self.ranks, self.pattern, self.special_tokens)
-        end_of_text = None if self.end_of_text is None else END_OF_TEXT
-        tokenizer_json.write(directory, document, end_of_text, model_max_length)
+        document = saving.bpe_document(self.ranks, self.pattern, self.special_tokens)
+        saving.write(directory, document, self.borders, self.special_tokens, model_max_length)
 
     def save_ranks(self, path: str | Path) -> None:
         """Writes tiktoken's rank file. It holds neither the pattern nor the special tokens: keep those beside it."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.tokenizer import tokenizer_json
+from llm_jax.tokenizer import saving, tokenizer_json
+from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.protocol import NONE_ALLOWED, AllowedSpecial, check_text, resolve_special
 
 _EACH_CHARACTER = {
@@ -30,9 +31,8 @@ class CharacterTokenizer:
     """
 
     special_tokens: dict[str, int] = {}  # noqa: RUF012 - none, ever
-    end_of_text = None
 
-    def __init__(self, alphabet: Sequence[str], name: str | None = None):
+    def __init__(self, alphabet: Sequence[str], name: str | None = None, borders: Borders | None = None):
         check_text("".join(alphabet))
         wrong = [character for character in alphabet if len(character) != 1]
         if wrong or len(set(alphabet)) != len(alphabet) or not alphabet:
@@ -41,7 +41,12 @@ class CharacterTokenizer:
         self.name = name or f"characters-{len(alphabet)}"
         self.vocab_size = len(alphabet)
         self.fingerprint = hashlib.sha256(b"characters 1\n" + self.alphabet.encode()).hexdigest()
+        self.borders = borders or Borders()  # a character can be one, a line feed for example
         self._id_of = {character: number for number, character in enumerate(alphabet)}
+
+    @property
+    def end_of_text(self) -> int | None:
+        return self.borders.end
 
     @classmethod
     def from_text(cls, text: str) -> "CharacterTokenizer":
@@ -88,8 +93,8 @@ class CharacterTokenizer:
     def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`; Hugging Face, too, refuses an unknown character."""
         model = {"type": "WordLevel", "vocab": self._id_of, "unk_token": "<unk>"}
-        content = tokenizer_json.document(model, _EACH_CHARACTER, {"type": "Fuse"}, self.special_tokens)
-        tokenizer_json.write(directory, content, None, model_max_length)
+        content = saving.document(model, _EACH_CHARACTER, {"type": "Fuse"}, self.special_tokens)
+        saving.write(directory, content, self.borders, self.special_tokens, model_max_length)
 
 
 def parse_characters(content: dict) -> list[str]:

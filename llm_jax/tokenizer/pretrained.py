@@ -1,17 +1,20 @@
 """`load`: a tokenizer by name or path.
 
 OpenAI's vocabularies come through tiktoken, which looks in the folder `TIKTOKEN_CACHE_DIR` first and downloads what is
-not there; Hugging Face ones are read from their `tokenizer.json` alone. No code from a file is ever run.
+not there; Hugging Face ones are read from their `tokenizer.json`, or from the older pair vocab.json and merges.txt, and
+the small files beside them say which tokens begin and end a text. No code from a file is ever run.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from llm_jax.tokenizer import rank_file, tokenizer_json
+from llm_jax.tokenizer import borders, companions, rank_file, tokenizer_json, vocab_merges
 from llm_jax.tokenizer.bpe import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
+from llm_jax.tokenizer.companions import Companions
 from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 
@@ -33,6 +36,7 @@ def load(
 
     - 'gpt2', 'cl100k_base' or 'o200k_base', through tiktoken (write './gpt2' for a folder of that name);
     - a folder with a `tokenizer.json`, or that file: byte-level BPE or what `CharacterTokenizer.save` wrote;
+    - a folder with `vocab.json` and `merges.txt`, or one of the two: byte-level BPE as it was saved before 2020;
     - any other file: tiktoken's rank file, which needs `pattern` and may take `special_tokens`;
     - 'owner/name' on the Hugging Face hub, by its `tokenizer.json`.
 
@@ -42,10 +46,10 @@ def load(
     if isinstance(name_or_path, str) and name_or_path in TIKTOKEN_NAMES:
         return _load_tiktoken(name_or_path)
     if path.is_dir():
-        if not (path / TOKENIZER_JSON).is_file():
+        if not is_there(path):
             found = sorted(entry.name for entry in path.iterdir())[:8]
             raise FileNotFoundError(f"{path} has no {TOKENIZER_JSON}; found {found}")
-        return _load_file(path / TOKENIZER_JSON)
+        return _load_file(path / TOKENIZER_JSON if (path / TOKENIZER_JSON).is_file() else path / vocab_merges.MERGES)
     if path.is_file():
         return _load_file(path, pattern, special_tokens)
     if _may_be_on_hub(name_or_path):
@@ -56,6 +60,11 @@ def load(
     )
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer that `load` reads: a tokenizer.json, or vocab.json and merges.txt."""
+    return (folder / TOKENIZER_JSON).is_file() or vocab_merges.pair(folder / vocab_merges.MERGES) is not None
+
+
 def _may_be_on_hub(name: str | Path) -> bool:
     """'owner/name', unless a folder called owner is here: then it is a path with a slip of the pen."""
     match = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", name) if isinstance(name, str) else None
@@ -64,25 +73,57 @@ def _may_be_on_hub(name: str | Path) -> bool:
 
 def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None) -> Tokenizer:
     try:
-        if path.suffix == ".json":
-            tokenizer = _parse_tokenizer_json(tokenizer_json.read(path))
-        elif pattern is None:
-            raise ValueError("a file of ranks only: say load(path, pattern=…), for GPT-2's pattern GPT2_PATTERN")
-        else:
+        if pattern is not None:
             tokenizer = BytePairTokenizer(rank_file.read(path), pattern, special_tokens)
+        elif vocab_merges.is_one_of_a_pair(path):
+            tokenizer = _parse(vocab_merges.read(path), Companions.read(path.parent))
+        elif path.suffix == ".json":
+            tokenizer = _parse(tokenizer_json.read(path), _beside(path))
+        else:
+            raise ValueError(_what_it_is(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        named = (path.name, vocab_merges.VOCABULARY, vocab_merges.MERGES, *companions.NAMES)
+        is_placed = any(str(error).startswith(f"{path.with_name(name)}: ") for name in named)
+        raise ValueError(str(error) if is_placed else f"{path}: {error}") from None
     tokenizer.name = _NAME_OF_FINGERPRINT.get(tokenizer.fingerprint, tokenizer.name)
     return tokenizer
 
 
-def _parse_tokenizer_json(content: dict) -> BytePairTokenizer | CharacterTokenizer:
-    kind = content["model"].get("type")
-    if kind == "WordLevel":
-        return CharacterTokenizer(parse_characters(content))
-    if kind != "BPE":
-        raise ValueError(f"it holds a {kind!r} model; expected 'BPE' (byte-level) or 'WordLevel' (characters)")
-    return BytePairTokenizer(*tokenizer_json.parse_bpe(content))
+def _beside(path: Path) -> Companions:
+    """The files beside a tokenizer.json. A file of another name may lie among files of other programs."""
+    return Companions.read(path.parent) if path.name == TOKENIZER_JSON else Companions()
+
+
+def _parse(content: dict, files: Companions) -> BytePairTokenizer | CharacterTokenizer:
+    if content["model"]["type"] == "WordLevel":
+        alphabet = parse_characters(content)
+        ids = {character: number for number, character in enumerate(alphabet)}
+        return CharacterTokenizer(alphabet, borders=borders.read(files, ids.get, len(alphabet)))
+    ranks, pattern, special_tokens = tokenizer_json.parse_bpe(content, files)
+
+    def id_of(token: str) -> int | None:
+        try:
+            return special_tokens.get(token, ranks.get(tokenizer_json.to_bytes(token)))
+        except KeyError:  # not written in byte characters
+            return special_tokens.get(token)
+
+    tokenizer = BytePairTokenizer(ranks, pattern, special_tokens)
+    tokenizer.borders = borders.read(files, id_of, tokenizer.vocab_size)
+    return tokenizer
+
+
+def _what_it_is(path: Path) -> str:
+    """Why a file that is no JSON is not read without a pattern, and what to give instead."""
+    with path.open("rb") as file:
+        beginning = file.read(64)
+    if b"\0" in beginning or path.suffix == ".model":
+        return (
+            "not a tokenizer that is read here (SentencePiece's?): give a tokenizer.json, or the folder that holds one"
+        )
+    return (
+        "a file of ranks only: it holds neither the split pattern nor the special tokens. Give a tokenizer.json, or "
+        "the folder that holds one"
+    )
 
 
 def _load_tiktoken(name: str) -> BytePairTokenizer:
@@ -102,12 +143,21 @@ def _load_tiktoken(name: str) -> BytePairTokenizer:
 
 
 def _download(repository: str) -> Path:
+    """The vocabulary's file in the hub's cache, with the small files beside it where the repository has them."""
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, TOKENIZER_JSON))
+        found = Path(hf_hub_download(repository, TOKENIZER_JSON))
     except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"no tokenizer {repository!r}: it is not a file or folder here, and the Hugging Face hub does not give its "
-            f"tokenizer.json ({error})"
-        ) from None
+        try:
+            hf_hub_download(repository, vocab_merges.VOCABULARY)
+            found = Path(hf_hub_download(repository, vocab_merges.MERGES))
+        except (OSError, ValueError):
+            raise FileNotFoundError(
+                f"no tokenizer {repository!r}: it is not a file or folder here, and the Hugging Face hub does not give "
+                f"its tokenizer.json ({error})"
+            ) from None
+    for name in companions.NAMES:
+        with contextlib.suppress(OSError, ValueError):
+            hf_hub_download(repository, name)
+    return found

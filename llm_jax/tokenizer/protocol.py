@@ -11,6 +11,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from llm_jax.tokenizer.borders import Borders
+
 END_OF_TEXT = "<|endoftext|>"
 
 AllowedSpecial = AbstractSet[str] | Literal["all"]
@@ -44,8 +46,13 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def borders(self) -> Borders:
+        """Which ids begin, end and pad a text, as the tokenizer's and the model's files say."""
+        ...
+
+    @property
     def end_of_text(self) -> int | None:
-        """The id of `<|endoftext|>`, put before each document; None where the vocabulary has no such token."""
+        """The id that ends a document, `borders.end`; None where there is none."""
         ...
 
     @property

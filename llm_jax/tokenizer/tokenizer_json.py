@@ -1,20 +1,22 @@
-"""Hugging Face's `tokenizer.json` and `tokenizer_config.json`: the files that transformers and vLLM load.
+"""Hugging Face's `tokenizer.json`, read; `saving` writes it.
 
 The format writes bytes as characters (`byte_characters`), lists merges as pairs, and gives special tokens as "added
 tokens". Reading takes what byte-level BPE and nothing else needs, and refuses by name whatever would change the ids:
-normalizers, other pre-tokenizers, added tokens that are not special, a vocabulary out of merge order.
+normalizers, other pre-tokenizers, added tokens that are not special, a vocabulary out of merge order. Files of older
+versions, such as GPT-2's own on the hub, leave out the model's type and more: what is missing is inferred as Hugging
+Face's `tokenizers` does it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import parse_json, write_json
+from llm_jax.json_files import parse_json
 from llm_jax.tokenizer.bpe_merge import merges_from_ranks
+from llm_jax.tokenizer.companions import Companions
 from llm_jax.tokenizer.patterns import GPT2_PATTERN
 
 TOKENIZER_JSON = "tokenizer.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
 def byte_characters() -> list[str]:
@@ -40,81 +42,49 @@ def to_bytes(characters: str) -> bytes:
     return bytes([_BYTE_OF_CHARACTER[ord(character)] for character in characters])
 
 
-def document(model: dict, pre_tokenizer: dict, decoder: dict, special_tokens: Mapping[str, int]) -> dict:
-    """The content of a `tokenizer.json`."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    added = sorted(special_tokens.items(), key=lambda item: item[1])
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": number, "content": token, **flags} for token, number in added],
-        "normalizer": None,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": None,
-        "decoder": decoder,
-        "model": model,
-    }
-
-
-def bpe_document(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int]) -> dict:
-    """Byte-level BPE as a `tokenizer.json`. Raises ValueError where the format cannot say what the ranks mean."""
-    vocabulary = {to_characters(token): rank for token, rank in ranks.items()}
-    if clash := vocabulary.keys() & special_tokens.keys():
-        raise ValueError(f"special tokens {sorted(clash)} are ordinary tokens too: tokenizer.json cannot hold both")
-    # Special tokens are in the vocabulary too, as in GPT-2's own file: otherwise Hugging Face numbers them itself.
-    vocabulary.update(special_tokens)
-    model = {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": "",
-        "end_of_word_suffix": "",
-        "fuse_unk": False,
-        "byte_fallback": False,
-        "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
-        "merges": [f"{to_characters(left)} {to_characters(right)}" for left, right in merges_from_ranks(ranks)],
-    }
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    if pattern == GPT2_PATTERN:
-        pre_tokenizer = byte_level | {"use_regex": True}
-    else:
-        split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-        pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, byte_level | {"use_regex": False}]}
-    return document(model, pre_tokenizer, byte_level | {"use_regex": True}, special_tokens)
-
-
-def write(directory: str | Path, content: dict, end_of_text: str | None, model_max_length: int | None) -> None:
-    """Writes both files, each under a temporary name first."""
-    config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the model
-        "clean_up_tokenization_spaces": False,
-    }
-    if end_of_text is not None:
-        config |= {"bos_token": end_of_text, "eos_token": end_of_text}
-    if model_max_length is not None:
-        config["model_max_length"] = model_max_length
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, value in ((TOKENIZER_JSON, content), (TOKENIZER_CONFIG, config)):
-        write_json(directory / name, value)
-
-
 def read(path: str | Path) -> dict:
-    """The content of a `tokenizer.json`. Raises ValueError unless it is one."""
-    content = parse_json(Path(path).read_bytes(), "", "get the file again")
+    """The content of a `tokenizer.json`. Raises ValueError unless it is one of a model that is read here."""
+    content = parse_json(Path(path).read_bytes(), "", "get the file again")  # any encoding, with or without its mark
     model = content.get("model") if isinstance(content, dict) else None
+    if isinstance(model, dict):
+        model.setdefault("type", _inferred_type(model))
+        if model["type"] not in ("BPE", "WordLevel", None):
+            raise ValueError(
+                f"it holds a {model['type']!r} model; expected 'BPE' (byte-level) or 'WordLevel' (characters)"
+            )
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise ValueError("not a tokenizer.json: it has no object 'model' with an object 'vocab', token → id")
     return content
 
 
-def parse_bpe(content: dict) -> tuple[dict[bytes, int], str, dict[str, int]]:
-    """(ranks, pattern, special tokens) of a byte-level BPE. Raises ValueError saying what is wrong."""
+def _inferred_type(model: dict) -> str | None:
+    """The type of a model that names none, by its fields, in the order in which `tokenizers` tries them."""
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    if "merges" in model:
+        return "BPE"
+    if "max_input_chars_per_word" in model or "continuing_subword_prefix" in model:
+        return "WordPiece"
+    return "WordLevel" if "unk_token" in model else None
+
+
+def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[bytes, int], str, dict[str, int]]:
+    """(ranks, pattern, special tokens) of a byte-level BPE. Raises ValueError saying what is wrong.
+
+    `files`: what lies beside it. Old files leave it to them to say which entries of the vocabulary are special.
+    """
     refuse_changes_to_text(content)
-    special_tokens = _special_tokens(content.get("added_tokens") or [])
-    model = content["model"]
-    for key in ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+    model, files = content["model"], files or Companions()
+    special_tokens = _special_tokens(content.get("added_tokens") or [], files)
+    merges = model.get("merges")
+    made = {"".join(_pair(entry)) for entry in merges} if isinstance(merges, list) else set()
+    for token in sorted((files.special_names() & model["vocab"].keys()) - special_tokens.keys() - made):
+        if len(token) > 1:  # neither a byte nor a merge: no text contains it
+            special_tokens[token] = model["vocab"][token]
+    unknown = model.get("unk_token")  # never needed where every byte is a token
+    if unknown and unknown not in special_tokens and unknown not in model["vocab"]:
+        raise ValueError(f"model.unk_token is {unknown!r}, which is not in the vocabulary")
+    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(key):
             raise ValueError(f"model.{key} is {model[key]!r}; byte-level BPE has none")
     ranks: dict[bytes, int] = {}
@@ -127,7 +97,7 @@ def parse_bpe(content: dict) -> tuple[dict[bytes, int], str, dict[str, int]]:
             ranks[to_bytes(token)] = number
         except KeyError:
             raise ValueError(f"token {token!r} is not written in GPT-2's byte characters") from None
-    _check_merges(model.get("merges"), ranks)
+    _check_merges(merges, ranks)
     return ranks, _split_pattern(content.get("pre_tokenizer")), special_tokens
 
 
@@ -142,14 +112,17 @@ def refuse_changes_to_text(content: dict) -> None:
         raise ValueError(f"it has a post-processor ({_kind(post_processor)}), which adds tokens to every text")
 
 
-def _special_tokens(added: Any) -> dict[str, int]:
+def _special_tokens(added: Any, files: Companions) -> dict[str, int]:
     special_tokens: dict[str, int] = {}
-    for token in added if isinstance(added, list) else [added]:
+    named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
+    known = {token.get("content") for token in listed if isinstance(token, dict)}
+    beside = [{"id": number, **token} for number, token in files.decoder().items() if token["content"] not in known]
+    for token in [*listed, *beside]:
         token = _object(token, "an added token")
         if type(token.get("id")) is not int or not isinstance(token.get("content"), str):
             raise ValueError(f"an added token needs an id and a content; found {token}")
         changed = [flag for flag in ("single_word", "lstrip", "rstrip") if token.get(flag)]
-        if not token.get("special") or changed:
+        if not (token.get("special") or token["content"] in named) or changed:
             raise ValueError(
                 f"added token {token['content']!r} is not a plain special token "
                 f"(special={token.get('special')}, {', '.join(changed) or 'no flags'})"
@@ -164,9 +137,8 @@ def _check_merges(merges: Any, ranks: Mapping[bytes, int]) -> None:
         raise ValueError("it has no 'model.merges' list")
     pairs, last = set(), -1
     for entry in merges:
-        parts = entry.split(" ") if isinstance(entry, str) else entry
         try:
-            left, right = map(to_bytes, parts)
+            left, right = map(to_bytes, _pair(entry))
             rank = ranks[left + right]
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"merge {entry!r} is not a pair of tokens whose union is a token") from None
@@ -176,6 +148,12 @@ def _check_merges(merges: Any, ranks: Mapping[bytes, int]) -> None:
         last = rank
     if missing := [pair for pair in merges_from_ranks(ranks) if pair not in pairs]:
         raise ValueError(f"{len(missing)} tokens have no merge that makes them, first {missing[0]}")
+
+
+def _pair(entry: Any) -> list[str]:
+    """Both tokens of a merge, which is "a b" or, in newer files, ["a", "b"]; anything else is no pair."""
+    parts = entry.split(" ") if isinstance(entry, str) else entry
+    return parts if isinstance(parts, list) and len(parts) == 2 and all(isinstance(p, str) for p in parts) else []
 
 
 def _split_pattern(pre_tokenizer: Any) -> str:

@@ -105,8 +105,7 @@ class Running:
         self._served, self._asked, self._head = served, asked, completions.Head(served.name)
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
-        end = served.tokenizer.end_of_text
-        ends = frozenset() if end is None else frozenset({end})
+        ends = frozenset(served.tokenizer.borders.stops)
         stop_tokens = asked.stop_tokens | (frozenset() if asked.ignore_eos else ends)
         # Before `min_tokens` the end does not come, though it may be ignored later.
         adjustment = replace(asked.adjustment, ends=asked.stop_tokens | ends)

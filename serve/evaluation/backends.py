@@ -24,6 +24,7 @@ from lm_eval.api.registry import get_model
 from llm_jax.checkpoint import layout
 from llm_jax.json_files import read_json
 from llm_jax.runs import CHECKPOINTS, EXPORT, is_run
+from llm_jax.tokenizer import is_there
 from serve.door import key
 from serve.evaluation.results import Candidate
 
@@ -125,7 +126,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
     make: Any = get_model("local-completions")
     served = ask_models(candidate.source, access.secret)
     tokenizer = access.tokenizer or served.get("root") or ""
-    if not (Path(tokenizer) / "tokenizer.json").is_file() and not access.tokenizer:
+    if not access.tokenizer and not (tokenizer and is_there(Path(tokenizer))):
         raise ValueError(
             f"{candidate.source} serves {served['id']!r}, whose tokenizer is not on this machine: "
             "say --tokenizer HF_DIR"

@@ -83,7 +83,6 @@ class JaxLM(LM):
         new, until, sampling = self._settings(settings)
         room = self._config.context_length - new
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
-        end = self._tokenizer.end_of_text
         pieces = loop.stream(
             loop.prepare(self._writing, self._how),
             prompts,
@@ -91,7 +90,7 @@ class JaxLM(LM):
             self._how,
             sampling,
             new,
-            [end] if end is not None else [],
+            self._tokenizer.borders.stops,
             GENERATION_CHUNK,
         )
         return [_before(text, until) for text in self._read(pieces, len(prompts), until)]

@@ -68,9 +68,9 @@ class Local:
 
         tokenizer = self._tokenizer
         ids = encode_prompt(tokenizer, text)
-        end = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
+        ends = tokenizer.borders.stops
         continuation = Continuation(tokenizer, wish.stops)
-        for (new,) in stream(self._params, [ids], self._config, self._how, wish.sampling, wish.max_new_tokens, end):
+        for (new,) in stream(self._params, [ids], self._config, self._how, wish.sampling, wish.max_new_tokens, ends):
             yield "".join(map(continuation.push, new))
             if continuation.stopped:
                 return

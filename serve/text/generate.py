@@ -34,7 +34,8 @@ class Options:
     """New tokens for each prompt, at most."""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Text of a token that ends a continuation, beside <|endoftext|>; may be given several times."""
+    """Text of a token that ends a continuation, beside those that the model's files name; may be given several
+    times."""
     stream: bool = True
     """Show a single prompt's tokens as they come."""
     step: int | None = None
@@ -115,7 +116,7 @@ def _prompts(options: Options) -> list[str]:
 
 
 def _stop_tokens(options: Options, tokenizer: "Tokenizer") -> list[int]:
-    stop = [tokenizer.end_of_text] if tokenizer.end_of_text is not None else []
+    stop = list(tokenizer.borders.stops)
     for text in options.stop:
         ids = tokenizer.encode(text, allowed_special="all")
         if len(ids) != 1:

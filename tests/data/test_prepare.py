@@ -141,7 +141,7 @@ def test_other_options_on_a_folder_are_refused_with_both_values(options, changes
 @pytest.mark.parametrize("tokenizer", ["small", "train:280"])
 @pytest.mark.parametrize("fault", ["missing", "truncated", "flipped", "tokenizer", "other tokenizer"])
 def test_a_finished_folder_that_was_damaged_is_made_whole(options, capsys, tokenizer, fault):
-    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer}
+    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer, "border": "none"}
     folder = prepare(options(**changes)).folder
     whole = files_of(folder)
     shard = folder / "train_000001.bin"
@@ -251,12 +251,12 @@ def test_half_a_character_is_named_with_its_place_where_the_tokenizer_is_made_of
     lines[40] = '{"text": "half a character: \\ud83d"}'
     json_lines.write_text("\n".join(lines) + "\n")
     with pytest.raises(ValueError, match=rf"{json_lines}:41: lone surrogate U\+D83D at position 18"):
-        prepare(options(tokenizer=tokenizer))
+        prepare(options(tokenizer=tokenizer, border="none"))
 
 
 def test_documents_of_one_character_each_are_text(options, json_lines):
     json_lines.write_text("".join(json.dumps({"text": "ab"[i % 2]}) + "\n" for i in range(40)))
-    manifest = prepare(options(tokenizer="characters"))
+    manifest = prepare(options(tokenizer="characters", border="none"))
     assert {name: (split.documents, split.tokens) for name, split in manifest.splits.items()} == {
         "val": (4, 4),
         "train": (36, 36),
@@ -289,7 +289,7 @@ def test_an_error_before_any_work_leaves_no_folder(options, json_lines):
 )
 def test_too_little_text_is_refused_and_may_be_mended(options, json_lines, documents, content, tokenizer, message):
     whole = json_lines.read_text()
-    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer}
+    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer, "border": "none"}
     json_lines.write_text(content)
     with pytest.raises(ValueError, match=message):
         prepare(options(**changes))

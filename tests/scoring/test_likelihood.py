@@ -116,6 +116,7 @@ def test_spaces_between_context_and_continuation_belong_to_the_continuation(byte
 
 def test_an_empty_context_is_the_start_of_a_document(bytes_tokenizer):
     assert encode_request(bytes_tokenizer, "", "b") == Request([256], [ord("b")])
+    assert encode_request(bytes_tokenizer, "", "<|endoftext|>b") == Request([256], [ord("b")])
 
 
 def test_an_empty_continuation_is_refused(bytes_tokenizer):

@@ -46,7 +46,7 @@ class Split:
 
     tokens: int
     documents: int | None
-    bytes: int | None  # UTF-8, without the <|endoftext|> between documents
+    bytes: int | None  # UTF-8, without the special tokens between documents
 
 
 @dataclass(frozen=True)

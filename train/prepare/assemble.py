@@ -58,12 +58,12 @@ def assemble(
 ) -> Manifest:
     """Writes the shards that are missing, the tokenizer and, last, manifest.json. All parts must exist.
 
-    `separated`: whether each document begins with the tokenizer's <|endoftext|>, if it has one; if not, a split is one
-    document. Raises EmptyCorpus if there is no text, or none for training, and ValueError for a damaged part.
+    `separated`: whether each document is preceded by the tokenizer's border; if not, a split is one document. Raises
+    EmptyCorpus if there is no text, or none for training, and ValueError for a damaged part.
     """
     lengths = [_read(plan, number, "lengths") for number in range(len(plan.units))]
     part_starts = np.cumsum([0, *(int(part.sum()) for part in lengths)])
-    n_before = int(separated and tokenizer.end_of_text is not None)
+    n_before = len(tokenizer.borders.between) if separated else 0
     found = findings(plan, range(len(plan.units)))
     _refuse_bad_rows(found.bad, skip_bad_rows)
     if not any((part > n_before).any() for part in lengths):

@@ -28,6 +28,10 @@ class Options:
     """gpt2, a tokenizer.json or its folder, train:N (byte-pair encoding of N ids trained on this text), or
     characters."""
 
+    border: str | None = None
+    """What precedes each document: a token, its id, or none. Default: the tokens that end and begin a text by the
+    tokenizer's own files; where those name none, documents are refused."""
+
     text_column: str = "text"
     """Column or field that holds the text, for JSON, CSV, parquet, Arrow and hf:NAME."""
 

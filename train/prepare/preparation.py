@@ -27,13 +27,14 @@ from train.data.manifest import Manifest
 from train.data.shards import MOST_TOKENS
 from train.prepare import plan as plans
 from train.prepare.assemble import EmptyCorpus, assemble, findings
+from train.prepare.border import bordered, missing, to_record
 from train.prepare.command import Options
 from train.prepare.plan import Plan
 from train.prepare.progress import Progress
 from train.prepare.slices import Source, group
 from train.prepare.sources.choose import open_source
 from train.prepare.tokenise import Work, make_parts
-from train.prepare.vocabulary import load_tokenizer, made_from_text, make_tokenizer
+from train.prepare.vocabulary import CHARACTERS, load_tokenizer, made_from_text, make_tokenizer
 
 PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
 
@@ -48,6 +49,7 @@ class Preparation(NamedTuple):
     source: Source
     tokenizer: Tokenizer | None  # None if it is to be made from the text
     recipe: dict[str, Any]
+    border: str | None  # as the user gave it
 
 
 def prepare(options: Options, console: Console | None = None) -> Manifest:
@@ -65,6 +67,7 @@ def prepare(options: Options, console: Console | None = None) -> Manifest:
         return manifest
     if options.assemble:
         _refuse_missing_parts(asked)
+    asked = _with_border(options, asked)
     plans.begin(folder)
     try:
         with safe(KEPT), FileLock(plans.scratch_folder(folder) / "lock", timeout=0):
@@ -91,6 +94,7 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
     assert options.task is not None
     if _finished(asked, console) is not None:
         return
+    asked = _with_border(options, asked)
     plans.begin(asked.folder)
     try:
         # Whoever comes first plans and makes the tokenizer; the others wait and find both.
@@ -125,12 +129,20 @@ def _open(options: Options) -> Preparation:
     )
     tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
     folder = options.out or Path("data") / _name(options)
-    return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer))
+    return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer), options.border)
+
+
+def _with_border(options: Options, asked: Preparation) -> Preparation:
+    """With the tokenizer whose borders the documents get. Raises ValueError where they would get none unasked."""
+    if asked.tokenizer is not None:
+        return asked._replace(tokenizer=bordered(asked.tokenizer, asked.border, asked.source.separated))
+    if options.tokenizer == CHARACTERS and asked.border is None and asked.source.separated:
+        raise missing(CHARACTERS)
+    return asked
 
 
 def _finished(asked: Preparation, console: Console) -> Manifest | None:
-    """The manifest that is there already, if what it speaks of is there and sound. Raises ValueError if it is of other
-    input or options."""
+    """The manifest that is there already, if it is sound. Raises ValueError if it is of other input or options."""
     folder = asked.folder
     if not (folder / manifests.FILE_NAME).exists():
         return None
@@ -143,7 +155,8 @@ def _finished(asked: Preparation, console: Console) -> Manifest | None:
         console.print(f"{fault}\n{folder} is prepared again", markup=False, soft_wrap=True)
         return None
     if beside is None and asked.tokenizer is not None:
-        asked.tokenizer.save(folder)  # no reason to read all of the text again
+        # No reason to read all of the text again.
+        (bordered(asked.tokenizer, asked.border, True) if asked.border else asked.tokenizer).save(folder)
     unread = " (its input has the same names and sizes; contents were not compared)"
     seen = unread if "names_and_sizes" in asked.recipe["input"] else ""
     console.print(f"{folder} is prepared already: nothing to do{seen}", markup=False, soft_wrap=True)
@@ -205,6 +218,7 @@ def _tokenizer_from_text(options: Options, plan: Plan, source: Source, console: 
     if not (plan.tokenizer_folder / "tokenizer.json").exists():
         with console.status(f"making the tokenizer {options.tokenizer}"):
             made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction, options.skip_bad_rows)
+            made = bordered(made, options.border, source.separated)
         made.save(plan.tokenizer_folder)
     return load_tokenizer(str(plan.tokenizer_folder))
 
@@ -217,6 +231,7 @@ def _recipe(options: Options, source: Source, tokenizer: Tokenizer | None) -> di
         "tokenizer_fingerprint": tokenizer and tokenizer.fingerprint,
         "shard_tokens": options.shard_tokens,
         "val_fraction": options.val_fraction,
+        **to_record(tokenizer, options.border, source.separated),
     }
 
 

@@ -38,7 +38,7 @@ class BadRow:
 class Source(Protocol):
     """Text documents in a fixed order."""
 
-    separated: bool  # whether each document is preceded by <|endoftext|>
+    separated: bool  # whether each document is preceded by the tokenizer's border
 
     def describe(self) -> dict[str, Any]:
         """What manifest.json says of it: equal for equal input. Of files it knows names and sizes, not contents."""

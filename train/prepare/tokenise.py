@@ -46,8 +46,7 @@ class Work:
 
     def make_part(self, number: int) -> int:
         """Tokenizes unit `number` and writes its part; returns the number."""
-        end_of_text = self.tokenizer.end_of_text if self.source.separated else None
-        before = np.array([] if end_of_text is None else [end_of_text], np.uint32)
+        before = np.array(self.tokenizer.borders.between if self.source.separated else (), np.uint32)
         pieces: list[np.ndarray] = [np.empty(0, np.uint32)]
         lengths: list[int] = []
         documents = n_bytes = n_tokens = 0

@@ -37,11 +37,13 @@ def _texts(
 ) -> Iterator[np.ndarray]:
     """The bytes of these windows (sorted), each run of neighbouring windows and each document a sequence of its own."""
     plain = TokenBatches(manifest, split, length, 1, seed=None)
+    borders = vocabulary.borders.between
     for run in np.split(windows, np.flatnonzero(np.diff(windows) != 1) + 1):
         tokens = np.concatenate(
             [plain.batch(int(window))[0, :-1] for window in run] + [plain.batch(int(run[-1]))[0, -1:]]
         )
-        for document in np.split(tokens, np.flatnonzero(tokens == vocabulary.end_of_text)):
-            ids = document[document != vocabulary.end_of_text].tolist()
+        is_border = np.isin(tokens, borders)
+        for document in np.split(np.arange(len(tokens)), np.flatnonzero(is_border)):
+            ids = tokens[document[~is_border[document]]].tolist()
             if ids:
                 yield np.frombuffer(vocabulary.decode_bytes(ids), np.uint8)

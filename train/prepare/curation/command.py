@@ -20,6 +20,8 @@ class Options:
     the shards were removed."""
     tokenizer: str = "gpt2"
     """gpt2, a tokenizer.json or its folder."""
+    border: str | None = None
+    """What precedes each document: as of `train prepare`."""
     tasks: int = 1
     """Pieces that the input is shared out into, file by file. The result depends on it (the order of documents)."""
     workers: int = 0

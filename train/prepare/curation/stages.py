@@ -22,6 +22,7 @@ from typing import Any
 from llm_jax.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.prepare import preparation
+from train.prepare.border import bordered
 from train.prepare.command import Options as PrepareOptions
 from train.prepare.curation import on_slurm
 from train.prepare.curation.command import Options
@@ -111,6 +112,7 @@ def stages(options: Options) -> list[Stage]:
         source=(f"{kept}/*.jsonl",),
         out=options.out.absolute(),
         tokenizer=options.tokenizer,
+        border=options.border,
         shard_tokens=options.shard_tokens,
         val_fraction=options.val_fraction,
         processes=1,
@@ -150,7 +152,7 @@ def _check(options: Options) -> list[Path]:
     if made_from_text(options.tokenizer):
         raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
     # Now, and not after hours of filtering.
-    load_tokenizer(options.tokenizer)
+    bordered(load_tokenizer(options.tokenizer), options.border, separated=True)
     preparation.check(PrepareOptions(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction))
     if not options.source.exists():
         raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
@@ -195,6 +197,8 @@ def _counted(n_in: int | None, n_kept: int | None) -> str:
 def _begin(options: Options, files: list[Path]) -> None:
     """Notes what is asked for, and refuses to go on with the work of something else."""
     asked: dict[str, Any] = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
+    if options.border is not None:  # work that was begun before there was a choice says nothing of it
+        asked["border"] = options.border
     asked["input"] = listing(files)
     work = work_of(options)
     path, finished = work / "options.json", (options.out / manifests.FILE_NAME).exists()

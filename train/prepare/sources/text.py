@@ -1,7 +1,7 @@
 """Plain text: the standard library's sources, many files, or one.
 
 Many files are as many documents. One file on its own is a running text, as Shakespeare's plays are in nanoGPT: no
-document begins in it, so no <|endoftext|> is put in, and its last part (by default a tenth of its characters) is
+document begins in it, so no border is put in, and its last part (by default a tenth of its characters) is
 validation.
 """
 

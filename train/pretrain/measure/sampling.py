@@ -49,7 +49,7 @@ class Sampler:
             return True
         here = jax.tree.map(lambda x: x.addressable_data(0), self._gather(params))
         if self._is_first:
-            stop = [token for token in (self._vocabulary.end_of_text,) if token is not None]
+            stop = self._vocabulary.borders.stops
             continuations = generate(
                 here, [self._prompt] * COUNT, self._model, self._how, self._sampling, self._n_tokens, stop
             )

@@ -1,0 +1,104 @@
+"""Which ids begin, end and pad a text: read from the files of a tokenizer or model, never guessed from a spelling.
+
+    begin   tokenizer_config.json or special_tokens_map.json: bos_token; where the tokenizer names neither a beginning
+            nor an end, bos_token_id of generation_config.json, else of config.json
+    end     the tokenizer's eos_token; else the first of eos_token_id
+    stops   eos_token_id of generation_config.json, else of config.json (an id or a list), and the tokenizer's end: what
+            vLLM stops at
+    pad     the tokenizer's pad_token; else pad_token_id
+
+Before others come the defaults of GPT-2's classes in transformers, where its files leave a name out: `<|endoftext|>`,
+and id 50256. An id or name that the vocabulary does not have is passed over, for no text can hold it.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_jax.tokenizer.companions import Companions
+    from llm_jax.tokenizer.protocol import Tokenizer
+
+GPT2_END_ID = 50256  # of GPT2Config, where a config.json says nothing
+
+
+@dataclass(frozen=True)
+class Borders:
+    """The ids at the borders of a text; None or empty where there are none."""
+
+    begin: int | None = None
+    end: int | None = None
+    stops: tuple[int, ...] = ()  # all ids that end a continuation, `end` among them
+    pad: int | None = None
+
+    @classmethod
+    def of_one(cls, number: int) -> "Borders":
+        """One id that both begins and ends, as `<|endoftext|>` does."""
+        return cls(number, number, (number,))
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """What stands before a text without context: the beginning, else the end, as lm-evaluation-harness has it."""
+        first = self.end if self.begin is None else self.begin
+        return () if first is None else (first,)
+
+    @property
+    def between(self) -> tuple[int, ...]:
+        """What precedes each document in training: the end of the one before, and the beginning, if that is another id.
+
+        >>> Borders(begin=1, end=2).between, Borders.of_one(5).between
+        ((2, 1), (5,))
+        """
+        ids = (number for number in (self.end, self.begin) if number is not None)
+        return tuple(dict.fromkeys(ids))
+
+
+def read(files: "Companions", id_of: Callable[[str], int | None], vocab_size: int) -> Borders:
+    """The borders that the files beside a tokenizer name; `id_of` gives a token's id, None for what is no token.
+
+    Raises ValueError naming file and field for a value that is no id.
+    """
+
+    def named(field: str) -> int | None:
+        token = files.named_token(field)
+        return None if token is None else id_of(token)
+
+    def numbered(field: str) -> tuple[int, ...]:
+        """The ids of the first file that says something; an explicit null says none."""
+        for path, content in files.of_the_model():
+            if field in content:
+                return _known(_ids(path, field, content[field]), vocab_size)
+        is_gpt2 = files.config.get("model_type") == "gpt2" and field != "pad_token_id"
+        return _known([GPT2_END_ID], vocab_size) if is_gpt2 else ()
+
+    begin, end = named("bos_token"), named("eos_token")
+    stops = numbered("eos_token_id")
+    if begin is None and end is None:
+        begin = next(iter(numbered("bos_token_id")), None)
+    if end is None:
+        end = next(iter(stops), None)
+    elif end not in stops:
+        stops = (*stops, end)
+    pad = named("pad_token")
+    return Borders(begin, end, stops, next(iter(numbered("pad_token_id")), None) if pad is None else pad)
+
+
+def with_borders(tokenizer: "Tokenizer", borders: Borders) -> "Tokenizer":
+    """The same tokenizer with other borders: its ids, and so its fingerprint, are the same."""
+    changed: Any = copy.copy(tokenizer)
+    changed.borders = borders
+    return changed
+
+
+def _ids(path: Any, field: str, value: Any) -> list[int]:
+    found = value if isinstance(value, list) else [] if value is None else [value]
+    if wrong := [one for one in found if type(one) is not int]:
+        raise ValueError(
+            f"{path}: {field} is {value!r}; expected a token's id, a list of ids or null, not {wrong[0]!r}"
+        )
+    return found
+
+
+def _known(ids: Sequence[int], vocab_size: int) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(number for number in ids if 0 <= number < vocab_size))

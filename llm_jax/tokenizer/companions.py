@@ -1,0 +1,109 @@
+"""The small JSON files beside a vocabulary, in all the forms that transformers has written them in.
+
+    tokenizer_config.json     class, named tokens (a text, or an object with `content`), added_tokens_decoder
+    special_tokens_map.json   named tokens; counts where tokenizer_config.json has no added_tokens_decoder
+    added_tokens.json         token → id, of tokenizers saved before there was a tokenizer.json
+    generation_config.json, config.json   ids of tokens, read by `borders`
+
+A byte order mark is read over. What is not there says nothing; what is damaged is refused by name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_jax.json_files import read_json
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS_MAP = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
+GENERATION_CONFIG = "generation_config.json"
+MODEL_CONFIG = "config.json"
+NAMES = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, GENERATION_CONFIG, MODEL_CONFIG)
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+MORE_SPECIAL = ("additional_special_tokens", "extra_special_tokens")
+GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
+GPT2_DEFAULT = "<|endoftext|>"  # of both classes, for the roles below
+GPT2_ROLES = ("bos_token", "eos_token", "unk_token")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, whatever Unicode encoding or mark it has. Raises ValueError naming the file."""
+    return read_json(path, "download or save it again")
+
+
+@dataclass(frozen=True)
+class Companions:
+    """What the files of one folder say; {} for those that are not there."""
+
+    folder: Path | None = None
+    tokenizer_config: dict[str, Any] = field(default_factory=dict)
+    special_tokens_map: dict[str, Any] = field(default_factory=dict)
+    added_tokens: dict[str, Any] = field(default_factory=dict)
+    generation_config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Companions":
+        return cls(folder, *(read_object(folder / name) if (folder / name).is_file() else {} for name in NAMES))
+
+    def of_the_model(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The files that name tokens by id, the stronger one first, with their paths."""
+        folder = self.folder or Path()
+        yield folder / GENERATION_CONFIG, self.generation_config
+        yield folder / MODEL_CONFIG, self.config
+
+    def named_token(self, role: str) -> str | None:
+        """The token of a role such as `eos_token`. Raises ValueError for a value that is no token."""
+        found = self._named()
+        if role in found:
+            return _content(found[role], role, self.folder)
+        return GPT2_DEFAULT if role in GPT2_ROLES and self._has_gpt2s_class() else None
+
+    def special_names(self, with_defaults: bool = True) -> set[str]:
+        """Every token that some file says is special, and those that are so by the class's default."""
+        found = self._named()
+        names = {self.named_token(role) for role in ROLES if with_defaults or role in found}
+        for key in MORE_SPECIAL:
+            more = found.get(key) or []
+            values = more.values() if isinstance(more, dict) else more if isinstance(more, list) else []
+            names |= {_content(value, key, self.folder) for value in values}
+        names |= {token["content"] for token in self.decoder().values() if token.get("special")}
+        return {name for name in names if name}
+
+    def decoder(self) -> dict[int, dict[str, Any]]:
+        """Added tokens by id, as a `tokenizer.json` lists them: `added_tokens_decoder`, else added_tokens.json."""
+        listed, added = self.tokenizer_config.get("added_tokens_decoder"), self.added_tokens
+        folder = self.folder or Path()
+        if isinstance(listed, dict):
+            try:
+                return {int(number): {**token, "content": str(token["content"])} for number, token in listed.items()}
+            except (TypeError, KeyError, ValueError) as error:
+                raise ValueError(
+                    f"{folder / TOKENIZER_CONFIG}: added_tokens_decoder maps ids to tokens; {error!r}"
+                ) from None
+        if wrong := [token for token, number in added.items() if type(number) is not int]:
+            raise ValueError(
+                f"{folder / ADDED_TOKENS}: the id of {wrong[0]!r} is {added[wrong[0]]!r}; expected a whole number"
+            )
+        return {number: {"content": token} for token, number in added.items()}
+
+    def _named(self) -> dict[str, Any]:
+        """Role → token, as transformers merges the two files."""
+        from_map = {} if "added_tokens_decoder" in self.tokenizer_config else self.special_tokens_map
+        return self.tokenizer_config | from_map
+
+    def _has_gpt2s_class(self) -> bool:
+        """A class that is not named is GPT-2's: no other one's files are read here."""
+        return self.tokenizer_config.get("tokenizer_class") in (None, *GPT2_CLASSES)
+
+
+def _content(value: Any, role: str, folder: Path | None) -> str | None:
+    token = value.get("content") if isinstance(value, dict) else value
+    if token is None and not isinstance(value, dict):
+        return None
+    if not isinstance(token, str):
+        where = f"{folder / TOKENIZER_CONFIG}: " if folder else ""
+        raise ValueError(f"{where}{role} is {value!r}; expected a token's text, or an object with its content")
+    return token
