@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from llm_jax import files
-from llm_jax.autodiff.graph import Node, backward, topological_order
+from llm_jax.autodiff.graph import Node, check_one_number, pull_back, topological_order
 from llm_jax.autodiff.jacobian import Jacobian
 from llm_jax.autodiff.layout import Layout, layered
+from llm_jax.autodiff.quiet import quiet
 
 MOST_NODES = 200
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−", "power": "^", "matmul": "@"}
@@ -58,6 +59,7 @@ def draw(output: Node, /, **names: Node) -> Drawing:
     Raises:
         ValueError: more than 200 nodes, a name for a node outside the graph, or an output that is not one number.
     """
+    check_one_number(output)
     order = topological_order([output])
     if len(order) > MOST_NODES:
         raise ValueError(
@@ -66,7 +68,8 @@ def draw(output: Node, /, **names: Node) -> Drawing:
     for name, node in names.items():
         if not any(node is other for other in order):
             raise ValueError(f"draw: {name!r} has no influence on the output, so it is not in the picture")
-    gradients = backward(output)
+    with quiet():
+        gradients = pull_back(output, output.one)
     labels = {node: name for name, node in names.items()}
     texts = {node: _card_text(node, labels.get(node, ""), gradients[node]) for node in order}
     paper = _Paper.for_cards(layered(order, lambda node: node.parents), texts)

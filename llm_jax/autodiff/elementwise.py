@@ -4,10 +4,12 @@ Output element i depends on input element i alone, so the Jacobian is diagonal, 
 diagonal (the partial derivative) says all there is to say. Operands have one common shape here; stretching a smaller
 one is an operation of its own, `linear.broadcast_to`.
 
-At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b.
+At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b. Where an operand
+is not a number (nan), neither the value nor the derivative is: an error that has happened must be seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +25,20 @@ def _slope_of_exponent(a: Array, n: Array, y: Array) -> Array:
 
 
 def _share(winner: Array, loser: Array, y: Array) -> Array:
-    return np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
+    share = np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
+    return np.where(np.isnan(y), np.nan, share)  # nan is neither above nor below: no comparison would let it through
 
 
-# ufunc → one partial derivative per operand, as a function of the operands and then the value y.
-PARTIALS: dict[np.ufunc, tuple[Callable[..., Array], ...]] = {
+Partial = Callable[..., Array]  # ∂y/∂operand, as a function of the operands and then the value y
+
+# ufunc → one partial derivative per operand.
+PARTIALS: dict[np.ufunc, tuple[Partial, ...]] = {
+    np.positive: (lambda x, y: 1.0,),
     np.negative: (lambda x, y: -1.0,),
     np.exp: (lambda x, y: y,),
+    np.expm1: (lambda x, y: y + 1.0,),
     np.log: (lambda x, y: 1.0 / x,),
+    np.log1p: (lambda x, y: 1.0 / (1.0 + x),),
     np.tanh: (lambda x, y: 1.0 - y * y,),
     np.sin: (lambda x, y: np.cos(x),),
     np.cos: (lambda x, y: -np.sin(x),),
@@ -47,14 +55,15 @@ PARTIALS: dict[np.ufunc, tuple[Callable[..., Array], ...]] = {
 }
 
 
-def apply(*operands: Array, ufunc: np.ufunc) -> Result:
-    """The value of `ufunc` and its diagonal Jacobians. A partial is computed only when a walk gets to it."""
-    y = ufunc(*operands)
+def apply(*operands: Array, function: Any, partials: Sequence[Partial] | None = None) -> Result:
+    """The value of `function` and its diagonal Jacobians. A partial is computed only when a walk gets to it."""
+    y = function(*operands)
+    if partials is None:
+        partials = PARTIALS[function]
+    return Result(y, [_diagonal(partial, operands, y) for partial in partials])
 
-    return Result(y, [_diagonal(partial, operands, y) for partial in PARTIALS[ufunc]])
 
-
-def _diagonal(partial: Callable[..., Array], operands: tuple[Array, ...], y: Array) -> Jacobian:
+def _diagonal(partial: Partial, operands: tuple[Array, ...], y: Array) -> Jacobian:
     def scale(v: Array) -> Array:
         return v * partial(*operands, y)
 

@@ -15,9 +15,10 @@ import jax.tree_util as pytree
 import numpy as np
 
 from llm_jax.autodiff.graph import push_forward
+from llm_jax.autodiff.quiet import quiet
 from llm_jax.autodiff.reverse import grad
 from llm_jax.autodiff.tensor import Tensor
-from llm_jax.autodiff.tracing import like, new_level, variables
+from llm_jax.autodiff.tracing import as_seen_at, like, new_level, variables
 
 
 def jvp(f: Callable[..., Any], arguments: Sequence[Any], direction: Sequence[Any]) -> tuple[Any, Any]:
@@ -30,10 +31,12 @@ def jvp(f: Callable[..., Any], arguments: Sequence[Any], direction: Sequence[Any
     (6.0, 3.0)
     """
     arguments, direction = tuple(arguments), tuple(direction)
-    with new_level() as level:
-        tensors, substitutes = variables(arguments, level)
-        tangents = dict(zip(tensors, _matching_leaves(direction, arguments), strict=True))
+    level = new_level()
+    tensors, substitutes = variables(arguments, level)
+    tangents = dict(zip(tensors, _matching_leaves(direction, arguments, tensors), strict=True))
+    with quiet():
         outputs, structure = pytree.tree_flatten(f(*substitutes))
+        outputs = [as_seen_at(level, output) for output in outputs]
         depends = [isinstance(o, Tensor) and o.level == level for o in outputs]
         derivatives = push_forward([o for o, d in zip(outputs, depends, strict=True) if d], tangents)
     values = [o.value if d else o for o, d in zip(outputs, depends, strict=True)]
@@ -50,15 +53,18 @@ def hvp(f: Callable[[Any], Any], x: Any, v: Any) -> Any:
     >>> hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
     """
-    return jvp(grad(f), (x,), (v,))[1]
+    return pytree.tree_map(like, x, jvp(grad(f), (x,), (v,))[1])
 
 
-def _matching_leaves(direction: Any, arguments: Any) -> list[Any]:
-    leaves, structure = pytree.tree_flatten(arguments)
-    directions, found = pytree.tree_flatten(direction)
+def _matching_leaves(direction: Any, arguments: Any, tensors: list[Tensor]) -> list[Any]:
+    """The leaves of `direction`, each in the dtype of its argument."""
+    structure, found = pytree.tree_structure(arguments), pytree.tree_structure(direction)
     if found != structure:
         raise ValueError(f"jvp: the direction has structure {found}; the arguments have {structure}")
-    for leaf, d in zip(leaves, directions, strict=True):
-        if np.shape(leaf) != np.shape(d):
-            raise ValueError(f"jvp: direction of shape {np.shape(d)} for an argument of shape {np.shape(leaf)}")
-    return directions
+    leaves = pytree.tree_leaves(direction)
+    for tensor, d in zip(tensors, leaves, strict=True):
+        if tensor.shape != np.shape(d):
+            raise ValueError(f"jvp: direction of shape {np.shape(d)} for an argument of shape {tensor.shape}")
+        if not isinstance(d, Tensor) and np.asarray(d).dtype.kind not in "fiu":
+            raise TypeError(f"jvp: a direction holds real numbers; got {np.asarray(d).dtype} of shape {np.shape(d)}")
+    return [like(tensor, d) for tensor, d in zip(tensors, leaves, strict=True)]

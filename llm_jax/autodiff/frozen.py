@@ -11,8 +11,10 @@ import numpy as np
 
 
 def freeze(value: Any) -> Any:
-    """Marks an array as read-only; numbers cannot change anyway."""
+    """Marks an array as read-only; numbers, also those that come as an array of shape (), cannot change anyway."""
     if isinstance(value, np.ndarray):
+        if not value.shape:
+            return value[()]
         value.flags.writeable = False
     return value
 
@@ -43,7 +45,7 @@ def constant(value: Any, operation: str) -> Any:
     if isinstance(value, float | int):
         return value
     array = value if isinstance(value, np.generic) else np.array(value)
-    if array.dtype == object:
+    if array.dtype.kind not in "biufc":
         raise TypeError(f"{operation}: a Tensor cannot meet {type(value).__name__}")
     if np.iscomplexobj(array):  # the transposes here conjugate nothing: gradients would be wrong without a word
         raise TypeError(f"{operation}: a Tensor is real; got {array.dtype}: write out the real and the imaginary part")

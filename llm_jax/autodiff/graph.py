@@ -18,6 +18,8 @@ to reset between two steps of training.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from llm_jax.autodiff.quiet import quiet
+
 
 class Node:
     """One value of a computation. Immutable, compared by identity; a node without parents is an input (a leaf)."""
@@ -32,6 +34,11 @@ class Node:
     @property
     def shape(self) -> tuple[int, ...]:
         return ()
+
+    @property
+    def belongs_to_a_derivative(self) -> bool:
+        """Made by `grad` or `jvp`, not by hand."""
+        return False
 
     @property
     def one(self) -> Any:
@@ -98,6 +105,17 @@ def backward(output: Node) -> dict[Node, Any]:
     >>> backward(a * a + a)[a]
     7.0
     """
+    check_one_number(output)
+    if output.belongs_to_a_derivative:  # which would see constants in the numbers that the walk returns
+        raise TypeError(
+            "backward inside grad or jvp has no derivative of its own: use grad or value_and_grad there, too"
+        )
+    with quiet():
+        return pull_back(output, output.one)
+
+
+def check_one_number(output: Any) -> None:
+    """Raises unless reverse mode can start from `output`."""
     if not isinstance(output, Node):
         raise TypeError(f"backward needs a recorded node; got {type(output).__name__}, which has no history")
     if output.shape != ():
@@ -105,4 +123,3 @@ def backward(output: Node) -> dict[Node, Any]:
             f"backward starts from one number; {output.operation or 'the leaf'} has shape {output.shape}: "
             "reduce it first, for example with np.sum or np.mean"
         )
-    return pull_back(output, output.one)

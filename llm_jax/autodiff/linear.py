@@ -1,10 +1,11 @@
-"""Rules of the operations that move, add up or mix elements. All but `max` are linear.
+"""Rules of the operations that move, add up or mix elements: all of them linear.
 
 For a linear operation the Jacobian applied to a direction v is the operation itself applied to v. What has to be found
 is the transpose, which carries gradients back, and the transposes come in pairs:
 
     sum ↔ broadcast        index ↔ scatter        concatenate ↔ slice
     reshape ↔ reshape back        transpose ↔ inverse transpose        x·W ↔ g·Wᵀ and xᵀ·g
+    running sum ↔ running sum from the other end        one precision ↔ the other
 
 The functions carry NumPy's names and arguments.
 """
@@ -34,7 +35,7 @@ def broadcast_to(x: Array, shape: int | tuple[int, ...]) -> Result:
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """Every summand has derivative 1, so each receives a copy of the sum's gradient."""
     shape = np.shape(x)
-    kept = _kept_shape(shape, axis)
+    kept = kept_shape(shape, axis)
     return Result(
         np.sum(x, axis=axis, keepdims=keepdims),
         [
@@ -46,26 +47,24 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     )
 
 
-def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """The gradient goes to the largest element; several largest ones share it equally, as in JAX."""
-    kept = _kept_shape(np.shape(x), axis)
-    value = np.max(x, axis=axis, keepdims=keepdims)
-
-    def weights() -> Array:
-        is_largest = x == np.reshape(value, kept)
-        return np.divide(is_largest, np.sum(is_largest, axis=axis, keepdims=True), dtype=x.dtype)
-
-    def push(v: Array) -> Array:
-        return np.sum(v * weights(), axis=axis, keepdims=keepdims)
+def cumsum(x: Array, axis: int) -> Result:
+    """Element i is in its own running sum and in all behind it: so its gradient is a sum from the other end."""
+    backwards = (slice(None),) * (axis % np.ndim(x)) + (slice(None, None, -1),)
 
     def pull(g: Array) -> Array:
-        return np.reshape(g, kept) * weights()
+        return np.cumsum(g[backwards], axis=axis)[backwards]
 
-    return Result(value, [Jacobian(push, pull)])
+    return Result(np.cumsum(x, axis=axis), [Jacobian(lambda v: np.cumsum(v, axis=axis), pull)])
+
+
+def astype(x: Array, dtype) -> Result:
+    """The gradient goes back in the precision of x."""
+    before = x.dtype
+    return Result(x.astype(dtype), [Jacobian(lambda v: v.astype(dtype), lambda g: g.astype(before))])
 
 
 def matmul(x: Array, y: Array) -> Result:
-    """y_ij = Σₖ xᵢₖ·yₖⱼ for matrices, or stacks of matrices of equal height (`tensor.matmul` sees to that)."""
+    """y_ij = Σₖ xᵢₖ·yₖⱼ for matrices, or stacks of matrices of equal height (`numpy_functions.matmul` sees to that)."""
     by_x = Jacobian(push=lambda v: v @ y, pull=lambda g: g @ np.swapaxes(y, -1, -2))
     by_y = Jacobian(push=lambda v: x @ v, pull=lambda g: np.swapaxes(x, -1, -2) @ g)
     return Result(x @ y, [by_x, by_y])
@@ -105,7 +104,7 @@ def concatenate(*arrays: Array, axis: int = 0) -> Result:
     return Result(value, [owned_slice(array, int(end)) for array, end in zip(arrays, ends, strict=True)])
 
 
-def where(condition: Array, x: Array, y: Array) -> Result:
+def where(x: Array, y: Array, condition: Array) -> Result:
     """Linear in x and y for a given condition. The side not taken gets a clean 0, even where g is infinite."""
 
     def only(side: Array) -> Jacobian:
@@ -114,8 +113,7 @@ def where(condition: Array, x: Array, y: Array) -> Result:
 
         return Jacobian(push=select, pull=select)
 
-    no_dependence = Jacobian(push=lambda v: 0.0, pull=lambda g: 0.0)
-    return Result(np.where(condition, x, y), [no_dependence, only(condition), only(np.logical_not(condition))])
+    return Result(np.where(condition, x, y), [only(condition), only(np.logical_not(condition))])
 
 
 def add_at(x: Array, index, shape: tuple[int, ...]) -> Array:
@@ -132,7 +130,7 @@ def reduced_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
 
 
-def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+def kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction with keepdims=True."""
     reduced = reduced_axes(axis, len(shape))
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))

@@ -3,7 +3,7 @@
 `f` takes numbers, NumPy arrays or pytrees of them (dicts, lists, dataclasses that JAX knows) and returns one number. It
 is run once on Tensors, which records the graph; one walk back gives the derivative with respect to every leaf. The
 arguments mean what they mean to `jax.value_and_grad`. Since the gradient is made of NumPy calls too, it can be
-differentiated again.
+differentiated again. While f runs, NumPy's warnings about ∞ and nan are off, as JAX has none (see `quiet`).
 
 Left out: JAX's `has_aux`, `holomorphic`, `allow_int` and `reduce_axes`.
 """
@@ -15,8 +15,9 @@ import jax.tree_util as pytree
 import numpy as np
 
 from llm_jax.autodiff.graph import pull_back
+from llm_jax.autodiff.quiet import quiet
 from llm_jax.autodiff.tensor import Tensor
-from llm_jax.autodiff.tracing import like, new_level, variables
+from llm_jax.autodiff.tracing import as_seen_at, like, new_level, variables
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., tuple[Any, Any]]:
@@ -38,12 +39,13 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
     def evaluate(*arguments, **options):
         numbers = _positions(named, len(arguments))
         chosen = tuple(arguments[n] for n in numbers)
-        with new_level() as level:
-            tensors, substitutes = variables(chosen, level)
-            recorded = list(arguments)
-            for n, substitute in zip(numbers, substitutes, strict=True):
-                recorded[n] = substitute
-            output = f(*recorded, **options)
+        level = new_level()
+        tensors, substitutes = variables(chosen, level)
+        recorded = list(arguments)
+        for n, substitute in zip(numbers, substitutes, strict=True):
+            recorded[n] = substitute
+        with quiet():
+            output = as_seen_at(level, f(*recorded, **options))
             _check_output(output, f)
             depends = isinstance(output, Tensor) and output.level == level
             found = pull_back(output, output.one) if depends else {}

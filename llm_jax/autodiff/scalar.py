@@ -69,7 +69,7 @@ class Scalar(Node):
         """aⁿ: ∂/∂a = n·aⁿ⁻¹; for a Scalar n also ∂/∂n = aⁿ·log a, which needs a > 0."""
         n = other.value if isinstance(other, Scalar) else _number(other, "power")
         value = _power(self.value, n)
-        slope = 0.0 if n == 0 else n * _power(self.value, n - 1)
+        slope = _slope_of_power(self.value, n)
         if not isinstance(other, Scalar):
             return Scalar(value, "power", (self,), (slope,))
         return Scalar(value, "power", (self, other), (slope, value * math.log(_positive_base(self.value, n))))
@@ -94,10 +94,15 @@ class Scalar(Node):
         """max(0, x); the derivative at 0 is taken as 0, as in JAX and PyTorch."""
         if self.value > 0:
             return Scalar(self.value, "relu", (self,), (1.0,))
-        return Scalar(0.0, "relu", (self,), (0.0,))
+        if self.value <= 0:
+            return Scalar(0.0, "relu", (self,), (0.0,))
+        return Scalar(self.value, "relu", (self,), (math.nan,))  # nan is neither: it must not turn into 0
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def __pos__(self):
+        return Scalar(self.value, "positive", (self,), (1.0,))
 
     def __neg__(self):
         return Scalar(-self.value, "negative", (self,), (-1.0,))
@@ -168,9 +173,21 @@ def _positive_base(base: float, exponent: float) -> float:
 def _power(base: float, exponent: float) -> float:
     if base == 0 and exponent < 0:
         raise ZeroDivisionError(f"power: {base} ** {exponent} is a division by zero")
-    if base < 0 and exponent % 1 != 0:
+    if base < 0 and math.isfinite(exponent) and exponent % 1 != 0:
         raise ValueError(f"power: a base below 0 needs a whole exponent; got {base} ** {exponent}")
     try:
         return base**exponent
     except OverflowError:
         raise OverflowError(f"power: {base} ** {exponent} is beyond the largest float") from None
+
+
+def _slope_of_power(base: float, exponent: float) -> float:
+    """n·aⁿ⁻¹ where aⁿ is known to exist. It may be infinite all the same, as that of √a at 0 is."""
+    if exponent == 0:
+        return 0.0
+    if base == 0 and exponent < 1:
+        return math.inf
+    try:
+        return exponent * base ** (exponent - 1)
+    except OverflowError:
+        return math.copysign(math.inf, exponent) * (-1.0 if base < 0 and exponent % 2 == 0 else 1.0)

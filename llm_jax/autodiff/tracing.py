@@ -1,30 +1,25 @@
 """From a function and its arguments to variables, and from variables back to plain numbers, arrays and pytrees.
 
-What `reverse` and `forward` share: a level of their own for each derivative in progress (see `tensor`), arguments
-that may be any pytree of numbers and floating-point arrays, and answers that share no memory with the graph.
+What `reverse` and `forward` share: a level of their own for each derivative (see `tensor`), arguments that may be any
+pytree of numbers and floating-point arrays, and answers that share no memory with the graph.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+import itertools
 from typing import Any
 
 import jax.tree_util as pytree
 import numpy as np
 
+from llm_jax.autodiff.quiet import quiet
 from llm_jax.autodiff.tensor import Tensor
 
-_depth: ContextVar[int] = ContextVar("derivatives in progress", default=0)
+_levels = itertools.count(1)
 
 
-@contextmanager
-def new_level() -> Iterator[int]:
-    """The level of the derivative taken within; 1 for the outermost."""
-    token = _depth.set(_depth.get() + 1)
-    try:
-        yield _depth.get()
-    finally:
-        _depth.reset(token)
+def new_level() -> int:
+    """A level above those of all derivatives in progress. It is never given out again: a variable that outlives its
+    derivative is not taken for one of the next."""
+    return next(_levels)
 
 
 def variables(arguments: Any, level: int) -> tuple[list[Tensor], Any]:
@@ -43,11 +38,35 @@ def variables(arguments: Any, level: int) -> tuple[list[Tensor], Any]:
     return tensors, pytree.tree_unflatten(structure, tensors)
 
 
+def as_seen_at(level: int, output: Any) -> Any:
+    """`output` without the levels above: what a variable of a derivative that is over still holds is its value."""
+    while isinstance(output, Tensor) and output.level > level:
+        output = output.value
+    return output
+
+
 def like(leaf: Any, value: Any) -> Any:
-    """`value` as fresh memory of `leaf`'s kind and shape: a number for a number, an array of its dtype for an array."""
-    if isinstance(leaf, Tensor) or isinstance(value, Tensor):
-        return value
-    if isinstance(leaf, int | float):
+    """`value` as fresh memory of `leaf`'s kind, shape and dtype: a number for a number, an array for an array.
+
+    A value that is a variable of another derivative stays one. One that is not, though the leaf is, still gets the
+    leaf's shape: the zero of an argument that was not used is as many zeros as the argument has elements.
+    """
+    is_number = isinstance(leaf, int | float)
+    if is_number and not isinstance(value, Tensor):
         return float(value)
-    leaf = np.asarray(leaf)
-    return np.array(np.broadcast_to(value, leaf.shape), dtype=leaf.dtype)
+    shape = np.shape(leaf)
+    dtype = np.dtype(float) if is_number else leaf.dtype if isinstance(leaf, Tensor) else np.asarray(leaf).dtype
+    if isinstance(value, Tensor):
+        value = value if value.shape == shape else np.broadcast_to(value, shape)
+        return value if value.dtype == dtype else value.astype(dtype)
+    if np.shape(value) != shape:
+        value = np.broadcast_to(value, shape)
+    array = _cast(value, dtype)
+    return array[()] if isinstance(leaf, Tensor) else array
+
+
+def _cast(value: Any, dtype: np.dtype) -> np.ndarray:
+    if getattr(value, "dtype", None) == dtype:
+        return np.array(value)
+    with quiet():  # a smaller dtype may overflow
+        return np.array(value, dtype=dtype)

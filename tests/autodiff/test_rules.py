@@ -43,6 +43,9 @@ def torch_max(xp, x, axis):
 
 
 ELEMENTWISE = {
+    "positive": Operation(lambda xp, x: +x),
+    "expm1": Operation(lambda xp, x: xp.expm1(x)),
+    "log1p": Operation(lambda xp, x: xp.log1p(x), domain=positive),
     "negative": Operation(lambda xp, x: -x),
     "exp": Operation(lambda xp, x: xp.exp(x)),
     "log": Operation(lambda xp, x: xp.log(x), domain=positive),

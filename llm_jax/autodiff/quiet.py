@@ -1,0 +1,12 @@
+"""Silence where floating point goes to ∞ or to nan: the result says so itself, as it does in JAX."""
+
+import numpy as np
+
+
+def quiet() -> np.errstate:
+    """`with quiet():` turns NumPy's floating-point warnings off, but not its errors.
+
+    So `np.errstate(all="raise")` around a derivative still finds the operation that made the first nan.
+    """
+    warned_about: dict = {kind: "ignore" for kind, action in np.geterr().items() if action == "warn"}
+    return np.errstate(**warned_about)
