@@ -1,5 +1,6 @@
 """A Hugging Face directory, in and out. An export reloads what it wrote and compares logits with the run's."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from llm_jax.faults import safe
 from llm_jax.files import replacing_folder, write
 from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
-from llm_jax.json_files import read_json, write_json
+from llm_jax.json_files import read_json
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer, companions
 from llm_jax.tokenizer.saving import generation_fields
@@ -146,7 +147,7 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
         (hf_config.FILE_NAME, hf_config.write(config, tokenizer.borders)),
         (companions.GENERATION_CONFIG, {"_from_model_config": True, **generation_fields(tokenizer.borders)}),
     ):
-        write_json(folder / name, content)
+        write(folder / name, json.dumps(content, indent=2) + "\n")
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
     # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
     (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
