@@ -82,7 +82,6 @@ def main() -> None:
     if options.loss_chunks < 2 or context % options.loss_chunks:
         parser.error(f"--loss-chunks must be 2 or more and divide {context:,}; got {options.loss_chunks}")
     on_gpu = described(options.gpu)
-    jax.default_backend = lambda: "gpu"  # what the library asks before it chooses formats and kernels
     config = GPTConfig(n_layers=options.layers)
     print(f"compiled for an {options.gpu} that is not here, by jax {jax.__version__}")
     result = {
@@ -107,14 +106,14 @@ def described(name: str) -> NamedSharding:
 
 def training_step(config: GPTConfig, options: argparse.Namespace) -> tuple[Any, tuple]:
     """The function, and the shapes of what it takes."""
-    how = gpt.plan(Execution(loss_chunks=options.loss_chunks))
+    how = gpt.plan(Execution(loss_chunks=options.loss_chunks), platform="gpu")
     optimizer = make_optimizer(OptimizerConfig(optimizer="adamw"), gpt.dimension_letters(config))
     state = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((options.batch, config.context_length + 1), jnp.int32)
     step = jax.jit(
         make_train_step(config, how, optimizer, options.micro_batches),
         donate_argnums=0,
-        compiler_options=backend.step_options("gpu"),
+        compiler_options=backend.step_options(how.platform),
     )
     return step, (state, tokens, jax.ShapeDtypeStruct((), jnp.float32))
 
@@ -146,7 +145,7 @@ def training(config: GPTConfig, options: argparse.Namespace, on_gpu: NamedShardi
 
 def decoding(config: GPTConfig, batch: int, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
     """One step of the loop with a cache of 288 tokens, as at the end of 32 and 256 new ones."""
-    rows, prompt, slots, how = max(batch, 2), 32, 288, gpt.plan(Execution())
+    rows, prompt, slots, how = max(batch, 2), 32, 288, gpt.plan(Execution(), platform="gpu")
     params = jax.eval_shape(lambda: loop.prepare(gpt.init(jax.random.key(0), config), how, batch))
     choice = jax.eval_shape(lambda: rule(Sampling(temperature=0.0)))
     keys = jax.eval_shape(lambda: jax.vmap(jax.random.key)(jnp.arange(rows)))

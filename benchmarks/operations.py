@@ -31,9 +31,7 @@ from step_sides import Work  # noqa: E402
 from train_step import BOUND, BURST, PRODUCT, STREAM, WORK, Preset  # noqa: E402
 
 from llm_jax.config import Execution  # noqa: E402
-from llm_jax.layers.attention import causal_attend  # noqa: E402
-from llm_jax.layers.loss import cross_entropy  # noqa: E402
-from llm_jax.layers.norm import init_norm, layer_norm  # noqa: E402
+from llm_jax.layers.norm import init_norm  # noqa: E402
 from llm_jax.models import gpt  # noqa: E402
 from train.optim.config import OptimizerConfig  # noqa: E402
 from train.optim.optimizer import make_optimizer  # noqa: E402
@@ -98,22 +96,22 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     heads = [jax.random.normal(key, (b, t, model.n_heads, model.d_head)) for key in keys]
     x, embedding = jax.random.normal(keys[0], (b, t, d)), 0.02 * jax.random.normal(keys[1], (v, d))
     targets, weights, norm = jnp.zeros((b, t), jnp.int32), jnp.ones((b, t)), init_norm(d)
-    kernel = gpt.plan(Execution()).kernel
+    kernels = gpt.plan(Execution()).kernels
     params = gpt.init(keys[2], model)
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(model))
 
     differentiate = cast(Any, jax.vjp)
 
     def attend(q, k, v, d_out):
-        out, pull = differentiate(lambda q, k, v: causal_attend(q, k, v, kernel), q, k, v)
+        out, pull = differentiate(kernels.causal_attend, q, k, v)
         return out, pull(d_out)
 
     def normalise(norm, x, d_out):
-        out, pull = differentiate(lambda norm, x: layer_norm(norm, x, model.norm_epsilon), norm, x)
+        out, pull = differentiate(lambda norm, x: kernels.layer_norm(norm, x, model.norm_epsilon), norm, x)
         return out, pull(d_out)
 
     def lose(x, embedding, targets, weights):
-        one = jax.value_and_grad(cross_entropy, argnums=(0, 1))
+        one = jax.value_and_grad(kernels.cross_entropy, argnums=(0, 1), has_aux=True)
         return one(x, embedding, targets, weights, model.vocab_size, work.loss_chunks)
 
     def update(state, gradients):

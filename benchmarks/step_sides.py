@@ -63,7 +63,7 @@ def ours(work: Work, optimizer_name: Any = "adamw") -> Side:
     step = jax.jit(
         make_train_step(work.model, how, optimizer, work.micro_batches),
         donate_argnums=0,
-        compiler_options=backend.step_options(jax.default_backend()),
+        compiler_options=backend.step_options(how.platform),
     )
     state = jax.jit(lambda key: init_state(key, work.model, optimizer))(jax.random.key(0))
     tokens, lr = jax.device_put(work.draw()), np.float32(LEARNING_RATE)

@@ -56,6 +56,7 @@ def check_divides(config: GPTConfig, mesh: Mesh) -> None:
     sizes = {
         "d_model": (config.d_model, "fsdp"),
         "n_heads": (config.n_heads, "tensor"),
+        "d_hidden": (config.d_hidden, "tensor"),
         "padded vocabulary": (config.padded_vocab_size, "tensor"),
     }
     for name, (size, axis) in sizes.items():

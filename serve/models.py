@@ -46,7 +46,9 @@ def trimmed(params: "GPT", config: "GPTConfig", n_ids: int) -> "tuple[GPT, GPTCo
 
     config = replace(config, vocab_size=n_ids)
     padding = ((0, config.padded_vocab_size - n_ids), (0, 0))
-    return replace(params, token_embedding=jnp.pad(params.token_embedding[:n_ids], padding)), config
+    embedding = jnp.pad(params.token_embedding[:n_ids], padding)
+    head = None if params.head is None else jnp.pad(params.head[:n_ids], padding)
+    return replace(params, token_embedding=embedding, head=head), config
 
 
 def _load(source: str, step: int | None) -> Model:

@@ -13,7 +13,9 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # House rule: annotations are checked in tests, never in users' runs.
-install_import_hook(["llm_jax.layers", "llm_jax.models", "llm_jax.decode", "llm_jax.scoring"], "beartype.beartype")
+install_import_hook(
+    ["llm_jax.layers", "llm_jax.kernels", "llm_jax.models", "llm_jax.decode", "llm_jax.scoring"], "beartype.beartype"
+)
 
 # The default run tries the same examples every time; `pytest --hypothesis-profile=explore` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)

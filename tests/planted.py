@@ -1,6 +1,7 @@
 """Faults planted in our side, one at a time, to see that the comparison with PyTorch finds each where it is.
 
-A fault replaces one function or one value while its context lasts; the code it is planted in knows nothing of it.
+A fault is another function in our side's plan, another value, or (where the plan names no function) a function replaced
+while its context lasts.
 `python tests/planted.py` prints, for each, what the comparison shows for a tiny GPT-2: the figures of docs/numerics.md.
 """
 
@@ -18,7 +19,10 @@ import jax.numpy as jnp
 import torch
 
 from llm_jax.config import Execution, GPTConfig
-from llm_jax.layers import attention, loss, mlp
+from llm_jax.kernels import loss as fused_loss
+from llm_jax.layers import loss
+from llm_jax.layers.attention import attend
+from llm_jax.layers.mlp import gelu
 from llm_jax.models import gpt
 from train.optim import optimizer
 from train.parity.comparison import Comparison
@@ -65,6 +69,17 @@ def _replacing(module: Any, name: str, wrap: Callable[..., Any]) -> Callable[[Si
     return plant
 
 
+def _computing(**wraps: Callable[..., Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+    """Plants by our side's plan: each function named is replaced by a wrap, which is given the original first."""
+
+    def change(ours):
+        old = ours.how.kernels
+        new = old._replace(**{name: partial(wrap, getattr(old, name)) for name, wrap in wraps.items()})
+        return dataclasses.replace(ours, how=ours.how._replace(kernels=new))
+
+    return _changing(change)
+
+
 def _epsilon(ours):
     return dataclasses.replace(ours, config=dataclasses.replace(ours.config, norm_epsilon=1e-6))
 
@@ -89,24 +104,35 @@ def _positions_off_by_one(forward, params, *arguments, **more):
     return forward(dataclasses.replace(params, position_embedding=position), *arguments, **more)
 
 
-def _inverted_mask(softmax, scores, mask, d_head):
-    return softmax(scores, ~mask, d_head)
+def _inverted_mask(_, q, k, v):
+    return attend(q, k, v, ~jnp.tril(jnp.ones((1, q.shape[1], q.shape[1]), bool)))
 
 
-def _unscaled(softmax, scores, mask, d_head):
-    return softmax(scores, mask, 1)
+def _unscaled(causal_attend, q, k, v):
+    return causal_attend(q * q.shape[-1] ** 0.5, k, v)
 
 
-def _other_head(tied_logits, hidden, embedding, vocab_size):
-    return tied_logits(hidden, jnp.roll(embedding, 1, axis=0), vocab_size)
+def _other_head(logits_of, hidden, head, vocab_size):
+    return logits_of(hidden, jnp.roll(head, 1, axis=0), vocab_size)
 
 
-def _untrained_head(cross_entropy, hidden, embedding, *arguments):
-    return cross_entropy(hidden, jax.lax.stop_gradient(embedding), *arguments)
+def _untrained_head(loss, params, tokens, targets, config, how, weights=None):
+    trained = how.kernels.cross_entropy
+
+    def cross_entropy(hidden, head, *arguments):
+        return trained(hidden, jax.lax.stop_gradient(head), *arguments)
+
+    how = how._replace(kernels=how.kernels._replace(cross_entropy=cross_entropy))
+    return loss(params, tokens, targets, config, how, weights)
 
 
-def _padding_seen(without_padding, logits, vocab_size):
-    return without_padding(logits, logits.shape[-1])
+@contextlib.contextmanager
+def _padding_seen(sides: Sides) -> Iterator[Sides]:
+    with (
+        patch.object(loss, "without_padding", lambda logits, vocab_size: logits),
+        patch.object(fused_loss, "without_padding", lambda logits, vocab_size: logits),
+    ):
+        yield sides
 
 
 def _tf32(linear, layer, x, n_inputs=1):
@@ -119,9 +145,9 @@ def _undivided(accumulate, params, tokens_ABT, config, how):
     return jax.tree.map(lambda x: x * tokens_ABT.shape[0], accumulate(params, tokens_ABT, config, how))
 
 
-def _dropped(mlp, layer, x):
+def _dropped(mlp, layer, x, *functions):
     kept = jax.random.bernoulli(jax.random.key(0), 0.9, x.shape)
-    return jnp.where(kept, mlp(layer, x) / 0.9, 0)
+    return jnp.where(kept, mlp(layer, x, *functions) / 0.9, 0)
 
 
 def _uncorrected_epsilon(scale_by_adam, beta_1, beta_2, epsilon):
@@ -158,7 +184,7 @@ EMBEDDING, LOGITS = ("activations", "embedding"), ("activations", "logits")
 FAULTS = (
     Fault(
         "exact instead of tanh GELU",
-        _replacing(jax.nn, "gelu", lambda gelu, x, approximate: gelu(x, approximate=False)),
+        _computing(gelu_tanh=lambda gelu_tanh, x: gelu(x)),
         ("operations", "tanh GELU"),
         AFTER_MLP,
     ),
@@ -171,13 +197,13 @@ FAULTS = (
     ),
     Fault(
         "inverted causal mask",
-        _replacing(attention, "_softmax", _inverted_mask),
+        _computing(causal_attend=_inverted_mask),
         ("operations", "attention"),
         AFTER_ATTENTION,
     ),
-    Fault("missing 1/√H", _replacing(attention, "_softmax", _unscaled), ("operations", "attention"), AFTER_ATTENTION),
-    Fault("head is another matrix", _replacing(gpt, "tied_logits", _other_head), LOGITS),
-    Fault("head is not trained", _replacing(gpt, "cross_entropy", _untrained_head), ("gradients", "token_embedding")),
+    Fault("missing 1/√H", _computing(causal_attend=_unscaled), ("operations", "attention"), AFTER_ATTENTION),
+    Fault("head is another matrix", _computing(logits_of=_other_head), LOGITS),
+    Fault("head is not trained", _replacing(gpt, "loss", _untrained_head), ("gradients", "token_embedding")),
     Fault(
         "decay on biases and gains",
         _replacing(optimizer, "is_matrix", lambda is_matrix, letters: True),
@@ -198,25 +224,19 @@ FAULTS = (
     Fault("square projection transposed", _changing(_transposed_projection), AFTER_ATTENTION),
     Fault(
         "softmax over the padded vocabulary",
-        _replacing(loss, "without_padding", _padding_seen),
+        _padding_seen,
         ("operations", "cross-entropy"),
         ("activations", "loss of each token"),
     ),
-    Fault("TF32 matrix products", _replacing(mlp, "linear", _tf32), ("operations", "tanh GELU"), AFTER_MLP),
+    Fault("TF32 matrix products", _computing(linear=_tf32), ("operations", "tanh GELU"), AFTER_ATTENTION),
 )
 
 # Not a fault: another order of the same operations, on PyTorch's side.
 FUSED_ADAMW = _replacing(step, "their_optimizer", _fused_adamw)
 
 
-@contextlib.contextmanager
-def bfloat16_sums(sides: Sides) -> Iterator[Sides]:
-    """All of the blocks' matrix products sum in bfloat16: for a comparison in bfloat16, of a model as wide as WIDE."""
-    with (
-        _replacing(attention, "linear", _bfloat16_sums)(sides),
-        _replacing(mlp, "linear", _bfloat16_sums)(sides),
-    ):
-        yield sides
+# All of the blocks' matrix products sum in bfloat16: for a comparison in bfloat16, of a model as wide as WIDE.
+bfloat16_sums = _computing(linear=_bfloat16_sums)
 
 
 def first_wrong(comparison: Comparison, least: Verdict = "wrong") -> Row | None:
@@ -236,8 +256,8 @@ def _print_figures() -> None:
         with fault.plant(clean.sides) as faulty:
             _print_figure(fault.name, clean.against(faulty.ours))
     wide = _comparison(WIDE, "bfloat16")
-    with bfloat16_sums(wide.sides):
-        _print_figure("bfloat16 sums, in bfloat16", wide, "suspicious")
+    with bfloat16_sums(wide.sides) as faulty:
+        _print_figure("bfloat16 sums, in bfloat16", wide.against(faulty.ours), "suspicious")
     with FUSED_ADAMW(clean.sides):
         rows = _comparison(TINY, "float32").given_step()
     worst = max((row for row in rows), key=lambda row: row.ours.yardsticks)

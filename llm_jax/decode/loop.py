@@ -25,7 +25,7 @@ from llm_jax.config import GPTConfig
 from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
-from llm_jax.layers.linear import Linear, output_first
+from llm_jax.layers.linear import Linear
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
@@ -86,7 +86,7 @@ def stream(
     check(prompts, config, max_new_tokens)
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1 token a row; got {chunk}")
-    tokens_BT, lengths_B = _pad(prompts)
+    tokens_BT, lengths_B = _pad(prompts, how.kernels.fewest_decode_rows)
     keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
@@ -120,14 +120,15 @@ def stream(
 def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
     """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider.
 
-    Where a CPU is to decode a single row at a time (`n_rows`), the blocks' weights are turned copies, which it reads
-    faster. They decode any number of rows, but 2 to 15 more slowly.
+    Where the plan has another way to store weights for a decoder of a single row at a time (`n_rows`), the blocks' are
+    copies stored so. They decode any number of rows, but 2 to 15 more slowly.
     """
     cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
     blocks = cast.blocks
-    if n_rows == 1 and jax.default_backend() == "cpu":
+    store = how.kernels.store_for_one_row
+    if n_rows == 1 and store:
         blocks = jax.tree.map(
-            lambda part: output_first(part) if isinstance(part, Linear) else part,
+            lambda part: store(part) if isinstance(part, Linear) else part,
             blocks,
             is_leaf=lambda part: isinstance(part, Linear),
         )
@@ -162,7 +163,7 @@ def prefill(
         count=jnp.zeros((), jnp.int32),
     )
     last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
-    return _choose_next(params, state, last_BD, choice, stop_K, config)
+    return _choose_next(params, state, last_BD, choice, stop_K, config, how)
 
 
 @partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("state",))
@@ -183,7 +184,8 @@ def advance(
     def step(state: State) -> State:
         hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, how, state.cache)
         assert cache is not None
-        return _choose_next(params, dataclasses.replace(state, cache=cache), hidden_BTD[:, 0], choice, stop_K, config)
+        state = dataclasses.replace(state, cache=cache)
+        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, how)
 
     return jax.lax.while_loop(goes_on, step, state)
 
@@ -196,9 +198,9 @@ def grow(state: State, slots: int) -> State:
     return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
-def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig) -> State:
+def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, how: gpt.Plan) -> State:
     """From the last hidden states to the next token of every row, written down."""
-    logits_BV = gpt.logits(params, hidden_BD, config)
+    logits_BV = gpt.logits(params, hidden_BD, config, how)
     # A draw's key follows from the row's key and the token's position: not from the batch, its padding or its count.
     keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
     token_B = choose(logits_BV, keys_B, choice)
@@ -260,14 +262,11 @@ def _as_ids(prompt: Any) -> np.ndarray | None:
     return ids if ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids)) else None
 
 
-def _pad(prompts: Prompts) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token.
-
-    On a GPU there are two rows at least: from two on XLA makes a step of 10 kernels a layer, where one row takes 14.
-    """
+def _pad(prompts: Prompts, fewest_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token."""
     lengths = [len(prompt) for prompt in prompts]
     batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTHS)
-    batch = batch if jax.default_backend() == "cpu" else max(batch, 2)
+    batch = max(batch, fewest_rows)
     tokens_BT, lengths_B = np.zeros((batch, longest), np.int32), np.ones(batch, np.int32)
     for row, prompt in enumerate(prompts):
         tokens_BT[row, : len(prompt)] = prompt

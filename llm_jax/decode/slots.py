@@ -88,7 +88,7 @@ def join(
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
     one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how, room)
     slots = _lay_down(slots, jnp.int32(row), one)
-    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, n_top)
+    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, how, n_top)
 
 
 @partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
@@ -100,7 +100,7 @@ def advance(
     assert cache is not None
     keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
     adjusted = slots.adjusted
-    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, adjusted, cache.lengths_B, config, n_top)
+    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, adjusted, cache.lengths_B, config, how, n_top)
     cache = dataclasses.replace(cache, filled=cache.filled % cache.positions_BS.shape[1])
     adjusted = adjusted and count(adjusted, token_B)
     return dataclasses.replace(slots, cache=cache, token_B=token_B, adjusted=adjusted), token_B, scores
@@ -116,7 +116,7 @@ def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, how: gp
     next_CW = jnp.roll(tokens_T, -1).reshape(-1, PIECE)
     # In pieces: the logits of a long text at once would be the largest array of all.
     scores = jax.lax.map(
-        lambda piece: _score(gpt.logits(params, piece[0], config), piece[1], n_top), (pieces_CWD, next_CW)
+        lambda piece: _score(gpt.logits(params, piece[0], config, how), piece[1], n_top), (pieces_CWD, next_CW)
     )
     # Not −1: without a top there are no elements to infer it from.
     return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), scores)
@@ -187,13 +187,22 @@ def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
     return dataclasses.replace(slots, cache=cache)
 
 
-@partial(jax.jit, static_argnames=("config", "n_top"), donate_argnames=("slots",))
+@partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
 def _first(
-    params, slots: Slots, row, last_BD, key, rule: Rule, changes: Adjusted | None, config: GPTConfig, n_top: int
+    params,
+    slots: Slots,
+    row,
+    last_BD,
+    key,
+    rule: Rule,
+    changes: Adjusted | None,
+    config: GPTConfig,
+    how: gpt.Plan,
+    n_top: int,
 ):
     length_B = slots.cache.lengths_B[row][None]
     keys_B = jax.random.fold_in(key, length_B[0])[None]
-    token_B, scores = _choose(params, last_BD, keys_B, rule, changes, length_B, config, n_top)
+    token_B, scores = _choose(params, last_BD, keys_B, rule, changes, length_B, config, how, n_top)
     adjusted = slots.adjusted and changes and put(slots.adjusted, row, count(changes, token_B))
     slots = dataclasses.replace(
         slots,
@@ -204,9 +213,19 @@ def _first(
     return slots, token_B[0], jax.tree.map(lambda x: x[0], scores)
 
 
-def _choose(params, hidden_BD, keys_B, rule: Rule, adjusted: Adjusted | None, lengths_B, config: GPTConfig, n_top: int):
+def _choose(
+    params,
+    hidden_BD,
+    keys_B,
+    rule: Rule,
+    adjusted: Adjusted | None,
+    lengths_B,
+    config: GPTConfig,
+    how: gpt.Plan,
+    n_top: int,
+):
     """Scores are the model's own, whatever is done to the logits that the token is chosen from."""
-    logits_BV = gpt.logits(params, hidden_BD, config)
+    logits_BV = gpt.logits(params, hidden_BD, config, how)
     changed_BV = logits_BV if adjusted is None else adjust(logits_BV, adjusted, lengths_B)
     token_B = choose(changed_BV, keys_B, rule)
     return token_B, _score(logits_BV, token_B, n_top)

@@ -12,7 +12,19 @@ FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
 # The trunk saved alone, as some old checkpoints are: the head is the embedding, so nothing is missing from it.
 WITHOUT_HEAD = "GPT2Model"
-TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
+# Our name → transformers' names of the same function; the first is written.
+ACTIVATIONS = {
+    "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
+    "gelu": ("gelu", "gelu_python"),
+    "relu": ("relu",),
+    "silu": ("silu", "swish"),
+}
+# Theirs → ours, and what a file means that lacks the field.
+SWITCHES = {
+    "tie_word_embeddings": ("tied_head", True),
+    "scale_attn_weights": ("scale_scores", True),
+    "scale_attn_by_inverse_layer_idx": ("scale_scores_by_layer", False),
+}
 SIZES = {
     "vocab_size": "vocab_size",
     "n_positions": "context_length",
@@ -34,20 +46,25 @@ def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
         "n_embd": config.d_model,
         "n_layer": config.n_layers,
         "n_head": config.n_heads,
-        "n_inner": None,
-        "activation_function": "gelu_new",
+        **variations(config),
         "layer_norm_epsilon": config.norm_epsilon,
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
         "resid_pdrop": 0.0,
         "initializer_range": 0.02,
-        "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False,
         "reorder_and_upcast_attn": False,
-        "tie_word_embeddings": True,
         **ids,
         "use_cache": True,
         "dtype": "float32",
+    }
+
+
+def variations(config: GPTConfig) -> dict[str, Any]:
+    """The fields in which GPT-2's relatives differ from it."""
+    return {
+        "n_inner": config.mlp_width,
+        "activation_function": ACTIVATIONS[config.activation][0],
+        **{theirs: getattr(config, ours) for theirs, (ours, _) in SWITCHES.items()},
     }
 
 
@@ -63,13 +80,30 @@ def read(directory: Path) -> GPTConfig:
             raise ValueError(f"{path}: field {name!r} is missing; expected the config of a GPT-2")
         if type(fields[name]) is not int:
             raise ValueError(f"{path}: {name} is {fields[name]!r}; expected a whole number")
+    more = _variations(path, fields)
     epsilon = fields.get("layer_norm_epsilon", 1e-5)
     if type(epsilon) is not float:
         raise ValueError(f"{path}: layer_norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
     try:
-        return GPTConfig(**{ours: fields[name] for name, ours in SIZES.items()}, norm_epsilon=epsilon)
+        return GPTConfig(**{ours: fields[name] for name, ours in SIZES.items()}, norm_epsilon=epsilon, **more)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _variations(path: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """`variations`, read. `reorder_and_upcast_attn` changes the order of operations, not the function."""
+    known = {theirs: ours for ours, names in ACTIVATIONS.items() for theirs in names}
+    found, activation = {}, fields.get("activation_function", "gelu_new")
+    if not isinstance(activation, str) or activation not in known:
+        raise ValueError(f"{path}: activation_function is {activation!r}; this code computes {', '.join(known)}")
+    for theirs, (ours, default) in SWITCHES.items():
+        found[ours] = fields.get(theirs, default)
+        if type(found[ours]) is not bool:
+            raise ValueError(f"{path}: {theirs} is {found[ours]!r}; expected true or false")
+    width = fields.get("n_inner")
+    if width is not None and (type(width) is not int or width < 1):
+        raise ValueError(f"{path}: n_inner is {width!r}; expected a whole number of at least 1, or null")
+    return found | {"activation": known[activation], "mlp_width": None if width == 4 * fields["n_embd"] else width}
 
 
 def _refuse_what_we_do_not_compute(path: Path, fields: dict[str, Any]) -> None:
@@ -82,14 +116,8 @@ def _refuse_what_we_do_not_compute(path: Path, fields: dict[str, Any]) -> None:
             f"{path}: model_type {fields.get('model_type')!r}, architectures {architectures}; expected 'gpt2' and "
             f"{ARCHITECTURE} (or {WITHOUT_HEAD}): no other architecture is known here"
         )
-    width = fields.get("n_embd")
     expected: dict[str, tuple[Any, ...]] = {
-        "activation_function": TANH_GELU,
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "tie_word_embeddings": (True,),
         "add_cross_attention": (False,),
-        "n_inner": (None, 4 * width if isinstance(width, int) else None),
         "quantization_config": (None,),
     }
     for name, allowed in expected.items():

@@ -74,7 +74,7 @@ def load(name_or_path: str | Path) -> Loaded:
     if not directory.is_dir():
         directory = _download(str(name_or_path))
     config = hf_config.read(directory)
-    params = names.from_hf(_checked(directory, tensors.read(directory, names.TIED), config), config)
+    params = names.from_hf(_checked(directory, tensors.read(directory, names.tied(config)), config), config)
     return Loaded(config, params, tokenizers.load(directory) if tokenizers.is_there(directory) else None)
 
 
@@ -86,7 +86,7 @@ def check(directory: Path) -> GPTConfig:
     """
     single_file.refuse(directory)
     config = hf_config.read(directory)
-    _checked(directory, tensors.read(directory, names.TIED), config)
+    _checked(directory, tensors.read(directory, names.tied(config)), config)
     if not tokenizers.is_there(directory):
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
     _refuse_unknown_ids(directory, tokenizers.load(directory), config)
@@ -173,13 +173,13 @@ def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
 def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -> dict[str, np.ndarray]:
     """The tensors of the table by their names without prefix.
 
-    Head and embedding are one tensor, which may be stored under either name; stored under both, they must be equal.
+    A tied head is the embedding, stored under either name; stored under both, the two must be equal.
     """
     read = [name for name in found if not name.endswith(IGNORED)]
     bare = {name.removeprefix(names.PREFIX): found[name] for name in read}
     twice = [name for name in read if name.startswith(names.PREFIX) and name.removeprefix(names.PREFIX) in found]
     _refuse(f"is there twice, with and without {names.PREFIX!r}", directory, twice)
-    head = bare.pop(names.HEAD, None)
+    head = bare.pop(names.HEAD, None) if config.tied_head else None
     if head is not None:
         bare.setdefault(names.EMBEDDING, head)  # safetensors' `save_model` keeps only the head's name
     expected = dict(names.table(config).values())
@@ -189,7 +189,7 @@ def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -
         if bare[name].shape != shape:
             raise ValueError(f"{directory}: tensor {name!r} has shape {bare[name].shape}; its config says {shape}")
     if head is not None and not np.array_equal(head, bare[names.EMBEDDING]):
-        raise ValueError(f"{directory}: lm_head.weight is not the embedding; this code ties the two")
+        raise ValueError(f"{directory}: lm_head.weight is not the embedding, though its config ties the two")
     return bare
 
 

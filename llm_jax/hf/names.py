@@ -2,7 +2,7 @@
 
 The third column is the tensor's shape in an HF file, in our dimension letters. Nothing is ever transposed: HF's Conv1D
 stores (input, output) as we do, so the transform is a reshape, and for the embedding the rows that pad the vocabulary.
-The head is the embedding and is left out.
+A head that is the embedding is left out.
 """
 
 import math
@@ -16,7 +16,6 @@ from llm_jax.models import gpt
 
 PREFIX = "transformer."
 EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
-TIED = frozenset(prefix + name for prefix in ("", PREFIX) for name in (EMBEDDING, HEAD))  # names of one tensor
 
 MODEL = (
     ("token_embedding", EMBEDDING, "V D"),
@@ -52,6 +51,8 @@ def table(config: GPTConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
         "3": 3,
     }
     rows = [(f".{path}", name, letters) for path, name, letters in MODEL]
+    if not config.tied_head:
+        rows.append((".head", HEAD, "V D"))
     for i in range(config.n_layers):
         rows += [(f".blocks[{i}].{path}", f"h.{i}.{name}", letters) for path, name, letters in BLOCK]
     return {
@@ -60,14 +61,26 @@ def table(config: GPTConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
+def tied(config: GPTConfig) -> frozenset[str]:
+    """The names under which one tensor may be stored: embedding and head, where the config ties the two."""
+    if not config.tied_head:
+        return frozenset()
+    return frozenset(prefix + name for prefix in ("", PREFIX) for name in (EMBEDDING, HEAD))
+
+
+def saved(name: str) -> str:
+    """A tensor's name as GPT2LMHeadModel saves it: all but the head stand behind the prefix."""
+    return name if name == HEAD else PREFIX + name
+
+
 def to_hf(params: gpt.GPT, config: GPTConfig) -> dict[str, np.ndarray]:
     """Parameters → HF tensors, float32 in memory of the host, with the prefix that GPT2LMHeadModel saves."""
     names = table(config)
     tensors = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name, shape = names[jax.tree_util.keystr(path)]
-        rows = leaf[: config.vocab_size] if name == EMBEDDING else leaf
-        tensors[PREFIX + name] = np.ascontiguousarray(np.asarray(rows, np.float32).reshape(shape))
+        rows = leaf[: config.vocab_size] if name in (EMBEDDING, HEAD) else leaf
+        tensors[saved(name)] = np.ascontiguousarray(np.asarray(rows, np.float32).reshape(shape))
     return tensors
 
 
@@ -79,7 +92,7 @@ def from_hf(tensors: Mapping[str, np.ndarray], config: GPTConfig) -> gpt.GPT:
     def take(path, leaf):
         name, _ = names[jax.tree_util.keystr(path)]
         tensor = np.asarray(tensors[name]).astype(np.float32)
-        if name == EMBEDDING:
+        if name in (EMBEDDING, HEAD):
             tensor = np.pad(tensor, ((0, leaf.shape[0] - tensor.shape[0]), (0, 0)))
         return jax.numpy.asarray(tensor.reshape(leaf.shape))
 

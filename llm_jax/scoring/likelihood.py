@@ -14,7 +14,6 @@ import numpy as np
 
 from llm_jax.config import GPTConfig
 from llm_jax.decode.loop import bucket
-from llm_jax.layers.loss import tied_logits
 from llm_jax.models import gpt
 from llm_jax.scoring.requests import Request, cut
 from llm_jax.shapes import Array, Float, Int, pytree
@@ -47,7 +46,7 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
     hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, how)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
-    one = partial(_score_slice, params.token_embedding, config.vocab_size)
+    one = partial(_score_slice, params, config, how)
     if width == length:
         return one((hidden_BTD, tokens_BU[:, 1:]))
 
@@ -58,9 +57,9 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
-def _score_slice(embedding_VD, vocab_size: int, piece) -> TokenScores:
+def _score_slice(params: gpt.GPT, config: GPTConfig, how: gpt.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
-    logits_BTV = tied_logits(hidden_BTD, embedding_VD, vocab_size)
+    logits_BTV = how.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
     target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     best_BT = logits_BTV.argmax(-1)
     # Two maxima instead of a top-k: XLA sorts the whole vocabulary for that on a CPU.
@@ -88,15 +87,18 @@ def score(
     rows_multiple: int = 1,
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[int], object] | None = None,
+    platform: str = "cpu",
 ) -> list[Scored] | None:
     """Answers in the order of the requests; None when asked to stop on the way.
 
-    `call` computes a batch (see `scorer`), whose rows are a multiple of `rows_multiple`; `progress` is told how many
-    requests each batch held. Raises ValueError for a continuation that is longer than the model's context.
+    `call` computes a batch (see `scorer`), whose rows are a multiple of `rows_multiple`, and whose size keeps a device
+    of `platform` (JAX's name) busy; `progress` is told how many requests each batch held. Raises ValueError for a
+    continuation that is longer than the model's context.
     """
     fitting = [cut(request, context_length) for request in requests]
     answers: list[Scored | None] = [None] * len(fitting)
-    for index, tokens_BU in _batches(fitting, context_length, rows_multiple):
+    budget = BATCH_TOKENS.get(platform, BATCH_TOKENS["gpu"])
+    for index, tokens_BU in _batches(fitting, context_length, rows_multiple, budget):
         if should_stop and should_stop():
             return None
         scores = jax.tree.map(np.asarray, call(tokens_BU))
@@ -122,14 +124,13 @@ def _answer(scores: TokenScores, row: int, where: slice, request: Request) -> Sc
 
 
 def _batches(
-    requests: Sequence[Request], context_length: int, rows_multiple: int
+    requests: Sequence[Request], context_length: int, rows_multiple: int, budget: int
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """(numbers of the requests, their ids padded to a bucket's shape), longest first."""
     lengths = [len(request.context) + len(request.continuation) - 1 for request in requests]
     shapes: dict[int, list[int]] = {}
     for number in sorted(range(len(requests)), key=lambda n: -lengths[n]):
         shapes.setdefault(min(bucket(lengths[number], 16, bits=2), context_length), []).append(number)
-    budget = BATCH_TOKENS.get(jax.default_backend(), BATCH_TOKENS["gpu"])
     for length, numbers in shapes.items():
         most = max(1, budget // length // rows_multiple) * rows_multiple
         rows = min(most, bucket(len(numbers), rows_multiple))

@@ -32,6 +32,7 @@ class FullForward:
 
     def __init__(self, params: gpt.GPT, config: GPTConfig, how: gpt.Plan, draft: np.ndarray | None = None) -> None:
         self._call, self._config, self._draft = scorer(params, config, how), config, draft
+        self._platform = how.platform
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
         shape = (len(prompts), n_tokens)
@@ -52,7 +53,7 @@ class FullForward:
         return Answers(Continuations(tokens, log_probabilities, margins), likelihoods)
 
     def _score(self, requests: Sequence[Request]):
-        answers = score(requests, self._call, self._config.context_length)
+        answers = score(requests, self._call, self._config.context_length, platform=self._platform)
         assert answers is not None  # nobody asked to stop
         return answers
 
@@ -89,7 +90,7 @@ def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, ho
 
     def step(carry, token_B):
         cache, hidden_BD = carry
-        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config))
+        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config, how))
         top_B2 = jax.lax.top_k(log_probabilities_BV, 2)[0]
         chosen_B = jnp.take_along_axis(log_probabilities_BV, token_B[:, None], axis=-1)[:, 0]
         hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, how, cache)

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
@@ -61,7 +60,7 @@ class JaxLM(LM):
         groups: dict[str, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(number)
-        rows = GENERATION_ROWS.get(jax.default_backend(), GENERATION_ROWS["gpu"])
+        rows = GENERATION_ROWS.get(self._how.platform, GENERATION_ROWS["gpu"])
         with tqdm(total=len(requests), desc="continuations", disable=None) as bar:
             for settings, numbers in groups.items():
                 numbers.sort(key=lambda n: -len(requests[n].args[0]))
@@ -75,7 +74,8 @@ class JaxLM(LM):
 
     def _score(self, requests: Sequence[Request]) -> list[Scored]:
         with tqdm(total=len(requests), desc="log-likelihoods", disable=None) as bar:
-            answers = score(requests, self._call, self._config.context_length, progress=bar.update)
+            length, platform = self._config.context_length, self._how.platform
+            answers = score(requests, self._call, length, progress=bar.update, platform=platform)
         assert answers is not None  # nobody asked to stop
         return answers
 

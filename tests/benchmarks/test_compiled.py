@@ -63,15 +63,14 @@ def test_kernels_are_counted_with_the_bytes_they_move_and_the_turns_of_their_loo
 
 @pytest.fixture(scope="module")
 def step_for_a_gpu(tmp_path_factory) -> str:
-    """The text of a training step of two layers, compiled in a process of its own: this one has asked JAX already."""
+    """The text of a training step of two layers, compiled in a process of its own, where JAX looks for CUDA."""
     out = tmp_path_factory.mktemp("compiled") / "step.hlo"
     program = f"""
 import argparse, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
-import gpu_compiled, jax
+import gpu_compiled
 from llm_jax.config import GPTConfig
 on_gpu = gpu_compiled.described("H100")
-jax.default_backend = lambda: "gpu"
 options = argparse.Namespace(batch=64, micro_batches=2, loss_chunks=4)
 step, arguments = gpu_compiled.training_step(GPTConfig(n_layers=2), options)
 text, _ = gpu_compiled.compiled(step, arguments, {{}}, on_gpu)

@@ -11,6 +11,7 @@ from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
+from llm_jax.plan import FORMULAS, ON_CPU, ON_GPU
 
 PROMPTS = [[7, 3, 250], list(range(20)), [299], [5, 5, 5, 5, 5]]
 GREEDY = Sampling(temperature=0.0)
@@ -193,10 +194,21 @@ def test_bfloat16_parameters_are_cast_once_and_float32_ones_not_at_all(params, c
     assert half.norm.gain.dtype == half.position_embedding.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("kernels", [FORMULAS, ON_CPU, ON_GPU], ids=["formulas", "CPU", "GPU"])
+def test_continuations_do_not_depend_on_the_kernels(params, config, how, kernels):
+    prompts = [[3, 1, 4, 1, 5], [9, 2]]
+    expected = loop.generate(params, prompts, config, how, GREEDY, 9)
+    how = how._replace(kernels=kernels)
+    assert loop.generate(loop.prepare(params, how, 2), prompts, config, how, GREEDY, 9) == expected
+    alone = loop.prepare(params, how, 1)
+    assert loop.generate(alone, prompts[:1], config, how, GREEDY, 9) == expected[:1]
+
+
 def test_weights_turned_for_a_single_row_say_the_same(params, config, how):
+    how = how._replace(kernels=ON_CPU)
     turned = loop.prepare(params, how, n_rows=1)
     shape = params.blocks[0].mlp.up.weight.shape
-    assert turned.blocks[0].mlp.up.weight.shape == (shape[::-1] if jax.default_backend() == "cpu" else shape)
+    assert turned.blocks[0].mlp.up.weight.shape == shape[::-1]
     tokens = jnp.arange(1, 12).reshape(1, -1)
     (one, _), (other, _) = (gpt.forward(p, tokens, config, how) for p in (params, turned))
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -191,7 +191,7 @@ def test_a_trunk_saved_alone_is_a_language_model_as_it_is_to_transformers(direct
     assert row.largest_absolute < 1e-4
     # Untied, the head would be another matrix, which is not there.
     edit_config(directory, architectures=architectures, tie_word_embeddings=False)
-    with pytest.raises(ValueError, match="tie_word_embeddings is False"):
+    with pytest.raises(ValueError, match=r"'lm_head\.weight' is missing"):
         hf.load(directory)
 
 
@@ -232,10 +232,17 @@ def edit_config(directory: Path, **fields) -> None:
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map asks to run code"),
         ({"architectures": ["GPT2ForSequenceClassification"]}, r"GPT2ForSequenceClassification.*GPT2LMHeadModel"),
         ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM.*expected 'gpt2'"),
-        ({"activation_function": "gelu"}, "activation_function is 'gelu'"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
-        ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
-        ({"n_inner": 100}, "n_inner is 100"),
+        ({"activation_function": "quick_gelu"}, "activation_function is 'quick_gelu'; this code computes gelu_new"),
+        ({"activation_function": None}, "activation_function is None"),
+        ({"activation_function": ["gelu"]}, r"activation_function is \['gelu'\]"),
+        ({"scale_attn_by_inverse_layer_idx": "yes"}, "scale_attn_by_inverse_layer_idx is 'yes'; expected true or"),
+        ({"scale_attn_weights": None}, "scale_attn_weights is None; expected true or false"),
+        ({"tie_word_embeddings": False}, "'lm_head.weight' is missing"),
+        ({"tie_word_embeddings": 0}, "tie_word_embeddings is 0; expected true or false"),
+        ({"n_inner": 100}, r"'h\.0\.mlp\.c_fc\.bias' has shape|has shape .*; its config says .*100"),
+        ({"n_inner": 192.0}, "n_inner is 192.0; expected a whole number"),
+        ({"n_inner": 0}, "n_inner is 0; expected a whole number of at least 1"),
+        ({"add_cross_attention": True}, "add_cross_attention is True"),
         ({"n_embd": "many"}, r"config\.json: n_embd is 'many'; expected a whole number"),
         ({"n_embd": "16"}, "n_embd is '16'"),
         ({"n_head": None}, "n_head is None"),

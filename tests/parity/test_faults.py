@@ -1,5 +1,7 @@
 """Every planted fault is called wrong, and first at the place where it was planted."""
 
+import dataclasses
+
 import pytest
 from planted import FAULTS, FUSED_ADAMW, WIDE, Fault, bfloat16_sums, first_wrong
 
@@ -33,8 +35,8 @@ def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
     sides = drawn(WIDE, Execution(dtype="bfloat16", loss_chunks=2), seed=0)
     wide = Comparison(sides, comparison.stream)
     assert not [row for row in wide.operations() if row.verdict not in ("equal", "rounding")]
-    with bfloat16_sums(sides):
-        row = first_wrong(wide, least="suspicious")
+    with bfloat16_sums(sides) as faulty:
+        row = first_wrong(wide.against(faulty.ours), least="suspicious")
     assert row is not None
     assert (row.section, row.name) == ("operations", "attention")
 
@@ -42,4 +44,14 @@ def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
 def test_pytorchs_fused_adamw_differs_by_rounding_only(sides, comparison):
     with FUSED_ADAMW(sides):
         rows = comparison.given_step()
+    assert {row.verdict for row in rows} == {"equal", "rounding"}
+
+
+def test_one_of_gpt2s_relatives_agrees_too(comparison):
+    """Another activation and width, scores by layer, and a head of its own, all named in rows of their own."""
+    fields = {"activation": "gelu", "mlp_width": 48, "scale_scores_by_layer": True, "tied_head": False}
+    sides = drawn(dataclasses.replace(WIDE, d_model=32, **fields), Execution(dtype="float32", loss_chunks=2), seed=0)
+    found = Comparison(sides, comparison.stream)
+    rows = [*found.operations(), *found.activations(), *found.gradients(), *found.given_step()]
+    assert {row.name for row in rows} >= {"gelu", "head", "head: first moment"}
     assert {row.verdict for row in rows} == {"equal", "rounding"}

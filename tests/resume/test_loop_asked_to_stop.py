@@ -131,6 +131,21 @@ def test_skipped_step_whose_evaluation_was_prevented_is_saved_and_shown_later(st
     assert record_of(tmp_path / "run") == [(1, None, None), (2, None, 3), *EXPECTED[2:]]
 
 
+def test_a_batch_without_targets_ends_the_run_with_its_name(start, tmp_path, monkeypatch):
+    finite = step
+
+    def step_without_targets(state: TrainState, batch: jax.Array, lr: np.float32) -> tuple[TrainState, Measured]:
+        state, measured = finite(state, batch, lr)
+        return state, measured._replace(loss=jnp.float32(np.nan), weight=jnp.float32(int(state.step) != 3))
+
+    monkeypatch.setitem(globals(), "step", step_without_targets)
+    with pytest.raises(
+        ValueError, match=r"step 3: the batch has no target: .* sequences \d+ to \d+ of the run's order"
+    ):
+        start("run", StopAtPoll(np.inf))
+    assert [number for number, _, _ in record_of(tmp_path / "run")] == [1, 2]
+
+
 def test_samples_that_fail_cost_no_checkpoint_that_was_due(start, tmp_path):
     class Fails(StopAtPoll):
         def agreed(self) -> bool:

@@ -53,6 +53,15 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     }  # fmt: skip
 
 
+def test_a_run_by_the_plain_formulas_learns_the_same(finished, text, tmp_path):
+    flags = ("--data", text, "--runs", tmp_path, "--run", "plain", "--kernels", "plain", *SMALL)
+    assert call("pretrain", "shakespeare-char", *flags) == 0
+    plain, fast = (list(read(folder)) for folder in (tmp_path / "plain", finished))
+    for name in ("train_loss", "grad_norm", "val_loss"):
+        found, expected = ([line[name] for line in lines if line.get(name)] for lines in (plain, fast))
+        assert found == pytest.approx(expected, rel=1e-4), name
+
+
 def test_metrics_have_one_line_a_step_with_the_documented_keys(finished):
     lines = list(read(finished))
     assert [line["step"] for line in lines] == list(range(1, 9))

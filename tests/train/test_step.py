@@ -11,6 +11,7 @@ import pytest
 
 from llm_jax import sharding
 from llm_jax.config import Execution, GPTConfig
+from llm_jax.layers.loss import token_losses
 from llm_jax.models import gpt
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
@@ -34,9 +35,9 @@ def state() -> TrainState:
 
 @pytest.mark.parametrize("micro_batches", [2, 4])
 def test_accumulated_gradients_are_those_of_the_whole_batch(state, tokens, micro_batches):
-    whole_loss, whole = accumulate_gradients(state.params, tokens[None], TINY, HOW)
+    (whole_loss, _), whole = accumulate_gradients(state.params, tokens[None], TINY, HOW)
     cut = tokens.reshape(-1, micro_batches, 9).swapaxes(0, 1)
-    loss, gradients = accumulate_gradients(state.params, cut, TINY, HOW)
+    (loss, _), gradients = accumulate_gradients(state.params, cut, TINY, HOW)
     assert float(loss) == pytest.approx(float(whole_loss), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, whole)
 
@@ -75,6 +76,50 @@ def test_a_step_that_is_not_finite_leaves_parameters_and_optimizer_untouched(sta
     assert int(measured.skipped) == 2
     _, measured = step(good, tokens, LR)
     assert int(measured.skipped) == 0
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 4])
+def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(state, tokens, micro_batches):
+    """Micro-batches whose targets are few and many: a mean of their means would weigh a token of the few more."""
+    lengths = np.array([8, 1, 8, 2, 8, 1, 7, 1, 8, 3, 8, 1, 8, 0, 8, 1])
+    weights = (np.arange(8) < lengths[:, None]) * np.linspace(0.5, 2, 16)[:, None].astype(np.float32)
+
+    def definition(params):
+        losses = []
+        for row, weight in zip(tokens, weights, strict=True):  # one sequence at a time, each token's loss by itself
+            hidden, _ = gpt.forward(params, row[None, :-1], TINY, HOW)
+            losses.append((token_losses(hidden[0], params.token_embedding, row[1:], TINY.vocab_size) * weight).sum())
+        return sum(losses) / weights.sum()
+
+    expected_loss, expected = jax.value_and_grad(definition)(state.params)
+    cut = [jnp.asarray(x).reshape(-1, micro_batches, x.shape[-1]).swapaxes(0, 1) for x in (tokens, weights)]
+    (loss, weight), gradients = accumulate_gradients(state.params, cut[0], TINY, HOW, cut[1])
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
+    assert float(weight) == pytest.approx(weights.sum(), rel=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-7), gradients, expected)
+
+    _, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    assert float(measured.loss) == pytest.approx(float(expected_loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("absent", ["no weight", "no id of the vocabulary"])
+def test_a_batch_without_targets_is_no_step_with_a_loss_of_0(state, tokens, micro_batches, absent):
+    weights = jnp.zeros((16, 8)) if absent == "no weight" else None
+    tokens = tokens if absent == "no weight" else jnp.full_like(tokens, TINY.vocab_size)
+    after, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    assert np.isnan(measured.loss)
+    assert float(measured.weight) == 0
+    assert int(measured.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+
+
+def test_a_micro_batch_without_targets_changes_nothing_beside_others(state, tokens):
+    weights = jnp.ones((16, 8)).at[1::2].set(0)  # the second of two micro-batches
+    _, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 2))(state, tokens, LR, weights)
+    _, alone = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))(state, tokens[::2], LR)
+    assert float(measured.loss) == pytest.approx(float(alone.loss), rel=1e-6)
+    assert float(measured.grad_norm) == pytest.approx(float(alone.grad_norm), rel=1e-5)
 
 
 MESHES = [mesh for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]

@@ -142,7 +142,7 @@ def _build(
     folder = folder_of(where.runs, where.run)
     how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
     if job.is_first:
-        rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.kernel == "cudnn")
+        rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.attention == "cudnn")
         print_table(f"run {where.run}", rows)
     identity = Identity(
         data=manifest.fingerprint,
@@ -216,7 +216,7 @@ def compile_step(
         in_shardings=(places, sharding.named(job.mesh, "BT"), everywhere),
         out_shardings=(places, everywhere),
         donate_argnums=0,
-        compiler_options=backend.step_options(jax.default_backend()),
+        compiler_options=backend.step_options(how.platform),
     )
     state = jax.eval_shape(initialise, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")

@@ -4,8 +4,8 @@ The memory estimate counts what must be held at the fullest moment of a step, on
 
     parameters (4 bytes) + optimizer (AdamW 8, Muon's matrices 4) + gradients (4), shared out by fsdp and tensor
     + weights in the compute format, where it is not float32
-    + activations kept for the backward pass: about 16·D numbers a token a block (with remat 1·D and one block's worth),
-      and N·T scores a token where attention is not fused
+    + activations kept for the backward pass: about 8·D + 2·F numbers a token a block (with remat 1·D and one block's
+      worth), and N·T scores a token where attention is not fused
     + logits of one slice of the sequence, twice in the compute format (three times where it is float32)
 
 It leaves out XLA's temporary buffers; the true figure of the compiled step is printed when it is known.
@@ -36,7 +36,7 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
     """The estimate above, for a mesh given as axis → size."""
     model, execution = config.model, config.execution
     shards = mesh["fsdp"] * mesh["tensor"]
-    matrices = model.n_layers * 12 * model.d_model**2
+    matrices = model.n_layers * (4 * model.d_model**2 + 2 * model.d_model * model.d_hidden)
     moments = 8 * model.n_parameters - (4 * matrices if config.optimizer.optimizer == "muon" else 0)
     state = (8 * model.n_parameters + moments) // shards
     if dtype_bytes < 4:
@@ -46,7 +46,7 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
     rows = config.batch_size // batch_devices // config.micro_batches(batch_devices)
     tokens = rows * model.context_length
     scores = 0 if fused_attention else model.n_heads * model.context_length * (4 + dtype_bytes) // mesh["tensor"]
-    block = 16 * model.d_model * dtype_bytes + scores
+    block = (8 * model.d_model + 2 * model.d_hidden) * dtype_bytes + scores
     kept = model.d_model * dtype_bytes * model.n_layers + block if execution.remat else block * model.n_layers
     per_logit = 12 if dtype_bytes == 4 else 2 * dtype_bytes  # logit and residual; in float32 the exponential too
     logits = tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]

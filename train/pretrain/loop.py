@@ -136,13 +136,18 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     elapsed = run.clock.lap()
     run.tokens += run.config.batch_tokens
     speed = run.config.batch_tokens / elapsed
+    where = f"sequences {(step - 1) * run.config.batch_size} to {step * run.config.batch_size - 1} of the run's order"
+    if measured.weight is not None and float(measured.weight) == 0:
+        raise ValueError(
+            f"step {step}: the batch has no target: every token after the first of {where} is left out, for its weight "
+            "is 0 or it is no id of the model's vocabulary: look at the data there. Parameters are as they were before"
+        )
     most = run.config.cadence.max_skipped
     if most and int(measured.skipped) >= most:
         raise NotFiniteError(
             f"step {step}: loss {loss}, gradient norm {grad_norm}; {int(measured.skipped)} steps in a row were not "
-            f"finite. Parameters are as they were before the first of them. The batch holds sequences "
-            f"{(step - 1) * run.config.batch_size} to {step * run.config.batch_size - 1} of the run's order: look at "
-            "the data there, or lower --learning-rate, lengthen --warmup-steps, or set --clip-norm"
+            f"finite. Parameters are as they were before the first of them. The batch holds {where}: look at the data "
+            "there, or lower --learning-rate, lengthen --warmup-steps, or set --clip-norm"
         )
     flops = run.config.model.flops_per_token("nanogpt") * speed
     return {

@@ -1,8 +1,9 @@
 """One optimizer step as a pure function: state and tokens in, state and measurements out.
 
-Micro-batches are scanned inside `jit`; weights are cast to the compute format once, outside that scan; gradients are
-summed in float32. A loss or gradient that is not finite leaves parameters and optimizer as they were. Needs jax, flax
-and optax only, so benchmarks can import it anywhere.
+Micro-batches are scanned inside `jit`; parameters are cast to the compute format once, outside that scan; losses, their
+weights and gradients are summed in float32 over micro-batches and devices. A loss or gradient that is
+not finite leaves parameters and optimizer as they were; so does a batch without a target, whose loss is 0/0. Needs jax,
+flax and optax only, so benchmarks can import it anywhere.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from jax.sharding import Mesh
 
 from llm_jax import sharding
 from llm_jax.config import GPTConfig
+from llm_jax.layers.loss import counted
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
@@ -37,6 +39,7 @@ class Measured(NamedTuple):
     loss: Float[Array, ""]
     grad_norm: Float[Array, ""]  # before clipping
     skipped: Int[Array, ""]
+    weight: Float[Array, ""] | None = None  # of all targets together; 0 where the batch has none
 
 
 def init_state(key: Key[Array, ""], config: GPTConfig, optimizer: optax.GradientTransformation) -> TrainState:
@@ -69,17 +72,24 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Measured]]:
     """The step for `jit`: the global batch's rows of T+1 ids (inputs and, shifted by one, targets) in, new state out.
 
-    The learning rate is an argument: one compiled program serves every schedule and length of run.
+    The learning rate is an argument: one compiled program serves every schedule and length of run. So are the targets'
+    weights, where there are any (each is 1 without): rows of T numbers.
 
     `micro_batches` must divide B. Micro-batch a holds rows a, a + A, a + 2A, …: so each device cuts its own rows, and
     none are moved.
     """
 
     def train_step(
-        state: TrainState, tokens_BT: Int[Array, "B T+1"], lr: Float[Array, ""]
+        state: TrainState,
+        tokens_BT: Int[Array, "B T+1"],
+        lr: Float[Array, ""],
+        weights_BT: Float[Array, "B T"] | None = None,
     ) -> tuple[TrainState, Measured]:
-        tokens_ABT = tokens_BT.reshape(-1, micro_batches, tokens_BT.shape[-1]).swapaxes(0, 1)
-        loss, gradients = accumulate_gradients(state.params, tokens_ABT, config, how)
+        def cut(rows: Array) -> Array:
+            return rows.reshape(-1, micro_batches, rows.shape[-1]).swapaxes(0, 1)
+
+        weights_ABT = None if weights_BT is None else cut(weights_BT)
+        (loss, weight), gradients = accumulate_gradients(state.params, cut(tokens_BT), config, how, weights_ABT)
         grad_norm = optax.tree_utils.tree_norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         old = cast(Any, state.params)
@@ -93,40 +103,56 @@ def make_train_step(
             skipped=skipped,
             key=state.key,
         )
-        return state, Measured(loss=loss, grad_norm=grad_norm, skipped=skipped)
+        return state, Measured(loss=loss, grad_norm=grad_norm, skipped=skipped, weight=weight)
 
     return train_step
 
 
 def accumulate_gradients(
-    params: gpt.GPT, tokens_ABT: Int[Array, "A B T+1"], config: GPTConfig, how: gpt.Plan
-) -> tuple[Float[Array, ""], Any]:
-    """Mean loss and its gradient over all micro-batches, one micro-batch's activations in memory at a time."""
+    params: gpt.GPT,
+    tokens_ABT: Int[Array, "A B T+1"],
+    config: GPTConfig,
+    how: gpt.Plan,
+    weights_ABT: Float[Array, "A B T"] | None = None,
+) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Any]:
+    """(mean loss, Σ weight) and the mean's gradient, one micro-batch's activations in memory at a time.
 
-    def loss_of(cast_params, tokens_BT):
-        return gpt.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, how)
+    The mean is over all targets of all micro-batches, by their weights: not a mean of the micro-batches' means, which
+    would count the tokens of one with few targets more than those of another. The weights are known before the losses,
+    so it is they that are divided by their sum: then losses and gradients add up to the mean, and no pass over the
+    gradients is needed to divide them.
+    """
+    targets_ABT = tokens_ABT[..., 1:]
+    given = jnp.ones(targets_ABT.shape, jnp.float32) if weights_ABT is None else weights_ABT
+    _, weights_ABT = counted(targets_ABT, given, config.vocab_size)
+    weight = weights_ABT.sum()
+    shares_ABT = weights_ABT / weight
 
-    micro_batches = tokens_ABT.shape[0]
-    cast_params = gpt.cast(params, how)
-    if micro_batches == 1:
-        loss, gradients = jax.value_and_grad(loss_of)(cast_params, tokens_ABT[0])
-        return loss, jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
+    def loss_of(cast_params, tokens_BT, shares_BT):
+        return gpt.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, how, shares_BT)[0]
 
-    def add(total, tokens_BT):
-        return jax.tree.map(jnp.add, total, jax.value_and_grad(loss_of)(cast_params, tokens_BT)), None
+    value_and_grad, cast_params = jax.value_and_grad(loss_of), gpt.cast(params, how)
+    if tokens_ABT.shape[0] == 1:
+        loss, gradients = value_and_grad(cast_params, tokens_ABT[0], shares_ABT[0])
+        gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
+    else:
 
-    start = (jnp.zeros((), jnp.float32), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
-    total, _ = jax.lax.scan(add, start, tokens_ABT)
-    return jax.tree.map(lambda x: x / micro_batches, total)
+        def add(total, micro_batch):
+            return jax.tree.map(jnp.add, total, value_and_grad(cast_params, *micro_batch)), None
+
+        start = (jnp.zeros((), jnp.float32), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+        (loss, gradients), _ = jax.lax.scan(add, start, (tokens_ABT, shares_ABT))
+    return (jnp.where(weight > 0, loss, jnp.nan), weight), gradients
 
 
-def make_eval_step(config: GPTConfig, how: gpt.Plan) -> Callable[..., Float[Array, ""]]:
-    """(params, tokens (B, T+1), weights (B,)) → weighted sum of the rows' losses, nats over all their T tokens."""
+def make_eval_step(config: GPTConfig, how: gpt.Plan) -> Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]:
+    """(params, tokens (B, T+1), weights (B,)) → Σ weight·loss in nats over the rows' tokens, and Σ weight."""
 
-    def eval_step(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"], weights_B: Float[Array, "B"]) -> Float[Array, ""]:
-        length = tokens_BT.shape[1] - 1
-        weights_BT = jnp.broadcast_to(weights_B[:, None], (tokens_BT.shape[0], length))
-        mean = gpt.loss(gpt.cast(params, how), tokens_BT[:, :-1], tokens_BT[:, 1:], config, how, weights_BT)
-        return mean * weights_BT.sum()
+    def eval_step(
+        params: gpt.GPT, tokens_BT: Int[Array, "B T+1"], weights_B: Float[Array, "B"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
+        weights_BT = jnp.broadcast_to(weights_B[:, None], targets_BT.shape)
+        return gpt.loss(gpt.cast(params, how), inputs_BT, targets_BT, config, how, weights_BT)
 
     return eval_step

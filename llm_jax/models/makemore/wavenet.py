@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from llm_jax.kernels.linear import linear_on_cpu as linear  # models this small are trained on CPUs
 from llm_jax.layers import batch_norm as bn
 from llm_jax.layers.batch_norm import BatchNorm, batch_norm
-from llm_jax.layers.linear import Linear, init_linear, linear
+from llm_jax.layers.linear import Linear, init_linear
 from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
 from llm_jax.models.makemore.mlp import QUIET, TANH_GAIN
 from llm_jax.shapes import Array, Float, Int, Key, pytree

@@ -73,4 +73,4 @@ def _gpt_logits(
 ) -> Array:
     """The GPT has no layers to watch but its last hidden states."""
     hidden_BTD, _ = gpt.forward(params, tokens_BT, config, how, noise=noise)
-    return gpt.logits(params, watch("hidden", hidden_BTD), config)
+    return gpt.logits(params, watch("hidden", hidden_BTD), config, how)

@@ -32,9 +32,9 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
         streams, how = recorder(ours.how)
         cast = gpt.cast(params, how)
         hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, how)
-        losses_BT = token_losses(hidden_BTD, cast.token_embedding, tokens_BT[:, 1:], ours.config.vocab_size)
-        mean = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.how)
-        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config), losses_BT, mean)
+        losses_BT = token_losses(hidden_BTD, cast.head_VD, tokens_BT[:, 1:], ours.config.vocab_size)
+        total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.how)
+        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config, ours.how), losses_BT, total / weight)
 
     streams, rest = run(ours.params, jnp.asarray(tokens_BT))
     names = ["embedding"]

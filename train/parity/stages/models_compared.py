@@ -20,6 +20,7 @@ import transformers
 
 from llm_jax import hf
 from llm_jax.config import Execution, GPTConfig
+from llm_jax.hf import config as hf_config
 from llm_jax.hf import names
 from llm_jax.models import gpt
 from llm_jax.shapes import Array
@@ -53,7 +54,7 @@ def drawn(config: GPTConfig, execution: Execution, seed: int) -> Sides:
     params = _telling(gpt.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
     theirs = transformers.GPT2LMHeadModel(_their_config(config))
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
-    theirs.load_state_dict(weights | {"lm_head.weight": weights[f"{names.PREFIX}wte.weight"]})
+    theirs.load_state_dict({names.HEAD: weights[names.saved(names.EMBEDDING)]} | weights)
     return Sides(Ours(config, gpt.plan(execution), params), theirs.eval())
 
 
@@ -86,7 +87,7 @@ def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any
     """
     named: dict[str, Any] = {}
     for path, (name, _) in names.table(config).items():
-        tensor = tensors.get(names.PREFIX + name)
+        tensor = tensors.get(names.saved(name))
         if tensor is None:
             continue
         path = re.sub(r"^\.blocks\[(\d+)\]\.", lambda block: f"block {int(block[1]) + 1}, ", path).removeprefix(".")
@@ -129,5 +130,6 @@ def _their_config(config: GPTConfig) -> transformers.GPT2Config:
         layer_norm_epsilon=config.norm_epsilon,
         bos_token_id=None,
         eos_token_id=None,
+        **hf_config.variations(config),
         **PLAIN,
     )

@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers.activations import NewGELUActivation
+from transformers.activations import ACT2FN, NewGELUActivation
 
 from llm_jax.config import GPTConfig
+from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.layers import cache as kv
-from llm_jax.layers.attention import Attention, Kernel, attention
+from llm_jax.layers.attention import Attention
 from llm_jax.layers.linear import Linear
-from llm_jax.layers.loss import cross_entropy
 from llm_jax.layers.mlp import MLP, mlp
-from llm_jax.layers.norm import Norm, layer_norm
+from llm_jax.layers.norm import Norm
 from llm_jax.models import gpt
 from train.parity.compare import Gathered, Theirs, compare
 from train.parity.stages.models_compared import Ours, Sides, recorder
@@ -97,7 +97,7 @@ def _gradient_name(operation: Operation, name: str) -> str:
 
 def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
     ours, epsilon = sides.ours, sides.theirs.config.layer_norm_epsilon
-    config, how = ours.config, ours.how
+    config, how, kernels = ours.config, ours.how, ours.how.kernels
     batch, length = tokens_BT[:, :-1].shape
     width = config.d_model
 
@@ -109,15 +109,17 @@ def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -
     yield Operation(
         "layer norm",
         {"x": draw(batch, length, width, spread=SMALL), "gain": 1 + draw(width, spread=0.2), "bias": draw(width)},
-        lambda x, gain, bias: layer_norm(Norm(gain, bias), x.astype(how.dtype), config.norm_epsilon),
+        lambda x, gain, bias: kernels.layer_norm(Norm(gain, bias), x.astype(how.dtype), config.norm_epsilon),
         lambda x, gain, bias: F.layer_norm(x, x.shape[-1:], gain, bias, eps=epsilon),
     )
+    # GPT-2's own as the paper writes it: transformers' shorter names compute it by PyTorch's fused kernel.
+    activation = NewGELUActivation() if config.activation == "gelu_tanh" else ACT2FN[config.activation]
     identity = Linear(jnp.eye(width), jnp.zeros(width))
     yield Operation(
-        "tanh GELU",
+        "tanh GELU" if config.activation == "gelu_tanh" else config.activation,
         {"x": draw(batch, length, width, spread=2.0)},
-        lambda x: mlp(MLP(identity, identity), x.astype(how.dtype)),
-        lambda x: NewGELUActivation()(x),
+        lambda x: mlp(MLP(identity, identity), x.astype(how.dtype), gpt.activation(config, how), kernels.linear),
+        lambda x: activation(x),
     )
     weights = {
         "x": draw(batch, length, width),
@@ -126,10 +128,11 @@ def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -
         "out": draw(config.n_heads, config.d_head, width, spread=width**-0.5),
         "out_bias": draw(width, spread=0.2),
     }
-    yield Operation("attention", weights, partial(_attention, how.kernel, how.dtype), _torch_attention)
-    if how.kernel == "cudnn":
-        yield Operation("attention by XLA", weights, partial(_attention, "xla", how.dtype), _torch_attention)
-    yield Operation("attention with cache", weights, partial(_cached_attention, config, how.dtype), _torch_attention)
+    yield Operation("attention", weights, partial(_attention, how), _torch_attention)
+    if how.attention == "cudnn":
+        by_xla = how._replace(kernels=kernels._replace(causal_attend=attend_in_pieces, projections_apart=None))
+        yield Operation("attention by XLA", weights, partial(_attention, by_xla), _torch_attention)
+    yield Operation("attention with cache", weights, partial(_cached_attention, config, how), _torch_attention)
     yield _cross_entropy(ours, tokens_BT[:, 1:], draw)
 
 
@@ -160,7 +163,8 @@ def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Callable[..., np.nd
     def mean(hidden: jax.Array, head: jax.Array) -> jax.Array:
         hidden, chunks = hidden.astype(how.dtype), how.execution.loss_chunks
         padded = jnp.pad(head, ((0, config.padded_vocab_size - config.vocab_size), (0, 0)))
-        return cross_entropy(hidden, padded, targets, ones_BT, config.vocab_size, chunks)
+        total, weight = how.kernels.cross_entropy(hidden, padded, targets, ones_BT, config.vocab_size, chunks)
+        return total / weight
 
     def torch_mean(hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
         logits = F.linear(hidden, head).flatten(0, 1)
@@ -181,18 +185,18 @@ def _layer(qkv, qkv_bias, out, out_bias) -> Attention:
     return Attention(qkv=Linear(qkv, qkv_bias), out=Linear(out, out_bias))
 
 
-def _attention(kernel: Kernel, dtype: jnp.dtype, x, **weights) -> jax.Array:
-    return attention(_layer(**weights), x.astype(dtype), None, None, kernel)[0]
+def _attention(how: gpt.Plan, x, **weights) -> jax.Array:
+    return gpt.attention(_layer(**weights), x.astype(how.dtype), how)[0]
 
 
-def _cached_attention(config: GPTConfig, dtype: jnp.dtype, x, **weights) -> jax.Array:
+def _cached_attention(config: GPTConfig, how: gpt.Plan, x, **weights) -> jax.Array:
     """The first half of the sequence at once, then a token, then the rest: what decoding does, and chunked prefill."""
     batch, length = x.shape[:2]
-    cache = kv.empty(1, config.n_heads, config.d_head, batch, length, dtype)
+    cache = kv.empty(1, config.n_heads, config.d_head, batch, length, how.dtype)
     pieces, start = [], 0
     for end in (length // 2, length // 2 + 1, length):
         cache, window, _ = kv.advance(cache, end - start)
-        piece, layer = attention(_layer(**weights), x[:, start:end].astype(dtype), cache.layers[0], window, "xla")
+        piece, layer = gpt.attention(_layer(**weights), x[:, start:end].astype(how.dtype), how, cache.layers[0], window)
         cache, start = dataclasses.replace(cache, layers=(layer,)), end
         pieces.append(piece)
     return jnp.concatenate(pieces, axis=1)

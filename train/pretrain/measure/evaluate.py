@@ -37,7 +37,7 @@ class Evaluator:
 
     def __init__(
         self,
-        eval_step: Callable[..., jax.Array],
+        eval_step: Callable[..., tuple[jax.Array, jax.Array]],
         manifest: Manifest,
         vocabulary: Tokenizer | None,
         config: TrainConfig,
@@ -62,8 +62,11 @@ class Evaluator:
         return self._count
 
     def __call__(self, params: Any, should_stop: Callable[[], bool]) -> Validation | None:
-        """The validation loss of `params`; None when asked to stop on the way."""
-        nats, n_bytes = [], 0
+        """The validation loss of `params`; None when asked to stop on the way.
+
+        Raises ValueError where no token of the windows is one that the model knows.
+        """
+        sums, n_bytes = [], 0
         for start in range(0, self._count, self._rows):
             if should_stop():
                 return None
@@ -71,12 +74,16 @@ class Evaluator:
             index = np.arange(start, start + self._rows)
             tokens = np.concatenate([self._windows.batch(int(i) % self._windows.windows) for i in index])
             weights = (index < self._count).astype(np.float32)
-            nats.append(self._eval_step(params, self._place(tokens, "BT"), self._place(weights, "B")))
+            sums.append(self._eval_step(params, self._place(tokens, "BT"), self._place(weights, "B")))
             if self._bytes_of_id is not None:
                 n_bytes += int(self._bytes_of_id[tokens[index < self._count, 1:]].sum())
-        total = sum(map(float, nats))
-        loss = total / (self._count * self._windows.context_length)
-        return Validation(loss, total / math.log(2) / n_bytes if n_bytes else None)
+        nats, weight = (math.fsum(map(float, parts)) for parts in zip(*sums, strict=True))
+        if not weight:
+            raise ValueError(
+                f"the first {self._count} windows of the validation split have no target: none of their tokens is an "
+                "id of the model's vocabulary: look at the data with `python -m train verify`"
+            )
+        return Validation(nats / weight, nats / math.log(2) / n_bytes if n_bytes else None)
 
     def _place(self, x: np.ndarray, letters: str) -> jax.Array:
         sharded = sharding.named(self._mesh, letters)

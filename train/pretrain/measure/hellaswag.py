@@ -29,7 +29,7 @@ class HellaSwag:
         self, items: list[hellaswag.Item], vocabulary: Tokenizer, config: TrainConfig, how: gpt.Plan, job: Job
     ) -> None:
         self._items, self._requests = items, hellaswag.encode(items, vocabulary)
-        self._context_length, self._job = config.model.context_length, job
+        self._context_length, self._job, self._platform = config.model.context_length, job, how.platform
         everywhere = sharding.named(job.mesh, "")
         compute = partial(token_scores, config=config.model, how=how)
         self._compiled = jax.jit(lambda params, ids: compute(gpt.cast(params, how), ids), out_shardings=everywhere)
@@ -37,7 +37,8 @@ class HellaSwag:
     def __call__(self, params: Any, should_stop: Callable[[], bool]) -> dict[str, float] | None:
         """Accuracies under the names of `train.record.metrics`; None when asked to stop on the way."""
         rows = self._job.batch_devices
-        answers = score(self._requests, partial(self._scores, params), self._context_length, rows, should_stop)
+        call = partial(self._scores, params)
+        answers = score(self._requests, call, self._context_length, rows, should_stop, platform=self._platform)
         if answers is None:
             return None
         found = hellaswag.accuracies(self._items, self._requests, answers)

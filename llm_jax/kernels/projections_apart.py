@@ -1,0 +1,47 @@
+"""Queries, keys and values from three products instead of one that is cut up.
+
+cuDNN's attention reads whole arrays, so the slices of one product would be copied. On a GPU the copies cost more than
+two more products: seen in the compiled step of GPT-2 124M (`benchmarks/gpu_compiled.py`).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from llm_jax.layers.linear import Linear
+from llm_jax.shapes import Array, Float
+
+
+def projections_apart(layer: Linear, x: Float[Array, "B T inputs"]) -> tuple[Float[Array, "B T *outputs"], ...]:
+    """x·W + b, one array for each index of the first output dimension."""
+    weight = layer.weight.reshape(*layer.weight.shape[:2], -1).astype(x.dtype)
+    parts = _affine_apart(x, weight, layer.bias.reshape(weight.shape[1:]).astype(x.dtype))
+    return tuple(part.reshape(*x.shape[:-1], *layer.bias.shape[1:]) for part in parts)
+
+
+@jax.custom_vjp
+def _affine_apart(
+    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs parts outputs"], bias: Float[Array, "parts outputs"]
+) -> tuple[Float[Array, "*rest outputs"], ...]:
+    # Each product has its own x: without separate inputs XLA fuses the three products again.
+    xs = jax.lax.optimization_barrier((x,) * bias.shape[0])
+    return tuple(x @ weight[:, part] + bias[part] for part, x in enumerate(xs))
+
+
+def _forward(x, weight, bias):
+    return _affine_apart(x, weight, bias), (x, weight)
+
+
+def _backward(kept, gradients):
+    """With the gradients side by side again: one product each for x and W, summed over all tokens in float32 at least.
+
+    Dimensions are not merged, so that one of them may be split over devices.
+    """
+    x, weight = kept
+    d = jnp.stack(gradients, axis=-2)
+    d_tokens, x_tokens = d.reshape(-1, *d.shape[-2:]), x.reshape(-1, x.shape[-1])
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    d_weight = jnp.einsum("ti,tpo->ipo", x_tokens, d_tokens, preferred_element_type=wide).astype(weight.dtype)
+    return jnp.einsum("...po,ipo->...i", d, weight), d_weight, d_tokens.sum(0)
+
+
+_affine_apart.defvjp(_forward, _backward)

@@ -1,0 +1,111 @@
+"""How a model is computed on the machine at hand: number format, and which function computes each formula.
+
+`plan` decides once, from the device's platform and the flags, and the plan is passed down: nothing below asks for the
+platform again. A test or benchmark takes any kernel on any machine: `how._replace(kernels=how.kernels._replace(…))`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from llm_jax.config import Execution
+from llm_jax.kernels.attention_in_pieces import attend_in_pieces
+from llm_jax.kernels.cached_attention import attend_in_cache_layout
+from llm_jax.kernels.cudnn_attention import attend_by_cudnn
+from llm_jax.kernels.gelu import gelu_tanh_from_x
+from llm_jax.kernels.linear import linear_on_cpu, linear_on_gpu, output_first
+from llm_jax.kernels.logits import logits_of_few
+from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
+from llm_jax.kernels.norm import layer_norm_by_hand
+from llm_jax.kernels.projections_apart import projections_apart
+from llm_jax.kernels.stream import width_innermost
+from llm_jax.layers.attention import cached_attend, causal_attend
+from llm_jax.layers.linear import Linear, linear
+from llm_jax.layers.loss import cross_entropy, logits_of
+from llm_jax.layers.mlp import gelu_tanh
+from llm_jax.layers.norm import layer_norm
+from llm_jax.shapes import Array
+
+Kernel = Callable[..., Any]
+
+
+class Kernels(NamedTuple):
+    """The function that computes each formula; the default is the formula itself, or nothing."""
+
+    linear: Kernel = linear
+    causal_attend: Kernel = causal_attend
+    cached_attend: Kernel = cached_attend
+    layer_norm: Kernel = layer_norm
+    gelu_tanh: Kernel = gelu_tanh
+    cross_entropy: Kernel = cross_entropy
+    logits_of: Kernel = logits_of
+    projections_apart: Kernel | None = None  # queries, keys and values of whole sequences, each from its own product
+    lay_out_stream: Callable[[Array], Array] | None = None  # the residual stream's layout in memory
+    store_for_one_row: Callable[[Linear], Linear] | None = None  # weights as a decoder of a single row reads them
+    fewest_decode_rows: int = 1  # a decoding step's batch is filled up to so many rows
+
+
+FORMULAS = Kernels()
+ON_CPU = Kernels(
+    linear=linear_on_cpu,
+    causal_attend=attend_in_pieces,
+    cached_attend=attend_in_cache_layout,
+    layer_norm=layer_norm_by_hand,
+    cross_entropy=cross_entropy_on_cpu,
+    logits_of=logits_of_few,
+    store_for_one_row=output_first,
+)
+ON_GPU = Kernels(
+    linear=linear_on_gpu,
+    causal_attend=attend_in_pieces,
+    cached_attend=attend_in_cache_layout,
+    layer_norm=layer_norm_by_hand,
+    gelu_tanh=gelu_tanh_from_x,
+    cross_entropy=cross_entropy_on_gpu,
+    logits_of=logits_of_few,
+    lay_out_stream=width_innermost,
+    fewest_decode_rows=2,  # XLA makes a step of 10 kernels a layer of two rows, and of 14 of one
+)
+ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "cudnn"}
+
+
+class Plan(NamedTuple):
+    """An Execution with every `auto` decided for the machine at hand; hashable, so `jit` can hold it as static."""
+
+    dtype: jnp.dtype
+    kernels: Kernels
+    execution: Execution
+    constrain: Callable[[Array, str], Array] | None  # places an activation on a mesh by its dimension letters
+    platform: str = "cpu"  # JAX's name of the kind of device: cpu, gpu, tpu
+
+    @property
+    def attention(self) -> str:
+        """The name of the causal attention, as the flag has it; "plain" is the formula."""
+        return ATTENTION.get(self.kernels.causal_attend, self.kernels.causal_attend.__name__)
+
+
+def plan(
+    execution: Execution,
+    constrain: Callable[[Array, str], Array] | None = None,
+    platform: str | None = None,
+) -> Plan:
+    """Decides number format and kernels by what the platform can do (by default that of JAX's default device).
+
+    Raises ValueError if cuDNN attention is asked for where it cannot run, or any kernel beside `kernels=plain`.
+    """
+    platform = platform or jax.default_backend()
+    on_gpu = platform == "gpu"
+    name = execution.dtype if execution.dtype != "auto" else "bfloat16" if on_gpu else "float32"
+    if execution.kernels == "plain":
+        if execution.attention != "auto":
+            raise ValueError(f"attention={execution.attention} is a kernel and kernels=plain has none: leave one out")
+        return Plan(jnp.dtype(name), FORMULAS, execution, constrain, platform)
+    can_fuse = on_gpu and name == "bfloat16"
+    if execution.attention == "cudnn" and not can_fuse:
+        raise ValueError(f"attention=cudnn needs a GPU and bfloat16; got {platform} and {name}: use attention=xla")
+    kernels = ON_CPU if platform == "cpu" else ON_GPU
+    if can_fuse and execution.attention != "xla":
+        kernels = kernels._replace(causal_attend=attend_by_cudnn, projections_apart=projections_apart)
+    return Plan(jnp.dtype(name), kernels, execution, constrain, platform)
