@@ -49,6 +49,9 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
     assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 0
     said = capsys.readouterr().out
     assert "29 documents, 24 kept" in said
+    assert "2 removed by language, by its column: other_language 1, unsure_language 1" in said
+    assert "3 removed by Gopher Repetition: " in said
+    assert "0 removed by Gopher Quality\n" in said
     assert "24 documents, 12 kept" in said
     manifest = manifests.read(out)
     assert sum(split.documents or 0 for split in manifest.splits.values()) == 12
@@ -79,12 +82,13 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
 def test_changed_input_is_refused_and_a_filter_that_keeps_nothing_says_so(tokenizer, tmp_path, capsys):
     write_parquet(tmp_path / "a.parquet", [prose(seed) for seed in range(3)])
     arguments = [str(tmp_path / "a.parquet"), "--out", str(tmp_path / "out"), "--tokenizer", tokenizer]
-    assert curate(*arguments, "--language", "xx") == 2
-    error = capsys.readouterr().err
-    assert "no document of 3 was kept; see --language 'xx', --language-score 0.65" in error
+    assert curate(*arguments, "--language", "de") == 2
+    printed = capsys.readouterr()
+    assert "3 removed by language, by its column: other_language 3" in printed.out
+    assert "no document of 3 was kept; see --language 'deu_Latn', --language-score 0.821" in printed.err
     assert not (tmp_path / "out").exists()
     write_parquet(tmp_path / "a.parquet", [prose(seed) for seed in range(4)])
-    assert curate(*arguments, "--language", "xx") == 2
+    assert curate(*arguments, "--language", "de") == 2
     assert "input.names_and_sizes:" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ import tyro
 @dataclass(frozen=True)
 class Options:
     source: tyro.conf.Positional[Path]
-    """Folder of parquet files with FineWeb's columns (text, url, language, language_score), or one file."""
+    """Folder of parquet files with FineWeb's columns (text, language, language_score, and url if any), or one file."""
     out: Path = Path("data/curated")
     """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure, or when
     the shards were removed."""
@@ -27,9 +27,12 @@ class Options:
     workers: int = 0
     """Tasks at once. 0: one for each core (local), no limit (slurm)."""
     language: str = "en"
-    """Keep documents that the column `language` says are of it; empty: all."""
-    language_score: float = 0.65
-    """Keep documents whose column `language_score` is at least this."""
+    """Keep documents that the column `language` says are of it; empty: all. FineWeb-2's name (tha_Thai) or a code (th).
+    It decides the filters, too: FineWeb's for English, FineWeb-2's for others."""
+    filters: str = ""
+    """Language whose filters and words to use where it is not that of --language. Default: --language's, or English."""
+    language_score: float | None = None
+    """Keep documents whose column `language_score` is at least this. Default: the language's own (English: 0.65)."""
     dedup: bool = True
     """Remove near-duplicates by MinHash."""
     shard_tokens: int = 100_000_000

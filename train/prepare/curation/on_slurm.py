@@ -16,8 +16,10 @@ from typing import Any
 from llm_jax.json_files import read_json, write_json
 from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
+from train.data.files import read_json, write_json
+from train.prepare.curation import report
 from train.prepare.curation.command import Options
-from train.prepare.curation.stage import Stage, aside, logs_of, work_of
+from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
 
 SUBMITTED = "jobs.json"  # numbers of the jobs of the last submission, in the order of the stages
 ENVIRONMENT = "slurm/env.sh"
@@ -70,11 +72,15 @@ def submit(options: Options, chain: Sequence[Stage]) -> int:
         executors.append(executor)
     _launch(options, executors)
     numbers = [number for number in map(_number, executors) if number]
+    statistics = logs_of(options, FILTER) / report.FILE_NAME
     if not numbers:
         print(f"{options.out}: every stage is done already")
+        if statistics.exists():
+            print(report.removals(statistics.parent), end="")
         return 0
     print(f"{len(numbers)} of {len(chain)} stages submitted; follow: squeue --me; logs: {work_of(options) / 'logs'}")
     print(f"the last, job {numbers[-1]}, writes the shards to {options.out}")
+    print(f"documents that each filter removes: {statistics}")
     return 0
 
 

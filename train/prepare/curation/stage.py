@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from train.prepare.curation.command import Options
 
+FILTER = "filter"  # the stage that removes single documents; its statistics say by which rules
+
 
 class Stage(NamedTuple):
     name: str

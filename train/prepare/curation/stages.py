@@ -24,9 +24,9 @@ from train.data import manifest as manifests
 from train.prepare import preparation
 from train.prepare.border import bordered
 from train.prepare.command import Options as PrepareOptions
-from train.prepare.curation import on_slurm
+from train.prepare.curation import languages, on_slurm, report
 from train.prepare.curation.command import Options
-from train.prepare.curation.stage import Stage, aside, logs_of, work_of
+from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
 from train.prepare.plan import refuse_other_recipe
 from train.prepare.slices import listing
 from train.prepare.vocabulary import load_tokenizer, made_from_text
@@ -34,7 +34,17 @@ from train.prepare.vocabulary import load_tokenizer, made_from_text
 BUCKETS = 14
 TOKENIZE, ASSEMBLE = "tokenize", "assemble"
 # The options that decide the result; the others say where and how fast.
-DECIDE = ("source", "tokenizer", "tasks", "language", "language_score", "dedup", "shard_tokens", "val_fraction")
+DECIDE = (
+    "source",
+    "tokenizer",
+    "tasks",
+    "language",
+    "filters",
+    "language_score",
+    "dedup",
+    "shard_tokens",
+    "val_fraction",
+)
 
 
 class MakeParts:
@@ -60,6 +70,9 @@ def curate(options: Options) -> int:
     """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
     if options.executor == "slurm":
         on_slurm.check(options)
+    if not options.language and not options.filters:
+        print("documents of every language are judged by the filters for English; --filters names another language")
+    options = languages.resolve(options)
     files = _check(options)
     chain = stages(options)
     _begin(options, files)
@@ -67,7 +80,8 @@ def curate(options: Options) -> int:
 
 
 def stages(options: Options) -> list[Stage]:
-    """The chain, in order. Everything in it has an absolute path: tasks may start anywhere."""
+    """The chain, in order, for options as `languages.resolve` returns them. All paths are absolute: tasks may start
+    anywhere."""
     from datatrove.pipeline.dedup.minhash import (
         MinhashDedupBuckets,
         MinhashDedupCluster,
@@ -80,6 +94,7 @@ def stages(options: Options) -> list[Stage]:
     from train.prepare.curation import recipe
 
     work = work_of(options)
+    judge = languages.find(options.filters)
     source = options.source.absolute()
     folder, pattern = (source, "**/*.parquet") if source.is_dir() else (source.parent, source.name)
     filtered, kept = str(work / "filtered"), str(work / "kept")
@@ -91,10 +106,10 @@ def stages(options: Options) -> list[Stage]:
     read = JsonlReader(filtered, glob_pattern="*.jsonl")
     chain = [
         Stage(
-            "filter",
+            FILTER,
             [
                 ParquetReader(str(folder), glob_pattern=pattern),
-                *recipe.filters(options.language, options.language_score),
+                *recipe.filters(judge, options.language, options.language_score),
                 write(filtered if options.dedup else kept),
             ],
             options.tasks,
@@ -103,7 +118,11 @@ def stages(options: Options) -> list[Stage]:
     if options.dedup:
         config = recipe.MINHASH
         chain += [
-            Stage("signatures", [read, MinhashDedupSignature(signatures, config=config)], options.tasks),
+            Stage(
+                "signatures",
+                [read, MinhashDedupSignature(signatures, config=config, language=options.filters)],  # for its words
+                options.tasks,
+            ),
             Stage("buckets", [MinhashDedupBuckets(signatures, buckets, config=config)], BUCKETS),
             Stage("clusters", [MinhashDedupCluster(buckets, removed, config=config)], 1),
             Stage("dedup", [read, MinhashDedupFilter(removed), write(kept)], options.tasks),
@@ -129,8 +148,10 @@ def _run(options: Options, chain: list[Stage]) -> int:
         executor = LocalPipelineExecutor(list(stage.steps), stage.tasks, min(workers, stage.tasks), str(logs))
         with aside(logs):
             executor.run()
-        n_in, n_kept = _documents(logs)
-        print(f"{number}/{len(chain)}  {stage.name:<11} {_counted(n_in, n_kept)}", flush=True)
+        print(f"{number}/{len(chain)}  {stage.name:<11} {report.summary(logs)}", flush=True)
+        if stage.name == FILTER:
+            print(report.removals(logs), end="", flush=True)
+        n_in, n_kept = report.documents(logs)
         if n_kept == 0:
             raise ValueError(
                 f"{options.source}: no document of {n_in:,} was kept; see --language {options.language!r}, "
@@ -159,11 +180,12 @@ def _check(options: Options) -> list[Path]:
     files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]
     if not files:
         raise FileNotFoundError(f"{options.source}: no *.parquet in it")
-    _check_columns(files[0], ["text", *(["language", "language_score"] if options.language else [])])
+    _check_columns(files[0], options)
+    languages.check_words(languages.find(options.filters))
     return files
 
 
-def _check_columns(file: Path, needed: list[str]) -> None:
+def _check_columns(file: Path, options: Options) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -171,27 +193,11 @@ def _check_columns(file: Path, needed: list[str]) -> None:
         columns = pq.read_schema(file).names
     except pa.ArrowException as error:
         raise ValueError(f"{file}: not a readable parquet file ({error})") from None
+    needed = ["text", *(["language", "language_score"] if options.language else [])]
     missing = [name for name in needed if name not in columns]
     if missing:
-        cure = "" if missing == ["text"] else "; --language '' keeps every document"
+        cure = "" if missing == ["text"] else f"; --language '' keeps every document, with --filters {options.filters}"
         raise ValueError(f"{file}: no column {missing[0]!r}; there are {', '.join(columns)}{cure}")
-
-
-def _documents(logs: Path) -> tuple[int | None, int | None]:
-    """How many documents came in and went out, from datatrove's own statistics; None for a stage that has no such."""
-    counts: dict[str, int | None] = {"READER": None, "WRITER": None}
-    for step in read_json(logs / "stats.json", kind=list):
-        for kind, key in (("READER", "documents"), ("WRITER", "total")):
-            if kind in step["name"]:
-                count = step["stats"].get(key, 0)  # a number, or its statistics over files
-                counts[kind] = round(count["total"] if isinstance(count, dict) else count)
-    return counts["READER"], counts["WRITER"]
-
-
-def _counted(n_in: int | None, n_kept: int | None) -> str:
-    if n_in is None:
-        return ""
-    return f"{n_in:,} documents" + ("" if n_kept is None else f", {n_kept:,} kept")
 
 
 def _begin(options: Options, files: list[Path]) -> None:
