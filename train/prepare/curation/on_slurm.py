@@ -16,7 +16,6 @@ from typing import Any
 from llm_jax.json_files import read_json, write_json
 from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
-from train.data.files import read_json, write_json
 from train.prepare.curation import report
 from train.prepare.curation.command import Options
 from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of

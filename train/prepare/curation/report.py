@@ -1,9 +1,10 @@
 """What a stage of curation did, from datatrove's own `stats.json`: documents in, out, and removed by each filter."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from llm_jax.json_files import read_json
 
 FILE_NAME = "stats.json"
 REASON = "dropped_"
@@ -44,7 +45,7 @@ def removals(logs: Path) -> str:
 
 
 def _steps(logs: Path) -> list[dict[str, Any]]:
-    return json.loads((logs / FILE_NAME).read_text(encoding="utf8"))
+    return read_json(logs / FILE_NAME, kind=list)
 
 
 def _count(value: Any) -> int:
