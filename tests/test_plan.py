@@ -12,8 +12,8 @@ import pytest
 from llm_jax.config import Execution, GPTConfig
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
+from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU, plan
 from llm_jax.models import gpt
-from llm_jax.plan import FORMULAS, ON_CPU, ON_GPU, plan
 
 CONFIG = GPTConfig(vocab_size=90, context_length=24, d_model=32, n_heads=4, n_layers=2)
 LIBRARY = Path(__file__).resolve().parent.parent / "llm_jax"

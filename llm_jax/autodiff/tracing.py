@@ -10,8 +10,8 @@ from typing import Any
 import jax.tree_util as pytree
 import numpy as np
 
+from llm_jax.autodiff.arrays.tensor import Tensor
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.tensor import Tensor
 
 _levels = itertools.count(1)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files import write
-from llm_jax.json_files import parse_json
+from llm_jax.files.json_files import parse_json
 
 FILE = "integrity.json"
 FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions

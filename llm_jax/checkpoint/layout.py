@@ -18,7 +18,7 @@ from typing import Any
 
 from llm_jax.checkpoint import arrays, integrity
 from llm_jax.checkpoint.integrity import Damaged
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 
 METADATA_FILE = "metadata.json"
 STATE_FOLDER = "state"

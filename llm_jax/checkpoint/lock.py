@@ -13,7 +13,7 @@ from types import TracebackType
 
 import filelock
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 
 
 class RunLock:

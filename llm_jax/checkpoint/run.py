@@ -14,7 +14,7 @@ import jax
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import GPTConfig, from_dict
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.models import gpt
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER
 from llm_jax.tokenizer import Tokenizer

@@ -27,7 +27,7 @@ from jax.experimental import multihost_utils
 
 from llm_jax.checkpoint import arrays, integrity, layout, shares
 from llm_jax.checkpoint.retention import Retention
-from llm_jax.faults import CURES, found_in
+from llm_jax.files.faults import CURES, found_in
 
 PARTIAL_PREFIX = ".partial-"
 WRITE_TIMEOUT_SECONDS = 3600  # for one checkpoint; a stuck file system is an error after that, not a hung run

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.checkpoint import LoadedRun
-from llm_jax.json_files import read_log
+from llm_jax.files.json_files import read_log
 from llm_jax.runs import METRICS
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.tokenizer import Borders
 from llm_jax.tokenizer.saving import generation_fields
 

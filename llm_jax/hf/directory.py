@@ -13,11 +13,11 @@ from safetensors.numpy import save_file
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import load_run
 from llm_jax.config import Execution, GPTConfig
-from llm_jax.faults import safe
 from llm_jax.files import replacing_folder, write
+from llm_jax.files.faults import safe
+from llm_jax.files.json_files import read_json
 from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
-from llm_jax.json_files import read_json
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer, companions
 from llm_jax.tokenizer.saving import generation_fields

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from llm_jax.json_files import parse_json, read_json
+from llm_jax.files.json_files import parse_json, read_json
 
 FILE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"

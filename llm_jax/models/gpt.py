@@ -6,8 +6,8 @@
 
 One `forward` serves training, prefill and cached decoding. Every axis of a parameter has a letter
 (`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps letters to a mesh, the optimizer tells matrices from vectors
-by them. Which function computes each formula is the plan's (`llm_jax.plan`). Dropout, for those who ask for it, is
-where GPT-2 has it. Left out: that of the attention weights, which fused kernels do not have.
+by them. A plan (`llm_jax.kernels.plan`) names the function that computes each formula. Dropout is where GPT-2 has it,
+except on the attention weights, where fused kernels have none.
 """
 
 import dataclasses
@@ -20,6 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import GPTConfig
+from llm_jax.kernels.plan import FORMULAS
+from llm_jax.kernels.plan import Plan as Plan
+from llm_jax.kernels.plan import plan as plan
 from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
@@ -29,9 +32,6 @@ from llm_jax.models.gpt_parameters import Block as Block
 from llm_jax.models.gpt_parameters import block_letters
 from llm_jax.models.gpt_parameters import dimension_letters as dimension_letters
 from llm_jax.models.gpt_parameters import init as init
-from llm_jax.plan import FORMULAS
-from llm_jax.plan import Plan as Plan
-from llm_jax.plan import plan as plan
 from llm_jax.shapes import Array, Float, Int
 
 

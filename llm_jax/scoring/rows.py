@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json_lines
+from llm_jax.files.json_files import read_json_lines
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 BATCH_ROWS = 1000

@@ -157,7 +157,7 @@ def _openings(
 
 
 def _write(out: Path, name: str, pairs: list[Any], tasks: list[Any], is_agreed: bool) -> None:
-    from llm_jax.json_files import write_json
+    from llm_jax.files.json_files import write_json
 
     def record(pair: Any) -> dict[str, Any]:
         finite = {name: None if value != value else value for name, value in asdict(pair).items()}  # NaN is no JSON

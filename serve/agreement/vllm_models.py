@@ -15,8 +15,8 @@ import numpy as np
 
 import serve.vllm.command
 from llm_jax.config import GPTConfig
+from llm_jax.files.json_files import read_json
 from llm_jax.hf.config import ARCHITECTURE
-from llm_jax.json_files import read_json
 from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.door import listening

@@ -22,7 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.runs import CHECKPOINTS, EXPORT, is_run
 from llm_jax.tokenizer import is_there
 from serve.door import key

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
-from llm_jax.interrupts import EXIT_INTERRUPTED
 from serve.text.prompt_file import read_lines
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
+from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
-from llm_jax.plan import FORMULAS, ON_CPU, ON_GPU
 
 PROMPTS = [[7, 3, 250], list(range(20)), [299], [5, 5, 5, 5, 5]]
 GREEDY = Sampling(temperature=0.0)

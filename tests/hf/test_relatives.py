@@ -16,8 +16,8 @@ from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.hf import config as hf_config
 from llm_jax.hf import names
+from llm_jax.kernels.plan import FORMULAS
 from llm_jax.models import gpt
-from llm_jax.plan import FORMULAS
 from llm_jax.tokenizer import train_bpe
 
 torch = pytest.importorskip("torch")

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.data.shards import SUFFIXES
 from train.prepare.slices import Slice, Unit, stamps

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from llm_jax.faults import safe
+from llm_jax.files.faults import safe
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import open_data, tokenizer_beside

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_jax import interrupts
+from llm_jax.command_line import interrupts
 from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data.shards import TOKEN

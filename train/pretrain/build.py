@@ -17,7 +17,7 @@ import optax
 from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
 from llm_jax.checkpoint.layout import committed_steps
-from llm_jax.faults import safe
+from llm_jax.files.faults import safe
 from llm_jax.models import gpt
 from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax import hf, sharding, tokenizer
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from llm_jax.models import gpt
 from llm_jax.runs import CONFIG, EXPORT, LOSS_PLOT, SAMPLES, SUMMARY, folder_of
 from train.cluster import devices

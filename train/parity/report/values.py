@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig, gpt2
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from train.parity import comparison
 from train.parity.stages import curve, decode, operations, step
 from train.parity.stages.curve import Curve

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_jax.content import formats
-from llm_jax.content.unpack import unpacked
+from llm_jax.files.content import formats
+from llm_jax.files.content.unpack import unpacked
 
 HEAD_BYTES = 1 << 16
 

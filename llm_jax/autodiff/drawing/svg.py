@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from llm_jax import files
+from llm_jax.autodiff.drawing.layout import Layout, layered
 from llm_jax.autodiff.graph import Node, check_one_number, pull_back, topological_order
-from llm_jax.autodiff.jacobian import Jacobian
-from llm_jax.autodiff.layout import Layout, layered
 from llm_jax.autodiff.quiet import quiet
+from llm_jax.autodiff.rules.jacobian import Jacobian
 
 MOST_NODES = 200
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−", "power": "^", "matmul": "@"}

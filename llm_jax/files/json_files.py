@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.faults import naming
 from llm_jax.files import replacing
+from llm_jax.files.faults import naming
 
 CURE = "it was cut short or edited: remove it or make it anew"
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
-from llm_jax.autodiff.linear import Axis, kept_shape, reduced_axes
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.linear import Axis, kept_shape, reduced_axes
 
 
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:

@@ -11,10 +11,10 @@ from the module's `Options` dataclass. A module offers
 A mistake of the user's is an exception with a message that says what to do: it is printed in one line and the exit
 status is 2. `LLM_JAX_DEBUG=1` shows the traceback instead. An error of the operating system (a full disk, a folder that
 is read-only, too many open files), however deep in a library, is told with its path and the cure, and in a second line
-with what is safe (`llm_jax.faults`).
+with what is safe (`llm_jax.files.faults`).
 
-Ctrl-C ends a command with status 130, or its module's EXIT_INTERRUPTED; pressed twice, at once (`llm_jax.interrupts`).
-A module that has HANDLES_INTERRUPTS sees to it by itself.
+Ctrl-C ends a command with status 130, or with its module's EXIT_INTERRUPTED; a second Ctrl-C ends it at once
+(`llm_jax.command_line.interrupts`). A module that has HANDLES_INTERRUPTS handles Ctrl-C itself.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from llm_jax import faults, interrupts
+from llm_jax.command_line import interrupts
+from llm_jax.files import faults
 
 Commands = Mapping[str, tuple[str, str]]
 

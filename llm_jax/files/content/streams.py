@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from llm_jax.content.recognise import Form, recognise
-from llm_jax.content.unpack import unpacked
+from llm_jax.files.content.recognise import Form, recognise
+from llm_jax.files.content.unpack import unpacked
 
 
 class Utf8Reader(AbstractContextManager, Protocol):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from llm_jax.faults import naming
+from llm_jax.files.faults import naming
 
 
 @contextmanager

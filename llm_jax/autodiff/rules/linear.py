@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 Axis = int | tuple[int, ...] | None
 

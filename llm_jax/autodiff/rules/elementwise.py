@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 
 def _slope_of_base(a: Array, n: Array, y: Array) -> Array:

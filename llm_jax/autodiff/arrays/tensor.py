@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from llm_jax.autodiff import elementwise, frozen, linear
+from llm_jax.autodiff.arrays import frozen
+from llm_jax.autodiff.arrays.methods import Methods
+from llm_jax.autodiff.arrays.registry import FUNCTIONS
 from llm_jax.autodiff.graph import Node
-from llm_jax.autodiff.jacobian import Result
-from llm_jax.autodiff.methods import Methods
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.registry import FUNCTIONS
+from llm_jax.autodiff.rules import elementwise, linear
+from llm_jax.autodiff.rules.jacobian import Result
 
 
 class Tensor(Methods, NDArrayOperatorsMixin, Node):

@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
-from llm_jax.autodiff import elementwise
-from llm_jax.autodiff.jacobian import Array
-from llm_jax.autodiff.linear import Axis
+from llm_jax.autodiff.arrays.tensor import Tensor, record
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.tensor import Tensor, record
+from llm_jax.autodiff.rules import elementwise
+from llm_jax.autodiff.rules.jacobian import Array
+from llm_jax.autodiff.rules.linear import Axis
 
 
 def relu(x: Array) -> Array:
