@@ -52,7 +52,7 @@ def generate(
     params: gpt.GPT,
     prompts: Prompts,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
@@ -63,7 +63,7 @@ def generate(
     whole number or outside the vocabulary, and more tokens than the model has positions.
     """
     continuations = [[] for _ in prompts]
-    for pieces in stream(params, prompts, config, how, sampling, max_new_tokens, stop_tokens, max_new_tokens):
+    for pieces in stream(params, prompts, config, plan, sampling, max_new_tokens, stop_tokens, max_new_tokens):
         for continuation, piece in zip(continuations, pieces, strict=True):
             continuation += piece
     return continuations
@@ -73,7 +73,7 @@ def stream(
     params: gpt.GPT,
     prompts: Prompts,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
@@ -86,7 +86,7 @@ def stream(
     check(prompts, config, max_new_tokens)
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1 token a row; got {chunk}")
-    tokens_BT, lengths_B = _pad(prompts, how.kernels.fewest_decode_rows)
+    tokens_BT, lengths_B = _pad(prompts, plan.kernels.fewest_decode_rows)
     keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
@@ -99,12 +99,12 @@ def stream(
                 slots = min(2 * slots, most_slots)
                 state = grow(state, slots)
             count = min(until, slots - length + 1)
-            state = advance(params, state, jnp.int32(count), choice, stop_K, config, how)
+            state = advance(params, state, jnp.int32(count), choice, stop_K, config, plan)
         return state
 
     def pieces():
         slots = min(most_slots, max(FEWEST, 1 << length.bit_length()))
-        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, how, slots)
+        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, plan, slots)
         shown, until = 0, 1
         while True:
             chosen_BG, stopped_B = np.asarray(state.chosen_BG)[:n_rows], np.asarray(state.stopped_B)
@@ -117,15 +117,15 @@ def stream(
     return pieces()
 
 
-def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
+def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
     """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider.
 
     Where the plan has another way to store weights for a decoder of a single row at a time (`n_rows`), the blocks' are
     copies stored so. They decode any number of rows, but 2 to 15 more slowly.
     """
-    cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
+    cast = jax.tree.map(lambda x: x.astype(plan.dtype) if x.ndim > 1 else x, params)
     blocks = cast.blocks
-    store = how.kernels.store_for_one_row
+    store = plan.kernels.store_for_one_row
     if n_rows == 1 and store:
         blocks = jax.tree.map(
             lambda part: store(part) if isinstance(part, Linear) else part,
@@ -136,7 +136,7 @@ def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GP
     return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
 
 
-@partial(jax.jit, static_argnames=("config", "how", "slots"))
+@partial(jax.jit, static_argnames=("config", "plan", "slots"))
 def prefill(
     params: gpt.GPT,
     tokens_BT: Int[Array, "B T"],
@@ -146,13 +146,13 @@ def prefill(
     choice: Rule,
     stop_K: Int[Array, "K"],
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     slots: int,
 ) -> State:
     """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding, stopped at once."""
     batch, length = tokens_BT.shape
-    cache = gpt.empty_cache(config, batch, length, how.dtype)
-    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, how, cache)
+    cache = gpt.empty_cache(config, batch, length, plan.dtype)
+    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, plan, cache)
     assert cache is not None
     state = State(
         cache=kv.extend(kv.forget_padding(cache, lengths_B), slots),
@@ -163,10 +163,10 @@ def prefill(
         count=jnp.zeros((), jnp.int32),
     )
     last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
-    return _choose_next(params, state, last_BD, choice, stop_K, config, how)
+    return _choose_next(params, state, last_BD, choice, stop_K, config, plan)
 
 
-@partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("config", "plan"), donate_argnames=("state",))
 def advance(
     params: gpt.GPT,
     state: State,
@@ -174,7 +174,7 @@ def advance(
     choice: Rule,
     stop_K: Int[Array, "K"],
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
 ) -> State:
     """Decodes until `until` tokens are generated or every row has stopped."""
 
@@ -182,10 +182,10 @@ def advance(
         return (state.count < until) & ~state.stopped_B.all()
 
     def step(state: State) -> State:
-        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, how, state.cache)
+        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, plan, state.cache)
         assert cache is not None
         state = dataclasses.replace(state, cache=cache)
-        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, how)
+        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, plan)
 
     return jax.lax.while_loop(goes_on, step, state)
 
@@ -198,9 +198,9 @@ def grow(state: State, slots: int) -> State:
     return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
-def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, how: gpt.Plan) -> State:
+def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, plan: gpt.Plan) -> State:
     """From the last hidden states to the next token of every row, written down."""
-    logits_BV = gpt.logits(params, hidden_BD, config, how)
+    logits_BV = gpt.logits(params, hidden_BD, config, plan)
     # A draw's key follows from the row's key and the token's position: not from the batch, its padding or its count.
     keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
     token_B = choose(logits_BV, keys_B, choice)

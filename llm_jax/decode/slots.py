@@ -56,11 +56,11 @@ class Scores:
     top_ids: Int[Array, "*rows K"]
 
 
-@partial(jax.jit, static_argnames=("config", "how", "rows", "columns"))
-def empty(config: GPTConfig, how: gpt.Plan, rows: int, columns: int) -> Slots:
+@partial(jax.jit, static_argnames=("config", "plan", "rows", "columns"))
+def empty(config: GPTConfig, plan: gpt.Plan, rows: int, columns: int) -> Slots:
     """Rows without requests; `columns` bounds a request's tokens, prompt and answer."""
     return Slots(
-        cache=gpt.empty_cache(config, rows, columns, how.dtype),
+        cache=gpt.empty_cache(config, rows, columns, plan.dtype),
         token_B=jnp.zeros(rows, jnp.int32),
         keys_B=keys_of([0] * rows),
     )
@@ -75,7 +75,7 @@ def join(
     seed: int,
     rule: Rule,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     n_top: int = 0,
     changes: Adjusted | None = None,
 ) -> tuple[Slots, Int[Array, ""], Scores]:
@@ -86,37 +86,37 @@ def join(
     Three programs: for each bucket of lengths (with the model), for each size of the slots, for each kind of rule.
     """
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
-    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, how, room)
+    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, plan, room)
     slots = _lay_down(slots, jnp.int32(row), one)
-    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, how, n_top)
+    return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, plan, n_top)
 
 
-@partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
+@partial(jax.jit, static_argnames=("config", "plan", "n_top"), donate_argnames=("slots",))
 def advance(
-    params: gpt.GPT, slots: Slots, rule: Rule, config: GPTConfig, how: gpt.Plan, n_top: int = 0
+    params: gpt.GPT, slots: Slots, rule: Rule, config: GPTConfig, plan: gpt.Plan, n_top: int = 0
 ) -> tuple[Slots, Int[Array, "B"], Scores]:
     """The next token of every row, and its scores."""
-    hidden_BTD, cache = gpt.forward(params, slots.token_B[:, None], config, how, slots.cache)
+    hidden_BTD, cache = gpt.forward(params, slots.token_B[:, None], config, plan, slots.cache)
     assert cache is not None
     keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
     adjusted = slots.adjusted
-    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, adjusted, cache.lengths_B, config, how, n_top)
+    token_B, scores = _choose(params, hidden_BTD[:, 0], keys_B, rule, adjusted, cache.lengths_B, config, plan, n_top)
     cache = dataclasses.replace(cache, filled=cache.filled % cache.positions_BS.shape[1])
     adjusted = adjusted and count(adjusted, token_B)
     return dataclasses.replace(slots, cache=cache, token_B=token_B, adjusted=adjusted), token_B, scores
 
 
-@partial(jax.jit, static_argnames=("config", "how", "n_top"))
-def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, how: gpt.Plan, n_top: int = 0) -> Scores:
+@partial(jax.jit, static_argnames=("config", "plan", "n_top"))
+def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, plan: gpt.Plan, n_top: int = 0) -> Scores:
     """What the model says of a text, padded on the right: entry t is about token t + 1, given those up to t."""
     # With a cache, though nothing is decoded: padding may then go beyond the last position.
-    cache = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
-    hidden_BTD, _ = gpt.forward(params, tokens_T[None], config, how, cache)
+    cache = gpt.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
+    hidden_BTD, _ = gpt.forward(params, tokens_T[None], config, plan, cache)
     pieces_CWD = hidden_BTD[0].reshape(-1, PIECE, hidden_BTD.shape[-1])
     next_CW = jnp.roll(tokens_T, -1).reshape(-1, PIECE)
     # In pieces: the logits of a long text at once would be the largest array of all.
     scores = jax.lax.map(
-        lambda piece: _score(gpt.logits(params, piece[0], config, how), piece[1], n_top), (pieces_CWD, next_CW)
+        lambda piece: _score(gpt.logits(params, piece[0], config, plan), piece[1], n_top), (pieces_CWD, next_CW)
     )
     # Not −1: without a top there are no elements to infer it from.
     return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), scores)
@@ -157,11 +157,11 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
     )
 
 
-@partial(jax.jit, static_argnames=("config", "how", "room"))
-def _read(params, tokens_T, length, config: GPTConfig, how: gpt.Plan, room: int):
+@partial(jax.jit, static_argnames=("config", "plan", "room"))
+def _read(params, tokens_T, length, config: GPTConfig, plan: gpt.Plan, room: int):
     """A prompt's keys and values in a cache of its own, of `room` columns, and its last hidden state."""
-    one = gpt.empty_cache(config, 1, tokens_T.shape[0], how.dtype)
-    hidden_BTD, one = gpt.forward(params, tokens_T[None], config, how, one)
+    one = gpt.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
+    hidden_BTD, one = gpt.forward(params, tokens_T[None], config, plan, one)
     assert one is not None
     one = kv.extend(kv.forget_padding(one, length[None]), room)
     return one, jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
@@ -187,7 +187,7 @@ def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
     return dataclasses.replace(slots, cache=cache)
 
 
-@partial(jax.jit, static_argnames=("config", "how", "n_top"), donate_argnames=("slots",))
+@partial(jax.jit, static_argnames=("config", "plan", "n_top"), donate_argnames=("slots",))
 def _first(
     params,
     slots: Slots,
@@ -197,12 +197,12 @@ def _first(
     rule: Rule,
     changes: Adjusted | None,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     n_top: int,
 ):
     length_B = slots.cache.lengths_B[row][None]
     keys_B = jax.random.fold_in(key, length_B[0])[None]
-    token_B, scores = _choose(params, last_BD, keys_B, rule, changes, length_B, config, how, n_top)
+    token_B, scores = _choose(params, last_BD, keys_B, rule, changes, length_B, config, plan, n_top)
     adjusted = slots.adjusted and changes and put(slots.adjusted, row, count(changes, token_B))
     slots = dataclasses.replace(
         slots,
@@ -221,11 +221,11 @@ def _choose(
     adjusted: Adjusted | None,
     lengths_B,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     n_top: int,
 ):
     """Scores are the model's own, whatever is done to the logits that the token is chosen from."""
-    logits_BV = gpt.logits(params, hidden_BD, config, how)
+    logits_BV = gpt.logits(params, hidden_BD, config, plan)
     changed_BV = logits_BV if adjusted is None else adjust(logits_BV, adjusted, lengths_B)
     token_B = choose(changed_BV, keys_B, rule)
     return token_B, _score(logits_BV, token_B, n_top)

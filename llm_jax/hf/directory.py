@@ -156,13 +156,13 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
 
 def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
     """Largest difference of float32 logits on one sequence of random tokens."""
-    how = gpt.plan(Execution(dtype="float32"))
+    plan = gpt.make_plan(Execution(dtype="float32"))
     length = min(CHECK_TOKENS, config.context_length)
     tokens_BT = jnp.asarray(np.random.default_rng(0).integers(0, config.vocab_size, (1, length)), jnp.int32)
 
     @jax.jit
     def logits_of(params):
-        return gpt.logits(params, gpt.forward(params, tokens_BT, config, how)[0], config)
+        return gpt.logits(params, gpt.forward(params, tokens_BT, config, plan)[0], config)
 
     difference = float(jnp.abs(logits_of(params) - logits_of(reloaded.params)).max())
     if not difference <= TOLERANCE:

@@ -1,7 +1,8 @@
-"""How a model is computed on the machine at hand: number format, and which function computes each formula.
+"""A plan: the number format, and which function computes each formula on the machine at hand.
 
-`plan` decides once, from the device's platform and the flags, and the plan is passed down: nothing below asks for the
-platform again. A test or benchmark takes any kernel on any machine: `how._replace(kernels=how.kernels._replace(…))`.
+`make_plan` makes it once, from the device's platform and the flags; callers pass it down, and no function below asks
+for the platform. A test or benchmark runs any kernel on any machine by
+`plan._replace(kernels=plan.kernels._replace(…))`.
 """
 
 from collections.abc import Callable
@@ -86,7 +87,7 @@ class Plan(NamedTuple):
         return ATTENTION.get(self.kernels.causal_attend, self.kernels.causal_attend.__name__)
 
 
-def plan(
+def make_plan(
     execution: Execution,
     constrain: Callable[[Array, str], Array] | None = None,
     platform: str | None = None,

@@ -20,21 +20,21 @@ class Dropout(NamedTuple):
     rate: float | Array
 
 
-def dropout(x: Float[Array, "*shape"], how: Dropout | None) -> Float[Array, "*shape"]:
-    """x with some numbers set to zero; x itself where `how` is None, that is, outside training.
+def dropout(x: Float[Array, "*shape"], noise: Dropout | None) -> Float[Array, "*shape"]:
+    """x with some numbers set to zero; x itself where `noise` is None, that is, outside training.
 
     Raises ValueError for a rate outside [0, 1), unless it is traced and so not yet known.
     """
-    if how is None:
+    if noise is None:
         return x
-    if not isinstance(how.rate, Tracer) and not 0 <= how.rate < 1:
-        raise ValueError(f"the rate of dropout must lie in [0, 1); got {how.rate}")
-    is_kept = jax.random.bernoulli(how.key, 1 - how.rate, x.shape)
-    return jnp.where(is_kept, x / (1 - how.rate), 0).astype(x.dtype)
+    if not isinstance(noise.rate, Tracer) and not 0 <= noise.rate < 1:
+        raise ValueError(f"the rate of dropout must lie in [0, 1); got {noise.rate}")
+    is_kept = jax.random.bernoulli(noise.key, 1 - noise.rate, x.shape)
+    return jnp.where(is_kept, x / (1 - noise.rate), 0).astype(x.dtype)
 
 
-def split(how: Dropout | None, count: int) -> list[Dropout | None]:
+def split(noise: Dropout | None, count: int) -> list[Dropout | None]:
     """For `count` places, so that each leaves out other numbers."""
-    if how is None:
+    if noise is None:
         return [None] * count
-    return [Dropout(key, how.rate) for key in jax.random.split(how.key, count)]
+    return [Dropout(key, noise.rate) for key in jax.random.split(noise.key, count)]

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from llm_jax.config import GPTConfig
 from llm_jax.kernels.plan import FORMULAS
 from llm_jax.kernels.plan import Plan as Plan
-from llm_jax.kernels.plan import plan as plan
+from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
@@ -35,7 +35,7 @@ from llm_jax.models.gpt_parameters import init as init
 from llm_jax.shapes import Array, Float, Int
 
 
-def cast(params: GPT, how: Plan) -> GPT:
+def cast(params: GPT, plan: Plan) -> GPT:
     """The blocks' weights in the compute format, cast once per step rather than at every use.
 
     Embeddings and head stay float32: an embedding's gradient is the sum of a scatter and (if it is the head) of the
@@ -43,7 +43,7 @@ def cast(params: GPT, how: Plan) -> GPT:
     """
 
     def cast_matrix(x: Array, letters: str) -> Array:
-        return x.astype(how.dtype) if "D" in letters and len(letters) > 1 else x
+        return x.astype(plan.dtype) if "D" in letters and len(letters) > 1 else x
 
     letters = block_letters()
     blocks = tuple(jax.tree.map(cast_matrix, block, letters) for block in params.blocks)
@@ -59,7 +59,7 @@ def forward(
     params: GPT,
     tokens_BT: Int[Array, "B T"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
@@ -81,9 +81,9 @@ def forward(
         cache, window, positions_BT = kv.advance(cache, tokens_BT.shape[1])
         position = params.position_embedding.at[positions_BT].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
-    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(how.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, how, cache, window, in_blocks)
-    x_BTD = how.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
+    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(plan.dtype), at_embedding)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, in_blocks)
+    x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
     return x_BTD, cache
@@ -93,26 +93,26 @@ def block(
     params: Block,
     x_BTD: Float[Array, "B T D"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` counts layers from 0."""
-    layer_norm = how.kernels.layer_norm
+    layer_norm = plan.kernels.layer_norm
     normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
-    mixed_BTD, cache = attention(params.attention, normal_BTD, how, cache, window, _score_factor(config, number))
+    mixed_BTD, cache = attention(params.attention, normal_BTD, plan, cache, window, _score_factor(config, number))
     after_attention, after_mlp = split(noise, 2)
-    x_BTD = _constrain(how, x_BTD + dropout(mixed_BTD, after_attention))
+    x_BTD = _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention))
     normal_BTD = layer_norm(params.norm_2, x_BTD, config.norm_epsilon)
-    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, how), how.kernels.linear)
-    return _constrain(how, x_BTD + dropout(hidden_BTD, after_mlp)), cache
+    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), plan.kernels.linear)
+    return _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp)), cache
 
 
-def activation(config: GPTConfig, how: Plan) -> Callable[[Array], Array]:
+def activation(config: GPTConfig, plan: Plan) -> Callable[[Array], Array]:
     """The MLP's: only GPT-2's own has a kernel."""
-    return how.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
+    return plan.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
 
 
 def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Array | None:
@@ -126,7 +126,7 @@ def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Ar
 def attention(
     layer: Attention,
     x_BTD: Float[Array, "B T D"],
-    how: Plan,
+    plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
     score_factor: float | Array | None = None,
@@ -136,7 +136,7 @@ def attention(
     The chunk's keys and values are written first, then its queries attend to everything their row has written so far.
     `score_factor` multiplies the scores, by way of the queries, so that no kernel need know of it.
     """
-    kernels = how.kernels
+    kernels = plan.kernels
     # A chunk as long as the whole cache has nothing before it: prefill attends as training does.
     alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
     if alone and kernels.projections_apart:
@@ -155,14 +155,14 @@ def attention(
     return kernels.linear(layer.out, mixed_BTNH, n_inputs=2), cache
 
 
-def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
+def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
     """All blocks in turn, unrolled or scanned; returns the stream and the layers' caches."""
-    one = partial(block, config=config, how=how, window=window)
-    if how.execution.remat:
+    one = partial(block, config=config, plan=plan, window=window)
+    if plan.execution.remat:
         one = jax.checkpoint(one)
-    x_BTD = _constrain(how, x_BTD)
+    x_BTD = _constrain(plan, x_BTD)
     noises = split(noise, len(blocks))
-    if how.execution.scan_layers and cache is None:
+    if plan.execution.scan_layers and cache is None:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(blocks, noises, strict=True))
         numbered: Any = (*stacked, jnp.arange(len(blocks)))
         x_BTD, _ = jax.lax.scan(
@@ -178,10 +178,10 @@ def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv
 
 
 def logits(
-    params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, how: Plan | None = None
+    params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, plan: Plan | None = None
 ) -> Float[Array, "*rest V"]:
     """Next-token logits in float32, padding cut off: V is `config.vocab_size`. Without a plan, by the formula."""
-    kernels = how.kernels if how else FORMULAS
+    kernels = plan.kernels if plan else FORMULAS
     return kernels.logits_of(hidden, params.head_VD, config.vocab_size)[..., : config.vocab_size]
 
 
@@ -190,21 +190,21 @@ def loss(
     tokens_BT: Int[Array, "B T"],
     targets_BT: Int[Array, "B T"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Next-token cross-entropy in nats, summed over all targets by their weights, and the sum of the weights.
 
     Every weight is 1 without `weights_BT`. Who wants the mean divides, once, after all sums are complete.
     """
-    hidden_BTD, _ = forward(params, tokens_BT, config, how)
+    hidden_BTD, _ = forward(params, tokens_BT, config, plan)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
-    chunks = how.execution.loss_chunks
-    return how.kernels.cross_entropy(hidden_BTD, params.head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+    chunks = plan.execution.loss_chunks
+    return plan.kernels.cross_entropy(hidden_BTD, params.head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
 
 
-def _constrain(how: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    if how.kernels.lay_out_stream:
-        x_BTD = how.kernels.lay_out_stream(x_BTD)
-    return how.constrain(x_BTD, "BTD") if how.constrain else x_BTD
+def _constrain(plan: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    if plan.kernels.lay_out_stream:
+        x_BTD = plan.kernels.lay_out_stream(x_BTD)
+    return plan.constrain(x_BTD, "BTD") if plan.constrain else x_BTD

@@ -41,12 +41,12 @@ class Scored(NamedTuple):
     margins: np.ndarray  # between the best and the second best
 
 
-def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, how: gpt.Plan) -> TokenScores:
+def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, plan: gpt.Plan) -> TokenScores:
     """Scores of the last U − 1 tokens of each row, in float32; rows may be padded on the right. For use under `jit`."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, how)
+    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, plan)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
-    one = partial(_score_slice, params, config, how)
+    one = partial(_score_slice, params, config, plan)
     if width == length:
         return one((hidden_BTD, tokens_BU[:, 1:]))
 
@@ -57,9 +57,9 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
-def _score_slice(params: gpt.GPT, config: GPTConfig, how: gpt.Plan, piece) -> TokenScores:
+def _score_slice(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
-    logits_BTV = how.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
+    logits_BTV = plan.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
     target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     best_BT = logits_BTV.argmax(-1)
     # Two maxima instead of a top-k: XLA sorts the whole vocabulary for that on a CPU.
@@ -71,13 +71,13 @@ def _score_slice(params: gpt.GPT, config: GPTConfig, how: gpt.Plan, piece) -> To
     )
 
 
-def scorer(params: gpt.GPT, config: GPTConfig, how: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
+def scorer(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
     """`token_scores` of these parameters, compiled; for `score` on one device."""
-    return lambda tokens_BU: _compiled(params, tokens_BU, config, how)
+    return lambda tokens_BU: _compiled(params, tokens_BU, config, plan)
 
 
 # One for all models of a process: checkpoints of a run share their programs.
-_compiled = jax.jit(token_scores, static_argnames=("config", "how"))
+_compiled = jax.jit(token_scores, static_argnames=("config", "plan"))
 
 
 def score(

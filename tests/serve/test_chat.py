@@ -68,13 +68,13 @@ def source(request, params, tokenizer, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def continued(params, tokenizer, how):
+def continued(params, tokenizer, plan):
     """The greedy continuation of a text by eight tokens."""
 
     def continue_(text: str) -> str:
         ids = tokenizer.encode(text)
         end = [tokenizer.end_of_text]
-        return tokenizer.decode(loop.generate(params, [ids], CONFIG, how, Sampling(temperature=0.0), 8, end)[0])
+        return tokenizer.decode(loop.generate(params, [ids], CONFIG, plan, Sampling(temperature=0.0), 8, end)[0])
 
     return continue_
 

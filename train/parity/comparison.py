@@ -90,7 +90,7 @@ class Comparison:
 
     @property
     def format(self) -> Format:
-        return FORMATS[str(self.sides.ours.how.dtype)]
+        return FORMATS[str(self.sides.ours.plan.dtype)]
 
     @cached_property
     def tokens_BT(self) -> np.ndarray:

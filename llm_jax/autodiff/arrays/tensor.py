@@ -213,8 +213,8 @@ WITHOUT_DERIVATIVE: frozenset[np.ufunc] = frozenset(
 
 def _refuse_options(name: str, method: str, options: dict[str, Any]) -> None:
     if method != "__call__" or "out" in options:
-        how = f".{method}" if method != "__call__" else " into an array"
-        raise TypeError(f"np.{name}{how}: a recorded array cannot be changed in place")
+        form = f".{method}" if method != "__call__" else " into an array"
+        raise TypeError(f"np.{name}{form}: a recorded array cannot be changed in place")
     for option, value in options.items():
         if value is not None:
             raise TypeError(f"np.{name}: the option {option} is not supported for a Tensor")

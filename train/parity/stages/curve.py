@@ -48,7 +48,7 @@ def train_both(
     """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
     rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
-    format = FORMATS[str(sides.ours.how.dtype)]
+    format = FORMATS[str(sides.ours.plan.dtype)]
     ours = np.array(list(_our_losses(sides.ours, training, stream, rates)))
     theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
     reference = np.array(list(_their_losses(copy.deepcopy(sides.theirs).double(), stream, rates, config, FLOAT32)))
