@@ -21,14 +21,14 @@ FILE = "integrity.json"
 FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
 
 
-Measured = dict[str, Any]  # "bytes" and "sha256" of one file
+FileHash = dict[str, Any]  # "bytes" and "sha256" of one file
 
 
 class Damaged(ValueError):
     """A file is not what was written: missing, of another size, or of other content."""
 
 
-def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
+def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
     """Lists every file under `folder` in `integrity.json`; all of it is on the disk when this returns.
 
     Args:
@@ -55,7 +55,7 @@ def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
     write(folder / FILE, _render({"format": FORMAT, "files": files}))
 
 
-def hash_files(folder: Path) -> dict[str, Measured]:
+def hash_files(folder: Path) -> dict[str, FileHash]:
     """Size and SHA-256 of every file under `folder`, by relative name; all of them are flushed to the disk."""
     paths = _files_under(folder)
     hashed = {name: _measure(path) for name, path in paths.items()}
@@ -127,7 +127,7 @@ def _render(body: dict[str, Any]) -> bytes:
     return (json.dumps({**body, "sha256": own}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _measure(path: Path) -> Measured:
+def _measure(path: Path) -> FileHash:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}

@@ -44,9 +44,9 @@ def _list_own_files(state: Path) -> None:
     (state.parent / LIST.format(jax.process_index())).write_text(json.dumps(names))
 
 
-def collect(checkpoint: Path) -> dict[str, integrity.Measured]:
+def collect(checkpoint: Path) -> dict[str, integrity.FileHash]:
     """What the processes hashed, by name relative to `checkpoint`; their lists are removed."""
-    hashed: dict[str, integrity.Measured] = {}
+    hashed: dict[str, integrity.FileHash] = {}
     for path in sorted(checkpoint.glob(LIST.format("*"))):
         hashed |= json.loads(path.read_text())
         path.unlink()

@@ -17,7 +17,7 @@ FILE_NAME = "catalogue.toml"
 
 
 @dataclass(frozen=True)
-class Source:
+class Citation:
     title: str
     date: str
     """Of the document, or of the observation: YYYY-MM."""
@@ -26,7 +26,7 @@ class Source:
 @dataclass(frozen=True)
 class Figure:
     value: float
-    source: Source
+    source: Citation
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def accelerators() -> tuple[Accelerator, ...]:
 def parse(text: str) -> tuple[Accelerator, ...]:
     """Entries of a catalogue in TOML. Raises ValueError, naming the entry, for a wrong one or a name listed twice."""
     document = tomllib.loads(text)
-    sources = {key: Source(**entry) for key, entry in document["sources"].items()}
+    sources = {key: Citation(**entry) for key, entry in document["sources"].items()}
     entries = tuple(_accelerator(entry, sources) for entry in document["accelerator"])
     names = [kind for entry in entries for kind in entry.kinds]
     if twice := sorted({kind for kind in names if names.count(kind) > 1}):
@@ -94,7 +94,7 @@ def _by_kind() -> Mapping[str, Accelerator]:
 FIGURES = tuple(name for name, kind in Accelerator.__annotations__.items() if Figure in (kind, *get_args(kind)))
 
 
-def _accelerator(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> Accelerator:
+def _accelerator(entry: Mapping[str, Any], sources: Mapping[str, Citation]) -> Accelerator:
     name = entry.get("name", "an entry without a name")
     if unknown := sorted(set(entry) - {"name", "kinds", *FIGURES}):
         raise ValueError(f"{FILE_NAME}: {name}: unknown figure {unknown[0]!r}; figures are {', '.join(FIGURES)}")

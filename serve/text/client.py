@@ -29,7 +29,7 @@ def refuse_empty_stops(stops: Sequence[str]) -> None:
         raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")
 
 
-class Source(Protocol):
+class Completer(Protocol):
     """Something that continues text."""
 
     @property
@@ -40,7 +40,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(where: str, key_file: Path | None) -> Source:
+def open_completer(where: str, key_file: Path | None) -> Completer:
     """A URL, or a model as `load_model` takes it. Raises as these do; ImportError without the openai package."""
     if where.startswith(("http://", "https://")):
         return Remote(where, key_file)
