@@ -1,15 +1,15 @@
 """Prompts → tokens: prefill, then a decoding loop on the device.
 
-    prefill   all prompts at once, padded on the right to one length; fills the KV-cache and chooses the first token
-    advance   runs one token a row through the model and chooses the next, until a count is reached or all rows stopped
-    grow      twice the slots for the cache, whenever they are all taken: a step reads all there are
+    prefill   runs all prompts, padded on the right to one length; fills the KV-cache and chooses the first token
+    advance   runs one token per row through the model and chooses the next, up to a count or until all rows stopped
+    grow      doubles the slots of the cache when all are used: a step reads every slot, so a cache starts small
 
-`advance` is a `lax.while_loop` whose count is an argument: called once it fills the cache without a word to the host,
-called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets, the
-cache's to powers of two, so that few programs are ever compiled, and the cache is donated, so a step writes one slot
-and copies nothing.
+`advance` is a `lax.while_loop` whose count is an argument, so one compiled program serves both uses: one call for all
+tokens, without a transfer to the host, or one call per token to stream them. Shapes are rounded up to buckets (the
+cache's to powers of two), so few programs are compiled. The cache is donated, so a step writes one slot and copies
+nothing.
 
-Requests that join a running batch are `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
+For requests that join a running batch see `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
 """
 
 import dataclasses
@@ -29,9 +29,9 @@ from llm_jax.layers.linear import Linear
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
-LENGTHS = 16  # tokens: lengths are rounded up to a multiple of it, for finer buckets would save nothing
-FEWEST = 64  # slots: to read fewer would save nothing
-ABSENT = -1  # in a row that has stopped
+LENGTH_MULTIPLE = 16  # tokens: lengths are rounded up to a multiple; finer buckets would save no time
+LEAST_SLOTS = 64  # of a cache; fewer would save no time
+ABSENT = -1  # stands in `chosen_BG` after a row has stopped
 
 Prompts = Sequence[Sequence[int] | np.ndarray] | np.ndarray  # ids, a row each
 
@@ -41,7 +41,7 @@ class State:
     """A batch while it is decoded."""
 
     cache: kv.Cache
-    token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
+    token_B: Int[Array, "B"]  # the token chosen last; the model has not read it yet
     keys_B: Key[Array, "B"]
     stopped_B: Bool[Array, "B"]
     chosen_BG: Int[Array, "B G"]  # what was generated; ABSENT after a row's stop token; G = S
@@ -59,8 +59,8 @@ def generate(
 ) -> list[list[int]]:
     """Each prompt's continuation, without the stop token that ended it; `params` as `prepare` returns them.
 
-    A continuation shorter than `max_new_tokens` was stopped. Raises ValueError for an empty prompt, an id that is no
-    whole number or outside the vocabulary, and more tokens than the model has positions.
+    A continuation shorter than `max_new_tokens` ended with a stop token. Raises ValueError for an empty prompt, for an
+    id that is not a whole number or is outside the vocabulary, and for more tokens than the model has positions.
     """
     continuations = [[] for _ in prompts]
     for pieces in stream(params, prompts, config, plan, sampling, max_new_tokens, stop_tokens, max_new_tokens):
@@ -79,9 +79,9 @@ def stream(
     stop_tokens: Sequence[int] = (),
     chunk: int = 1,
 ) -> Iterator[list[list[int]]]:
-    """`generate`, piece by piece: after the first token, `chunk` new tokens a row each time.
+    """As `generate`, in pieces: first one token per row, then `chunk` tokens per row at a time.
 
-    Yields one list for each prompt; those of rows that have stopped are empty. Raises as `generate` does, when called.
+    Yields one list per prompt; the list of a row that has stopped is empty. Raises as `generate` does, at the call.
     """
     check(prompts, config, max_new_tokens)
     if chunk < 1:
@@ -90,12 +90,12 @@ def stream(
     keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
-    most_slots = bucket(length + max_new_tokens, LENGTHS)
+    most_slots = bucket(length + max_new_tokens, LENGTH_MULTIPLE)
 
     def advance_until(state: State, count: int, until: int) -> State:
         while count < until and not np.asarray(state.stopped_B).all():
             slots = state.cache.positions_BS.shape[1]
-            if count == slots - length + 1:  # all are taken, and the token chosen last has none yet
+            if count == slots - length + 1:  # all slots are used, and the token chosen last needs one
                 slots = min(2 * slots, most_slots)
                 state = grow(state, slots)
             count = min(until, slots - length + 1)
@@ -103,7 +103,7 @@ def stream(
         return state
 
     def pieces():
-        slots = min(most_slots, max(FEWEST, 1 << length.bit_length()))
+        slots = min(most_slots, max(LEAST_SLOTS, 1 << length.bit_length()))
         state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, plan, slots)
         shown, until = 0, 1
         while True:
@@ -118,10 +118,10 @@ def stream(
 
 
 def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
-    """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider.
+    """Parameters for decoding: casts the matrices to the compute format once, so that no step has to.
 
-    Where the plan has another way to store weights for a decoder of a single row at a time (`n_rows`), the blocks' are
-    copies stored so. They decode any number of rows, but 2 to 15 more slowly.
+    With `n_rows=1` the blocks' weights are stored as the plan's `store_for_one_row` says, if it has one. Such weights
+    still decode any number of rows, but 2 to 15 rows more slowly.
     """
     cast = jax.tree.map(lambda x: x.astype(plan.dtype) if x.ndim > 1 else x, params)
     blocks = cast.blocks
@@ -132,7 +132,7 @@ def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.G
             blocks,
             is_leaf=lambda part: isinstance(part, Linear),
         )
-    # Of positions a step reads one row a token: their rounding would buy nothing.
+    # A step reads one row of the position embedding per token: casting it would save nothing.
     return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
 
 
@@ -149,7 +149,7 @@ def prefill(
     plan: gpt.Plan,
     slots: int,
 ) -> State:
-    """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding, stopped at once."""
+    """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding and start as stopped."""
     batch, length = tokens_BT.shape
     cache = gpt.empty_cache(config, batch, length, plan.dtype)
     hidden_BTD, cache = gpt.forward(params, tokens_BT, config, plan, cache)
@@ -192,16 +192,16 @@ def advance(
 
 @partial(jax.jit, static_argnames="slots")
 def grow(state: State, slots: int) -> State:
-    """The same batch with room for more tokens: `slots` in its cache, what is new is empty."""
+    """The same batch with `slots` slots in its cache; the new ones are empty."""
     more = slots - state.chosen_BG.shape[1]
     chosen_BG = jnp.pad(state.chosen_BG, ((0, 0), (0, more)), constant_values=ABSENT)
     return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
 def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, plan: gpt.Plan) -> State:
-    """From the last hidden states to the next token of every row, written down."""
+    """Chooses the next token of every row from its last hidden state, and stores it in the state."""
     logits_BV = gpt.logits(params, hidden_BD, config, plan)
-    # A draw's key follows from the row's key and the token's position: not from the batch, its padding or its count.
+    # The key depends on the row's key and the token's position only, not on the batch or its padding.
     keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
     token_B = choose(logits_BV, keys_B, choice)
     shown_B = jnp.where(state.stopped_B, ABSENT, token_B)
@@ -215,7 +215,7 @@ def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: 
 
 
 def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
-    """`size` rounded up to a few significant bits (of four, at most an eighth is lost) and to a multiple.
+    """`size` rounded up to `bits` significant bits (with four, by at most an eighth) and to a multiple of `multiple`.
 
     >>> [bucket(size, 16) for size in (3, 17, 100, 288, 1000)]
     [16, 32, 112, 288, 1024]
@@ -225,7 +225,7 @@ def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
 
 
 def check(prompts: Prompts, config: GPTConfig, max_new_tokens: int) -> None:
-    """Raises ValueError for what cannot be decoded, with the numbers and the cure."""
+    """Raises ValueError, with the numbers and the cure, if the prompts cannot be decoded."""
     if not len(prompts):
         raise ValueError("there is nothing to continue: give at least one prompt")
     if max_new_tokens < 1:
@@ -254,7 +254,7 @@ def check(prompts: Prompts, config: GPTConfig, max_new_tokens: int) -> None:
 
 
 def _as_ids(prompt: Any) -> np.ndarray | None:
-    """A prompt as an array, if it is a list of whole numbers: NumPy would cut others off without a word."""
+    """The prompt as an array; None unless it is a list of whole numbers (NumPy would silently truncate others)."""
     try:
         ids = np.asarray(prompt)
     except ValueError:  # lists of different lengths
@@ -263,9 +263,9 @@ def _as_ids(prompt: Any) -> np.ndarray | None:
 
 
 def _pad(prompts: Prompts, fewest_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token."""
+    """The prompts as one array of a bucket's shape, and their lengths. Rows added as padding have one token."""
     lengths = [len(prompt) for prompt in prompts]
-    batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTHS)
+    batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTH_MULTIPLE)
     batch = max(batch, fewest_rows)
     tokens_BT, lengths_B = np.zeros((batch, longest), np.int32), np.ones(batch, np.int32)
     for row, prompt in enumerate(prompts):

@@ -1,13 +1,13 @@
-"""GPT-2 (Radford et al. 2019) as pure functions over a tree of parameters: the one GPT of this code base.
+"""GPT-2 (Radford et al. 2019) as pure functions over a tree of parameters.
 
     embed   token + position
     block   x + attention(norm(x)), then x + mlp(norm(x))      × L
-    norm    and the head, in GPT-2 the embedding again
+    norm    then the head: logits = h·Wᵀ, where W is the token embedding (tied) or a matrix of its own
 
-One `forward` serves training, prefill and cached decoding. Every axis of a parameter has a letter
-(`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps letters to a mesh, the optimizer tells matrices from vectors
-by them. A plan (`llm_jax.kernels.plan`) names the function that computes each formula. Dropout is where GPT-2 has it,
-except on the attention weights, where fused kernels have none.
+One `forward` serves training, prefill and cached decoding. A plan (`llm_jax.kernels.plan`) names the function that
+computes each formula. Every axis of a parameter has a letter (`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps
+letters to mesh axes, and the optimizer tells matrices from vectors by them. Dropout is applied where GPT-2 applies it,
+except to the attention weights, because fused kernels do not support that.
 """
 
 import dataclasses
@@ -36,10 +36,10 @@ from llm_jax.shapes import Array, Float, Int
 
 
 def cast(params: GPT, plan: Plan) -> GPT:
-    """The blocks' weights in the compute format, cast once per step rather than at every use.
+    """Casts the blocks' matrices to the compute format: once per step, not at every use.
 
-    Embeddings and head stay float32: an embedding's gradient is the sum of a scatter and (if it is the head) of the
-    head's, and both are made in float32. Biases and norms are small enough to cast where they are used.
+    Embeddings and head stay float32, because their gradients are summed in float32 (the embedding's from a scatter and,
+    if it is tied, from the head). Biases and norms are small; they are cast where they are used.
     """
 
     def cast_matrix(x: Array, letters: str) -> Array:
@@ -63,11 +63,15 @@ def forward(
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
-    """Tokens to the last hidden states (after the final norm); with a cache, from each row's own position on.
+    """Computes the hidden states of the last layer, after the final norm.
 
-    Rows of a batch may be padded on the right: what comes after a row's end changes nothing before it. After a
-    padded prefill, `cache.forget_padding` keeps the padding from being seen by what is decoded next. Raises ValueError
-    for tokens of another shape, or more than there are positions (with a cache, padding may be: it is not counted).
+    With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
+    hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
+    attend to the padding.
+
+    Raises:
+        ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
+            length is not checked, because padding may exceed the positions.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -99,7 +103,7 @@ def block(
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
-    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` counts layers from 0."""
+    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0."""
     layer_norm = plan.kernels.layer_norm
     normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
     mixed_BTD, cache = attention(params.attention, normal_BTD, plan, cache, window, _score_factor(config, number))
@@ -111,12 +115,12 @@ def block(
 
 
 def activation(config: GPTConfig, plan: Plan) -> Callable[[Array], Array]:
-    """The MLP's: only GPT-2's own has a kernel."""
+    """The MLP's activation function: the plan's kernel for GPT-2's GELU, the formula for any other."""
     return plan.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
 
 
 def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Array | None:
-    """What a layer's scores are multiplied by beside 1/√H; None where it is 1."""
+    """The factor by which the scores of layer `number` are multiplied beside 1/√H; None if it is 1."""
     if config.scale_scores and not config.scale_scores_by_layer:
         return None
     factor = 1.0 if config.scale_scores else math.sqrt(config.d_head)
@@ -131,13 +135,14 @@ def attention(
     window: kv.Window | None = None,
     score_factor: float | Array | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
-    """Project to queries, keys and values, attend, project back. With a cache, `window` says where and to what.
+    """Projects to queries, keys and values, attends, and projects back to the model's width.
 
-    The chunk's keys and values are written first, then its queries attend to everything their row has written so far.
-    `score_factor` multiplies the scores, by way of the queries, so that no kernel need know of it.
+    With a cache, the keys and values of the chunk are written at `window.start`; then its queries attend to every token
+    that their row has written so far. `score_factor` is multiplied into the queries, which scales the scores, so
+    kernels do not have to support it.
     """
     kernels = plan.kernels
-    # A chunk as long as the whole cache has nothing before it: prefill attends as training does.
+    # A chunk as long as the cache has no earlier tokens: prefill attends as training does.
     alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
     if alone and kernels.projections_apart:
         q_BTNH, k_BTNH, v_BTNH = kernels.projections_apart(layer.qkv, x_BTD)
@@ -156,7 +161,7 @@ def attention(
 
 
 def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
-    """All blocks in turn, unrolled or scanned; returns the stream and the layers' caches."""
+    """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
     one = partial(block, config=config, plan=plan, window=window)
     if plan.execution.remat:
         one = jax.checkpoint(one)
@@ -180,7 +185,7 @@ def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: k
 def logits(
     params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, plan: Plan | None = None
 ) -> Float[Array, "*rest V"]:
-    """Next-token logits in float32, padding cut off: V is `config.vocab_size`. Without a plan, by the formula."""
+    """Next-token logits in float32, without the padding: V is `config.vocab_size`. Without a plan, by the formula."""
     kernels = plan.kernels if plan else FORMULAS
     return kernels.logits_of(hidden, params.head_VD, config.vocab_size)[..., : config.vocab_size]
 
@@ -193,9 +198,9 @@ def loss(
     plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Next-token cross-entropy in nats, summed over all targets by their weights, and the sum of the weights.
+    """Next-token cross-entropy: Σ weight·loss in nats, and Σ weight.
 
-    Every weight is 1 without `weights_BT`. Who wants the mean divides, once, after all sums are complete.
+    Without `weights_BT` every weight is 1. For a mean the caller divides once, after all sums are complete.
     """
     hidden_BTD, _ = forward(params, tokens_BT, config, plan)
     if weights_BT is None:
