@@ -1,9 +1,9 @@
 """Finds every changed byte: a folder's files are hashed into `integrity.json`, which is written last.
 
-The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So a byte flipped,
-cut off or added anywhere, the list included, is found, and the message says which file it was. SHA-256 rather than a
-checksum because it costs no more where processors have instructions for it (1.4 GB/s on one core of a small virtual
-machine) and because `sha256sum` lets anybody repeat the check. Left out: signatures (whoever can write the folder can
+The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So `verify`
+finds any byte that was changed, removed or added, in the list too, and names the file. It is SHA-256, not a checksum:
+processors with SHA instructions hash 1.4 GB/s on one core (measured on a small virtual machine), and anybody can repeat
+the check with `sha256sum`. Left out: signatures (whoever can write the folder can
 write a matching list) and repair.
 """
 
@@ -29,10 +29,10 @@ class Damaged(ValueError):
 
 
 def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
-    """Lists every file under `folder` in `integrity.json`; all of it is on the disk when this returns.
+    """Lists every file under `folder` in `integrity.json`; all files are flushed to the disk when this returns.
 
     Args:
-        folder: what is sealed.
+        folder: the folder whose files are listed.
         hashed: files that their writers have hashed and flushed (`hash_files`); only their sizes are looked at here.
 
     Raises:
@@ -68,7 +68,7 @@ def verify(folder: Path, names: list[str] | None = None) -> None:
     """Compares every file, or those in `names`, with what was sealed.
 
     Raises Damaged, which names the first file that differs and how, and ValueError for a format this version does not
-    know. Files that were added later are no damage.
+    know. Files added later are not damage.
     """
     sealed = _read_seal(folder)
     present = _files_under(folder)
@@ -100,7 +100,7 @@ def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     try:
         raw = path.read_bytes()
-    except PermissionError:  # ours to be told, not damage
+    except PermissionError:  # the user's to mend, not damage
         raise
     except FileNotFoundError as error:
         raise Damaged(f"{path} is missing") from error

@@ -1,4 +1,4 @@
-"""The README.md of an export: what the model is, what it saw, what it reached, how to load it."""
+"""The README.md of an export: the model, its training data and losses, and how to load it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`config.json` of Hugging Face ↔ GPTConfig. A setting that would change the function we compute is refused by name."""
+"""`config.json` of Hugging Face ↔ GPTConfig. A setting that this code does not compute is refused by name."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from llm_jax.tokenizer.saving import generation_fields
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
-# The trunk saved alone, as some old checkpoints are: the head is the embedding, so nothing is missing from it.
+# Some old checkpoints hold the model without its head; a tied head is the embedding, so nothing is missing.
 WITHOUT_HEAD = "GPT2Model"
-# Our name → transformers' names of the same function; the first is written.
+# Our name → transformers' names of the same function; an export writes the first.
 ACTIVATIONS = {
     "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
     "gelu": ("gelu", "gelu_python"),
     "relu": ("relu",),
     "silu": ("silu", "swish"),
 }
-# Theirs → ours, and what a file means that lacks the field.
+# transformers' name → our name, and the value where a file lacks the field.
 SWITCHES = {
     "tie_word_embeddings": ("tied_head", True),
     "scale_attn_weights": ("scale_scores", True),

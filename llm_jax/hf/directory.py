@@ -1,4 +1,4 @@
-"""A Hugging Face directory, in and out. An export reloads what it wrote and compares logits with the run's."""
+"""Loads and exports Hugging Face directories. An export is reloaded, and its logits are compared with the run's."""
 
 import json
 from collections.abc import Iterable
@@ -67,7 +67,8 @@ def load(name_or_path: str | Path) -> Loaded:
     """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
 
     Raises FileNotFoundError or ValueError that names the file and the cure: another architecture, settings that change
-    the function, pickle weights, a lying header, tensors that are missing, unknown or of another shape.
+    the function, pickle weights, a header that contradicts its file, tensors that are missing, unknown or of another
+    shape.
     """
     directory = Path(name_or_path)
     single_file.refuse(directory)
@@ -79,7 +80,7 @@ def load(name_or_path: str | Path) -> Loaded:
 
 
 def check(directory: Path) -> GPTConfig:
-    """Everything that `load` checks, without making arrays of the weights; and that there is a tokenizer.
+    """Checks all that `load` checks, without reading the weights, and that there is a tokenizer.
 
     For a directory that another program will load. Raises as `load` does, and ValueError if the tokenizer has more ids
     than the model.
@@ -115,7 +116,7 @@ def export(
     """
     out = Path(out)
     _refuse_unknown_ids(out, tokenizer, config)
-    place = out.resolve()  # a link stays, and "." has a name
+    place = out.resolve()  # keeps a link a link, and gives "." a name
     if place.exists() and (reason := _why_foreign(place)):
         raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
     if place.exists() and not overwrite:
@@ -127,7 +128,7 @@ def export(
 
 
 def _why_foreign(folder: Path) -> str | None:
-    """What shows that a folder holds something else than an export, such as a run; None where nothing does."""
+    """Why a folder is not an export (but a run, say); None if it is one."""
     for name in (hf_config.FILE_NAME, tensors.FILE_NAME):
         if not (folder / name).is_file():
             return f"no {name}"
@@ -149,7 +150,7 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
     ):
         write(folder / name, json.dumps(content, indent=2) + "\n")
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
-    # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
+    # safetensors writes with mode 0600 whatever the umask; give the weights the mode of the other files.
     (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
     write(folder / "README.md", readme)
 

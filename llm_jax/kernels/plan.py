@@ -73,7 +73,7 @@ ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "
 
 
 class Plan(NamedTuple):
-    """An Execution with every `auto` decided for one machine; hashable, so that it can be a static argument of `jit`."""
+    """An Execution with every `auto` decided for one machine. It is hashable: `jit` takes it as a static argument."""
 
     dtype: jnp.dtype
     kernels: Kernels

@@ -1,8 +1,8 @@
-"""What neural networks use, written in NumPy from operations that have rules.
+"""Functions of neural networks, written in NumPy from operations that have rules.
 
-Nothing here but `relu` needs a derivative of its own: NumPy hands each call to `Tensor`, and the chain rule does the
-rest. The same functions work on plain arrays. (`by_hand` derives fused gradients for the same layers, with pen and
-paper.)
+Only `relu` has a rule of its own. For the others NumPy passes each call to `Tensor`, and the chain rule gives the
+derivative. The same functions work on plain arrays. (`by_hand` derives fused gradients for the same layers, with pen
+and paper.)
 """
 
 import math

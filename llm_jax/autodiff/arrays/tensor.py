@@ -4,8 +4,8 @@ A `Tensor` takes part in NumPy calls: `np.exp(t)`, `x @ t`, `np.concatenate([t, 
 protocols (NEP 13 and NEP 18), are computed by the rule in `elementwise`, `linear`, `reductions` or `einsum`, and leave
 a node in the graph. After autograd (Maclaurin, Duvenaud & Adams 2015).
 
-Whatever would let a value slip out of the graph, or change after it was recorded (see `frozen`), is refused with a
-reason.
+An operation that would take a value out of the graph, or change it after it was recorded (see `frozen`), is refused
+with a reason.
 
 Derivatives of derivatives: each `grad` or `jvp` in progress is one level. An operation belongs to the highest level
 among its operands; those of lower levels are constants to it, though they may well be variables further down.

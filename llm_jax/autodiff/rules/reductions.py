@@ -12,7 +12,7 @@ from llm_jax.autodiff.rules.linear import Axis, kept_shape, reduced_axes
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The gradient goes to the largest element; several largest ones share it equally, as in JAX.
 
-    Beside a nan, which is the largest and equals nothing, every weight is 0/0: nan, too.
+    If an element is nan, np.max is nan and equals no element, so every weight is 0/0 = nan.
     """
     value = np.max(x, axis=axis, keepdims=keepdims)
 

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and its text, whatever it is packed in.
+"""Recognises a file by its first bytes and reads its text, compressed or not, in any Unicode encoding.
 
 recognise.py    compression, encoding, or the name of a format that is no text
 streams.py      the bytes of a file unpacked, and its text as UTF-8 without a byte order mark

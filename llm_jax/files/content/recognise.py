@@ -11,7 +11,7 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Form:
-    """How a file holds a text."""
+    """How a file stores its text."""
 
     compression: str | None = None  # gzip, zstandard, bzip2, xz, lz4
     encoding: str = "utf-8"
@@ -19,7 +19,7 @@ class Form:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether the text's bytes, as UTF-8, are those of the file, but for the mark."""
+        """Whether the file, after its byte order mark, is the text in UTF-8."""
         return self.compression is None and self.encoding == "utf-8"
 
 
