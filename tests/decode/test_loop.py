@@ -206,16 +206,16 @@ def test_continuations_do_not_depend_on_the_kernels(params, config, plan, kernel
     assert loop.generate(alone, prompts[:1], config, plan, GREEDY, 9) == expected[:1]
 
 
-def test_weights_turned_for_a_single_row_say_the_same(params, config, plan):
+def test_transposed_weights_for_one_row_give_the_same_logits(params, config, plan):
     plan = plan._replace(kernels=ON_CPU)
-    turned = loop.prepare(params, plan, n_rows=1)
+    transposed = loop.prepare(params, plan, n_rows=1)
     shape = params.blocks[0].mlp.up.weight.shape
-    assert turned.blocks[0].mlp.up.weight.shape == shape[::-1]
+    assert transposed.blocks[0].mlp.up.weight.shape == shape[::-1]
     tokens = jnp.arange(1, 12).reshape(1, -1)
-    (one, _), (other, _) = (gpt.forward(p, tokens, config, plan) for p in (params, turned))
+    (one, _), (other, _) = (gpt.forward(p, tokens, config, plan) for p in (params, transposed))
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     for prompts in ([[1, 2, 3]], [[1, 2, 3], [7] * 9]):
-        answers = [loop.generate(p, prompts, config, plan, GREEDY, 8) for p in (params, turned)]
+        answers = [loop.generate(p, prompts, config, plan, GREEDY, 8) for p in (params, transposed)]
         assert answers[0] == answers[1]
 
 
