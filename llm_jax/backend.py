@@ -61,7 +61,7 @@ def step_options(platform: str) -> dict[str, bool]:
 def keep_memory() -> None:
     """Restarts this process, once, with glibc set to keep freed memory and to use huge pages.
 
-    XLA:CPU allocates its scratch memory anew in every step. By default glibc maps arrays of that size from the kernel
+    XLA:CPU allocates its scratch memory again in every step. By default glibc maps arrays of that size from the kernel
     and unmaps them each time, and the kernel clears every new page: half of a small model's step (docs/benchmarks.md).
     glibc reads its settings only when a process starts. If the user has set `GLIBC_TUNABLES`, if there is a GPU, or
     with another C library, this function does nothing.

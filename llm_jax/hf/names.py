@@ -69,7 +69,7 @@ def tied(config: GPTConfig) -> frozenset[str]:
 
 
 def saved(name: str) -> str:
-    """A tensor's name as GPT2LMHeadModel saves it: all but the head stand behind the prefix."""
+    """A tensor's name as GPT2LMHeadModel saves it: all but the head have the prefix."""
     return name if name == HEAD else PREFIX + name
 
 

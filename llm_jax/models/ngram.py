@@ -6,7 +6,7 @@ context gets more weight the more often it was seen, and less the more different
 
     p(c | h) = (count(h c) + kinds(h) · p(c | h′)) / (count(h) + kinds(h)),   h′ = h without its first symbol
 
-where kinds(h) is the number of different symbols seen after h. Below the empty context stands 1/alphabet. Counts are
+where kinds(h) is the number of different symbols seen after h. The empty context falls back on 1/alphabet. Counts are
 stored as sorted codes (a context and its next symbol are one number), so memory grows with the text, not with
 alphabet^n.
 """

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
-from llm_jax.decode.loop import bucket
+from llm_jax.decode.padding import bucket
 from llm_jax.models import gpt
 from llm_jax.scoring.requests import Request, cut
 from llm_jax.shapes import Array, Float, Int, pytree

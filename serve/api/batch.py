@@ -145,7 +145,7 @@ class Batch:
 
 def _padded(prompt: Sequence[int], columns: int) -> np.ndarray:
     """The prompt in an array of its bucket's length, which is never longer than a row."""
-    from llm_jax.decode.loop import LENGTH_MULTIPLE, bucket
+    from llm_jax.decode.padding import LENGTH_MULTIPLE, bucket
 
     tokens_T = np.zeros(min(bucket(len(prompt), LENGTH_MULTIPLE), columns), np.int32)
     tokens_T[: len(prompt)] = prompt

@@ -9,6 +9,7 @@ import pytest
 from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
+from llm_jax.decode.padding import bucket
 from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
@@ -173,10 +174,10 @@ def test_one_compilation_serves_a_bucket_and_every_setting_of_the_sampler(params
 
 def test_buckets_lose_at_most_an_eighth_or_their_multiple():
     for size in range(1, 5000):
-        assert size <= loop.bucket(size) <= size * 9 / 8
-        assert size <= loop.bucket(size, 16) < max(size + 16, size * 9 / 8)
-        assert loop.bucket(loop.bucket(size, 16), 16) == loop.bucket(size, 16)
-    assert len({loop.bucket(size, 16) for size in range(1, 1025)}) == 32
+        assert size <= bucket(size) <= size * 9 / 8
+        assert size <= bucket(size, 16) < max(size + 16, size * 9 / 8)
+        assert bucket(bucket(size, 16), 16) == bucket(size, 16)
+    assert len({bucket(size, 16) for size in range(1, 1025)}) == 32
 
 
 def test_a_step_consumes_its_cache(params, config, plan):

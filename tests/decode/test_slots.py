@@ -8,6 +8,7 @@ import pytest
 from llm_jax.decode import loop, slots
 from llm_jax.decode.choose import rule_of_rows
 from llm_jax.decode.options import Sampling
+from llm_jax.decode.padding import LENGTH_MULTIPLE, bucket
 from llm_jax.models import gpt
 
 ROWS, COLUMNS = 3, 48
@@ -34,7 +35,7 @@ class Scheduler:
 
     def join(self, number, row, n_top=0):
         prompt, sampling, _, _ = REQUESTS[number]
-        padded = np.zeros(loop.bucket(len(prompt), loop.LENGTHS), np.int32)
+        padded = np.zeros(bucket(len(prompt), LENGTH_MULTIPLE), np.int32)
         padded[: len(prompt)] = prompt
         self.state, token, scores = slots.join(
             self.params, self.state, row, padded, len(prompt), sampling.seed,
