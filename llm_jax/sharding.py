@@ -32,7 +32,8 @@ RULES: dict[str, tuple[str, ...]] = {
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of data × fsdp × tensor devices; `data=0` takes what the other axes leave.
 
-    Raises ValueError when the product is not the number of devices there are.
+    Raises:
+        ValueError: the product is not the number of devices there are.
     """
     devices = jax.devices() if devices is None else list(devices)
     if not devices:

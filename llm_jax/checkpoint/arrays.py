@@ -46,7 +46,10 @@ def restore(folder: Path, template: PyTree, index: Index, prefix: str = "") -> P
     """Reads the arrays that `template` describes, each placed as its leaf's sharding says, else on the first device.
 
     `index` is what was stored; with `prefix`, only names that begin with it are read, and the template has the names
-    without it. Raises ValueError that names the arrays which are missing, left over, or of another shape or dtype.
+    without it.
+
+    Raises:
+        ValueError: arrays are missing, left over, or of another shape or dtype; it names them.
     """
     leaves = {prefix + name: leaf for name, leaf in name_leaves(template).items()}
     _refuse_differences({name: entry for name, entry in index.items() if name.startswith(prefix)}, index_of(leaves))

@@ -67,8 +67,11 @@ def hash_files(folder: Path) -> dict[str, FileHash]:
 def verify(folder: Path, names: list[str] | None = None) -> None:
     """Compares every file, or those in `names`, with what was sealed.
 
-    Raises Damaged, which names the first file that differs and how, and ValueError for a format this version does not
-    know. Files added later are not damage.
+    Files added later are not damage.
+
+    Raises:
+        Damaged: a file differs from what was sealed; it names the first one and the difference.
+        ValueError: the list has a format that this version does not know.
     """
     sealed = _read_seal(folder)
     present = _files_under(folder)

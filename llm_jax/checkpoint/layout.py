@@ -42,7 +42,9 @@ def committed_steps(directory: Path) -> list[int]:
 def choose(directory: Path, step: int | None = None) -> tuple[int, tuple[str, ...]]:
     """The newest step whose files are all intact (or `step`), and one sentence for each damaged step that was skipped.
 
-    Raises FileNotFoundError if there is no checkpoint, Damaged if none is intact.
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        Damaged: no checkpoint is intact.
     """
     steps = committed_steps(directory) if step is None else [refuse_unknown(directory, step)]
     if not steps:

@@ -33,9 +33,12 @@ class LoadedRun:
 def load_run(run: Path, step: int | None = None) -> LoadedRun:
     """The newest intact checkpoint of a run's folder (`runs/NAME`), or the one of `step`.
 
-    If a checkpoint is damaged, a warning is logged and the one before it is loaded. Raises FileNotFoundError if `run`
-    is not a run or has no checkpoint yet, Damaged if no checkpoint is intact, and ValueError for a config or state that
-    this version cannot read.
+    If a checkpoint is damaged, a warning is logged and the one before it is loaded.
+
+    Raises:
+        FileNotFoundError: `run` is not a run or has no checkpoint yet.
+        Damaged: no checkpoint is intact.
+        ValueError: this version cannot read the config or the state.
     """
     run = Path(run)
     config = _read_config(run)

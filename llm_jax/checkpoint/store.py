@@ -84,8 +84,11 @@ class Checkpoints:
         With `wait` the call returns after the commit.
 
         The caller may donate the state's buffers as soon as this returns. The step saved or restored last is not
-        written again. Raises ValueError for a step that is not a whole number, 0 or more, and for leaves or metadata
-        that cannot be stored, and OSError if this save (with `wait`) or the one before it failed.
+        written again.
+
+        Raises:
+            ValueError: the step is not a whole number, 0 or more, or leaves or metadata cannot be stored.
+            OSError: this save (with `wait`) or the one before it failed.
         """
         step = layout.refuse_no_step(step)
         self.wait()
@@ -106,8 +109,12 @@ class Checkpoints:
         """The newest intact checkpoint, or that of `step`; `template` gives shapes, dtypes and shardings.
 
         The shardings may differ from those it was saved with. A damaged checkpoint is logged and listed in
-        `Restored.passed_over`, and the one before it is restored. Raises FileNotFoundError if there is none, Damaged
-        if none is intact (or not that of `step`), ValueError if it holds another state than `template`.
+        `Restored.passed_over`, and the one before it is restored.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            Damaged: none is intact, or that of `step` is not.
+            ValueError: it holds another state than `template`.
         """
         self.wait()
         chosen, passed_over = _agree(lambda: layout.choose(self.directory, step))

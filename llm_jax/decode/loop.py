@@ -56,8 +56,11 @@ def generate(
 ) -> list[list[int]]:
     """Each prompt's continuation, without the stop token that ended it; `params` as `prepare` returns them.
 
-    A continuation shorter than `max_new_tokens` ended with a stop token. Raises ValueError for an empty prompt, for an
-    id that is not a whole number or is outside the vocabulary, and for more tokens than the model has positions.
+    A continuation shorter than `max_new_tokens` ended with a stop token.
+
+    Raises:
+        ValueError: a prompt is empty, an id is not a whole number or is outside the vocabulary, or prompt and new
+            tokens exceed the model's positions.
     """
     continuations = [[] for _ in prompts]
     for pieces in stream(params, prompts, config, plan, sampling, max_new_tokens, stop_tokens, max_new_tokens):

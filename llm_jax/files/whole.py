@@ -22,8 +22,10 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """Yields a file to write; after the block it appears under `path`, complete, replacing what was there.
 
     `scratch` is the folder for the temporary file, on the same file system; by default that of `path`. If the block
-    raises, nothing is left. Raises FileFault, an OSError that names `path`, when the disk is full or the folder cannot
-    be written.
+    raises, nothing is left.
+
+    Raises:
+        FileFault: the disk is full or the folder cannot be written; an OSError that names `path`.
     """
     with replacing_path(path, scratch) as temporary, temporary.open("wb") as file:
         yield file

@@ -37,7 +37,7 @@ SIZES = {
 def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
     """The fields transformers and vLLM read. Ids of tokens are null where the tokenizer names none."""
     ids = {"bos_token_id": None, "eos_token_id": None, **generation_fields(borders)}
-    return {
+    fields = {
         "architectures": [ARCHITECTURE],
         "model_type": "gpt2",
         "vocab_size": config.vocab_size,
@@ -46,17 +46,22 @@ def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
         "n_embd": config.d_model,
         "n_layer": config.n_layers,
         "n_head": config.n_heads,
-        **variations(config),
+        "n_inner": None,
+        "activation_function": ACTIVATIONS["gelu_tanh"][0],
         "layer_norm_epsilon": config.norm_epsilon,
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
         "resid_pdrop": 0.0,
         "initializer_range": 0.02,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
         "reorder_and_upcast_attn": False,
+        "tie_word_embeddings": True,
         **ids,
         "use_cache": True,
         "dtype": "float32",
     }
+    return fields | variations(config)  # in the order of earlier exports, so that their bytes stay the same
 
 
 def variations(config: GPTConfig) -> dict[str, Any]:

@@ -66,9 +66,10 @@ class ExportReport:
 def load(name_or_path: str | Path) -> Loaded:
     """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
 
-    Raises FileNotFoundError or ValueError that names the file and the cure: another architecture, settings that change
-    the function, pickle weights, a header that contradicts its file, tensors that are missing, unknown or of another
-    shape.
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: another architecture, settings that change the function, pickle weights, a header that contradicts
+            its file, or tensors that are missing, unknown or of another shape. It names the file and the cure.
     """
     directory = Path(name_or_path)
     single_file.refuse(directory)
@@ -82,8 +83,11 @@ def load(name_or_path: str | Path) -> Loaded:
 def check(directory: Path) -> GPTConfig:
     """Checks all that `load` checks, without reading the weights, and that there is a tokenizer.
 
-    For a directory that another program will load. Raises as `load` does, and ValueError if the tokenizer has more ids
-    than the model.
+    For a directory that another program will load.
+
+    Raises:
+        OSError, ValueError: as `load`.
+        ValueError: the tokenizer has more ids than the model.
     """
     single_file.refuse(directory)
     config = hf_config.read(directory)
@@ -110,9 +114,10 @@ def export(
 ) -> ExportReport:
     """Writes config, weights, tokenizer and card to a temporary folder, checks it, and renames it to `out`.
 
-    Raises FileExistsError if `out` is there (and is not an earlier export, and that alone, which may be overwritten),
-    ValueError if the tokenizer has more ids than the model, RuntimeError if the reloaded logits differ by more than
-    1e-4.
+    Raises:
+        FileExistsError: `out` is there and is not an earlier export, or is one and `overwrite` is not set.
+        ValueError: the tokenizer has more ids than the model.
+        RuntimeError: the reloaded logits differ by more than 1e-4.
     """
     out = Path(out)
     _refuse_unknown_ids(out, tokenizer, config)

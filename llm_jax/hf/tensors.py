@@ -32,7 +32,8 @@ def read(directory: Path, tied: Collection[str] = ()) -> dict[str, np.ndarray]:
 
     `tied`: names of the same tensor; of those that an index lists, one has to be in the files.
 
-    Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    Raises:
+        FileNotFoundError, ValueError: they name the file and what is wrong with it.
     """
     tensors: dict[str, np.ndarray] = {}
     files = [(path, expected, _read_file(path)) for path, expected in _files(directory)]

@@ -94,8 +94,9 @@ def make_plan(
 ) -> Plan:
     """Decides number format and kernels for `platform`, by default that of JAX's default device.
 
-    Raises ValueError if the flags ask for cuDNN attention where it cannot run, or for an attention kernel together with
-    `kernels=plain`.
+    Raises:
+        ValueError: the flags ask for cuDNN attention where it cannot run, or for an attention kernel together with
+            `kernels=plain`.
     """
     platform = platform or jax.default_backend()
     on_gpu = platform == "gpu"

@@ -23,7 +23,8 @@ class Dropout(NamedTuple):
 def dropout(x: Float[Array, "*shape"], noise: Dropout | None) -> Float[Array, "*shape"]:
     """x with random numbers set to zero; x itself where `noise` is None, as in evaluation.
 
-    Raises ValueError for a rate outside [0, 1), unless the rate is traced, so that its value is not known yet.
+    Raises:
+        ValueError: the rate lies outside [0, 1). A traced rate is not checked, because its value is not known yet.
     """
     if noise is None:
         return x

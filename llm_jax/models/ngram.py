@@ -46,8 +46,10 @@ class NGram:
 def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
     """Counts the n-grams of each sequence (integers below `alphabet`); none reaches across two sequences.
 
-    Sequences may be shorter than the order: they are counted as far as they go. Raises ValueError where there is no
-    symbol at all, for a symbol outside the alphabet, or for an order whose codes would not fit 64 bits.
+    Sequences may be shorter than the order: they are counted as far as they go.
+
+    Raises:
+        ValueError: there is no symbol at all, a symbol is outside the alphabet, or the codes of `order` exceed 64 bits.
     """
     if order < 1 or alphabet**order > 2**63:
         raise ValueError(f"order must be at least 1 and alphabet^order at most 2^63; got {order} and {alphabet}")
@@ -99,7 +101,8 @@ def additive(model: NGram, sequence: np.ndarray, alpha: float) -> np.ndarray:
 def next_symbol(model: NGram, context: np.ndarray, alpha: float) -> np.ndarray:
     """p of every symbol after a context of order − 1 symbols, float64 [alphabet]: for sampling. Sums to 1.
 
-    Raises ValueError for a context of another length, or for α = 0 after a context that was never seen.
+    Raises:
+        ValueError: the context has another length, or α = 0 and the context was never seen.
     """
     if len(context) != model.order - 1:
         raise ValueError(f"a model of order {model.order} needs {model.order - 1} symbols before; got {len(context)}")

@@ -22,7 +22,8 @@ class Request(NamedTuple):
 def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Request:
     """Ids of a context and of what follows it; an empty context is the start of a document.
 
-    Raises ValueError for an empty continuation and for text the vocabulary cannot write.
+    Raises:
+        ValueError: the continuation is empty, or the vocabulary cannot write the text.
     """
     bare = context.rstrip()
     context, continuation = bare, context[len(bare) :] + continuation
@@ -57,7 +58,8 @@ def windows(ids: Sequence[int], prefix: Sequence[int], context_length: int) -> I
 def cut(request: Request, context_length: int) -> Request:
     """The request without the left part of its context that does not fit.
 
-    Raises ValueError if the continuation alone does not fit.
+    Raises:
+        ValueError: the continuation alone does not fit.
     """
     if len(request.continuation) > context_length:
         raise ValueError(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.decode import loop
+from llm_jax.decode import loop, padding
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import bucket
@@ -88,8 +88,9 @@ def test_a_model_can_fill_its_context_to_the_last_position(params, config, plan)
 def test_a_cache_grows_when_it_is_full_and_never_for_rows_that_have_stopped(params, config, plan, monkeypatch):
     sizes, grow = [], loop.grow
     monkeypatch.setattr(loop, "grow", lambda state, slots: sizes.append(slots) or grow(state, slots))
-    monkeypatch.setattr(loop, "FEWEST", 16)
-    monkeypatch.setattr(loop, "LENGTHS", 4)
+    monkeypatch.setattr(loop, "LEAST_SLOTS", 16)
+    for module in (loop, padding):
+        monkeypatch.setattr(module, "LENGTH_MULTIPLE", 4)
     prompts = [[7, 3, 250], [299]]
     expected = [greedy_without_cache(params, prompt, config, plan, 40) for prompt in prompts]
     for chunk in (1, 7, 40):
