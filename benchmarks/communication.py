@@ -81,10 +81,10 @@ def compiled_step(config: GPTConfig, batch: int, shape: tuple[int, int, int]) ->
     """The program of one step on this mesh, after partitioning."""
     mesh = sharding.make_mesh(*shape)
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(config))
-    how = gpt.plan(Execution(), sharding.Constrain(mesh))
+    plan = gpt.make_plan(Execution(), sharding.Constrain(mesh))
     places = state_shardings(mesh, config, optimizer)
     step = jax.jit(
-        make_train_step(config, how, optimizer, 1),
+        make_train_step(config, plan, optimizer, 1),
         in_shardings=(places, sharding.named(mesh, "BT"), None),
         out_shardings=(places, None),
         donate_argnums=0,

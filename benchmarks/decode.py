@@ -146,10 +146,10 @@ def read_memory() -> Callable[[], Any]:
 
 
 def ours(config: GPTConfig) -> Side:
-    how = gpt.plan(Execution())
+    plan = gpt.make_plan(Execution())
     params = gpt.init(jax.random.key(0), config)
-    prepared = functools.cache(lambda n_rows: jax.block_until_ready(prepare(params, how, n_rows)))
-    return lambda prompts, new: generate(prepared(len(prompts)), prompts, config, how, Sampling(temperature=0.0), new)
+    prepared = functools.cache(lambda n_rows: jax.block_until_ready(prepare(params, plan, n_rows)))
+    return lambda prompts, new: generate(prepared(len(prompts)), prompts, config, plan, Sampling(temperature=0.0), new)
 
 
 def hugging_face(config: GPTConfig, static: bool) -> tuple[Side, None]:
@@ -192,8 +192,8 @@ if __name__ == "__main__":
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         prompts, new = json.loads(line)
-        how = SamplingParams(temperature=0.0, max_tokens=new, ignore_eos=True, detokenize=False)
-        done = model.generate([{"prompt_token_ids": ids} for ids in prompts], how, use_tqdm=False)
+        sampling = SamplingParams(temperature=0.0, max_tokens=new, ignore_eos=True, detokenize=False)
+        done = model.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False)
         print(json.dumps([len(request.outputs[0].token_ids) for request in done]), file=answers, flush=True)
 """
 

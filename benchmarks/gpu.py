@@ -114,14 +114,14 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
 def decode(toy: bool) -> dict[int, Any]:
     config, batches, prompt, new = (TOY, (1, 2), 8, 8) if toy else (GPTConfig(), (1, 8, 64, 1024), 32, 256)
-    how = gpt.plan(Execution())
-    params = prepare(gpt.init(jax.random.key(0), config), how)
+    plan = gpt.make_plan(Execution())
+    params = prepare(gpt.init(jax.random.key(0), config), plan)
     generator = np.random.default_rng(0)
     found = {}
     for batch in batches:
         prompts = generator.integers(0, config.vocab_size, (batch, prompt)).tolist()
         calls = {
-            name: lambda n=n, prompts=prompts: generate(params, prompts, config, how, Sampling(temperature=0.0), n)
+            name: lambda n=n, prompts=prompts: generate(params, prompts, config, plan, Sampling(temperature=0.0), n)
             for name, n in (("whole", new), ("first", 1))
         }
         median = medians(in_turns(calls, repeats=3))

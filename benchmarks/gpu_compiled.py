@@ -106,14 +106,14 @@ def described(name: str) -> NamedSharding:
 
 def training_step(config: GPTConfig, options: argparse.Namespace) -> tuple[Any, tuple]:
     """The function, and the shapes of what it takes."""
-    how = gpt.plan(Execution(loss_chunks=options.loss_chunks), platform="gpu")
+    plan = gpt.make_plan(Execution(loss_chunks=options.loss_chunks), platform="gpu")
     optimizer = make_optimizer(OptimizerConfig(optimizer="adamw"), gpt.dimension_letters(config))
     state = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((options.batch, config.context_length + 1), jnp.int32)
     step = jax.jit(
-        make_train_step(config, how, optimizer, options.micro_batches),
+        make_train_step(config, plan, optimizer, options.micro_batches),
         donate_argnums=0,
-        compiler_options=backend.step_options(how.platform),
+        compiler_options=backend.step_options(plan.platform),
     )
     return step, (state, tokens, jax.ShapeDtypeStruct((), jnp.float32))
 
@@ -145,16 +145,16 @@ def training(config: GPTConfig, options: argparse.Namespace, on_gpu: NamedShardi
 
 def decoding(config: GPTConfig, batch: int, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
     """One step of the loop with a cache of 288 tokens, as at the end of 32 and 256 new ones."""
-    rows, prompt, slots, how = max(batch, 2), 32, 288, gpt.plan(Execution(), platform="gpu")
-    params = jax.eval_shape(lambda: loop.prepare(gpt.init(jax.random.key(0), config), how, batch))
+    rows, prompt, slots, plan = max(batch, 2), 32, 288, gpt.make_plan(Execution(), platform="gpu")
+    params = jax.eval_shape(lambda: loop.prepare(gpt.init(jax.random.key(0), config), plan, batch))
     choice = jax.eval_shape(lambda: rule(Sampling(temperature=0.0)))
     keys = jax.eval_shape(lambda: jax.vmap(jax.random.key)(jnp.arange(rows)))
     numbers = partial(jax.ShapeDtypeStruct, dtype=jnp.int32)
     stop = numbers((0,))
-    prefill = partial(loop.prefill, config=config, how=how, slots=slots)
+    prefill = partial(loop.prefill, config=config, plan=plan, slots=slots)
     state = jax.eval_shape(prefill, params, numbers((rows, prompt)), numbers((rows,)), numbers(()), keys, choice, stop)
     text, memory = compiled(
-        loop.advance, (params, state, numbers(()), choice, stop), {"config": config, "how": how}, on_gpu
+        loop.advance, (params, state, numbers(()), choice, stop), {"config": config, "plan": plan}, on_gpu
     )
     kernels = [kernel for kernel in Program(text).kernels() if kernel.loops]
     least = sum(seconds(kernel, MACHINES[options.gpu][0]) for kernel in kernels)

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 
 PAUSE = 0.3  # seconds before each turn: threads that spin after the work of another side have gone to sleep
 

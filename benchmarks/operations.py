@@ -96,7 +96,7 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     heads = [jax.random.normal(key, (b, t, model.n_heads, model.d_head)) for key in keys]
     x, embedding = jax.random.normal(keys[0], (b, t, d)), 0.02 * jax.random.normal(keys[1], (v, d))
     targets, weights, norm = jnp.zeros((b, t), jnp.int32), jnp.ones((b, t)), init_norm(d)
-    kernels = gpt.plan(Execution()).kernels
+    kernels = gpt.make_plan(Execution()).kernels
     params = gpt.init(keys[2], model)
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(model))
 
@@ -149,10 +149,10 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
 def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
     """Mean seconds of a step under the profiler, and what each source file has of it."""
     optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(work.model))
-    how = gpt.plan(Execution(loss_chunks=work.loss_chunks))
+    plan = gpt.make_plan(Execution(loss_chunks=work.loss_chunks))
     state = init_state(jax.random.key(0), work.model, optimizer)
     tokens, lr = jnp.asarray(work.draw()), np.float32(1e-4)
-    step = jax.jit(make_train_step(work.model, how, optimizer, work.micro_batches), donate_argnums=0)
+    step = jax.jit(make_train_step(work.model, plan, optimizer, work.micro_batches), donate_argnums=0)
     step = step.lower(state, tokens, lr).compile()
     program = step.as_text() or ""
     origin, handed_over = origins(program), set(re.findall(r"%([\w.\-]+) = \S+ dot\(", program))

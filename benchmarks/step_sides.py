@@ -59,11 +59,11 @@ class Side:
 def ours(work: Work, optimizer_name: Any = "adamw") -> Side:
     config = OptimizerConfig(optimizer=optimizer_name)
     optimizer = make_optimizer(config, gpt.dimension_letters(work.model))
-    how = gpt.plan(Execution(loss_chunks=work.loss_chunks))
+    plan = gpt.make_plan(Execution(loss_chunks=work.loss_chunks))
     step = jax.jit(
-        make_train_step(work.model, how, optimizer, work.micro_batches),
+        make_train_step(work.model, plan, optimizer, work.micro_batches),
         donate_argnums=0,
-        compiler_options=backend.step_options(how.platform),
+        compiler_options=backend.step_options(plan.platform),
     )
     state = jax.jit(lambda key: init_state(key, work.model, optimizer))(jax.random.key(0))
     tokens, lr = jax.device_put(work.draw()), np.float32(LEARNING_RATE)

@@ -305,9 +305,9 @@ _ = map_.set(title="what the network says, and the border", ylim=(-1.5, 2.0))
 # %% [markdown]
 # The loss jumps about in the beginning: a learning rate of 1 is brave. Follow one step through the code. `array_loss`
 # calls `np.mean`, `@` and `relu` on what it believes to be arrays; they are `Tensor`s, NumPy hands each call to
-# [`llm_jax/autodiff/tensor.py`](../llm_jax/autodiff/tensor.py), which looks up the rule in
-# [`elementwise.py`](../llm_jax/autodiff/elementwise.py) or [`linear.py`](../llm_jax/autodiff/linear.py), computes, and
-# leaves a node. One rule, in full (`pull` takes a gradient back, as in exercise 4; `push` comes below):
+# [`llm_jax/autodiff/arrays/tensor.py`](../llm_jax/autodiff/arrays/tensor.py), which looks up the rule in
+# [`elementwise.py`](../llm_jax/autodiff/rules/elementwise.py) or [`linear.py`](../llm_jax/autodiff/rules/linear.py),
+# computes, and leaves a node. One rule, in full (`pull` takes a gradient back, as in exercise 4; `push` comes below):
 
 # %%
 from llm_jax.autodiff import linear

@@ -1,8 +1,7 @@
-"""The one place that tells XLA how to behave on each kind of machine, and where compiled programs are kept.
+"""Sets XLA's flags for each kind of machine, the place of the compilation cache, and the memory allocator on CPUs.
 
-`configure()` must run before JAX is imported: XLA reads its flags once. Flags a user has set in `XLA_FLAGS` win.
-Every flag here is a measured default (docs/benchmarks.md says what each gave); none changes what is computed beyond
-rounding.
+`configure()` must run before JAX is imported: XLA reads its flags once. A flag that the user has set in
+`XLA_FLAGS` is kept. docs/benchmarks.md has the measurement behind every flag; none changes results beyond rounding.
 """
 
 import os
@@ -19,16 +18,16 @@ GPU_FLAGS: dict[str, str] = {
 }
 
 STEP_ON_GPU: dict[str, bool] = {
-    # A training step's products are cuBLAS's: it adds biases and the residual stream, applies GELU and sums gradients
-    # as it writes, where Triton's products leave that to passes of their own. Decoding keeps Triton's.
+    # cuBLAS computes a training step's matrix products: it adds biases and the residual stream, applies GELU and sums
+    # gradients while it writes the result. Triton's products need extra passes for that. Decoding uses Triton's.
     "xla_gpu_enable_triton_gemm": False,
 }
 
 ALLOCATOR = {
-    "arena_max": 1,  # the others hold 64 MB at most, and let larger arrays go back
-    "mmap_threshold": 2**34,  # bytes: nothing is fetched, and given back, on its own
+    "arena_max": 1,  # other arenas hold at most 64 MB and return larger arrays to the kernel
+    "mmap_threshold": 2**34,  # bytes: no array gets a mapping of its own, which would be returned when it is freed
     "trim_threshold": 2**34,
-    "hugetlb": 1,  # pages of 2 MB, where the system leaves that to the program
+    "hugetlb": 1,  # pages of 2 MB, where the system lets a program ask for them
 }
 
 
@@ -60,17 +59,17 @@ def step_options(platform: str) -> dict[str, bool]:
 
 
 def keep_memory() -> None:
-    """Starts this process anew, once, with an allocator that keeps what it has taken, in huge pages.
+    """Restarts this process, once, with glibc set to keep freed memory and to use huge pages.
 
-    XLA on a CPU takes its scratch memory anew in every step. glibc fetches arrays of that size from the kernel each
-    time and gives them back, and fetching means clearing: half of a small model's step (docs/benchmarks.md). It reads
-    its settings when a process starts. A `GLIBC_TUNABLES` of the user's own stays as it is; on a machine with a GPU, or
-    with another C library, nothing is done.
+    XLA:CPU allocates its scratch memory again in every step. By default glibc maps arrays of that size from the kernel
+    and unmaps them each time, and the kernel clears every new page: half of a small model's step (docs/benchmarks.md).
+    glibc reads its settings only when a process starts. If the user has set `GLIBC_TUNABLES`, if there is a GPU, or
+    with another C library, this function does nothing.
     """
     if "GLIBC_TUNABLES" in os.environ or _has_nvidia_gpu() or platform.libc_ver()[0] != "glibc":
         return
     os.environ["GLIBC_TUNABLES"] = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the front door listens
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the front door has installed its handler
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

@@ -1,8 +1,8 @@
 """What a model is and how it is executed, as frozen dataclasses that refuse nonsense when they are built.
 
-`GPTConfig` says which function is computed: two runs with equal `GPTConfig` and equal parameters give the same logits.
-`Execution` says how: number format, kernels, unrolled or scanned layers, rematerialisation. It may change
-speed, memory and rounding, never the function. Neither imports JAX, so the command line can read them at once.
+`GPTConfig` defines the function: equal `GPTConfig` and equal parameters give equal logits. `Execution` defines how it
+is computed: number format, kernels, unrolled or scanned layers, rematerialisation. It changes speed, memory and
+rounding, never the function. Neither imports JAX, so a command line reads them at once.
 
 Sizes follow Radford et al. 2019 ("GPT-2"), table 2; counts of FLOPs follow Chowdhery et al. 2022 ("PaLM"), appendix B.
 """
@@ -15,16 +15,16 @@ VOCAB_MULTIPLE = 128  # a matrix product's tile on GPUs and TPUs; 50,257 → 50,
 
 
 def _added(default: Any) -> Any:
-    """A field that older files lack: they mean its default."""
+    """A field that older files lack; where it is missing, its default applies."""
     return dataclasses.field(default=default, metadata={"added": True})
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """A GPT-2: pre-norm Transformer decoder with learned positions. The last fields are what its relatives change."""
+    """A GPT-2: pre-norm Transformer decoder with learned positions. Its relatives differ from `mlp_width` on."""
 
     vocab_size: int = 50257
-    """Token ids the tokenizer knows. Stored padded to a multiple of 128; the padding is never seen outside."""
+    """Token ids the tokenizer knows. The embedding is padded to a multiple of 128 rows, which no id uses."""
     context_length: int = 1024
     """Positions: the longest sequence, in tokens."""
     d_model: int = 768
@@ -118,7 +118,7 @@ class Execution:
     loss_chunks: int = 1
     """Cross-entropy is computed in this many slices of the sequence: only one slice's logits exist at a time."""
     kernels: Literal["auto", "plain"] = "auto"
-    """auto: the functions made fast for this machine; plain: every formula as a textbook writes it, to step through."""
+    """auto: the fast kernels for this machine; plain: every formula as a textbook writes it, to step through."""
 
     def __post_init__(self) -> None:
         for name in ("dtype", "attention", "kernels"):

@@ -1,12 +1,12 @@
-"""The names inside a run's folder, `runs/NAME`: one place for everything that writes or reads one.
+"""The names inside a run's folder, `runs/NAME`.
 
 config.json      model, training config, data and tokenizer, as the run was last started; a folder with one is a run
 tokenizer/       as the tokenizer saves itself
 checkpoints/     see llm_jax.checkpoint
 data/            shards, where the run was given plain text
 metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same
-samples.txt      what the model wrote while it trained
-summary.json     what came of it, for runs that are made in one go
+samples.txt      text that the model generated during training
+summary.json     the results, for runs that finish in one command
 hf/              the export to Hugging Face format
 """
 

@@ -2,7 +2,7 @@
 
 A variable's suffix lists its dimensions in order: `q_BTNH` has batch, query position, head and head width.
 Einsum strings and jaxtyping annotations repeat the same letters, and `llm_jax.sharding` maps each letter to a
-mesh axis, so the letter is the one name a dimension has from the formula to the machine.
+mesh axis, so a dimension has the same name in the formula and on the mesh.
 
 | letter | dimension                                   |
 |--------|---------------------------------------------|
@@ -14,7 +14,7 @@ mesh axis, so the letter is the one name a dimension has from the formula to the
 | D      | model width (the residual stream)           |
 | E      | width of a character's embedding (makemore) |
 | N      | attention heads                             |
-| R      | batch as one with heads (the KV-cache) or T |
+| R      | rows: batch and heads merged, or batch and T|
 | H      | width of one head                           |
 | F      | hidden width of the MLP                     |
 | V      | vocabulary; cut into C pieces of W tokens   |

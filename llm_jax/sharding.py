@@ -1,12 +1,12 @@
-"""Dimension letter → mesh axis: the whole of data, fully sharded and tensor parallelism in one table.
+"""Dimension letter → mesh axis: one table for data, fully sharded and tensor parallelism.
 
 The mesh has three axes. `data` splits the batch and copies the parameters; `fsdp` splits the batch and the
 parameters' model width as well (ZeRO-3, Rajbhandari et al. 2020: XLA gathers a weight where it is used); `tensor`
 splits heads, MLP width and vocabulary (Megatron, Shoeybi et al. 2019). Arrays carry letters (`llm_jax.shapes`), the
 table below maps letters to axes, and XLA's partitioner inserts the communication.
 
-An axis can split an array once, so the first letter that asks for it gets it: in "BTD" the batch takes `fsdp` and the
-width stays whole; in "DF", a weight, the width takes it.
+A mesh axis can split only one dimension of an array; the first letter that maps to it gets it. In "BTD" `fsdp` splits
+the batch and the width is not split; in "DF", a weight, `fsdp` splits the width.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,8 @@ RULES: dict[str, tuple[str, ...]] = {
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of data × fsdp × tensor devices; `data=0` takes what the other axes leave.
 
-    Raises ValueError when the product is not the number of devices there are.
+    Raises:
+        ValueError: the product is not the number of devices there are.
     """
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
@@ -65,7 +66,7 @@ def check_divides(config: GPTConfig, mesh: Mesh) -> None:
 
 
 def spec(letters: str) -> PartitionSpec:
-    """Letters of an array's dimensions → which mesh axes split which dimension."""
+    """The dimension letters of an array → the mesh axes that split each dimension."""
     free = set(AXES)
     entries = []
     for letter in letters:

@@ -38,9 +38,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def how():
+def plan():
     """Everything in float32, as comparisons want it."""
     from llm_jax.config import Execution
     from llm_jax.models import gpt
 
-    return gpt.plan(Execution(dtype="float32"))
+    return gpt.make_plan(Execution(dtype="float32"))

@@ -73,9 +73,9 @@ def _computing(**wraps: Callable[..., Any]) -> Callable[[Sides], AbstractContext
     """Plants by our side's plan: each function named is replaced by a wrap, which is given the original first."""
 
     def change(ours):
-        old = ours.how.kernels
+        old = ours.plan.kernels
         new = old._replace(**{name: partial(wrap, getattr(old, name)) for name, wrap in wraps.items()})
-        return dataclasses.replace(ours, how=ours.how._replace(kernels=new))
+        return dataclasses.replace(ours, plan=ours.plan._replace(kernels=new))
 
     return _changing(change)
 
@@ -116,14 +116,14 @@ def _other_head(logits_of, hidden, head, vocab_size):
     return logits_of(hidden, jnp.roll(head, 1, axis=0), vocab_size)
 
 
-def _untrained_head(loss, params, tokens, targets, config, how, weights=None):
-    trained = how.kernels.cross_entropy
+def _untrained_head(loss, params, tokens, targets, config, plan, weights=None):
+    trained = plan.kernels.cross_entropy
 
     def cross_entropy(hidden, head, *arguments):
         return trained(hidden, jax.lax.stop_gradient(head), *arguments)
 
-    how = how._replace(kernels=how.kernels._replace(cross_entropy=cross_entropy))
-    return loss(params, tokens, targets, config, how, weights)
+    plan = plan._replace(kernels=plan.kernels._replace(cross_entropy=cross_entropy))
+    return loss(params, tokens, targets, config, plan, weights)
 
 
 @contextlib.contextmanager
@@ -141,8 +141,8 @@ def _tf32(linear, layer, x, n_inputs=1):
     return linear(dataclasses.replace(layer, weight=weight), x, n_inputs)
 
 
-def _undivided(accumulate, params, tokens_ABT, config, how):
-    return jax.tree.map(lambda x: x * tokens_ABT.shape[0], accumulate(params, tokens_ABT, config, how))
+def _undivided(accumulate, params, tokens_ABT, config, plan):
+    return jax.tree.map(lambda x: x * tokens_ABT.shape[0], accumulate(params, tokens_ABT, config, plan))
 
 
 def _dropped(mlp, layer, x, *functions):

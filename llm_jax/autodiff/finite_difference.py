@@ -1,8 +1,8 @@
-"""The judge of every other file here: derivatives by measuring how much the output moves.
+"""Derivatives by finite differences, against which the tests check every other derivative here.
 
 Central differences, (f(x + h) − f(x − h)) / 2h, are wrong by about h²·f‴/6 through the curvature and by about
 10⁻¹⁶·f/h through rounding; with h = 10⁻⁵ in float64 both are near 10⁻¹⁰. It takes two evaluations of f per number,
-which is why nobody trains with it: a network of 10⁸ parameters would need 2·10⁸ evaluations for a single step.
+so it is far too slow for training: a network of 10⁸ parameters would need 2·10⁸ evaluations for a single step.
 """
 
 from collections.abc import Callable

@@ -14,10 +14,10 @@ from typing import Any
 import jax.tree_util as pytree
 import numpy as np
 
+from llm_jax.autodiff.arrays.tensor import Tensor
 from llm_jax.autodiff.graph import push_forward
 from llm_jax.autodiff.quiet import quiet
 from llm_jax.autodiff.reverse import grad
-from llm_jax.autodiff.tensor import Tensor
 from llm_jax.autodiff.tracing import as_seen_at, like, new_level, variables
 
 

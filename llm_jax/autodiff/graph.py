@@ -1,7 +1,7 @@
 """The graph of a computation, and the two ways to walk it.
 
 Every operation leaves a node that holds its value, its parents, and one Jacobian per parent: the derivative of this
-node with respect to that parent, evaluated where the computation passed. The chain rule then says that the derivative
+node with respect to that parent, at the values of this computation. The chain rule then says that the derivative
 along a path is the product of the Jacobians on its edges, and the derivative of one node with respect to another is
 the sum over all paths between them. Reverse mode sums those paths from the output back (one walk for all inputs),
 forward mode from the inputs on (one walk for all outputs): the same edges, walked in opposite directions
@@ -56,7 +56,7 @@ def topological_order(outputs: Iterable[Node]) -> list[Node]:
     stack: list[Node | None] = list(outputs)
     while stack:
         node = stack.pop()
-        if node is None:  # the marker left below: all parents of the node beneath it are in order
+        if node is None:  # the marker pushed below: all parents of the node under it are in `order`
             order.append(stack.pop())  # pyright: ignore[reportArgumentType]
         elif node not in seen:
             seen.add(node)
@@ -106,7 +106,7 @@ def backward(output: Node) -> dict[Node, Any]:
     7.0
     """
     check_one_number(output)
-    if output.belongs_to_a_derivative:  # which would see constants in the numbers that the walk returns
+    if output.belongs_to_a_derivative:  # the gradients returned here would be constants to it
         raise TypeError(
             "backward inside grad or jvp has no derivative of its own: use grad or value_and_grad there, too"
         )

@@ -1,10 +1,10 @@
-"""Silence where floating point goes to ∞ or to nan: the result says so itself, as it does in JAX."""
+"""Turns off NumPy's warnings about ∞ and nan: the result shows them, as in JAX."""
 
 import numpy as np
 
 
 def quiet() -> np.errstate:
-    """`with quiet():` turns NumPy's floating-point warnings off, but not its errors.
+    """`with quiet():` turns off NumPy's floating-point warnings, but not its errors.
 
     So `np.errstate(all="raise")` around a derivative still finds the operation that made the first nan.
     """

@@ -14,9 +14,9 @@ from typing import Any
 import jax.tree_util as pytree
 import numpy as np
 
+from llm_jax.autodiff.arrays.tensor import Tensor
 from llm_jax.autodiff.graph import pull_back
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.tensor import Tensor
 from llm_jax.autodiff.tracing import as_seen_at, like, new_level, variables
 
 

@@ -1,7 +1,7 @@
-"""From a function and its arguments to variables, and from variables back to plain numbers, arrays and pytrees.
+"""What `reverse` and `forward` share: arguments become variables, and results become plain numbers and arrays again.
 
-What `reverse` and `forward` share: a level of their own for each derivative (see `tensor`), arguments that may be any
-pytree of numbers and floating-point arrays, and answers that share no memory with the graph.
+Each derivative has a level of its own (see `arrays.tensor`). Arguments may be any pytree of numbers and floating-point
+arrays. Results share no memory with the graph.
 """
 
 import itertools
@@ -10,15 +10,16 @@ from typing import Any
 import jax.tree_util as pytree
 import numpy as np
 
+from llm_jax.autodiff.arrays.tensor import Tensor
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.tensor import Tensor
 
 _levels = itertools.count(1)
 
 
 def new_level() -> int:
-    """A level above those of all derivatives in progress. It is never given out again: a variable that outlives its
-    derivative is not taken for one of the next."""
+    """A level above those of all derivatives in progress. No level is used twice, so a variable that outlives its
+    derivative is never confused with one of a later derivative.
+    """
     return next(_levels)
 
 
@@ -39,17 +40,17 @@ def variables(arguments: Any, level: int) -> tuple[list[Tensor], Any]:
 
 
 def as_seen_at(level: int, output: Any) -> Any:
-    """`output` without the levels above: what a variable of a derivative that is over still holds is its value."""
+    """`output` as its plain value where it is still a variable of a finished derivative, that is, of a higher level."""
     while isinstance(output, Tensor) and output.level > level:
         output = output.value
     return output
 
 
 def like(leaf: Any, value: Any) -> Any:
-    """`value` as fresh memory of `leaf`'s kind, shape and dtype: a number for a number, an array for an array.
+    """A copy of `value` with the kind, shape and dtype of `leaf`: a number for a number, an array for an array.
 
-    A value that is a variable of another derivative stays one. One that is not, though the leaf is, still gets the
-    leaf's shape: the zero of an argument that was not used is as many zeros as the argument has elements.
+    A value that is a variable of another derivative stays a variable. The value 0 of an argument that was not used is
+    broadcast to the argument's shape.
     """
     is_number = isinstance(leaf, int | float)
     if is_number and not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run on disk, and back, to the bit.
+"""Checkpoints: the whole state of a run is saved to disk and restored bit by bit.
 
     arrays      a pytree as named arrays; what a template must agree with before anything is read
     integrity   a hash of every file, written last: any changed byte is found and named
@@ -9,8 +9,8 @@
     run         `load_run`: model, tokenizer and parameters of a run's folder, for serving
     lock        `RunLock`: one job at a time writes to a run
 
-orbax moves the arrays between devices and disk; what a checkpoint is, when it counts and what happens when it is
-damaged is decided here.
+orbax moves the arrays between devices and disk. This package decides what a checkpoint holds, when it is committed, and
+what happens when one is damaged.
 """
 
 from llm_jax.checkpoint.integrity import Damaged

@@ -1,8 +1,8 @@
-"""A pytree as named arrays: what is stored depends on no Python class, so a part of it can be read by its name.
+"""A pytree stored as named arrays: files depend on no Python class, and a part of the tree can be read by name.
 
-A leaf's name is its path, `params.blocks.0.mlp.up.weight`. Beside the arrays stands an index, name → shape and dtype,
-and a template is compared with it before anything is read. Random keys (`jax.random.key`) are stored as their data and
-the name of their generator; Python's numbers as arrays without dimensions, and given back as what they were.
+A leaf's name is its path, `params.blocks.0.mlp.up.weight`. An index (name → shape and dtype) is stored with the arrays;
+`restore` compares its template with the index before it reads. A random key (`jax.random.key`) is stored as its data
+and the name of its generator. A Python number is stored as an array without dimensions and restored as a number.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,10 @@ def restore(folder: Path, template: PyTree, index: Index, prefix: str = "") -> P
     """Reads the arrays that `template` describes, each placed as its leaf's sharding says, else on the first device.
 
     `index` is what was stored; with `prefix`, only names that begin with it are read, and the template has the names
-    without it. Raises ValueError that names the arrays which are missing, left over, or of another shape or dtype.
+    without it.
+
+    Raises:
+        ValueError: arrays are missing, left over, or of another shape or dtype; it names them.
     """
     leaves = {prefix + name: leaf for name, leaf in name_leaves(template).items()}
     _refuse_differences({name: entry for name, entry in index.items() if name.startswith(prefix)}, index_of(leaves))

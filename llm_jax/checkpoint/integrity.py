@@ -1,9 +1,9 @@
 """Finds every changed byte: a folder's files are hashed into `integrity.json`, which is written last.
 
-The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So a byte flipped,
-cut off or added anywhere, the list included, is found, and the message says which file it was. SHA-256 rather than a
-checksum because it costs no more where processors have instructions for it (1.4 GB/s on one core of a small virtual
-machine) and because `sha256sum` lets anybody repeat the check. Left out: signatures (whoever can write the folder can
+The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So `verify`
+finds any byte that was changed, removed or added, in the list too, and names the file. It is SHA-256, not a checksum:
+processors with SHA instructions hash 1.4 GB/s on one core (measured on a small virtual machine), and anybody can repeat
+the check with `sha256sum`. Left out: signatures (whoever can write the folder can
 write a matching list) and repair.
 """
 
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files import write
-from llm_jax.json_files import parse_json
+from llm_jax.files.json_files import parse_json
 
 FILE = "integrity.json"
 FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
 
 
-Measured = dict[str, Any]  # "bytes" and "sha256" of one file
+FileHash = dict[str, Any]  # "bytes" and "sha256" of one file
 
 
 class Damaged(ValueError):
     """A file is not what was written: missing, of another size, or of other content."""
 
 
-def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
-    """Lists every file under `folder` in `integrity.json`; all of it is on the disk when this returns.
+def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
+    """Lists every file under `folder` in `integrity.json`; all files are flushed to the disk when this returns.
 
     Args:
-        folder: what is sealed.
+        folder: the folder whose files are listed.
         hashed: files that their writers have hashed and flushed (`hash_files`); only their sizes are looked at here.
 
     Raises:
@@ -55,7 +55,7 @@ def seal(folder: Path, hashed: Mapping[str, Measured] | None = None) -> None:
     write(folder / FILE, _render({"format": FORMAT, "files": files}))
 
 
-def hash_files(folder: Path) -> dict[str, Measured]:
+def hash_files(folder: Path) -> dict[str, FileHash]:
     """Size and SHA-256 of every file under `folder`, by relative name; all of them are flushed to the disk."""
     paths = _files_under(folder)
     hashed = {name: _measure(path) for name, path in paths.items()}
@@ -67,8 +67,11 @@ def hash_files(folder: Path) -> dict[str, Measured]:
 def verify(folder: Path, names: list[str] | None = None) -> None:
     """Compares every file, or those in `names`, with what was sealed.
 
-    Raises Damaged, which names the first file that differs and how, and ValueError for a format this version does not
-    know. Files that were added later are no damage.
+    Files added later are not damage.
+
+    Raises:
+        Damaged: a file differs from what was sealed; it names the first one and the difference.
+        ValueError: the list has a format that this version does not know.
     """
     sealed = _read_seal(folder)
     present = _files_under(folder)
@@ -100,7 +103,7 @@ def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     try:
         raw = path.read_bytes()
-    except PermissionError:  # ours to be told, not damage
+    except PermissionError:  # the user's to mend, not damage
         raise
     except FileNotFoundError as error:
         raise Damaged(f"{path} is missing") from error
@@ -127,7 +130,7 @@ def _render(body: dict[str, Any]) -> bytes:
     return (json.dumps({**body, "sha256": own}, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _measure(path: Path) -> Measured:
+def _measure(path: Path) -> FileHash:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {"bytes": file.tell(), "sha256": digest}

@@ -1,11 +1,11 @@
-"""The folder of a run's checkpoints, for whoever reads it: which steps it has, what each says, which one is intact.
+"""Reads the folder of a run's checkpoints: which steps it has, the metadata of each, and which one is intact.
 
     00000500/
-      metadata.json     step, validation loss, index of the arrays, and whatever the caller adds
+      metadata.json     step, validation loss, index of the arrays, and what the caller adds
       state/            the arrays, written by orbax
       integrity.json    the format's number, and a hash of every file above
 
-Nothing here changes a folder.
+This module never changes a folder.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 
 from llm_jax.checkpoint import arrays, integrity
 from llm_jax.checkpoint.integrity import Damaged
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 
 METADATA_FILE = "metadata.json"
 STATE_FOLDER = "state"
@@ -40,9 +40,11 @@ def committed_steps(directory: Path) -> list[int]:
 
 
 def choose(directory: Path, step: int | None = None) -> tuple[int, tuple[str, ...]]:
-    """The newest step whose every file is as it was written (or `step`, if it is), and what was passed over.
+    """The newest step whose files are all intact (or `step`), and one sentence for each damaged step that was skipped.
 
-    Raises FileNotFoundError if there is no checkpoint, Damaged if none is intact.
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        Damaged: no checkpoint is intact.
     """
     steps = committed_steps(directory) if step is None else [refuse_unknown(directory, step)]
     if not steps:
@@ -67,7 +69,7 @@ def read(directory: Path, template: PyTree, step: int, prefix: str = "") -> PyTr
 
 
 def refuse_no_step(step: Any) -> int:
-    """`step` as Python's int. Raises ValueError for what could not be found again by its folder's name."""
+    """`step` as Python's int. Raises ValueError unless it is a whole number, 0 or more."""
     try:
         number = operator.index(step)
     except TypeError:
@@ -86,8 +88,10 @@ def refuse_unknown(directory: Path, step: int) -> int:
 
 
 def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], val_loss: float | None) -> str:
-    """The text of `metadata.json`; a loss that is not finite is left out. Raises ValueError for what is no JSON."""
-    measured = float(val_loss) if val_loss is not None and math.isfinite(val_loss) else None  # of NumPy's, JAX's, too
+    """The text of `metadata.json`; a loss that is not finite becomes null. Raises ValueError if it is not JSON."""
+    measured = (
+        float(val_loss) if val_loss is not None and math.isfinite(val_loss) else None
+    )  # also for NumPy's and JAX's scalars
     index = arrays.index_of(leaves)
     record = {"step": step, "val_loss": measured, "arrays": index, "metadata": metadata}
     try:
@@ -97,7 +101,7 @@ def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], v
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `metadata.json` says. Raises Damaged unless it is as it was written."""
+    """The content of `metadata.json`. Raises Damaged if the file was changed."""
     integrity.verify(folder, [METADATA_FILE])
     return read_json(folder / METADATA_FILE)
 
@@ -106,5 +110,5 @@ def val_loss(folder: Path) -> float | None:
     """The checkpoint's validation loss, if it was measured and can be read."""
     try:
         return read_record(folder)["val_loss"]
-    except ValueError:  # damaged: cannot be called the best; `restore` will say so
+    except ValueError:  # damaged: it cannot be the best checkpoint; `restore` reports it
         return None

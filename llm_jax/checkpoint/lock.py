@@ -1,8 +1,8 @@
-"""One job at a time writes to a run: a lock that the operating system frees when its holder dies, however it dies.
+"""A lock, so that one job at a time writes to a run. The operating system frees it when the process that holds it ends.
 
-The lock itself is `flock` on Unix and its like elsewhere, by way of the `filelock` library; who holds it is written in
-a file beside it, for the message alone. Shared file systems pass these locks between machines if they were mounted to
-(NFSv4 does, Lustre with `-o flock`); where they were not, two machines can each take the lock.
+The `filelock` library takes the lock (`flock` on Unix). A file beside it names the holder, for error messages only.
+Shared file systems apply the lock across machines only if mounted for it (NFSv4 is, Lustre with `-o flock`); otherwise
+two machines can each take the lock.
 """
 
 import datetime
@@ -13,7 +13,7 @@ from types import TracebackType
 
 import filelock
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 
 
 class RunLock:

@@ -1,7 +1,7 @@
-"""A run's folder, read by whoever wants its model: `load_run` gives config, parameters and tokenizer.
+"""`load_run` reads config, parameters and tokenizer from a run's folder.
 
-Only the parameters are read from the checkpoint, not the optimizer's moments, which are twice as large. Nothing in the
-folder is changed, so a run that is still training can be looked at.
+It reads only the parameters of the checkpoint, not the optimizer's moments, which are twice as large. It changes
+nothing in the folder, so it can load from a run that is still training.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,10 @@ import jax
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import GPTConfig, from_dict
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.models import gpt
-from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER
+from llm_jax.runs import CHECKPOINTS, CONFIG, FORMAT, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
-
-RUN_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,12 @@ class LoadedRun:
 def load_run(run: Path, step: int | None = None) -> LoadedRun:
     """The newest intact checkpoint of a run's folder (`runs/NAME`), or the one of `step`.
 
-    A damaged one is announced before the one before it is taken. Raises FileNotFoundError for what is no run or has no
-    checkpoint yet, Damaged if no intact one is left, ValueError for a config or state this version cannot read.
+    If a checkpoint is damaged, a warning is logged and the one before it is loaded.
+
+    Raises:
+        FileNotFoundError: `run` is not a run or has no checkpoint yet.
+        Damaged: no checkpoint is intact.
+        ValueError: this version cannot read the config or the state.
     """
     run = Path(run)
     config = _read_config(run)
@@ -63,9 +65,9 @@ def _read_config(run: Path) -> GPTConfig:
         raise ValueError(
             f"{path} is not the config of a run ({error!r}): restore it from a copy, or train again"
         ) from None
-    if written_as != RUN_FORMAT:
+    if written_as != FORMAT:
         raise ValueError(
-            f"{path} is of format {written_as}; this version of llm-jax reads format {RUN_FORMAT}: use the version "
+            f"{path} is of format {written_as}; this version of llm-jax reads format {FORMAT}: use the version "
             "that wrote it"
         )
     try:

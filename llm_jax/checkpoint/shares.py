@@ -1,7 +1,7 @@
-"""Each process hashes the files that it has written; the first process collects the lists and reads none of them.
+"""Each process hashes the files that it wrote; the first process collects the hashes and reads none of these files.
 
-orbax lets every process write its arrays to a folder of its own, `state/ocdbt.process_N`. When those files are written,
-process N hashes them and leaves the list beside the state, as `.share-N.json`. So hashing takes as long as the largest
+orbax lets every process write its arrays to a folder of its own, `state/ocdbt.process_N`. Process N then hashes its
+files and writes the list to `.share-N.json` beside the state. So hashing takes as long as the largest
 share, however many hosts there are, and no file crosses the network to be hashed. At the commit the first process
 merges the lists and hashes only what it wrote itself since: the index that joins the shares, and the metadata.
 """
@@ -34,7 +34,7 @@ class HashingHandler(ocp.PyTreeCheckpointHandler):
 @ocp.args.register_with_handler(HashingHandler, for_save=True, for_restore=True)
 @dataclass
 class SaveShares(ocp.args.PyTreeSave):
-    """orbax finds a handler by the class of its arguments, and wants one for restoring too, which we do not use."""
+    """orbax finds a handler by the class of its arguments, and requires one for restoring too; it is not used."""
 
 
 def _list_own_files(state: Path) -> None:
@@ -44,9 +44,9 @@ def _list_own_files(state: Path) -> None:
     (state.parent / LIST.format(jax.process_index())).write_text(json.dumps(names))
 
 
-def collect(checkpoint: Path) -> dict[str, integrity.Measured]:
+def collect(checkpoint: Path) -> dict[str, integrity.FileHash]:
     """What the processes hashed, by name relative to `checkpoint`; their lists are removed."""
-    hashed: dict[str, integrity.Measured] = {}
+    hashed: dict[str, integrity.FileHash] = {}
     for path in sorted(checkpoint.glob(LIST.format("*"))):
         hashed |= json.loads(path.read_text())
         path.unlink()

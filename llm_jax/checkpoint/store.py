@@ -1,14 +1,15 @@
 """Saves a run's state in the background and restores the newest intact one.
 
 A checkpoint is a folder named by its step (see `layout`). It is written as `.partial-00000500`: each process writes and
-hashes its share of the arrays (`shares`), all wait for each other, and then the first process collects the hashes and
+hashes its share of the arrays (`shares`), all wait at a barrier, and the first process collects the hashes and
 renames the folder. That rename is the commit: a folder without the prefix is complete, and one that is not exactly as
 written is damaged. A process killed at any instant leaves at most a `.partial-…`, which the next start removes. `save`
 copies arrays to the host and returns; the rest happens in orbax's thread, whose `finalize` runs on the first process
 after all have written.
 
-A run has one history: committing step s removes checkpoints of s and later, which a run that fell back, or was sent
-back, leaves behind. orbax's CheckpointManager is not used: it keeps and finds steps by name without looking inside.
+A run has one history: committing step s removes older checkpoints of step s and later, which remain when a run resumed
+from an earlier step. orbax's CheckpointManager is not used: it finds steps by the name of their folder and does not
+check their files.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from jax.experimental import multihost_utils
 
 from llm_jax.checkpoint import arrays, integrity, layout, shares
 from llm_jax.checkpoint.retention import Retention
-from llm_jax.faults import CURES, found_in
+from llm_jax.files.faults import CURES, found_in
 
 PARTIAL_PREFIX = ".partial-"
 WRITE_TIMEOUT_SECONDS = 3600  # for one checkpoint; a stuck file system is an error after that, not a hung run
@@ -43,7 +44,7 @@ class Restored:
     state: PyTree
     metadata: dict[str, Any]
     passed_over: tuple[str, ...] = ()
-    """Newer checkpoints that were damaged: one sentence each, which names the file and what is wrong with it."""
+    """Newer checkpoints that were damaged: one sentence for each, with the file and the damage."""
 
 
 class Checkpoints:
@@ -78,11 +79,16 @@ class Checkpoints:
         val_loss: float | None = None,
         wait: bool = False,
     ) -> None:
-        """Copies `state` to the host and returns; it is written and committed in the background, or now with `wait`.
+        """Copies `state` to the host and returns; it is written and committed in the background.
+
+        With `wait` the call returns after the commit.
 
         The caller may donate the state's buffers as soon as this returns. The step saved or restored last is not
-        written again. Raises ValueError for a step that is no whole number from 0 on and for leaves or metadata that
-        cannot be stored, and OSError if this save (with `wait`) or the one before it failed.
+        written again.
+
+        Raises:
+            ValueError: the step is not a whole number, 0 or more, or leaves or metadata cannot be stored.
+            OSError: this save (with `wait`) or the one before it failed.
         """
         step = layout.refuse_no_step(step)
         self.wait()
@@ -102,9 +108,13 @@ class Checkpoints:
     def restore(self, template: PyTree, step: int | None = None) -> Restored:
         """The newest intact checkpoint, or that of `step`; `template` gives shapes, dtypes and shardings.
 
-        The shardings may differ from those it was saved with. A damaged checkpoint is announced in the log, and in
-        `Restored.passed_over`, before the one before it is tried. Raises FileNotFoundError if there is none, Damaged
-        if none is intact (or not that of `step`), ValueError if it holds another state than `template`.
+        The shardings may differ from those it was saved with. A damaged checkpoint is logged and listed in
+        `Restored.passed_over`, and the one before it is restored.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            Damaged: none is intact, or that of `step` is not.
+            ValueError: it holds another state than `template`.
         """
         self.wait()
         chosen, passed_over = _agree(lambda: layout.choose(self.directory, step))
@@ -163,18 +173,18 @@ class Checkpoints:
         _remove(doomed)
 
 
-class _ToldByWait(logging.Filter):
-    """Keeps back the traceback that orbax logs in its thread: `wait` raises the same error."""
+class _RaisedByWait(logging.Filter):
+    """Drops the traceback that orbax logs in its thread, because `wait` raises the same error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.exc_info or bool(os.environ.get("LLM_JAX_DEBUG"))
 
 
-logging.getLogger("absl").addFilter(_ToldByWait())
+logging.getLogger("absl").addFilter(_RaisedByWait())
 
 
 def _remove(path: Path) -> None:
-    """A folder with all that is in it, or whatever else has its name; nothing, where nothing has."""
+    """Removes a folder and its content, a file or a link. Does nothing if there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -182,7 +192,7 @@ def _remove(path: Path) -> None:
 
 
 def _then(commit: Callable[[Path], None]) -> type[ocp.path.atomicity.AtomicRenameTemporaryPath]:
-    """orbax's own commit of its folder, followed by ours of the folder around it: same thread, same process."""
+    """orbax's commit of its folder, followed by `commit` of the parent folder in the same thread and process."""
 
     class ThenCommit(ocp.path.atomicity.AtomicRenameTemporaryPath):
         async def finalize(self) -> None:
@@ -193,14 +203,14 @@ def _then(commit: Callable[[Path], None]) -> type[ocp.path.atomicity.AtomicRenam
 
 
 def _agree(choice: Callable[[], tuple[int, tuple[str, ...]]]) -> tuple[int, tuple[str, ...]]:
-    """The first process looks and tells the others, so that all read the same checkpoint, hashed only once."""
+    """The first process chooses and broadcasts its choice: all read the same checkpoint, and one process hashes it."""
     if jax.process_count() == 1:
         return choice()
     chosen, passed_over, error = -1, (), None
     if jax.process_index() == 0:
         try:
             chosen, passed_over = choice()
-        except (OSError, ValueError) as raised:  # told to the others first: they would wait for ever
+        except (OSError, ValueError) as raised:  # broadcast first: the other processes would wait for ever
             error = raised
     chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
     if error is not None:

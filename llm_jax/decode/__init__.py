@@ -5,5 +5,6 @@ choose     logits → next token: temperature, min-p, top-k, top-p, one random s
 adjust     logits changed first: penalties, biases, a least length, as vLLM does
 slots      continuous batching: requests join and leave a batch that is being decoded
 loop       prompts → tokens: prefill and a decoding loop on the device, compiled once per bucket of shapes
+padding    prompts → one array of a bucket's shape, checked
 prompts    text → the ids a model can start from
 """

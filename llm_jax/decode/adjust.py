@@ -1,16 +1,15 @@
 """Logits changed before a token is chosen, with vLLM's formulas and in vLLM's order (`vllm/v1/sample/sampler.py`).
 
-    allowed tokens        all others become −∞
-    min_tokens            tokens that would end the answer become −∞, until it has that many
+    allowed tokens        the logits of all other tokens become −∞
+    min_tokens            the logits of tokens that end the answer become −∞ until the answer has this many tokens
     logit_bias            is added
-    repetition penalty r  of a token in the prompt or the answer: a positive logit is divided by r, another one times r
-                          (Keskar et al. 2019, "CTRL")
-    frequency penalty     is subtracted as often as the token is in the answer
-    presence penalty      is subtracted if it is there at all
+    repetition penalty r  for a token in the prompt or the answer: divides a positive logit by r, multiplies any other
+                          by r (Keskar et al. 2019, "CTRL")
+    frequency penalty     is subtracted once for each time the token is in the answer
+    presence penalty      is subtracted once if the token is in the answer
 
-Temperature and filters (`llm_jax.decode.choose`) follow. Log-probabilities are those before any of it, as by vLLM.
-
-A batch where nobody asks for any of this has no such arrays, and its step is the same program as without this module.
+Temperature and filters (`llm_jax.decode.choose`) follow. Log-probabilities are computed before all of this, as in vLLM.
+A batch in which no request uses an adjustment has no such arrays, and its step is compiled without this module.
 """
 
 import dataclasses
@@ -26,11 +25,11 @@ from llm_jax.shapes import Array, Bool, Float, Int, pytree
 
 @pytree
 class Adjusted:
-    """An `Adjustment` for each row, and what has been counted for it; one that changes nothing leaves every bit."""
+    """One `Adjustment` per row as arrays, and the tokens counted so far. A neutral one leaves the logits bit-equal."""
 
-    bias_BV: Float[Array, "B V"]  # −∞: not allowed
+    bias_BV: Float[Array, "B V"]  # −∞ for a token that is not allowed
     ends_BV: Bool[Array, "B V"]
-    first_end_B: Int[Array, "B"]  # length of prompt and answer from which on the row may end
+    first_end_B: Int[Array, "B"]  # the row may end once prompt and answer have this length
     in_prompt_BV: Bool[Array, "B V"]
     counts_BV: Int[Array, "B V"]  # of the answer's tokens
     repetition_B: Float[Array, "B"]
@@ -39,7 +38,7 @@ class Adjusted:
 
 
 def row_of(adjustment: Adjustment, prompt: Sequence[int], vocab_size: int) -> Adjusted:
-    """A request that begins, as a batch of one row."""
+    """The arrays of a new request, as a batch of one row."""
     bias_V = np.zeros(vocab_size, np.float32)
     if adjustment.allowed_tokens is not None:
         bias_V[:] = -np.inf
@@ -64,24 +63,24 @@ def row_of(adjustment: Adjustment, prompt: Sequence[int], vocab_size: int) -> Ad
 
 
 def unchanged(rows: int, vocab_size: int) -> Adjusted:
-    """Rows whose logits stay as they are."""
+    """Arrays that leave the logits of all rows unchanged."""
     one = row_of(Adjustment(), [], vocab_size)
     return jax.tree.map(lambda x: jnp.repeat(x, rows, axis=0), one)
 
 
 def put(adjusted: Adjusted, row: Int[Array, ""], one: Adjusted) -> Adjusted:
-    """`one` becomes the row."""
+    """Replaces `row` by `one`."""
     return jax.tree.map(lambda all_, x: all_.at[row].set(x[0]), adjusted, one)
 
 
 def count(adjusted: Adjusted, token_B: Int[Array, "B"]) -> Adjusted:
-    """One more token in each row's answer."""
+    """Counts one more token of each row's answer."""
     counts_BV = adjusted.counts_BV.at[jnp.arange(len(token_B)), token_B].add(1)
     return dataclasses.replace(adjusted, counts_BV=counts_BV)
 
 
 def adjust(logits_BV: Float[Array, "B V"], adjusted: Adjusted, lengths_B: Int[Array, "B"]) -> Float[Array, "B V"]:
-    """What the next token is chosen from; `lengths_B` counts prompt and answer so far."""
+    """The logits from which the next token is chosen; `lengths_B` counts the tokens of prompt and answer so far."""
     may_not_end_B = lengths_B < adjusted.first_end_B
     logits_BV = jnp.where(adjusted.ends_BV & may_not_end_B[:, None], -jnp.inf, logits_BV)
     logits_BV = logits_BV + adjusted.bias_BV

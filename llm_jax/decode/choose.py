@@ -1,14 +1,15 @@
 """Logits → next token: temperature, min-p (Nguyen et al. 2024), top-k (Fan et al. 2018), top-p (Holtzman et al. 2020),
 and a draw.
 
-All filters keep every token whose logit is at least some threshold, so none needs the vocabulary sorted: top-k's and
-top-p's is found by bisection. A float's bits, read as an integer, are in the float's order, so 32 halvings find it
-exactly.
+Each filter keeps every token whose logit is at least a threshold, so the vocabulary need not be sorted: bisection finds
+the thresholds of top-k and top-p. The bits of a float, read as an integer, sort as the float does, so 32 steps find the
+threshold exactly.
 
-The draw is a race: every token gets an exponential time from its own random number, runs it at a speed of its weight,
-and the first one wins. One random number a row and a running sum would do, but rounding moves that sum's borders, and
-whoever stands at one gives way to its neighbour, however unlike the two are: with thousands of tokens, one draw in a
-thousand would depend on how many rows are computed together. In a race only two that arrive together change places.
+The draw gives each token v an exponential random number e_v and takes the token with the largest w_v / e_v; token v is
+then drawn with probability w_v / Σw. The usual way, one random number per row and the cumulative sum of weights, is
+sensitive to rounding: near a boundary of the sum, rounding selects an unrelated token, so with thousands of tokens one
+draw in a thousand would depend on how many rows are computed together. Here rounding matters only for two tokens whose
+w_v / e_v are nearly equal.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,18 +23,18 @@ from llm_jax.shapes import Array, Bool, Float, Int, Key, UInt, pytree
 
 ALL_TOKENS = np.iinfo(np.int32).max
 FLOAT = np.finfo(np.float32)
-LEAST_TEMPERATURE = 1e-5  # below it the most likely token is taken, as by vLLM: it would be, but for float32's digits
-LEAST_TOP_P = 1e-30  # above 0 in float32; a smaller one keeps no more
+LEAST_TEMPERATURE = 1e-5  # below it decoding is greedy, as in vLLM: float32 could not hold the scaled logits
+LEAST_TOP_P = 1e-30  # still above 0 in float32; a smaller value keeps the same tokens
 
 
 @pytree
 class Rule:
-    """A `Sampling` as it crosses `jit`: numbers may change without a new compilation, what is None costs nothing.
+    """A `Sampling` as arrays for `jit`: new numbers need no new compilation, and a filter that is None is not computed.
 
-    Each number is one for all rows, or one for each.
+    Each number is either one for all rows or one per row.
     """
 
-    temperature: Float[Array, "*B"] | None  # None: the most likely token; of a row: 0
+    temperature: Float[Array, "*B"] | None  # None: all rows are greedy; 0: this row is
     top_k: Int[Array, "*B"] | None
     top_p: Float[Array, "*B"] | None
     min_p: Float[Array, "*B"] | None
@@ -51,14 +52,15 @@ def rule(sampling: Sampling) -> Rule:
 
 
 def rule_of_rows(samplings: Sequence[Sampling]) -> Rule:
-    """One Sampling a row, without their seeds. A filter costs its time if any row asks for it, and leaves the others'
-    logits exactly as they are.
+    """One Sampling per row, without the seeds, as arrays.
+
+    A filter is computed if any row uses it; it does not change the logits of the other rows.
     """
     draws = [_draws(s) for s in samplings]
     uses_k = any(s.top_k for s, drawn in zip(samplings, draws, strict=True) if drawn)
     uses_p = any(s.top_p < 1 for s, drawn in zip(samplings, draws, strict=True) if drawn)
     uses_min_p = any(s.min_p for s, drawn in zip(samplings, draws, strict=True) if drawn)
-    # Probabilities sum to 1 only up to rounding: to keep all of them takes more.
+    # Probabilities sum to 1 only up to rounding; a threshold of 2 keeps all tokens.
     top_ps = [max(s.top_p, LEAST_TOP_P) if s.top_p < 1 else 2.0 for s in samplings]
     return Rule(
         temperature=jnp.asarray([_temperature(s) for s in samplings], jnp.float32) if any(draws) else None,
@@ -73,18 +75,18 @@ def _draws(sampling: Sampling) -> bool:
 
 
 def _temperature(sampling: Sampling) -> float:
-    """0 where the most likely token is taken; finite in float32."""
+    """The temperature, finite in float32; 0 for greedy decoding."""
     return min(sampling.temperature, float(FLOAT.max)) if _draws(sampling) else 0.0
 
 
 def keys_of(seeds: Sequence[int]) -> Key[Array, "B"]:
-    """`jax.random.key` of each, for seeds of 64 bits, of which JAX itself would drop the upper half."""
+    """`jax.random.key` of each seed, from all 64 bits; JAX itself would drop the upper 32."""
     words_B2 = np.array([[seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF] for seed in seeds], np.uint32)
     return jax.random.wrap_key_data(jnp.asarray(words_B2), impl="threefry2x32")
 
 
 def choose(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule) -> Int[Array, "B"]:
-    """One token a row. A row's choice depends on its own logits and key alone."""
+    """Chooses one token per row, from that row's logits and key alone."""
     if rule.temperature is None:
         return _most_likely(logits_BV)
     if rule.temperature.ndim == 0:
@@ -95,11 +97,11 @@ def choose(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule) 
 
 
 def _most_likely(logits_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
-    """The first of the largest logits: the place of the maximum, which a CPU finds four times as fast as an argmax."""
+    """The argmax, first of equals, by a maximum and a comparison: four times as fast as XLA:CPU's argmax."""
     is_largest_BV = logits_BV == logits_BV.max(axis=-1, keepdims=True)
     size = logits_BV.shape[-1]
     first_B = jnp.where(is_largest_BV, jnp.arange(size, dtype=jnp.int32), size).min(axis=-1)
-    return jnp.minimum(first_B, size - 1)  # nothing equals a NaN
+    return jnp.minimum(first_B, size - 1)  # with a NaN no entry equals the maximum
 
 
 def _drawn(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule, temperature) -> Int[Array, "B"]:
@@ -114,18 +116,18 @@ def _drawn(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule, 
 
 
 def draw(weights_BV: Float[Array, "B V"], keys_B: Key[Array, "B"]) -> Int[Array, "B"]:
-    """Draws index v with probability w_v / Σw, never one of weight zero: the largest w_v / e_v, e_v exponential."""
-    share_BV = (_bits(keys_B, weights_BV.shape[-1]).astype(jnp.float32) + 0.5) * 2.0**-32
-    # Below 1, for a time must be finite; near 0, where races are won, the steps are the finest that 32 bits have.
-    time_BV = -jnp.log1p(-jnp.minimum(share_BV, 1 - FLOAT.epsneg))
-    return _most_likely(weights_BV / time_BV)
+    """Draws index v with probability w_v / Σw, never an index of weight 0: the argmax of w_v / e_v, e_v exponential."""
+    uniform_BV = (_bits(keys_B, weights_BV.shape[-1]).astype(jnp.float32) + 0.5) * 2.0**-32
+    # Below 1, so that e_v is finite. Near 0, where the largest w_v / e_v come from, 32 bits give the finest steps.
+    exponential_BV = -jnp.log1p(-jnp.minimum(uniform_BV, 1 - FLOAT.epsneg))
+    return _most_likely(weights_BV / exponential_BV)
 
 
 def _bits(keys_B: Key[Array, "B"], size: int) -> UInt[Array, "B V"]:
-    """So many random words for each key.
+    """`size` random words of 32 bits per key.
 
-    Hashes of 0, 1, 2, … under the key: MurmurHash3's finaliser once for each half of it. Keys are random already, by
-    JAX's own generator, which would take 0.6 ms more on a CPU for GPT-2's vocabulary, where a whole step takes 12.
+    Word i is the hash of i under the key: MurmurHash3's finaliser, once for each half of the key. JAX's generator made
+    the keys. To draw the words from it as well would take 0.6 ms of a 12 ms step on a CPU with GPT-2's vocabulary.
     """
     halves_B2 = jax.random.key_data(keys_B)
     numbers_V = jnp.arange(size, dtype=jnp.uint32) * np.uint32(0x9E3779B9)
@@ -133,7 +135,7 @@ def _bits(keys_B: Key[Array, "B"], size: int) -> UInt[Array, "B V"]:
 
 
 def _mixed(words: UInt[Array, "..."]) -> UInt[Array, "..."]:
-    """Every bit of a word into every other (Appleby 2011)."""
+    """MurmurHash3's finaliser (Appleby 2011): every bit of a word influences every other."""
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
     return words ^ (words >> 16)
@@ -146,7 +148,7 @@ def keep_min_p(logits_BV: Float[Array, "B V"], min_p: Float[Array, "*B"]) -> Flo
 
 
 def keep_top_k(logits_BV: Float[Array, "B V"], k: Int[Array, "*B"]) -> Float[Array, "B V"]:
-    """All but the k largest logits become −∞; those that tie with the k-th stay."""
+    """All but the k largest logits become −∞; logits equal to the k-th stay."""
     return _keep(logits_BV, lambda kept_BV: kept_BV.sum(axis=-1) >= k)
 
 
@@ -159,7 +161,7 @@ def keep_top_p(logits_BV: Float[Array, "B V"], p: Float[Array, "*B"]) -> Float[A
 def _keep(
     logits_BV: Float[Array, "B V"], enough: Callable[[Bool[Array, "B V"]], Bool[Array, "B"]]
 ) -> Float[Array, "B V"]:
-    """Keeps the logits at or above the largest threshold that still keeps `enough` of them; all, where none does."""
+    """Keeps the logits at or above the largest threshold for which `enough` holds; keeps all if it never holds."""
     order_BV = _swap_order(jax.lax.bitcast_convert_type(logits_BV, jnp.int32))
     low_B, high_B = (
         jnp.full(logits_BV.shape[0], _swap_order(jnp.float32(x).view(jnp.int32))) for x in (-jnp.inf, jnp.inf)

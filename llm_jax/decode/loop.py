@@ -1,21 +1,20 @@
 """Prompts → tokens: prefill, then a decoding loop on the device.
 
-    prefill   all prompts at once, padded on the right to one length; fills the KV-cache and chooses the first token
-    advance   runs one token a row through the model and chooses the next, until a count is reached or all rows stopped
-    grow      twice the slots for the cache, whenever they are all taken: a step reads all there are
+    prefill   runs all prompts, padded on the right to one length; fills the KV-cache and chooses the first token
+    advance   runs one token per row through the model and chooses the next, up to a count or until all rows stopped
+    grow      doubles the slots of the cache when all are used: a step reads every slot, so a cache starts small
 
-`advance` is a `lax.while_loop` whose count is an argument: called once it fills the cache without a word to the host,
-called with one more each time it streams; either way it is one compiled program. Shapes are rounded up to buckets, the
-cache's to powers of two, so that few programs are ever compiled, and the cache is donated, so a step writes one slot
-and copies nothing.
+`advance` is a `lax.while_loop` whose count is an argument, so one compiled program serves both uses: one call for all
+tokens, without a transfer to the host, or one call per token to stream them. Shapes are rounded up to buckets (the
+cache's to powers of two), so few programs are compiled. The cache is donated, so a step writes one slot and copies
+nothing.
 
-Requests that join a running batch are `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
+For requests that join a running batch see `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +23,14 @@ import numpy as np
 from llm_jax.config import GPTConfig
 from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
+from llm_jax.decode.padding import LENGTH_MULTIPLE, Prompts, bucket, check, pad
 from llm_jax.layers import cache as kv
 from llm_jax.layers.linear import Linear
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
-LENGTHS = 16  # tokens: lengths are rounded up to a multiple of it, for finer buckets would save nothing
-FEWEST = 64  # slots: to read fewer would save nothing
-ABSENT = -1  # in a row that has stopped
-
-Prompts = Sequence[Sequence[int] | np.ndarray] | np.ndarray  # ids, a row each
+LEAST_SLOTS = 64  # of a cache; fewer would save no time
+ABSENT = -1  # fills `chosen_BG` after a row has stopped
 
 
 @pytree
@@ -41,7 +38,7 @@ class State:
     """A batch while it is decoded."""
 
     cache: kv.Cache
-    token_B: Int[Array, "B"]  # chosen last, not yet seen by the model
+    token_B: Int[Array, "B"]  # the token chosen last; the model has not read it yet
     keys_B: Key[Array, "B"]
     stopped_B: Bool[Array, "B"]
     chosen_BG: Int[Array, "B G"]  # what was generated; ABSENT after a row's stop token; G = S
@@ -52,18 +49,21 @@ def generate(
     params: gpt.GPT,
     prompts: Prompts,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
 ) -> list[list[int]]:
     """Each prompt's continuation, without the stop token that ended it; `params` as `prepare` returns them.
 
-    A continuation shorter than `max_new_tokens` was stopped. Raises ValueError for an empty prompt, an id that is no
-    whole number or outside the vocabulary, and more tokens than the model has positions.
+    A continuation shorter than `max_new_tokens` ended with a stop token.
+
+    Raises:
+        ValueError: a prompt is empty, an id is not a whole number or is outside the vocabulary, or prompt and new
+            tokens exceed the model's positions.
     """
     continuations = [[] for _ in prompts]
-    for pieces in stream(params, prompts, config, how, sampling, max_new_tokens, stop_tokens, max_new_tokens):
+    for pieces in stream(params, prompts, config, plan, sampling, max_new_tokens, stop_tokens, max_new_tokens):
         for continuation, piece in zip(continuations, pieces, strict=True):
             continuation += piece
     return continuations
@@ -73,38 +73,38 @@ def stream(
     params: gpt.GPT,
     prompts: Prompts,
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
     chunk: int = 1,
 ) -> Iterator[list[list[int]]]:
-    """`generate`, piece by piece: after the first token, `chunk` new tokens a row each time.
+    """As `generate`, in pieces: first one token per row, then `chunk` tokens per row at a time.
 
-    Yields one list for each prompt; those of rows that have stopped are empty. Raises as `generate` does, when called.
+    Yields one list per prompt; the list of a row that has stopped is empty. Raises as `generate` does, at the call.
     """
     check(prompts, config, max_new_tokens)
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1 token a row; got {chunk}")
-    tokens_BT, lengths_B = _pad(prompts, how.kernels.fewest_decode_rows)
+    tokens_BT, lengths_B = pad(prompts, plan.kernels.fewest_decode_rows)
     keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
     choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
-    most_slots = bucket(length + max_new_tokens, LENGTHS)
+    most_slots = bucket(length + max_new_tokens, LENGTH_MULTIPLE)
 
     def advance_until(state: State, count: int, until: int) -> State:
         while count < until and not np.asarray(state.stopped_B).all():
             slots = state.cache.positions_BS.shape[1]
-            if count == slots - length + 1:  # all are taken, and the token chosen last has none yet
+            if count == slots - length + 1:  # all slots are used, and the token chosen last needs one
                 slots = min(2 * slots, most_slots)
                 state = grow(state, slots)
             count = min(until, slots - length + 1)
-            state = advance(params, state, jnp.int32(count), choice, stop_K, config, how)
+            state = advance(params, state, jnp.int32(count), choice, stop_K, config, plan)
         return state
 
     def pieces():
-        slots = min(most_slots, max(FEWEST, 1 << length.bit_length()))
-        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, how, slots)
+        slots = min(most_slots, max(LEAST_SLOTS, 1 << length.bit_length()))
+        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, plan, slots)
         shown, until = 0, 1
         while True:
             chosen_BG, stopped_B = np.asarray(state.chosen_BG)[:n_rows], np.asarray(state.stopped_B)
@@ -117,26 +117,26 @@ def stream(
     return pieces()
 
 
-def prepare(params: gpt.GPT, how: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
-    """Parameters for many decoding steps: matrices in the compute format, so that no step casts or reads them wider.
+def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
+    """Parameters for decoding: casts the matrices to the compute format once, so that no step has to.
 
-    Where the plan has another way to store weights for a decoder of a single row at a time (`n_rows`), the blocks' are
-    copies stored so. They decode any number of rows, but 2 to 15 more slowly.
+    With `n_rows=1` the blocks' weights are stored as the plan's `store_for_one_row` says, if it has one. Such weights
+    still decode any number of rows, but 2 to 15 rows more slowly.
     """
-    cast = jax.tree.map(lambda x: x.astype(how.dtype) if x.ndim > 1 else x, params)
+    cast = jax.tree.map(lambda x: x.astype(plan.dtype) if x.ndim > 1 else x, params)
     blocks = cast.blocks
-    store = how.kernels.store_for_one_row
+    store = plan.kernels.store_for_one_row
     if n_rows == 1 and store:
         blocks = jax.tree.map(
             lambda part: store(part) if isinstance(part, Linear) else part,
             blocks,
             is_leaf=lambda part: isinstance(part, Linear),
         )
-    # Of positions a step reads one row a token: their rounding would buy nothing.
+    # A step reads one row of the position embedding per token: casting it would save nothing.
     return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
 
 
-@partial(jax.jit, static_argnames=("config", "how", "slots"))
+@partial(jax.jit, static_argnames=("config", "plan", "slots"))
 def prefill(
     params: gpt.GPT,
     tokens_BT: Int[Array, "B T"],
@@ -146,13 +146,13 @@ def prefill(
     choice: Rule,
     stop_K: Int[Array, "K"],
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     slots: int,
 ) -> State:
-    """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding, stopped at once."""
+    """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding and start as stopped."""
     batch, length = tokens_BT.shape
-    cache = gpt.empty_cache(config, batch, length, how.dtype)
-    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, how, cache)
+    cache = gpt.empty_cache(config, batch, length, plan.dtype)
+    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, plan, cache)
     assert cache is not None
     state = State(
         cache=kv.extend(kv.forget_padding(cache, lengths_B), slots),
@@ -163,10 +163,10 @@ def prefill(
         count=jnp.zeros((), jnp.int32),
     )
     last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
-    return _choose_next(params, state, last_BD, choice, stop_K, config, how)
+    return _choose_next(params, state, last_BD, choice, stop_K, config, plan)
 
 
-@partial(jax.jit, static_argnames=("config", "how"), donate_argnames=("state",))
+@partial(jax.jit, static_argnames=("config", "plan"), donate_argnames=("state",))
 def advance(
     params: gpt.GPT,
     state: State,
@@ -174,7 +174,7 @@ def advance(
     choice: Rule,
     stop_K: Int[Array, "K"],
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
 ) -> State:
     """Decodes until `until` tokens are generated or every row has stopped."""
 
@@ -182,26 +182,26 @@ def advance(
         return (state.count < until) & ~state.stopped_B.all()
 
     def step(state: State) -> State:
-        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, how, state.cache)
+        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, plan, state.cache)
         assert cache is not None
         state = dataclasses.replace(state, cache=cache)
-        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, how)
+        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, plan)
 
     return jax.lax.while_loop(goes_on, step, state)
 
 
 @partial(jax.jit, static_argnames="slots")
 def grow(state: State, slots: int) -> State:
-    """The same batch with room for more tokens: `slots` in its cache, what is new is empty."""
+    """The same batch with `slots` slots in its cache; the new ones are empty."""
     more = slots - state.chosen_BG.shape[1]
     chosen_BG = jnp.pad(state.chosen_BG, ((0, 0), (0, more)), constant_values=ABSENT)
     return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
-def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, how: gpt.Plan) -> State:
-    """From the last hidden states to the next token of every row, written down."""
-    logits_BV = gpt.logits(params, hidden_BD, config, how)
-    # A draw's key follows from the row's key and the token's position: not from the batch, its padding or its count.
+def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, plan: gpt.Plan) -> State:
+    """Chooses the next token of every row from its last hidden state, and stores it in the state."""
+    logits_BV = gpt.logits(params, hidden_BD, config, plan)
+    # The key depends on the row's key and the token's position only, not on the batch or its padding.
     keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
     token_B = choose(logits_BV, keys_B, choice)
     shown_B = jnp.where(state.stopped_B, ABSENT, token_B)
@@ -212,63 +212,3 @@ def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: 
         chosen_BG=jax.lax.dynamic_update_slice(state.chosen_BG, shown_B[:, None], (0, state.count)),
         count=state.count + 1,
     )
-
-
-def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
-    """`size` rounded up to a few significant bits (of four, at most an eighth is lost) and to a multiple.
-
-    >>> [bucket(size, 16) for size in (3, 17, 100, 288, 1000)]
-    [16, 32, 112, 288, 1024]
-    """
-    step = max(multiple, 1 << max(0, size.bit_length() - bits))
-    return -(-size // step) * step
-
-
-def check(prompts: Prompts, config: GPTConfig, max_new_tokens: int) -> None:
-    """Raises ValueError for what cannot be decoded, with the numbers and the cure."""
-    if not len(prompts):
-        raise ValueError("there is nothing to continue: give at least one prompt")
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be at least 1; got {max_new_tokens}")
-    for number, prompt in enumerate(prompts):
-        which = f"prompt {number + 1}" if len(prompts) > 1 else "the prompt"
-        if (ids := _as_ids(prompt)) is None:
-            shown = " ".join(repr(prompt).split())[:60]
-            raise ValueError(f"{which} is {shown}; expected a list of token ids, which are whole numbers")
-        room = config.context_length - len(prompt)
-        if not len(prompt):
-            raise ValueError(f"{which} has no tokens: start a document with the tokenizer's end_of_text")
-        if room < 1:
-            raise ValueError(
-                f"{which} has {len(prompt)} tokens; the model's context is {config.context_length}: shorten the prompt "
-                f"to {config.context_length - 1} tokens or fewer"
-            )
-        if room < max_new_tokens:
-            raise ValueError(
-                f"{which} has {len(prompt)} tokens and {max_new_tokens} new ones are asked for; the model's context is "
-                f"{config.context_length}: ask for {room} or fewer, or shorten the prompt"
-            )
-        if len(wrong := ids[(ids < 0) | (ids >= config.vocab_size)]):
-            known = f"0…{config.vocab_size - 1}"
-            raise ValueError(f"{which} holds id {wrong[0]}; the model knows {known}: wrong tokenizer?")
-
-
-def _as_ids(prompt: Any) -> np.ndarray | None:
-    """A prompt as an array, if it is a list of whole numbers: NumPy would cut others off without a word."""
-    try:
-        ids = np.asarray(prompt)
-    except ValueError:  # lists of different lengths
-        return None
-    return ids if ids.ndim == 1 and (ids.dtype.kind in "iu" or not len(ids)) else None
-
-
-def _pad(prompts: Prompts, fewest_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts as one array of a bucket's shape, and their lengths; rows added to fill the bucket have one token."""
-    lengths = [len(prompt) for prompt in prompts]
-    batch, longest = bucket(len(prompts)), bucket(max(lengths), LENGTHS)
-    batch = max(batch, fewest_rows)
-    tokens_BT, lengths_B = np.zeros((batch, longest), np.int32), np.ones(batch, np.int32)
-    for row, prompt in enumerate(prompts):
-        tokens_BT[row, : len(prompt)] = prompt
-    lengths_B[: len(prompts)] = lengths
-    return tokens_BT, lengths_B

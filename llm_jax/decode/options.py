@@ -18,7 +18,7 @@ class Sampling:
     top_p: float = 1.0
     """Draw among the fewest most likely tokens whose probabilities sum to this (Holtzman et al. 2020); 1: among all."""
     seed: int = 0
-    """Random seed, 64 bits. Prompt number i (from 0) draws from the stream of seed + i, whatever stands beside it."""
+    """Random seed, 64 bits. Prompt number i (from 0) draws from the stream of seed + i, whatever the other prompts."""
     min_p: float = 0.0
     """Draw among tokens at least this likely, as a part of the likeliest one's probability (Nguyen et al. 2024)."""
 

@@ -7,7 +7,10 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
     """The ids of `text`, in which special tokens may be spelled; an empty text becomes the start of a document.
 
     That is the token that begins a text, else the one that ends it, as the model's files name them; a line feed where
-    they name neither. Raises ValueError if the vocabulary has no line feed either, or cannot write the text.
+    they name neither.
+
+    Raises:
+        ValueError: the vocabulary has no line feed either, or cannot write the text.
     """
     if text:
         return tokenizer.encode(text, allowed_special="all")

@@ -1,9 +1,10 @@
-"""The catalogue of accelerators: peaks, bandwidth, memory and power, each figure with its source and date.
+"""The catalogue of accelerators: peaks, bandwidth, memory and power, each figure with its source.
 
-The figures are in `catalogue.toml`. A device is looked up by the exact name that CUDA, ROCm or JAX gives it: part of a
-name says too little, because an "NVIDIA H100 PCIe" has three quarters of the peak of an "NVIDIA H100 80GB HBM3", and
-"NVIDIA A10" begins "NVIDIA A100-SXM4-40GB". A device that is not listed has no peak, and what needs one (MFU) is left
-out. Peaks are dense: the sparse figures of data sheets are twice as high, and no training step reaches for them.
+The figures are in `catalogue.toml`; each source says whether anybody opened it. A device is looked up by the exact name
+that CUDA, ROCm or JAX gives it. A part of a name is not enough: an "NVIDIA H100 PCIe" has three quarters of the peak of
+an "NVIDIA H100 80GB HBM3", and "NVIDIA A10" is the beginning of "NVIDIA A100-SXM4-40GB". For a device that is not
+listed no peak is known, and MFU is not shown. Peaks are dense: data sheets also print figures with 2:4 sparsity, which
+are twice as high and do not apply to training.
 """
 
 import tomllib
@@ -17,16 +18,17 @@ FILE_NAME = "catalogue.toml"
 
 
 @dataclass(frozen=True)
-class Source:
+class Citation:
     title: str
+    """The document or program, and whether it was opened or run for this catalogue."""
     date: str
-    """Of the document, or of the observation: YYYY-MM."""
+    """When its figures were entered, YYYY-MM."""
 
 
 @dataclass(frozen=True)
 class Figure:
     value: float
-    source: Source
+    source: Citation
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def accelerators() -> tuple[Accelerator, ...]:
 def parse(text: str) -> tuple[Accelerator, ...]:
     """Entries of a catalogue in TOML. Raises ValueError, naming the entry, for a wrong one or a name listed twice."""
     document = tomllib.loads(text)
-    sources = {key: Source(**entry) for key, entry in document["sources"].items()}
+    sources = {key: Citation(**entry) for key, entry in document["sources"].items()}
     entries = tuple(_accelerator(entry, sources) for entry in document["accelerator"])
     names = [kind for entry in entries for kind in entry.kinds]
     if twice := sorted({kind for kind in names if names.count(kind) > 1}):
@@ -82,8 +84,8 @@ def find(device_kind: str) -> Accelerator | None:
 
 
 def why_unknown(device_kind: str) -> str:
-    """One line for people: why no figure is shown that needs this device's peak."""
-    return f"no peak is known of {device_kind!r}: not in llm_jax/hardware/{FILE_NAME}, which goes by exact names"
+    """One line that says why MFU, which needs the device's peak, is not shown."""
+    return f"no peak is known of {device_kind!r}: llm_jax/hardware/{FILE_NAME} does not list this exact name"
 
 
 @cache
@@ -94,7 +96,7 @@ def _by_kind() -> Mapping[str, Accelerator]:
 FIGURES = tuple(name for name, kind in Accelerator.__annotations__.items() if Figure in (kind, *get_args(kind)))
 
 
-def _accelerator(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> Accelerator:
+def _accelerator(entry: Mapping[str, Any], sources: Mapping[str, Citation]) -> Accelerator:
     name = entry.get("name", "an entry without a name")
     if unknown := sorted(set(entry) - {"name", "kinds", *FIGURES}):
         raise ValueError(f"{FILE_NAME}: {name}: unknown figure {unknown[0]!r}; figures are {', '.join(FIGURES)}")

@@ -1,10 +1,10 @@
-"""The README.md of an export: what the model is, what it saw, what it reached, how to load it."""
+"""The README.md of an export: the model, its training data and losses, and how to load it."""
 
 from pathlib import Path
 from typing import Any
 
 from llm_jax.checkpoint import LoadedRun
-from llm_jax.json_files import read_log
+from llm_jax.files.json_files import read_log
 from llm_jax.runs import METRICS
 
 

@@ -1,25 +1,25 @@
-"""`config.json` of Hugging Face ↔ GPTConfig. A setting that would change the function we compute is refused by name."""
+"""`config.json` of Hugging Face ↔ GPTConfig. A setting that this code does not compute is refused by name."""
 
 from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.tokenizer import Borders
 from llm_jax.tokenizer.saving import generation_fields
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"
-# The trunk saved alone, as some old checkpoints are: the head is the embedding, so nothing is missing from it.
+# Some old checkpoints hold the model without its head; a tied head is the embedding, so nothing is missing.
 WITHOUT_HEAD = "GPT2Model"
-# Our name → transformers' names of the same function; the first is written.
+# Our name → transformers' names of the same function; an export writes the first.
 ACTIVATIONS = {
     "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
     "gelu": ("gelu", "gelu_python"),
     "relu": ("relu",),
     "silu": ("silu", "swish"),
 }
-# Theirs → ours, and what a file means that lacks the field.
+# transformers' name → our name, and the value where a file lacks the field.
 SWITCHES = {
     "tie_word_embeddings": ("tied_head", True),
     "scale_attn_weights": ("scale_scores", True),
@@ -37,7 +37,7 @@ SIZES = {
 def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
     """The fields transformers and vLLM read. Ids of tokens are null where the tokenizer names none."""
     ids = {"bos_token_id": None, "eos_token_id": None, **generation_fields(borders)}
-    return {
+    fields = {
         "architectures": [ARCHITECTURE],
         "model_type": "gpt2",
         "vocab_size": config.vocab_size,
@@ -46,17 +46,22 @@ def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
         "n_embd": config.d_model,
         "n_layer": config.n_layers,
         "n_head": config.n_heads,
-        **variations(config),
+        "n_inner": None,
+        "activation_function": ACTIVATIONS["gelu_tanh"][0],
         "layer_norm_epsilon": config.norm_epsilon,
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
         "resid_pdrop": 0.0,
         "initializer_range": 0.02,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
         "reorder_and_upcast_attn": False,
+        "tie_word_embeddings": True,
         **ids,
         "use_cache": True,
         "dtype": "float32",
     }
+    return fields | variations(config)  # in the order of earlier exports, so that their bytes stay the same
 
 
 def variations(config: GPTConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A Hugging Face directory, in and out. An export reloads what it wrote and compares logits with the run's."""
+"""Loads and exports Hugging Face directories. An export is reloaded, and its logits are compared with the run's."""
 
 import json
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ from safetensors.numpy import save_file
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import load_run
 from llm_jax.config import Execution, GPTConfig
-from llm_jax.faults import safe
 from llm_jax.files import replacing_folder, write
+from llm_jax.files.faults import safe
+from llm_jax.files.json_files import read_json
 from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
-from llm_jax.json_files import read_json
 from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer, companions
 from llm_jax.tokenizer.saving import generation_fields
@@ -66,8 +66,10 @@ class ExportReport:
 def load(name_or_path: str | Path) -> Loaded:
     """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
 
-    Raises FileNotFoundError or ValueError that names the file and the cure: another architecture, settings that change
-    the function, pickle weights, a lying header, tensors that are missing, unknown or of another shape.
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: another architecture, settings that change the function, pickle weights, a header that contradicts
+            its file, or tensors that are missing, unknown or of another shape. It names the file and the cure.
     """
     directory = Path(name_or_path)
     single_file.refuse(directory)
@@ -79,10 +81,13 @@ def load(name_or_path: str | Path) -> Loaded:
 
 
 def check(directory: Path) -> GPTConfig:
-    """Everything that `load` checks, without making arrays of the weights; and that there is a tokenizer.
+    """Checks all that `load` checks, without reading the weights, and that there is a tokenizer.
 
-    For a directory that another program will load. Raises as `load` does, and ValueError if the tokenizer has more ids
-    than the model.
+    For a directory that another program will load.
+
+    Raises:
+        OSError, ValueError: as `load`.
+        ValueError: the tokenizer has more ids than the model.
     """
     single_file.refuse(directory)
     config = hf_config.read(directory)
@@ -109,13 +114,14 @@ def export(
 ) -> ExportReport:
     """Writes config, weights, tokenizer and card to a temporary folder, checks it, and renames it to `out`.
 
-    Raises FileExistsError if `out` is there (and is not an earlier export, and that alone, which may be overwritten),
-    ValueError if the tokenizer has more ids than the model, RuntimeError if the reloaded logits differ by more than
-    1e-4.
+    Raises:
+        FileExistsError: `out` is there and is not an earlier export, or is one and `overwrite` is not set.
+        ValueError: the tokenizer has more ids than the model.
+        RuntimeError: the reloaded logits differ by more than 1e-4.
     """
     out = Path(out)
     _refuse_unknown_ids(out, tokenizer, config)
-    place = out.resolve()  # a link stays, and "." has a name
+    place = out.resolve()  # keeps a link a link, and gives "." a name
     if place.exists() and (reason := _why_foreign(place)):
         raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
     if place.exists() and not overwrite:
@@ -127,7 +133,7 @@ def export(
 
 
 def _why_foreign(folder: Path) -> str | None:
-    """What shows that a folder holds something else than an export, such as a run; None where nothing does."""
+    """Why a folder is not an export (but a run, say); None if it is one."""
     for name in (hf_config.FILE_NAME, tensors.FILE_NAME):
         if not (folder / name).is_file():
             return f"no {name}"
@@ -149,20 +155,20 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
     ):
         write(folder / name, json.dumps(content, indent=2) + "\n")
     save_file(names.to_hf(params, config), folder / tensors.FILE_NAME, metadata={"format": "pt"})
-    # It has mode 0600, whatever the umask says; the others are as those who may use the folder need them.
+    # safetensors writes with mode 0600 whatever the umask; give the weights the mode of the other files.
     (folder / tensors.FILE_NAME).chmod((folder / hf_config.FILE_NAME).stat().st_mode)
     write(folder / "README.md", readme)
 
 
 def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
     """Largest difference of float32 logits on one sequence of random tokens."""
-    how = gpt.plan(Execution(dtype="float32"))
+    plan = gpt.make_plan(Execution(dtype="float32"))
     length = min(CHECK_TOKENS, config.context_length)
     tokens_BT = jnp.asarray(np.random.default_rng(0).integers(0, config.vocab_size, (1, length)), jnp.int32)
 
     @jax.jit
     def logits_of(params):
-        return gpt.logits(params, gpt.forward(params, tokens_BT, config, how)[0], config)
+        return gpt.logits(params, gpt.forward(params, tokens_BT, config, plan)[0], config)
 
     difference = float(jnp.abs(logits_of(params) - logits_of(reloaded.params)).max())
     if not difference <= TOLERANCE:

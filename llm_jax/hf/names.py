@@ -1,8 +1,8 @@
 """HF tensor name ↔ parameter, for GPT-2. Both directions read this one table.
 
-The third column is the tensor's shape in an HF file, in our dimension letters. Nothing is ever transposed: HF's Conv1D
-stores (input, output) as we do, so the transform is a reshape, and for the embedding the rows that pad the vocabulary.
-A head that is the embedding is left out.
+The third column is the tensor's shape in an HF file, in our dimension letters. HF's Conv1D stores (input, output) as we
+do, so tensors are reshaped and never transposed; the embedding loses or gains the rows that pad the vocabulary. A tied
+head is not stored.
 """
 
 import math
@@ -69,7 +69,7 @@ def tied(config: GPTConfig) -> frozenset[str]:
 
 
 def saved(name: str) -> str:
-    """A tensor's name as GPT2LMHeadModel saves it: all but the head stand behind the prefix."""
+    """A tensor's name as GPT2LMHeadModel saves it: all but the head have the prefix."""
     return name if name == HEAD else PREFIX + name
 
 

@@ -1,4 +1,4 @@
-"""A file given where a model's folder is expected: what it is by its first bytes, and how a folder is made of it."""
+"""For a file given instead of a model's folder: says what the file is, by its first bytes, and how to convert it."""
 
 import struct
 from pathlib import Path
@@ -16,7 +16,7 @@ WANTED = "expected a Hugging Face directory, the folder of a run, or owner/name 
 
 
 def refuse(path: Path) -> None:
-    """Raises ValueError that says what a file is and how it is converted; nothing is wrong with a model's folder.
+    """Raises ValueError, with what the file is and how to convert it, if `path` is a file.
 
     A folder without a config.json that holds a checkpoint of llm.c counts as that checkpoint.
     """

@@ -1,8 +1,8 @@
-"""Tensors of a Hugging Face directory, from safetensors files alone.
+"""Reads the tensors of a Hugging Face directory from safetensors files.
 
 A safetensors file is 8 bytes (length of the header), the header (JSON: name → dtype, shape, offsets) and the data.
-Its safety is that of its header, so this is checked before a byte of data is used: every tensor's bytes lie inside
-the file, are as many as its shape says, and together fill the data without overlap or hole. Pickle files are never
+The header is checked before any data is used: every tensor lies inside the file and has as many bytes as its shape
+needs, and together they fill the data without overlaps or gaps. Pickle files are never
 opened.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from llm_jax.json_files import parse_json, read_json
+from llm_jax.files.json_files import parse_json, read_json
 
 FILE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -30,9 +30,10 @@ BUFFER_DTYPES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}  # o
 def read(directory: Path, tied: Collection[str] = ()) -> dict[str, np.ndarray]:
     """All floating-point tensors of a directory, by name, mapped from disk.
 
-    `tied`: names of one and the same tensor; of those that an index promises, one has to be there.
+    `tied`: names of the same tensor; of those that an index lists, one has to be in the files.
 
-    Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    Raises:
+        FileNotFoundError, ValueError: they name the file and what is wrong with it.
     """
     tensors: dict[str, np.ndarray] = {}
     files = [(path, expected, _read_file(path)) for path, expected in _files(directory)]
@@ -48,7 +49,7 @@ def read(directory: Path, tied: Collection[str] = ()) -> dict[str, np.ndarray]:
 
 
 def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
-    """The safetensors files of a directory, and which tensors an index promises in each."""
+    """The safetensors files of a directory, and the tensors that an index lists for each."""
     single, index = directory / FILE_NAME, directory / INDEX_NAME
     if single.exists():
         return [(_inside(directory, FILE_NAME), None)]
@@ -72,9 +73,7 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
 
 
 def _inside(directory: Path, name: str) -> Path:
-    """The file `name` of the directory. A hub download is a folder of links into its own cache, and nothing else may
-    point elsewhere.
-    """
+    """The file `name` of the directory. It may be a link only into the hub's own cache, as in a hub download."""
     path = directory / name
     resolved, folder = path.resolve(), directory.resolve()
     in_hub_cache = resolved.parent.name == "blobs" and resolved.parent.parent == folder.parent.parent
@@ -97,7 +96,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """The checked header (metadata left out), and where the data begins. Raises ValueError that names the lie."""
+    """The checked header (metadata left out), and where the data begins. Raises ValueError for a wrong header."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -118,7 +117,7 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
             )
         position = end
     if position != size - 8 - length:
-        raise ValueError(f"{path}: the header speaks of {position} bytes of data; the file has {size - 8 - length}")
+        raise ValueError(f"{path}: the header describes {position} bytes of data; the file has {size - 8 - length}")
     return header, 8 + length
 
 

@@ -1,10 +1,10 @@
-"""Causal attention in four pieces of the queries, each with no more keys than its last query may look at, and with its
-gradient by hand.
+"""Causal attention in four pieces of the queries, with its gradient by hand, for CPUs.
 
-Three quarters of the scores that the mask would hide are never computed: 92 → 75 ms in the quickstart's shapes, 2 to
-5 % at GPT-2 124M with 256 tokens. The gradient by hand sums over H numbers where softmax's own rule sums over S (Dao et
-al. 2022, FlashAttention, appendix B.2, eq. 4), and gives dV and dK from Dᵀ and Qᵀ, so that XLA does not transpose the
-larger P and dS: alone 0.70 to 0.87 of the time before (two cores with AVX-512, float32, `benchmarks/operations.py`).
+Each piece computes only the scores up to its last query, so three quarters of the masked scores are never computed: 92
+→ 75 ms in the quickstart's shapes, 2 to 5 % at GPT-2 124M with 256 tokens. The gradient by hand sums over H numbers
+where softmax's own rule sums over S (Dao et al. 2022, FlashAttention, appendix B.2, eq. 4). It computes dV and dK from
+Dᵀ and Qᵀ; otherwise XLA:CPU transposes the larger P and dS. The backward pass alone takes 0.70 to 0.87 of the time
+before (two cores with AVX-512, float32, `benchmarks/operations.py`).
 """
 
 from functools import partial
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from llm_jax.shapes import Array, Bool, Float
 
-PIECES, LONG = 4, 128  # queries are cut into so many pieces from this length on
+PIECES = 4
+LEAST_LENGTH = 128  # queries; a shorter sequence is computed in one piece
 
 
 def attend_in_pieces(
@@ -40,7 +41,7 @@ def _attend(
 
 
 def _pieces(length: int) -> list[tuple[int, int]]:
-    size = -(-length // PIECES) if length >= LONG else length
+    size = -(-length // PIECES) if length >= LEAST_LENGTH else length
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
@@ -59,7 +60,7 @@ def _backward(kept, d_BNTH):
     """With weights P and incoming D: dV = Pᵀ·D, dS = P∘(D·Vᵀ − Σ_H D∘out), dQ = dS·K/√H, dK = dSᵀ·Q/√H."""
     q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH = kept
     length, scale = q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
-    # Without the barrier XLA moves the transposes into the products, that is, to P and dS.
+    # Without the barrier XLA fuses the transposes into the products and transposes P and dS instead.
     d_BNHT, q_BNHT = jax.lax.optimization_barrier((d_BNTH.swapaxes(2, 3), q_BNTH.swapaxes(2, 3)))
     pieces, d_k_BNHT, d_v_BNHT = [], jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
     for (start, end), weights_BNTS in zip(_pieces(length), weights, strict=True):

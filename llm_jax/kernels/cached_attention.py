@@ -1,7 +1,7 @@
 """Attention over a KV-cache in the cache's own layout, batch and heads merged.
 
-The formula makes (B, S, N, H) of it first. In this layout a batched product reads the cache where it lies, so that XLA
-neither transposes nor copies it in a decoding step. That was seen in the compiled step; its gain by itself was not
+The formula first reshapes the cache to (B, S, N, H). In the cache's own layout the batched product reads the cache
+directly: XLA neither transposes nor copies it in a decoding step. The compiled step shows this; the gain alone was not
 measured.
 """
 
@@ -15,7 +15,7 @@ from llm_jax.shapes import Array, Bool, Float
 def attend_in_cache_layout(
     q_BTNH: Float[Array, "B T N H"], cache: LayerCache, mask_BTS: Bool[Array, "B T S"]
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v over a cache. True in the mask means: look."""
+    """softmax(q·kᵀ/√H)·v over the slots of a cache where the mask is True."""
     batch, length, n_heads, d_head = q_BTNH.shape
     q_RTH = heads_first(q_BTNH)
     scores_RTS = jnp.einsum("RTH,RSH->RTS", q_RTH, cache.k_RSH, preferred_element_type=jnp.float32)

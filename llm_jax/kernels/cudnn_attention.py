@@ -1,7 +1,7 @@
-"""Causal attention by cuDNN's fused kernel: on a GPU in bfloat16 the scores are never in memory.
+"""Causal attention by cuDNN's fused kernel, for GPUs in bfloat16: the scores are never written to memory.
 
-With no pass over scores, attention's products need at least 35 ms of a step of 524,288 tokens of GPT-2 124M on an H200
-(a bound, from `benchmarks/gpu_compiled.py`); against pieces it was not measured on a GPU.
+Without passes over the scores, the products of attention need at least 35 ms of a GPT-2 124M step of 524,288 tokens on
+an H200 (a bound from `benchmarks/gpu_compiled.py`). It was not compared with `attention_in_pieces` on a GPU.
 """
 
 from typing import Literal
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.shapes import Array, Float
 
-WIDEST = 128  # head of cuDNN's kernels on every GPU that has them
+MOST_D_HEAD = 128  # the widest head that cuDNN's kernels support on every GPU
 
 
 def attend_by_cudnn(
@@ -21,14 +21,14 @@ def attend_by_cudnn(
     v_BTNH: Float[Array, "B T N H"],
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v, each position over itself and those before it; heads that cuDNN does not take, in pieces.
+    """softmax(q·kᵀ/√H)·v, causal. A head width that cuDNN does not support is computed in pieces.
 
-    `implementation` is JAX's: "xla" computes the same call on a machine without cuDNN.
+    `implementation` is passed to JAX: "xla" computes the same call on a machine without cuDNN.
     """
     length, d_head = q_BTNH.shape[1], q_BTNH.shape[3]
-    if d_head % 8 or d_head > WIDEST:
+    if d_head % 8 or d_head > MOST_D_HEAD:
         return attend_in_pieces(q_BTNH, k_BTNH, v_BTNH)
-    # Its lengths are even: one more token at the end is seen by none of those before it.
+    # cuDNN needs an even length. No earlier token attends to the token added at the end.
     q_BTNH, k_BTNH, v_BTNH = (jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q_BTNH, k_BTNH, v_BTNH))
     # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).
     mixed_BTNH = jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation=implementation)

@@ -1,7 +1,7 @@
-"""Tanh GELU whose gradient is made from x alone, for GPUs.
+"""Tanh GELU with a gradient computed from x alone, for GPUs.
 
-JAX keeps a second array of F numbers a token for the gradient. Without it nothing but x and the result is written, and
-cuBLAS writes both as it multiplies (`BIAS_GELU_AUX` in the compiled step, `tests/benchmarks/test_compiled.py`).
+JAX's own gradient keeps a second array of F numbers per token. Without it only x and the result are written, and cuBLAS
+writes both in the matrix product (`BIAS_GELU_AUX` in the compiled step, `tests/benchmarks/test_compiled.py`).
 """
 
 import math
@@ -25,8 +25,8 @@ def _forward(x: Array):
 def _backward(x: Array, d: Array):
     """d·(½·(1 + tanh u) + x/2·(1 − tanh² u)·u′).
 
-    One barrier keeps XLA from storing the forward pass' tanh for it, the other from storing the result in float32 for
-    the bias' gradient.
+    The first barrier keeps XLA from storing the tanh of the forward pass. The second keeps XLA from storing the result
+    in float32 for the gradient of the bias.
     """
     wide = jax.lax.optimization_barrier(x).astype(jnp.promote_types(x.dtype, jnp.float32))
     tanh = jnp.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))

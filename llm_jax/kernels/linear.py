@@ -2,13 +2,14 @@
 
 Gains, on two cores with AVX-512 and float32, weights of GPT-2 124M (docs/benchmarks.md):
 
-- The weight's gradient is written as xᵀ·d (`products.transposed_product`): JAX transposes the product instead, at half
-  the speed. The bias' gradient is summed from d as the products read it; otherwise XLA computes d twice.
-- With 6 to 16 rows, the batch of a decoding step, x is transposed first: XLA then takes another of its kernels, and
-  reads 31 GB/s of weights instead of 27 with 8 rows, 27 instead of 22 with 16. With 4 rows it loses 5 %.
-- With one row, weights stored (outputs, inputs) are read at 52 GB/s instead of 43; 2 to 15 rows read them more slowly.
+- The weight's gradient is written as xᵀ·d (`products.transposed_product`). JAX's own gradient transposes the product,
+  at half the speed. The bias' gradient is summed from the same d; otherwise XLA computes d twice.
+- With 6 to 16 rows, the batch of a decoding step, x is transposed first. XLA then selects another kernel, which reads
+  weights at 31 GB/s instead of 27 with 8 rows, and 27 instead of 22 with 16. With 4 rows it would be 5 % slower.
+- With one row, weights stored as (outputs, inputs) are read at 52 GB/s instead of 43. With 2 to 15 rows they are read
+  more slowly.
 
-On a GPU only the form of the gradient remains, for sums in float32.
+On a GPU only the gradient is by hand, for sums in float32.
 """
 
 import math
@@ -26,11 +27,11 @@ DECODE_ROWS = range(6, 17)  # rows for which x is transposed; a training step ha
 
 @pytree
 class OutputFirst(Linear):
-    """The same map with its weight's output dimensions first: made by `output_first`, for decoding a single row."""
+    """A `Linear` whose weight has its output dimensions first, for decoding one row; `output_first` makes it."""
 
 
 def output_first(layer: Linear) -> OutputFirst:
-    """A transposed copy, which `linear_on_cpu` reads."""
+    """A copy with the weight transposed; `linear_on_cpu` accepts it."""
     n_inputs = layer.weight.ndim - layer.bias.ndim
     return OutputFirst(weight=jnp.moveaxis(layer.weight, range(n_inputs), range(-n_inputs, 0)), bias=layer.bias)
 
@@ -56,14 +57,14 @@ def linear_on_gpu(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1
 
 
 def _flat(layer: Linear, x: Array, n_inputs: int) -> tuple[Array, Array]:
-    """x and bias with their dimensions merged: weights are reshaped, never transposed."""
+    """x and bias with their feature dimensions merged into one."""
     return x.reshape(*x.shape[: x.ndim - n_inputs], -1), layer.bias.reshape(-1).astype(x.dtype)
 
 
 def _few_rows_product(
     x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs outputs"]
 ) -> Float[Array, "*rest outputs"]:
-    """x·W from xᵀ. The barrier keeps XLA from moving the transpose into the product."""
+    """x·W, computed from xᵀ. The barrier keeps XLA from fusing the transpose into the product."""
     rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
     return jnp.einsum("ib,io->bo", rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
 
@@ -71,7 +72,7 @@ def _few_rows_product(
 def _output_first_product(
     x: Float[Array, "*rest inputs"], weight: Float[Array, "outputs inputs"]
 ) -> Float[Array, "*rest outputs"]:
-    """x·Wᵀ as (W·xᵀ)ᵀ: of the four ways to write it the only one that is fast for every number of rows."""
+    """x·Wᵀ as (W·xᵀ)ᵀ: of four ways to write it, the only one that is fast for every number of rows."""
     rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
     products = jax.lax.optimization_barrier(jnp.einsum("oi,ib->ob", weight, rows))
     return products.T.reshape(*x.shape[:-1], -1)

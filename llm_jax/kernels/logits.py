@@ -1,8 +1,8 @@
-"""Logits of few rows with the head on the left of the product.
+"""Logits of few rows as (W·hᵀ)ᵀ, for decoding.
 
-A decoding step reads all of the head for a few rows, and a CPU does that faster as W·hᵀ, transposed afterwards: 24.3 →
-21.7 ms a step with 8 rows (together with the maximum before its place, `decode/choose.py`), two cores with AVX-512,
-`benchmarks/decode.py`. More rows, as in training and evaluation, get the formula.
+A decoding step reads the whole head for a few rows. A CPU does that faster as W·hᵀ, transposed afterwards: 24.3 → 21.7
+ms a step with 8 rows (together with the argmax of `decode/choose.py`), two cores with AVX-512, `benchmarks/decode.py`.
+With more rows, as in training and evaluation, the formula computes the logits.
 """
 
 import jax
@@ -21,5 +21,5 @@ def logits_of_few(
     if hidden.size > MOST_ROWS * hidden.shape[-1]:
         return logits_of(hidden, head_VD, vocab_size)
     transposed = jnp.einsum("VD,...D->V...", head_VD.astype(hidden.dtype), hidden, preferred_element_type=jnp.float32)
-    # The barrier keeps XLA from moving the transpose into the product.
+    # The barrier keeps XLA from fusing the transpose into the product.
     return without_padding(jnp.moveaxis(jax.lax.optimization_barrier(transposed), 0, -1), vocab_size)

@@ -1,9 +1,9 @@
 """Cross-entropy that never holds the whole batch's float32 logits, with its gradient made in the forward pass.
 
-For GPT-2 the logits of half a million tokens would take 100 GB in float32. Here the sequence is cut into slices; for
-each, logits are made, reduced to a loss, turned into the gradients of hidden states and head, and dropped. The
-gradients are made while the logits are at hand, so the backward pass is only a multiplication by the incoming
-derivative: nothing is computed twice (the idea of Liger Kernel's fused linear cross-entropy, Hsu et al. 2024).
+The logits of half a million tokens of GPT-2 would take 100 GB in float32. Here the sequence is cut into slices. For
+each slice the forward pass computes the logits, the loss, and the gradients of hidden states and head, and then drops
+the logits. The backward pass only multiplies these gradients by the incoming derivative, so nothing is computed twice
+(the idea of Liger Kernel's fused linear cross-entropy, Hsu et al. 2024).
 
 With p = softmax(h·Wᵀ), ℓ = Σ_t w_t (logsumexp(h_t·Wᵀ) − h_t·W[y_t]):
     ∂ℓ/∂logits_t = w_t · (p_t − onehot(y_t)),   ∂ℓ/∂h = ∂ℓ/∂logits · W,   ∂ℓ/∂W = ∂ℓ/∂logitsᵀ · h
@@ -13,7 +13,7 @@ written otherwise (`_one_reading`, `_compared_where`): the passes over the logit
 of 177 (`benchmarks/gpu_compiled.py`, least time on an H200).
 
 Under `grad` the logits are rounded to the compute format before the loss is taken in float32, as PyTorch's autocast
-does. The slices are cut along T, so that a batch sharded over devices stays where it is.
+does. Slices are cut along T, so a batch that is sharded over devices is not moved.
 """
 
 from collections.abc import Callable
@@ -49,15 +49,15 @@ def cross_entropy_on_gpu(
     vocab_size: int,
     n_chunks: int = 1,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The same, written for a GPU."""
+    """As `cross_entropy_on_cpu`, in the form that is fast on a GPU."""
     return _cross_entropy(_ON_GPU, hidden_BTD, head_VD, targets_BT, weights_BT, vocab_size, n_chunks)
 
 
 class _Parts(NamedTuple):
-    """What is written in two ways."""
+    """The three steps that CPU and GPU compute differently."""
 
     largest_and_sum: Callable[[Array], tuple[Array, Array]]  # m = max_v x_v and Σ_v exp(x_v − m) of each row
-    subtract_at: Callable[[Array, Array, Array], Array]  # a value taken from each row at its own place
+    subtract_at: Callable[[Array, Array, Array], Array]  # subtracts a value from one entry of each row
     head_gradient: Callable[[Array, Array], Array]
 
 
@@ -96,7 +96,7 @@ def _forward(parts: _Parts, hidden_BTD, head_VD, targets_BT, weights_BT, vocab_s
         largest_R, sums_R = parts.largest_and_sum(logits_RV)
         exponentials_RV = jnp.exp(logits_RV - largest_R[:, None])
         losses_R = largest_R + jnp.log(sums_R) - target_logits_R
-        # p is exponentials / sums; the division, and the weight, come where a row has D numbers, not V.
+        # p = exponentials / sums. The division and the weight are applied later, to D numbers per row instead of V.
         residuals_RV = parts.subtract_at(exponentials_RV, targets_R, sums_R).astype(hidden_RD.dtype)
         scale_R1 = (weights_R / sums_R)[:, None]
         d_hidden_RD = jnp.einsum("RV,VD->RD", residuals_RV, head, preferred_element_type=jnp.float32)
@@ -105,7 +105,7 @@ def _forward(parts: _Parts, hidden_BTD, head_VD, targets_BT, weights_BT, vocab_s
         return (total + (losses_R * weights_R).sum(), d_head_VD), d_hidden
 
     start = (jnp.zeros((), jnp.float32), jnp.zeros(head_VD.shape, jnp.float32))
-    if n_chunks == 1:  # no loop for XLA to guard its buffers against
+    if n_chunks == 1:  # without a loop XLA copies fewer buffers
         (loss, d_head_VD), d_hidden_BTD = add(start, jax.tree.map(lambda x: x[0], slices))
     else:
         (loss, d_head_VD), d_hidden = jax.lax.scan(add, start, slices)
@@ -134,20 +134,20 @@ def _slices(n_chunks: int, *arrays):
 
 
 def _two_readings(logits_RV: Float[Array, "R V"]) -> tuple[Float[Array, "R"], Float[Array, "R"]]:
-    """Largest and sum as they are written; a CPU is faster with two plain reductions."""
+    """Maximum and sum as two reductions, which is faster on a CPU."""
     largest_R = logits_RV.max(axis=-1)
     return largest_R, jnp.exp(logits_RV - largest_R[:, None]).sum(axis=-1)
 
 
 def _one_reading(logits_RV: Float[Array, "R V"]) -> tuple[Float[Array, "R"], Float[Array, "R"]]:
-    """Both in one pass over the logits, by Milakov & Gimelshein 2018, eq. 4.
+    """Maximum and sum in one pass over the logits (Milakov & Gimelshein 2018, eq. 4).
 
     (m, s) ⊕ (n, t) = (max, s·e^(m−max) + t·e^(n−max)).
     """
 
     def join(left, right):
         (m, s), (n, t) = left, right
-        smaller = jnp.where(m == n, 1.0, jnp.exp(-jnp.abs(m - n)))  # −∞ against −∞ too
+        smaller = jnp.where(m == n, 1.0, jnp.exp(-jnp.abs(m - n)))  # also right for −∞ and −∞
         return jnp.maximum(m, n), jnp.where(m < n, s * smaller + t, s + t * smaller)
 
     one = jnp.ones_like(logits_RV)
@@ -157,14 +157,14 @@ def _one_reading(logits_RV: Float[Array, "R V"]) -> tuple[Float[Array, "R"], Flo
 def _in_place(
     rows_RV: Float[Array, "R V"], places_R: Int[Array, "R"], values_R: Float[Array, "R"]
 ) -> Float[Array, "R V"]:
-    """One number a row is changed where it lies: a CPU saves a pass over the rows."""
+    """Subtracts by an indexed update of one entry per row, which saves a CPU a pass over the rows."""
     return jax.vmap(lambda row_V, place, value: row_V.at[place].add(-value))(rows_RV, places_R, values_R)
 
 
 def _compared_where(
     rows_RV: Float[Array, "R V"], places_R: Int[Array, "R"], values_R: Float[Array, "R"]
 ) -> Float[Array, "R V"]:
-    """Every place is compared with the row's own while the row is written anyway, as a GPU does at no cost."""
+    """Subtracts where the index equals the row's target: XLA fuses the comparison into the pass that writes the row."""
     is_target_RV = jnp.arange(rows_RV.shape[-1]) == places_R[:, None]
     return rows_RV - jnp.where(is_target_RV, values_R[:, None], 0)
 

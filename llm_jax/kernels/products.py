@@ -1,9 +1,9 @@
-"""xᵀ·y summed over all tokens, in float32 at least: the gradient of every weight matrix.
+"""xᵀ·y summed over all tokens, in float32 or wider: the gradient of every weight matrix.
 
-On a CPU one of three arrays must be transposed: x, or y and the result. XLA takes no account of their sizes;
-`transposed_product` transposes the smaller side, behind a barrier that keeps XLA from moving the transpose into the
-product. In a training step such products ran at 48 GFLOP/s a core; written this way, alone, at 73 to 103 (two AVX-512
-cores). A GPU's products read either way: it gets the plain sum.
+On a CPU the product needs a transpose: of x, or else of y and of the result. XLA does not choose by size.
+`transposed_product` transposes the smaller of the two, behind a barrier that keeps XLA from fusing the transpose into
+the product. In a training step such products ran at 48 GFLOP/s per core; in this form, alone, at 73 to 103 (two AVX-512
+cores). A GPU reads operands in either order and needs no transpose: it uses `summed_product`.
 """
 
 import jax
@@ -21,7 +21,7 @@ def summed_product(x: Float[Array, "*rest inputs"], y: Float[Array, "*rest outpu
 def transposed_product(
     x: Float[Array, "*rest inputs"], y: Float[Array, "*rest outputs"]
 ) -> Float[Array, "inputs outputs"]:
-    """xᵀ·y, or (yᵀ·x)ᵀ where that transposes less."""
+    """xᵀ·y, or (yᵀ·x)ᵀ where that transposes fewer numbers."""
     x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     if x.size <= y.size + x.shape[-1] * y.shape[-1]:
         return summed_product(x, y)

@@ -1,7 +1,7 @@
-"""Queries, keys and values from three products instead of one that is cut up.
+"""Queries, keys and values from three matrix products instead of one product that is split, for GPUs.
 
-cuDNN's attention reads whole arrays, so the slices of one product would be copied. On a GPU the copies cost more than
-two more products: seen in the compiled step of GPT-2 124M (`benchmarks/gpu_compiled.py`).
+cuDNN's attention reads whole arrays, so XLA would copy the slices of a single product. These copies cost more than two
+more products, as the compiled step of GPT-2 124M shows (`benchmarks/gpu_compiled.py`).
 """
 
 import jax
@@ -12,7 +12,7 @@ from llm_jax.shapes import Array, Float
 
 
 def projections_apart(layer: Linear, x: Float[Array, "B T inputs"]) -> tuple[Float[Array, "B T *outputs"], ...]:
-    """x·W + b, one array for each index of the first output dimension."""
+    """x·W + b, returned as one array per index of the first output dimension (queries, keys, values)."""
     weight = layer.weight.reshape(*layer.weight.shape[:2], -1).astype(x.dtype)
     parts = _affine_apart(x, weight, layer.bias.reshape(weight.shape[1:]).astype(x.dtype))
     return tuple(part.reshape(*x.shape[:-1], *layer.bias.shape[1:]) for part in parts)
@@ -32,9 +32,9 @@ def _forward(x, weight, bias):
 
 
 def _backward(kept, gradients):
-    """With the gradients side by side again: one product each for x and W, summed over all tokens in float32 at least.
+    """Stacks the three gradients, so that x and W need one product each; sums are in float32 or wider.
 
-    Dimensions are not merged, so that one of them may be split over devices.
+    Dimensions are not merged, so that one of them may be sharded over devices.
     """
     x, weight = kept
     d = jnp.stack(gradients, axis=-2)

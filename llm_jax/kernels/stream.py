@@ -1,7 +1,8 @@
-"""The residual stream's layout in a GPU's memory: a token's D numbers side by side.
+"""The residual stream's layout in a GPU's memory: the D numbers of a token are contiguous.
 
-XLA would put the batch innermost, where the sum over it that makes the positions' gradient wants it, and transpose the
-stream at every norm, in float32, and back at every product (seen in the compiled step, `benchmarks/gpu_compiled.py`).
+Left to itself, XLA makes the batch the innermost dimension, because the gradient of the position embedding sums over
+the batch. It then transposes the stream at every norm, in float32, and back at every product (the compiled step shows
+it, `benchmarks/gpu_compiled.py`).
 """
 
 from jax.experimental.layout import Layout, with_layout_constraint

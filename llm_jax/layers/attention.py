@@ -1,8 +1,8 @@
-"""Multi-head attention (Vaswani et al. 2017, §3.2): each position takes a weighted mean of the values it may look at.
+"""Multi-head attention (Vaswani et al. 2017, §3.2): each query takes a weighted mean of the values it may attend to.
 
-One formula serves training and decoding; they differ in the mask. In training a position looks at itself and what is
-before it. With a cache (`llm_jax.layers.cache`) it looks at what its row has written so far. Left out: dropout of the
-weights, which fused kernels do not have.
+One formula serves training and decoding; only the mask differs. In training a position attends to itself and to all
+earlier positions. With a cache (`llm_jax.layers.cache`) it attends to every token that its row has written so far. Left
+out: dropout on the attention weights, because fused kernels do not support it.
 """
 
 from collections.abc import Callable
@@ -33,8 +33,8 @@ def init_attention(key: Key[Array, ""], d_model: int, n_heads: int, std: float, 
 def queries_keys_values(
     layer: Linear, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
 ) -> tuple[Float[Array, "B T N H"], ...]:
-    """The three projections, from one product."""
-    # split, not three slices: the gradient of a split puts the three side by side, that of slices pads and adds them.
+    """Projects to queries, keys and values with one matrix product."""
+    # split, not three slices: the gradient of a split is one concatenation; slices would pad with zeros and add.
     q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(linear(layer, x_BTD), 3, axis=2))
     return q_BTNH, k_BTNH, v_BTNH
 
@@ -45,7 +45,7 @@ def attend(
     v_BSNH: Float[Array, "B S N H"],
     mask_BTS: Bool[Array, "#B T S"],
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1). Scores and softmax in float32. True in the mask means: look."""
+    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1), over the keys where the mask is True. Softmax in float32."""
     scores_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
     scores_BNTS *= q_BTNH.shape[-1] ** -0.5
     scores_BNTS = jnp.where(mask_BTS[:, None], scores_BNTS, jnp.finfo(jnp.float32).min)
@@ -56,7 +56,7 @@ def attend(
 def causal_attend(
     q_BTNH: Float[Array, "B T N H"], k_BTNH: Float[Array, "B T N H"], v_BTNH: Float[Array, "B T N H"]
 ) -> Float[Array, "B T N H"]:
-    """`attend`, each position to itself and those before it."""
+    """`attend` with the causal mask: each position attends to itself and to all earlier positions."""
     position_T = jnp.arange(q_BTNH.shape[1])
     return attend(q_BTNH, k_BTNH, v_BTNH, (position_T[:, None] >= position_T)[None])
 
@@ -64,6 +64,6 @@ def causal_attend(
 def cached_attend(
     q_BTNH: Float[Array, "B T N H"], cache: LayerCache, mask_BTS: Bool[Array, "B T S"]
 ) -> Float[Array, "B T N H"]:
-    """`attend` to the keys and values of a cache."""
+    """`attend` over the keys and values of a cache."""
     k_BSNH, v_BSNH = (heads_last(x_RSH, q_BTNH.shape[0]) for x_RSH in (cache.k_RSH, cache.v_RSH))
     return attend(q_BTNH, k_BSNH, v_BSNH, mask_BTS)

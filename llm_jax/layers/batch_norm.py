@@ -1,10 +1,10 @@
 """Batch norm (Ioffe & Szegedy 2015): each feature is centred and scaled over the examples, then gain and bias.
 
-While training, the moments (mean and variance) are the batch's own, so the examples of a batch influence each other.
-Afterwards a prediction must not depend on its neighbours: `calibrate` writes down the moments of many training
-examples, and a norm that has moments uses those. Left out: running averages, which get nearly the same numbers as a
-by-product of training, at the price of a state that changes in the forward pass. The derivation of its gradient is in
-`llm_jax.autodiff.by_hand.batch_norm`.
+In training, mean and variance (the moments) come from the batch, so the examples of a batch influence each other. In
+evaluation a prediction must not depend on the other examples: `calibrate` computes the moments of many training
+examples once, and a norm that stores moments uses them. Left out: running averages, which estimate the same moments
+during training but need state that changes in the forward pass. `llm_jax.autodiff.by_hand.batch_norm` derives the
+gradient.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Moments:
 class BatchNorm:
     gain: Float[Array, "D"]
     bias: Float[Array, "D"]
-    moments: Moments | None = None  # None, an empty tree: the batch's own; so an optimizer never sees them
+    moments: Moments | None = None  # None: use the batch's moments. None has no leaves, so no optimizer updates it
 
 
 def init_batch_norm(width: int) -> BatchNorm:
@@ -47,5 +47,5 @@ def moments_of(x: Float[Array, "*batch D"]) -> Moments:
 
 
 def calibrate(norm: BatchNorm, x: Float[Array, "*batch D"]) -> BatchNorm:
-    """The same norm with the moments of `x` written down: from now on, no example sees its neighbours."""
+    """The same norm with the moments of `x` stored: its output for one example no longer depends on the others."""
     return dataclasses.replace(norm, moments=moments_of(x))

@@ -2,16 +2,16 @@
 
 Keys and values are all that later tokens need of earlier ones, so a decoding step is a forward pass over one token.
 
-Every row of the batch writes to the same slot, and each slot remembers which position of its row it holds. So a new
-token is one contiguous copy for the whole batch, where writing at each row's own position would be a scatter, and rows
-of different lengths differ only in a mask:
+All rows of the batch write to the same slot, and the cache stores which position of its row each slot holds. So writing
+a new token is one contiguous copy for the whole batch (writing at each row's own position would be a scatter), and rows
+of different lengths differ only in the mask:
 
     slot         0    1    2    3  |  4    5          prompts "a b c d" and "x y", padded on the right to four tokens,
     positions    0    1    2    3  |  4    5          then two tokens decoded
                  0    1    -    -  |  2    3
 
-Heads and batch are one dimension R, which is how batched matrix products want them: XLA then neither transposes nor
-copies the cache in a decoding step. Left out: paged blocks (Kwon et al. 2023) and sliding windows.
+Batch and heads are merged into one dimension R, the batch dimension of the matrix products: XLA then neither transposes
+nor copies the cache in a decoding step. Left out: paged blocks (Kwon et al. 2023) and sliding windows.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from llm_jax.shapes import Array, Bool, Float, Int, pytree
 
-EMPTY = jnp.iinfo(jnp.int32).max  # later than every query, so never looked at
+EMPTY = jnp.iinfo(jnp.int32).max  # a position after every query, so the mask always hides it
 
 
 @pytree
@@ -37,14 +37,14 @@ class Cache:
     """Keys and values of every layer, and which token of its row each slot holds."""
 
     layers: tuple[LayerCache, ...]
-    positions_BS: Int[Array, "B S"]  # EMPTY where there is none
+    positions_BS: Int[Array, "B S"]  # EMPTY where the slot holds no token
     lengths_B: Int[Array, "B"]  # tokens each row has seen: the position of its next one
     filled: Int[Array, ""]  # slots in use, padding included; the next token of every row goes there
 
 
 @pytree
 class Window:
-    """A chunk of new tokens as the cache sees it: where its keys go, and what its queries may look at."""
+    """Where a chunk of new tokens is written in the cache, and which slots its queries may attend to."""
 
     start: Int[Array, ""]
     mask_BTS: Bool[Array, "B T S"]
@@ -62,10 +62,10 @@ def empty(n_layers: int, n_heads: int, d_head: int, batch: int, length: int, dty
 
 
 def advance(cache: Cache, length: int) -> tuple[Cache, Window, Int[Array, "B T"]]:
-    """Makes room for `length` more tokens a row: the cache with its slots assigned, their window and positions.
+    """Assigns slots to `length` new tokens a row. Returns the cache, the window of the new slots, and their positions.
 
-    The caller writes the layers' keys and values. More tokens than there are slots left is the caller's mistake, which
-    cannot be seen under `jit`: the last slots would be overwritten.
+    The caller then writes the keys and values of each layer with `write`. The caller must leave enough free slots:
+    `jit` cannot check it, and too many tokens would overwrite the last slots.
     """
     positions_BT = cache.lengths_B[:, None] + jnp.arange(length)
     positions_BS = jax.lax.dynamic_update_slice(cache.positions_BS, positions_BT, (0, cache.filled))
@@ -77,7 +77,7 @@ def advance(cache: Cache, length: int) -> tuple[Cache, Window, Int[Array, "B T"]
 def write(
     layer: LayerCache, k_BTNH: Float[Array, "B T N H"], v_BTNH: Float[Array, "B T N H"], start: Int[Array, ""]
 ) -> LayerCache:
-    """Puts a chunk's keys and values into the slots from `start` on."""
+    """Writes a chunk's keys and values to the slots from `start` on."""
 
     def put(old_RSH, new_BTNH):
         return jax.lax.dynamic_update_slice(old_RSH, heads_first(new_BTNH).astype(old_RSH.dtype), (0, start, 0))
@@ -97,7 +97,7 @@ def heads_last(x_RTH: Float[Array, "R T H"], batch: int) -> Float[Array, "B T N 
 
 
 def forget_padding(cache: Cache, lengths_B: Int[Array, "B"]) -> Cache:
-    """After a prefill padded on the right: rows are `lengths_B` tokens long, what came after is never looked at."""
+    """After a prefill padded on the right: sets the rows' true lengths and marks the padding's slots EMPTY."""
     positions_BS = jnp.where(cache.positions_BS < lengths_B[:, None], cache.positions_BS, EMPTY)
     return dataclasses.replace(cache, positions_BS=positions_BS, lengths_B=lengths_B)
 

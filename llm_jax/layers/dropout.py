@@ -1,7 +1,7 @@
-"""Dropout (Srivastava et al. 2014): while training, every number is left out with some probability.
+"""Dropout (Srivastava et al. 2014): in training, each number is set to zero with probability `rate`.
 
-What stays is scaled up by 1/(1 − rate), so that the mean remains what it is without. A model needs it where the data
-are few and seen many times; one that goes through its data once, as in pretraining at scale, does better without.
+The numbers kept are scaled by 1/(1 − rate), so that the expected value stays the same. Dropout helps where a model sees
+a small data set many times; a model that sees its data once, as in pretraining at scale, does better without.
 """
 
 from typing import NamedTuple
@@ -14,27 +14,28 @@ from llm_jax.shapes import Array, Float, Key
 
 
 class Dropout(NamedTuple):
-    """How often, and which: the same key leaves out the same numbers."""
+    """The rate, and the random key: the same key drops the same numbers."""
 
     key: Key[Array, ""]
     rate: float | Array
 
 
-def dropout(x: Float[Array, "*shape"], how: Dropout | None) -> Float[Array, "*shape"]:
-    """x with some numbers set to zero; x itself where `how` is None, that is, outside training.
+def dropout(x: Float[Array, "*shape"], noise: Dropout | None) -> Float[Array, "*shape"]:
+    """x with random numbers set to zero; x itself where `noise` is None, as in evaluation.
 
-    Raises ValueError for a rate outside [0, 1), unless it is traced and so not yet known.
+    Raises:
+        ValueError: the rate lies outside [0, 1). A traced rate is not checked, because its value is not known yet.
     """
-    if how is None:
+    if noise is None:
         return x
-    if not isinstance(how.rate, Tracer) and not 0 <= how.rate < 1:
-        raise ValueError(f"the rate of dropout must lie in [0, 1); got {how.rate}")
-    is_kept = jax.random.bernoulli(how.key, 1 - how.rate, x.shape)
-    return jnp.where(is_kept, x / (1 - how.rate), 0).astype(x.dtype)
+    if not isinstance(noise.rate, Tracer) and not 0 <= noise.rate < 1:
+        raise ValueError(f"the rate of dropout must lie in [0, 1); got {noise.rate}")
+    is_kept = jax.random.bernoulli(noise.key, 1 - noise.rate, x.shape)
+    return jnp.where(is_kept, x / (1 - noise.rate), 0).astype(x.dtype)
 
 
-def split(how: Dropout | None, count: int) -> list[Dropout | None]:
-    """For `count` places, so that each leaves out other numbers."""
-    if how is None:
+def split(noise: Dropout | None, count: int) -> list[Dropout | None]:
+    """`count` Dropouts with different keys, one for each place in the model."""
+    if noise is None:
         return [None] * count
-    return [Dropout(key, how.rate) for key in jax.random.split(how.key, count)]
+    return [Dropout(key, noise.rate) for key in jax.random.split(noise.key, count)]

@@ -17,5 +17,5 @@ def init_linear(key: Key[Array, ""], inputs: tuple[int, ...], outputs: tuple[int
 
 
 def linear(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Float[Array, "B *outputs"]:
-    """x·W + b, where the last `n_inputs` dimensions of x meet the first `n_inputs` of W."""
+    """x·W + b, contracting the last `n_inputs` dimensions of x with the first `n_inputs` of W."""
     return jnp.tensordot(x, layer.weight.astype(x.dtype), n_inputs) + layer.bias.astype(x.dtype)

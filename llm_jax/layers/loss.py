@@ -1,7 +1,7 @@
-"""Cross-entropy of next tokens, whose logits are products with the head's rows, one row a token of the vocabulary.
+"""Next-token cross-entropy. Logits are h·Wᵀ, where W (the head) has one row for each token of the vocabulary.
 
-A loss is a sum and a weight, Σ wₜ·ℓₜ and Σ wₜ. They are divided once, after the sums over all slices, micro-batches and
-devices: a mean of means would count the tokens of a batch with few targets more than those of a batch with many.
+A loss is a sum and a weight, Σ wₜ·ℓₜ and Σ wₜ. The training step divides them once, after summing over all slices,
+micro-batches and devices: a mean of means would give more weight to the tokens of a batch with few targets.
 """
 
 import jax
@@ -13,7 +13,7 @@ from llm_jax.shapes import Array, Float, Int
 def logits_of(
     hidden: Float[Array, "*rest D"], head_VD: Float[Array, "V D"], vocab_size: int
 ) -> Float[Array, "*rest V"]:
-    """h·Wᵀ in float32; the columns that pad the vocabulary are −∞, so no softmax, argmax or sample ever sees them."""
+    """h·Wᵀ in float32; the columns that pad the vocabulary are −∞, so softmax, argmax and sampling ignore them."""
     head_VD = head_VD.astype(hidden.dtype)
     logits = jnp.einsum("...D,VD->...V", hidden, head_VD, preferred_element_type=jnp.float32)
     return without_padding(logits, vocab_size)
@@ -37,9 +37,9 @@ def token_losses(
 def counted(
     targets: Int[Array, "*rest"], weights: Float[Array, "*rest"], vocab_size: int
 ) -> tuple[Int[Array, "*rest"], Float[Array, "*rest"]]:
-    """Targets and weights without what is no token: a target outside the vocabulary becomes 0 and weighs nothing.
+    """Targets and weights with every target outside the vocabulary replaced: target 0, weight 0.
 
-    So any number may mark what is left out: PyTorch's −100, nanoGPT's −1. Weights are constants, in float32.
+    So PyTorch's −100 and nanoGPT's −1 both mean "no target". Weights are float32 and get no gradient.
     """
     is_token = (targets >= 0) & (targets < vocab_size)
     weights = jax.lax.stop_gradient(jnp.where(is_token, weights, 0).astype(jnp.float32))
@@ -54,9 +54,10 @@ def cross_entropy(
     vocab_size: int,
     n_chunks: int = 1,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Σ weight·loss (nats) and Σ weight; a target outside the vocabulary is left out.
+    """Σ weight·loss (nats) and Σ weight; a target outside the vocabulary has weight 0.
 
-    `n_chunks` is for kernels that cut the sequence into slices; here all logits exist at once, whatever it is.
+    `n_chunks` is there for the kernels, which cut the sequence into slices; the formula ignores it and computes all
+    logits at once.
     """
     targets_BT, weights_BT = counted(targets_BT, weights_BT, vocab_size)
     losses_BT = token_losses(hidden_BTD, head_VD, targets_BT, vocab_size)

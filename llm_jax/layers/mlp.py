@@ -1,4 +1,4 @@
-"""The Transformer's position-wise MLP: to a wider hidden layer, an activation, and back (Vaswani et al. 2017, §3.3)."""
+"""The Transformer's position-wise MLP: project up, apply an activation, project down (Vaswani et al. 2017, §3.3)."""
 
 import math
 from collections.abc import Callable
@@ -30,11 +30,11 @@ def gelu_tanh(x: Float[Array, "*rest F"]) -> Float[Array, "*rest F"]:
 
 
 def gelu(x: Float[Array, "*rest F"]) -> Float[Array, "*rest F"]:
-    """x·Φ(x), Φ the normal distribution (Hendrycks & Gimpel 2016, §2); Φ by erfc, which is exact far below zero."""
+    """x·Φ(x), Φ the standard normal CDF (Hendrycks & Gimpel 2016, §2), by erfc, which is accurate for x far below 0."""
     return x * (0.5 * jax.lax.erfc(-x * math.sqrt(0.5)))
 
 
-# By the name that `GPTConfig.activation` has for it.
+# Keys are the values of `GPTConfig.activation`.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": gelu_tanh,
     "gelu": gelu,

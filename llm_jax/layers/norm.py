@@ -1,6 +1,6 @@
-"""Layer norm (Ba, Kiros & Hinton 2016, eq. 4): centre, scale to unit variance, then gain and bias.
+"""Layer norm (Ba, Kiros & Hinton 2016, eq. 4): subtract the mean, scale to unit variance, apply gain and bias.
 
-Statistics are taken in float32 whatever the stream's format: a bfloat16 mean over 768 values would keep two digits.
+Mean and variance are computed in float32 for every compute format: a bfloat16 mean over 768 values has two digits.
 """
 
 import jax

@@ -1,13 +1,13 @@
-"""GPT-2 (Radford et al. 2019) as pure functions over a tree of parameters: the one GPT of this code base.
+"""GPT-2 (Radford et al. 2019) as pure functions over a tree of parameters.
 
     embed   token + position
     block   x + attention(norm(x)), then x + mlp(norm(x))      × L
-    norm    and the head, in GPT-2 the embedding again
+    norm    then the head: logits = h·Wᵀ, where W is the token embedding (tied) or a matrix of its own
 
-One `forward` serves training, prefill and cached decoding. Every axis of a parameter has a letter
-(`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps letters to a mesh, the optimizer tells matrices from vectors
-by them. Which function computes each formula is the plan's (`llm_jax.plan`). Dropout, for those who ask for it, is
-where GPT-2 has it. Left out: that of the attention weights, which fused kernels do not have.
+One `forward` serves training, prefill and cached decoding. A plan (`llm_jax.kernels.plan`) names the function that
+computes each formula. Every axis of a parameter has a letter (`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps
+letters to mesh axes, and the optimizer tells matrices from vectors by them. Dropout is applied where GPT-2 applies it,
+except to the attention weights, because fused kernels do not support that.
 """
 
 import dataclasses
@@ -20,6 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import GPTConfig
+from llm_jax.kernels.plan import FORMULAS
+from llm_jax.kernels.plan import Plan as Plan
+from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
@@ -29,21 +32,18 @@ from llm_jax.models.gpt_parameters import Block as Block
 from llm_jax.models.gpt_parameters import block_letters
 from llm_jax.models.gpt_parameters import dimension_letters as dimension_letters
 from llm_jax.models.gpt_parameters import init as init
-from llm_jax.plan import FORMULAS
-from llm_jax.plan import Plan as Plan
-from llm_jax.plan import plan as plan
 from llm_jax.shapes import Array, Float, Int
 
 
-def cast(params: GPT, how: Plan) -> GPT:
-    """The blocks' weights in the compute format, cast once per step rather than at every use.
+def cast(params: GPT, plan: Plan) -> GPT:
+    """Casts the blocks' matrices to the compute format: once per step, not at every use.
 
-    Embeddings and head stay float32: an embedding's gradient is the sum of a scatter and (if it is the head) of the
-    head's, and both are made in float32. Biases and norms are small enough to cast where they are used.
+    Embeddings and head stay float32, because their gradients are summed in float32 (the embedding's from a scatter and,
+    if it is tied, from the head). Biases and norms are small; they are cast where they are used.
     """
 
     def cast_matrix(x: Array, letters: str) -> Array:
-        return x.astype(how.dtype) if "D" in letters and len(letters) > 1 else x
+        return x.astype(plan.dtype) if "D" in letters and len(letters) > 1 else x
 
     letters = block_letters()
     blocks = tuple(jax.tree.map(cast_matrix, block, letters) for block in params.blocks)
@@ -59,15 +59,19 @@ def forward(
     params: GPT,
     tokens_BT: Int[Array, "B T"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
-    """Tokens to the last hidden states (after the final norm); with a cache, from each row's own position on.
+    """Computes the hidden states of the last layer, after the final norm.
 
-    Rows of a batch may be padded on the right: what comes after a row's end changes nothing before it. After a
-    padded prefill, `cache.forget_padding` keeps the padding from being seen by what is decoded next. Raises ValueError
-    for tokens of another shape, or more than there are positions (with a cache, padding may be: it is not counted).
+    With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
+    hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
+    attend to the padding.
+
+    Raises:
+        ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
+            length is not checked, because padding may exceed the positions.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -81,9 +85,9 @@ def forward(
         cache, window, positions_BT = kv.advance(cache, tokens_BT.shape[1])
         position = params.position_embedding.at[positions_BT].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
-    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(how.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, how, cache, window, in_blocks)
-    x_BTD = how.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
+    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(plan.dtype), at_embedding)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, in_blocks)
+    x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
     return x_BTD, cache
@@ -93,30 +97,30 @@ def block(
     params: Block,
     x_BTD: Float[Array, "B T D"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
-    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` counts layers from 0."""
-    layer_norm = how.kernels.layer_norm
+    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0."""
+    layer_norm = plan.kernels.layer_norm
     normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
-    mixed_BTD, cache = attention(params.attention, normal_BTD, how, cache, window, _score_factor(config, number))
+    mixed_BTD, cache = attention(params.attention, normal_BTD, plan, cache, window, _score_factor(config, number))
     after_attention, after_mlp = split(noise, 2)
-    x_BTD = _constrain(how, x_BTD + dropout(mixed_BTD, after_attention))
+    x_BTD = _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention))
     normal_BTD = layer_norm(params.norm_2, x_BTD, config.norm_epsilon)
-    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, how), how.kernels.linear)
-    return _constrain(how, x_BTD + dropout(hidden_BTD, after_mlp)), cache
+    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), plan.kernels.linear)
+    return _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp)), cache
 
 
-def activation(config: GPTConfig, how: Plan) -> Callable[[Array], Array]:
-    """The MLP's: only GPT-2's own has a kernel."""
-    return how.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
+def activation(config: GPTConfig, plan: Plan) -> Callable[[Array], Array]:
+    """The MLP's activation function: the plan's kernel for GPT-2's GELU, the formula for any other."""
+    return plan.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
 
 
 def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Array | None:
-    """What a layer's scores are multiplied by beside 1/√H; None where it is 1."""
+    """The factor by which the scores of layer `number` are multiplied beside 1/√H; None if it is 1."""
     if config.scale_scores and not config.scale_scores_by_layer:
         return None
     factor = 1.0 if config.scale_scores else math.sqrt(config.d_head)
@@ -126,18 +130,19 @@ def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Ar
 def attention(
     layer: Attention,
     x_BTD: Float[Array, "B T D"],
-    how: Plan,
+    plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
     score_factor: float | Array | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
-    """Project to queries, keys and values, attend, project back. With a cache, `window` says where and to what.
+    """Projects to queries, keys and values, attends, and projects back to the model's width.
 
-    The chunk's keys and values are written first, then its queries attend to everything their row has written so far.
-    `score_factor` multiplies the scores, by way of the queries, so that no kernel need know of it.
+    With a cache, the keys and values of the chunk are written at `window.start`; then its queries attend to every token
+    that their row has written so far. `score_factor` is multiplied into the queries, which scales the scores, so
+    kernels do not have to support it.
     """
-    kernels = how.kernels
-    # A chunk as long as the whole cache has nothing before it: prefill attends as training does.
+    kernels = plan.kernels
+    # A chunk as long as the cache has no earlier tokens: prefill attends as training does.
     alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
     if alone and kernels.projections_apart:
         q_BTNH, k_BTNH, v_BTNH = kernels.projections_apart(layer.qkv, x_BTD)
@@ -155,14 +160,14 @@ def attention(
     return kernels.linear(layer.out, mixed_BTNH, n_inputs=2), cache
 
 
-def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
-    """All blocks in turn, unrolled or scanned; returns the stream and the layers' caches."""
-    one = partial(block, config=config, how=how, window=window)
-    if how.execution.remat:
+def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
+    """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
+    one = partial(block, config=config, plan=plan, window=window)
+    if plan.execution.remat:
         one = jax.checkpoint(one)
-    x_BTD = _constrain(how, x_BTD)
+    x_BTD = _constrain(plan, x_BTD)
     noises = split(noise, len(blocks))
-    if how.execution.scan_layers and cache is None:
+    if plan.execution.scan_layers and cache is None:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(blocks, noises, strict=True))
         numbered: Any = (*stacked, jnp.arange(len(blocks)))
         x_BTD, _ = jax.lax.scan(
@@ -178,10 +183,10 @@ def _blocks(blocks, x_BTD, config, how: Plan, cache: kv.Cache | None, window: kv
 
 
 def logits(
-    params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, how: Plan | None = None
+    params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, plan: Plan | None = None
 ) -> Float[Array, "*rest V"]:
-    """Next-token logits in float32, padding cut off: V is `config.vocab_size`. Without a plan, by the formula."""
-    kernels = how.kernels if how else FORMULAS
+    """Next-token logits in float32, without the padding: V is `config.vocab_size`. Without a plan, by the formula."""
+    kernels = plan.kernels if plan else FORMULAS
     return kernels.logits_of(hidden, params.head_VD, config.vocab_size)[..., : config.vocab_size]
 
 
@@ -190,21 +195,21 @@ def loss(
     tokens_BT: Int[Array, "B T"],
     targets_BT: Int[Array, "B T"],
     config: GPTConfig,
-    how: Plan,
+    plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Next-token cross-entropy in nats, summed over all targets by their weights, and the sum of the weights.
+    """Next-token cross-entropy: Σ weight·loss in nats, and Σ weight.
 
-    Every weight is 1 without `weights_BT`. Who wants the mean divides, once, after all sums are complete.
+    Without `weights_BT` every weight is 1. For a mean the caller divides once, after all sums are complete.
     """
-    hidden_BTD, _ = forward(params, tokens_BT, config, how)
+    hidden_BTD, _ = forward(params, tokens_BT, config, plan)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
-    chunks = how.execution.loss_chunks
-    return how.kernels.cross_entropy(hidden_BTD, params.head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+    chunks = plan.execution.loss_chunks
+    return plan.kernels.cross_entropy(hidden_BTD, params.head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
 
 
-def _constrain(how: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    if how.kernels.lay_out_stream:
-        x_BTD = how.kernels.lay_out_stream(x_BTD)
-    return how.constrain(x_BTD, "BTD") if how.constrain else x_BTD
+def _constrain(plan: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    if plan.kernels.lay_out_stream:
+        x_BTD = plan.kernels.lay_out_stream(x_BTD)
+    return plan.constrain(x_BTD, "BTD") if plan.constrain else x_BTD

@@ -32,14 +32,14 @@ class GPT:
 
     @property
     def head_VD(self) -> Float[Array, "V D"]:
-        """What gives the logits."""
+        """The matrix whose product with a hidden state gives the logits."""
         return self.token_embedding if self.head is None else self.head
 
 
 def init(key: Key[Array, ""], config: GPTConfig) -> GPT:
     """Fresh float32 parameters: normal(0, 0.02), residual projections 0.02/√(2L), zero biases, unit gains.
 
-    The rows that pad the vocabulary are zero, and stay zero: no loss reaches them.
+    The rows that pad the vocabulary are zero and stay zero, because their gradient is zero.
     """
     std, residual_std = 0.02, 0.02 / math.sqrt(2 * config.n_layers)
     token_key, position_key, *block_keys = jax.random.split(key, 2 + config.n_layers)
@@ -67,7 +67,7 @@ def init(key: Key[Array, ""], config: GPTConfig) -> GPT:
 
 
 def dimension_letters(config: GPTConfig) -> GPT:
-    """A tree shaped like the parameters whose leaves name their dimensions, one letter (or the 3 of qkv) an axis."""
+    """A tree like the parameters, each leaf a string with one letter per axis (and the digit 3 for the 3 of qkv)."""
     token, position, vector = _letters("VD"), _letters("PD"), _letters("D")
     return GPT(
         token_embedding=token,
@@ -92,5 +92,5 @@ def block_letters() -> Block:
 
 
 def _letters(text: str) -> Any:
-    """A string where a parameter's annotation expects an array: leaves of `dimension_letters` are strings."""
+    """`text` itself, typed Any: the leaves of `dimension_letters` are strings where annotations expect arrays."""
     return text

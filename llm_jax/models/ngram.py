@@ -1,13 +1,13 @@
-"""Count models: the next symbol's frequency after the n − 1 symbols before it. What a neural model has to beat.
+"""N-gram count models: how often a symbol followed the n − 1 symbols before it. A baseline for neural models.
 
-Two ways to deal with what was never seen. Additive smoothing pretends that every symbol was seen α times more in
-every context. Interpolation (Witten & Bell 1991, method C) believes a context as far as it has been seen to repeat
-itself, and the shorter context for the rest:
+Two estimates give a probability to n-grams that were never seen. Additive smoothing adds α to every count.
+Interpolation (Witten & Bell 1991, method C) mixes the estimates of a context and of the next shorter one; the longer
+context gets more weight the more often it was seen, and less the more different symbols followed it:
 
     p(c | h) = (count(h c) + kinds(h) · p(c | h′)) / (count(h) + kinds(h)),   h′ = h without its first symbol
 
-where kinds(h) is the number of different symbols seen after h, and the empty context falls back on 1/alphabet.
-Counts are kept as sorted codes (a context and a symbol are one number), so memory grows with the text and not with
+where kinds(h) is the number of different symbols seen after h. The empty context falls back on 1/alphabet. Counts are
+stored as sorted codes (a context and its next symbol are one number), so memory grows with the text, not with
 alphabet^n.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Counts:
-    """Sorted codes and how often each was seen."""
+    """Sorted codes, and the number of times each was seen."""
 
     codes: np.ndarray  # uint64 [distinct]
     counts: np.ndarray  # int64 [distinct]
@@ -46,8 +46,10 @@ class NGram:
 def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
     """Counts the n-grams of each sequence (integers below `alphabet`); none reaches across two sequences.
 
-    Sequences may be shorter than the order: they are counted as far as they go. Raises ValueError where there is no
-    symbol at all, for a symbol outside the alphabet, or for an order whose codes would not fit 64 bits.
+    Sequences may be shorter than the order: they are counted as far as they go.
+
+    Raises:
+        ValueError: there is no symbol at all, a symbol is outside the alphabet, or the codes of `order` exceed 64 bits.
     """
     if order < 1 or alphabet**order > 2**63:
         raise ValueError(f"order must be at least 1 and alphabet^order at most 2^63; got {order} and {alphabet}")
@@ -61,7 +63,9 @@ def fit(sequences: Sequence[np.ndarray], order: int, alphabet: int) -> NGram:
         codes = [_codes(sequence, k + 1, alphabet) for sequence in sequences]
         distinct, counts = np.unique(np.concatenate(codes), return_counts=True)
         context = distinct // np.uint64(alphabet)  # sorted as `distinct` is
-        starts = np.flatnonzero(np.r_[True, context[1:] != context[:-1]][: len(context)])  # none, where none is so long
+        starts = np.flatnonzero(
+            np.r_[True, context[1:] != context[:-1]][: len(context)]
+        )  # empty if no sequence is long enough
         seen.append(Counts(distinct, counts))
         contexts.append(Counts(context[starts], np.add.reduceat(counts, starts)))
         kinds.append(Counts(context[starts], np.diff(np.r_[starts, len(context)])))
@@ -97,7 +101,8 @@ def additive(model: NGram, sequence: np.ndarray, alpha: float) -> np.ndarray:
 def next_symbol(model: NGram, context: np.ndarray, alpha: float) -> np.ndarray:
     """p of every symbol after a context of order − 1 symbols, float64 [alphabet]: for sampling. Sums to 1.
 
-    Raises ValueError for a context of another length, or for α = 0 after a context that was never seen.
+    Raises:
+        ValueError: the context has another length, or α = 0 and the context was never seen.
     """
     if len(context) != model.order - 1:
         raise ValueError(f"a model of order {model.order} needs {model.order - 1} symbols before; got {len(context)}")

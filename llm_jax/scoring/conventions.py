@@ -1,7 +1,7 @@
-"""Which of several continuations a model prefers: the four conventions in use, by name.
+"""Which of several answers a model prefers, under the four conventions in use.
 
-A longer answer is less likely, whatever it says. How a score makes up for that decides the accuracy, by as much as 15
-points for the same model and the same log-likelihoods, so a figure without its convention means nothing:
+A longer answer has a lower log-likelihood, whatever it says. The conventions normalise for length in different ways,
+and the accuracy differs by up to 15 points for the same model and log-likelihoods. So always name the convention:
 
     sum          log p(answer | context)                            lm-evaluation-harness: acc
     token mean   the same / tokens of the answer                    build-nanogpt, llm.c: "acc_norm"

@@ -1,7 +1,7 @@
 """(context, continuation) → log-likelihood, for many requests on a device.
 
-Requests are sorted by length and read in batches whose shapes are rounded up to a few buckets: a thousand questions
-need about ten compiled programs. Logits exist for one slice of the sequence at a time, never for a whole batch.
+Requests are sorted by length and run in batches whose shapes are rounded up to a few buckets, so a thousand questions
+need about ten compiled programs. Logits are computed for one slice of the sequence at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
-from llm_jax.decode.loop import bucket
+from llm_jax.decode.padding import bucket
 from llm_jax.models import gpt
 from llm_jax.scoring.requests import Request, cut
 from llm_jax.shapes import Array, Float, Int, pytree
 
-SLICE = 128  # positions whose logits exist at once
-BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}  # read at once, padding included: enough to keep the device busy
+SLICE = 128  # positions whose logits are computed at once
+BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}  # per batch, padding included: enough to keep the device busy
 
 
 @pytree
 class TokenScores:
-    """What a model thinks of each token of a sequence from the second on, given those before it."""
+    """The scores of each token of a sequence, from the second on, given the tokens before it."""
 
     log_probability_BT: Float[Array, "B T"]
     best_BT: Int[Array, "B T"]  # the most likely token there
@@ -32,21 +32,21 @@ class TokenScores:
 
 
 class Scored(NamedTuple):
-    """One request's answer."""
+    """The scores of one request."""
 
     log_likelihood: float  # nats, summed over the continuation
     is_greedy: bool  # whether greedy decoding would have written this continuation
     log_probabilities: np.ndarray  # of each token of the continuation
-    best: np.ndarray  # ids greedy decoding would have taken, given what stands before
+    best: np.ndarray  # the most likely token at each position, given the tokens before it
     margins: np.ndarray  # between the best and the second best
 
 
-def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, how: gpt.Plan) -> TokenScores:
+def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, plan: gpt.Plan) -> TokenScores:
     """Scores of the last U − 1 tokens of each row, in float32; rows may be padded on the right. For use under `jit`."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, how)
+    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, plan)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
-    one = partial(_score_slice, params, config, how)
+    one = partial(_score_slice, params, config, plan)
     if width == length:
         return one((hidden_BTD, tokens_BU[:, 1:]))
 
@@ -57,12 +57,12 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
-def _score_slice(params: gpt.GPT, config: GPTConfig, how: gpt.Plan, piece) -> TokenScores:
+def _score_slice(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
-    logits_BTV = how.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
+    logits_BTV = plan.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
     target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     best_BT = logits_BTV.argmax(-1)
-    # Two maxima instead of a top-k: XLA sorts the whole vocabulary for that on a CPU.
+    # Two maxima instead of a top-k: for a top-k XLA:CPU sorts the whole vocabulary.
     others_BTV = jnp.where(jnp.arange(logits_BTV.shape[-1]) == best_BT[..., None], -jnp.inf, logits_BTV)
     return TokenScores(
         log_probability_BT=target_BT - jax.nn.logsumexp(logits_BTV, axis=-1),
@@ -71,13 +71,13 @@ def _score_slice(params: gpt.GPT, config: GPTConfig, how: gpt.Plan, piece) -> To
     )
 
 
-def scorer(params: gpt.GPT, config: GPTConfig, how: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
+def scorer(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
     """`token_scores` of these parameters, compiled; for `score` on one device."""
-    return lambda tokens_BU: _compiled(params, tokens_BU, config, how)
+    return lambda tokens_BU: _compiled(params, tokens_BU, config, plan)
 
 
-# One for all models of a process: checkpoints of a run share their programs.
-_compiled = jax.jit(token_scores, static_argnames=("config", "how"))
+# One jitted function for all models of a process, so the checkpoints of a run share compiled programs.
+_compiled = jax.jit(token_scores, static_argnames=("config", "plan"))
 
 
 def score(
@@ -89,11 +89,16 @@ def score(
     progress: Callable[[int], object] | None = None,
     platform: str = "cpu",
 ) -> list[Scored] | None:
-    """Answers in the order of the requests; None when asked to stop on the way.
+    """Scores the requests, in their order. Returns None if `should_stop` asked to stop.
 
-    `call` computes a batch (see `scorer`), whose rows are a multiple of `rows_multiple`, and whose size keeps a device
-    of `platform` (JAX's name) busy; `progress` is told how many requests each batch held. Raises ValueError for a
-    continuation that is longer than the model's context.
+    Args:
+        call: computes the scores of a batch (see `scorer`).
+        rows_multiple: every batch has a multiple of this many rows.
+        progress: called after each batch with its number of requests.
+        platform: JAX's name of the platform, which decides the size of a batch.
+
+    Raises:
+        ValueError: a continuation is longer than the model's context.
     """
     fitting = [cut(request, context_length) for request in requests]
     answers: list[Scored | None] = [None] * len(fitting)

@@ -1,8 +1,8 @@
-"""Text → the ids whose log-likelihood is asked for, cut the way lm-evaluation-harness cuts.
+"""Text → token ids whose log-likelihood is computed, cut as lm-evaluation-harness cuts them.
 
-The harness's rules decide its figures to the last digit, so they are ours: spaces at the end of a context belong to the
-continuation, the continuation's ids are what the whole text has beyond the context's, what does not fit is cut from the
-left, and a long document is read in windows that do not overlap.
+Accuracies depend on these rules to the last digit, so they are the same here. Spaces at the end of a context belong to
+the continuation. The ids of the continuation are those of the whole text after the context's. A context that does not
+fit loses tokens on the left. A long document is scored in windows that do not overlap.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from llm_jax.tokenizer import Tokenizer
 
 
 class Request(NamedTuple):
-    """Which ids are scored, and what stands before them."""
+    """The ids that are scored (continuation), and the ids before them (context)."""
 
     context: Sequence[int]  # at least one id
     continuation: Sequence[int]  # at least one id
@@ -22,7 +22,8 @@ class Request(NamedTuple):
 def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Request:
     """Ids of a context and of what follows it; an empty context is the start of a document.
 
-    Raises ValueError for an empty continuation and for text the vocabulary cannot write.
+    Raises:
+        ValueError: the continuation is empty, or the vocabulary cannot write the text.
     """
     bare = context.rstrip()
     context, continuation = bare, context[len(bare) :] + continuation
@@ -40,7 +41,7 @@ def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Req
 
 
 def windows(ids: Sequence[int], prefix: Sequence[int], context_length: int) -> Iterator[Request]:
-    """A document in pieces of which each id is scored once; the last piece is read with as much context as fits.
+    """Cuts a document into requests that score each id once; the last one gets as much context as fits.
 
     >>> list(windows(range(10), [-1], 4))[-1]
     Request(context=[5, 6, 7], continuation=[8, 9])
@@ -55,7 +56,11 @@ def windows(ids: Sequence[int], prefix: Sequence[int], context_length: int) -> I
 
 
 def cut(request: Request, context_length: int) -> Request:
-    """Without the left part of the context that does not fit. Raises ValueError if the continuation alone does not."""
+    """The request without the left part of its context that does not fit.
+
+    Raises:
+        ValueError: the continuation alone does not fit.
+    """
     if len(request.continuation) > context_length:
         raise ValueError(
             f"a continuation has {len(request.continuation)} tokens; the model's context is {context_length}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json_lines
+from llm_jax.files.json_files import read_json_lines
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 BATCH_ROWS = 1000
@@ -14,7 +14,8 @@ BATCH_ROWS = 1000
 def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """The rows, or the first `limit`, as dictionaries.
 
-    Raises FileNotFoundError or ValueError that names the file and what is wrong.
+    Raises:
+        FileNotFoundError, ValueError: they name the file and what is wrong.
     """
     path = Path(path)
     if not path.is_file():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.bpe_merge import merges_from_ranks
 from llm_jax.tokenizer.companions import GENERATION_CONFIG, TOKENIZER_CONFIG

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import parse_json
+from llm_jax.files.json_files import parse_json
 from llm_jax.tokenizer.bpe_merge import merges_from_ranks
 from llm_jax.tokenizer.companions import Companions
 from llm_jax.tokenizer.patterns import GPT2_PATTERN

@@ -106,13 +106,13 @@ class _Question:
 
         model = load_model(options.model, options.step, whole=True)  # the other sides cut nothing off
         self.name, self.config, self.params = model.name, model.config, model.params
-        self.how = gpt.plan(Execution(dtype="float32"))
+        self.plan = gpt.make_plan(Execution(dtype="float32"))
         self.directory = _directory(options, stack)
         shape = (options.prompts, options.tokens)
         if options.prompt_file:
             self.prompts = prompts.read_prompts(options.prompt_file, self.config, model.tokenizer, *shape)
         else:
-            self.prompts = prompts.write_prompts(self.params, self.config, model.tokenizer, self.how, *shape)
+            self.prompts = prompts.write_prompts(self.params, self.config, model.tokenizer, self.plan, *shape)
         self.items = hellaswag.read_items(options.hellaswag, limit=options.items) if options.hellaswag else []
         # vLLM writes a token after every text that it scores: two positions fewer than the model has.
         self.requests = [
@@ -140,7 +140,7 @@ def _openings(
     from serve.agreement import transformers_model as transformers_side
     from serve.agreement import vllm_models as vllm_sides
 
-    ours = (question.params, question.config, question.how)
+    ours = (question.params, question.config, question.plan)
     yield "jax", lambda: jax_sides.CachedDecode(*ours)
     draft = answers[jax_sides.CachedDecode.name].continuations.tokens
     yield "jax", lambda: jax_sides.FullForward(*ours, draft)
@@ -157,7 +157,7 @@ def _openings(
 
 
 def _write(out: Path, name: str, pairs: list[Any], tasks: list[Any], is_agreed: bool) -> None:
-    from llm_jax.json_files import write_json
+    from llm_jax.files.json_files import write_json
 
     def record(pair: Any) -> dict[str, Any]:
         finite = {name: None if value != value else value for name, value in asdict(pair).items()}  # NaN is no JSON

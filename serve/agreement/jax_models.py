@@ -30,9 +30,9 @@ class FullForward:
 
     name = "jax full"
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, how: gpt.Plan, draft: np.ndarray | None = None) -> None:
-        self._call, self._config, self._draft = scorer(params, config, how), config, draft
-        self._platform = how.platform
+    def __init__(self, params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, draft: np.ndarray | None = None) -> None:
+        self._call, self._config, self._draft = scorer(params, config, plan), config, draft
+        self._platform = plan.platform
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
         shape = (len(prompts), n_tokens)
@@ -63,8 +63,8 @@ class CachedDecode:
 
     name = "jax cached"
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, how: gpt.Plan) -> None:
-        self._params, self._config, self._how = params, config, how
+    def __init__(self, params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> None:
+        self._params, self._config, self._plan = params, config, plan
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
         """Texts are not scored: a decoder does not read them token by token."""
@@ -72,28 +72,28 @@ class CachedDecode:
         tokens, log_probabilities, margins = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         for rows in by_length(prompts, ROWS):
             batch = [list(prompts[row]) for row in rows]
-            chosen = loop.generate(self._params, batch, self._config, self._how, Sampling(temperature=0.0), n_tokens)
+            chosen = loop.generate(self._params, batch, self._config, self._plan, Sampling(temperature=0.0), n_tokens)
             tokens[rows] = chosen
-            found = _cached_scores(self._params, jnp.array(batch), jnp.array(chosen), self._config, self._how)
+            found = _cached_scores(self._params, jnp.array(batch), jnp.array(chosen), self._config, self._plan)
             log_probabilities[rows], margins[rows] = map(np.asarray, found)
         return Answers(Continuations(tokens, log_probabilities, margins))
 
 
-@partial(jax.jit, static_argnames=("config", "how"))
-def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, how: gpt.Plan):
+@partial(jax.jit, static_argnames=("config", "plan"))
+def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, plan: gpt.Plan):
     """Log-probabilities (B, G) of tokens decoded one by one after a prefill, and margins there."""
     batch, length = prompts_BT.shape
-    cache = gpt.empty_cache(config, batch, length, how.dtype)
-    hidden_BTD, cache = gpt.forward(params, prompts_BT, config, how, cache)
+    cache = gpt.empty_cache(config, batch, length, plan.dtype)
+    hidden_BTD, cache = gpt.forward(params, prompts_BT, config, plan, cache)
     assert cache is not None
     cache = kv.extend(cache, length + chosen_BG.shape[1])
 
     def step(carry, token_B):
         cache, hidden_BD = carry
-        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config, how))
+        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config, plan))
         top_B2 = jax.lax.top_k(log_probabilities_BV, 2)[0]
         chosen_B = jnp.take_along_axis(log_probabilities_BV, token_B[:, None], axis=-1)[:, 0]
-        hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, how, cache)
+        hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, plan, cache)
         return (cache, hidden_BTD[:, 0]), (chosen_B, top_B2[:, 0] - top_B2[:, 1])
 
     _, (found_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)

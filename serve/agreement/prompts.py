@@ -20,13 +20,13 @@ LENGTHS = (5, 16, 33, 64)  # tokens, in turn; shorter where the context is
 
 
 def write_prompts(
-    params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, how: gpt.Plan, number: int, new_tokens: int
+    params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan, number: int, new_tokens: int
 ) -> list[list[int]]:
     """Beginnings of texts, drawn from the model at temperature 1. Raises ValueError for a context that is too short."""
     lengths = [min(length, _room(config, new_tokens)) for length in LENGTHS]
     start = encode_prompt(tokenizer, "")
     longest = max(1, max(lengths) - len(start))
-    texts = generate(params, [start] * number, config, how, Sampling(), longest)
+    texts = generate(params, [start] * number, config, plan, Sampling(), longest)
     return [(start + text)[: lengths[row % len(lengths)]] for row, text in enumerate(texts)]
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 import serve.vllm.command
 from llm_jax.config import GPTConfig
+from llm_jax.files.json_files import read_json
 from llm_jax.hf.config import ARCHITECTURE
-from llm_jax.json_files import read_json
 from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.door import listening
@@ -30,7 +30,7 @@ ROWS = 32  # prompts in one HTTP request
 TIMEOUT = 1800  # seconds for loading and answering everything
 
 
-class Engine:
+class VllmEngine:
     """`vllm.LLM`, in vLLM's own Python."""
 
     name = "vllm"
@@ -126,9 +126,9 @@ class Endpoint:
                 yield choice["logprobs"]
 
 
-def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> Engine:
+def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> VllmEngine:
     """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
-    return Engine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
+    return VllmEngine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class Scored:
 class Batch:
     """The slots, and the sizes they may have. `n_top` is how many of the likeliest tokens a row wants to see."""
 
-    def __init__(self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int):
+    def __init__(self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int):
         """At most so many rows, of at least so many columns."""
         import jax
 
@@ -48,11 +48,11 @@ class Batch:
         columns = -(-columns // slots.PIECE) * slots.PIECE
         self._most_top = min(MOST_TOP, config.vocab_size)
         self.config, self.sizes = config, Sizes(Size(rows, columns))
-        self._params, self._how = params, how
+        self._params, self._plan = params, plan
         # The largest first, and dropped: where memory is too small for it, the server must not start.
-        self._slots = jax.block_until_ready(slots.empty(config, how, rows, columns))
+        self._slots = jax.block_until_ready(slots.empty(config, plan, rows, columns))
         self.size = self.sizes.fitting([])
-        self._slots = slots.empty(config, how, *self.size)
+        self._slots = slots.empty(config, plan, *self.size)
 
     @property
     def is_whole(self) -> bool:
@@ -84,7 +84,7 @@ class Batch:
                 return False
         else:
             del self._slots  # its memory is free for the new one
-            self._slots = slots.empty(self.config, self._how, *size)
+            self._slots = slots.empty(self.config, self._plan, *size)
         self.size = size
         return True
 
@@ -109,7 +109,7 @@ class Batch:
             sampling.seed,
             rule_of_rows([sampling]),
             self.config,
-            self._how,
+            self._plan,
             self._most_top if n_top else 0,
             one,
         )
@@ -129,7 +129,7 @@ class Batch:
             self._slots = dataclasses.replace(self._slots, adjusted=None)
         rule = rule_of_rows([sampling or IDLE for sampling in samplings])
         n_top = self._most_top if any(n_tops) else 0
-        self._slots, token_B, scores_B = slots.advance(self._params, self._slots, rule, self.config, self._how, n_top)
+        self._slots, token_B, scores_B = slots.advance(self._params, self._slots, rule, self.config, self._plan, n_top)
         tokens, scores = np.asarray(token_B), _on_host(scores_B)
         return [_scored(int(token), _row(scores, row), n_tops[row]) for row, token in enumerate(tokens)]
 
@@ -138,16 +138,16 @@ class Batch:
         from llm_jax.decode import slots
 
         tokens = _padded(prompt, self.sizes.most.columns)
-        scores = _on_host(slots.score(self._params, tokens, self.config, self._how, self._most_top if n_top else 0))
+        scores = _on_host(slots.score(self._params, tokens, self.config, self._plan, self._most_top if n_top else 0))
         rest = [_scored(token, _row(scores, t), n_top) for t, token in enumerate(prompt[1:])]
         return [Scored(prompt[0], None), *rest]
 
 
 def _padded(prompt: Sequence[int], columns: int) -> np.ndarray:
     """The prompt in an array of its bucket's length, which is never longer than a row."""
-    from llm_jax.decode.loop import LENGTHS, bucket
+    from llm_jax.decode.padding import LENGTH_MULTIPLE, bucket
 
-    tokens_T = np.zeros(min(bucket(len(prompt), LENGTHS), columns), np.int32)
+    tokens_T = np.zeros(min(bucket(len(prompt), LENGTH_MULTIPLE), columns), np.int32)
     tokens_T[: len(prompt)] = prompt
     return tokens_T
 

@@ -111,11 +111,11 @@ def start_engine(model: "Model", options: Options, context: int) -> "Engine":
     from serve.api.engine import Engine
     from serve.door.guard import MOST_SEQUENCES
 
-    how = gpt.plan(options.execution)
-    params = prepare(model.params, how, options.rows)
+    plan = gpt.make_plan(options.execution)
+    params = prepare(model.params, plan, options.rows)
     # The door counts requests, the engine their sequences.
     most_sequences = options.door.max_requests * MOST_SEQUENCES
-    engine = Engine(params, model.config, how, options.rows, context, most_sequences)
+    engine = Engine(params, model.config, plan, options.rows, context, most_sequences)
     engine.start()
     n_requests = min(options.rows, most_sequences)
     for columns in engine.columns:

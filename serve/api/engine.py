@@ -34,12 +34,12 @@ class Engine:
     """The rows, the queue and the thread."""
 
     def __init__(
-        self, params: "gpt.GPT", config: "GPTConfig", how: "gpt.Plan", rows: int, columns: int, max_waiting: int
+        self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int, max_waiting: int
     ):
         """`rows`: requests answered at once; `columns`: tokens of the longest sequence; `max_waiting`: requests without
         a row.
         """
-        self._batch = Batch(params, config, how, rows, columns)
+        self._batch = Batch(params, config, plan, rows, columns)
         self.max_waiting = max_waiting
         self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()

@@ -62,7 +62,7 @@ def main(options: Options) -> int:
     backend.configure()
     from rich.console import Console
 
-    from llm_jax.json_files import write_json
+    from llm_jax.files.json_files import write_json
     from serve.bench import report as bench_report
     from serve.bench.load_test import own, prompts, through_vllm
     from serve.models import load_model

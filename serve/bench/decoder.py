@@ -48,13 +48,13 @@ def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
     from llm_jax.decode.options import Sampling
     from llm_jax.models import gpt
 
-    how = gpt.plan(Execution())
-    params, greedy = prepare(model.params, how, len(texts)), Sampling(temperature=0.0)
+    plan = gpt.make_plan(Execution())
+    params, greedy = prepare(model.params, plan, len(texts)), Sampling(temperature=0.0)
     ids = [model.tokenizer.encode(text) for text in texts]
 
     def run() -> list[float]:
         moments = [time.monotonic()]
-        for _ in stream(params, ids, model.config, how, greedy, new_tokens):
+        for _ in stream(params, ids, model.config, plan, greedy, new_tokens):
             moments.append(time.monotonic())
         return moments
 
@@ -77,7 +77,7 @@ def roofline(model: "Model", length: int) -> Bound:
     from llm_jax.config import Execution
     from llm_jax.models import gpt
 
-    config, dtype = model.config, gpt.plan(Execution()).dtype
+    config, dtype = model.config, gpt.make_plan(Execution()).dtype
     n_weights = config.n_parameters - config.context_length * config.d_model
     weight_bytes = n_weights * dtype.itemsize
 

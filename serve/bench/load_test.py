@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 
 if TYPE_CHECKING:
     from serve.bench.command import Options

@@ -22,7 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 from llm_jax.runs import CHECKPOINTS, EXPORT, is_run
 from llm_jax.tokenizer import is_there
 from serve.door import key
@@ -85,7 +85,7 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
 
     # Whole, for the other backends cut nothing off: log-likelihoods are to be the same.
     model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
-    return JaxLM(model.params, model.config, model.tokenizer, gpt.plan(Execution(dtype=access.dtype)))
+    return JaxLM(model.params, model.config, model.tokenizer, gpt.make_plan(Execution(dtype=access.dtype)))
 
 
 def _directory(candidate: Candidate, stack: ExitStack) -> str:

@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 class JaxLM(LM):
     """A model of ours, as the harness sees it."""
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, how: gpt.Plan) -> None:
+    def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan) -> None:
         super().__init__()
-        self._config, self._tokenizer, self._how = config, tokenizer, how
-        self._call = scorer(gpt.cast(params, how), config, how)
+        self._config, self._tokenizer, self._plan = config, tokenizer, plan
+        self._call = scorer(gpt.cast(params, plan), config, plan)
         self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)  # text, which has no holes
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -60,7 +60,7 @@ class JaxLM(LM):
         groups: dict[str, list[int]] = {}
         for number, request in enumerate(requests):
             groups.setdefault(json.dumps(request.args[1], sort_keys=True), []).append(number)
-        rows = GENERATION_ROWS.get(self._how.platform, GENERATION_ROWS["gpu"])
+        rows = GENERATION_ROWS.get(self._plan.platform, GENERATION_ROWS["gpu"])
         with tqdm(total=len(requests), desc="continuations", disable=None) as bar:
             for settings, numbers in groups.items():
                 numbers.sort(key=lambda n: -len(requests[n].args[0]))
@@ -74,7 +74,7 @@ class JaxLM(LM):
 
     def _score(self, requests: Sequence[Request]) -> list[Scored]:
         with tqdm(total=len(requests), desc="log-likelihoods", disable=None) as bar:
-            length, platform = self._config.context_length, self._how.platform
+            length, platform = self._config.context_length, self._plan.platform
             answers = score(requests, self._call, length, progress=bar.update, platform=platform)
         assert answers is not None  # nobody asked to stop
         return answers
@@ -84,10 +84,10 @@ class JaxLM(LM):
         room = self._config.context_length - new
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
         pieces = loop.stream(
-            loop.prepare(self._writing, self._how),
+            loop.prepare(self._writing, self._plan),
             prompts,
             self._writing_config,
-            self._how,
+            self._plan,
             sampling,
             new,
             self._tokenizer.borders.stops,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from llm_jax import json_files
+from llm_jax.files import json_files
 from llm_jax.runs import is_run
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from llm_jax.decode.options import Sampling
 from serve.text.client import refuse_empty_stops
 
 if TYPE_CHECKING:
-    from serve.text.client import Source, Wish
+    from serve.text.client import Completer, Wish
 
 COMMANDS = "/new: a new text · /undo: without the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
 
@@ -44,11 +44,11 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
-    from serve.text.client import Wish, open_source
+    from serve.text.client import Wish, open_completer
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_source(options.source, options.key_file)
+        source = open_completer(options.source, options.key_file)
     print(f"{source.name} goes on where your text ends. {COMMANDS}", file=sys.stderr)
     texts = [""]
     turn = 0
@@ -68,7 +68,7 @@ def main(options: Options) -> int:
     return 0
 
 
-def _answer(source: "Source", text: str, wish: "Wish") -> str | None:
+def _answer(source: "Completer", text: str, wish: "Wish") -> str | None:
     """Shown as it comes. None if there was none: the text stays as it was, and the session goes on."""
     from serve.text.stopping import until_interrupted
 

@@ -29,7 +29,7 @@ def refuse_empty_stops(stops: Sequence[str]) -> None:
         raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")
 
 
-class Source(Protocol):
+class Completer(Protocol):
     """Something that continues text."""
 
     @property
@@ -40,7 +40,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(where: str, key_file: Path | None) -> Source:
+def open_completer(where: str, key_file: Path | None) -> Completer:
     """A URL, or a model as `load_model` takes it. Raises as these do; ImportError without the openai package."""
     if where.startswith(("http://", "https://")):
         return Remote(where, key_file)
@@ -58,8 +58,8 @@ class Local:
         from llm_jax.models import gpt
 
         self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
-        self._how = gpt.plan(Execution())
-        self._params = prepare(model.params, self._how, n_rows=1)
+        self._plan = gpt.make_plan(Execution())
+        self._params = prepare(model.params, self._plan, n_rows=1)
 
     def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
         from llm_jax.decode.loop import stream
@@ -70,7 +70,7 @@ class Local:
         ids = encode_prompt(tokenizer, text)
         ends = tokenizer.borders.stops
         continuation = Continuation(tokenizer, wish.stops)
-        for (new,) in stream(self._params, [ids], self._config, self._how, wish.sampling, wish.max_new_tokens, ends):
+        for (new,) in stream(self._params, [ids], self._config, self._plan, wish.sampling, wish.max_new_tokens, ends):
             yield "".join(map(continuation.push, new))
             if continuation.stopped:
                 return

@@ -33,12 +33,12 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
-    from serve.text.client import Wish, open_source
+    from serve.text.client import Wish, open_completer
     from serve.text.stopping import postponed, until_interrupted
 
     text = sys.stdin.read() if options.prompt == "-" else options.prompt
     with postponed():
-        source = open_source(options.source, options.key_file)
+        source = open_completer(options.source, options.key_file)
     wish = Wish(options.sampling, options.max_new_tokens, options.stop)
     pieces = until_interrupted(source.stream(text, wish))
     first = next(pieces, "")  # a prompt that is refused is not shown

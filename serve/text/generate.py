@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
-from llm_jax.interrupts import EXIT_INTERRUPTED
 from serve.text.prompt_file import read_lines
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def _pieces(options: Options, model: "Model", ids: list[list[int]]) -> Generator
     from llm_jax.decode.loop import prepare, stream
     from llm_jax.models import gpt
 
-    how = gpt.plan(Execution())
-    params = prepare(model.params, how, len(ids))
+    plan = gpt.make_plan(Execution())
+    params = prepare(model.params, plan, len(ids))
     stop = _stop_tokens(options, model.tokenizer)
     chunk = 1 if options.stream and len(ids) == 1 else 16
-    yield from stream(params, ids, model.config, how, options.sampling, options.max_new_tokens, stop, chunk)
+    yield from stream(params, ids, model.config, plan, options.sampling, options.max_new_tokens, stop, chunk)
 
 
 def _show_as_it_comes(text: str, pieces: Iterable[list[list[int]]], model: "Model") -> int:

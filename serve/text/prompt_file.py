@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llm_jax.content import read_text
+from llm_jax.files.content import read_text
 
 
 def read_lines(file: Path) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llm_jax.autodiff import Scalar, Tensor, draw
-from llm_jax.autodiff.layout import layered
+from llm_jax.autodiff.drawing.layout import layered
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -15,7 +15,7 @@ from llm_jax.autodiff import Tensor, backward, grad, hvp, jvp, value_and_grad
 
 
 @dataclass(frozen=True)
-class Engine:
+class Library:
     """The same names, ours or JAX's."""
 
     xp: Any
@@ -25,8 +25,8 @@ class Engine:
     hvp: Callable
 
 
-OURS = Engine(np, grad, value_and_grad, jvp, hvp)
-JAXS = Engine(jnp, jax.grad, jax.value_and_grad, jax.jvp, lambda f, x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])
+OURS = Library(np, grad, value_and_grad, jvp, hvp)
+JAXS = Library(jnp, jax.grad, jax.value_and_grad, jax.jvp, lambda f, x, v: jax.jvp(jax.grad(f), (x,), (v,))[1])
 
 STRUCTURES: dict[str, Any] = {
     "number": 0.6,
@@ -38,7 +38,7 @@ STRUCTURES: dict[str, Any] = {
 }
 
 
-def weighted(e: Engine, tree: Any, chosen: int) -> Any:
+def weighted(e: Library, tree: Any, chosen: int) -> Any:
     """A number made of some leaves of the tree: those whose bit is set in `chosen`. Of none, it is a constant."""
     total = 0.25
     for i, leaf in enumerate(pytree.tree_leaves(tree)):
@@ -47,7 +47,7 @@ def weighted(e: Engine, tree: Any, chosen: int) -> Any:
     return total
 
 
-def wrap(e: Engine, mode: str, f: Callable, chosen: int) -> Callable:
+def wrap(e: Library, mode: str, f: Callable, chosen: int) -> Callable:
     """The function of the same kind (tree → number) that takes a derivative of f in the given mode."""
     direction = lambda p: pytree.tree_map(lambda x: x * 0.5 + 1.0, p)  # noqa: E731 (depends on the point, too)
     if mode == "grad":
@@ -71,7 +71,7 @@ def check(nesting: tuple[str, ...], structure: str, seed: int) -> None:
     rng, argument = np.random.default_rng(seed), STRUCTURES[structure]
     chosen = [int(n) for n in rng.integers(0, 2 ** pytree.tree_structure(argument).num_leaves, len(nesting) + 1)]
 
-    def nested(e: Engine) -> Callable:
+    def nested(e: Library) -> Callable:
         f: Callable = lambda p: weighted(e, p, chosen[-1])  # noqa: E731
         for mode, choice in zip(nesting, chosen, strict=False):
             f = wrap(e, mode, f, choice)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, basic_indices, integer_array_indices, mutually_broadcastable_shapes
 
 from llm_jax.autodiff import functions, grad, hvp, jvp
-from llm_jax.autodiff.elementwise import PARTIALS
 from llm_jax.autodiff.finite_difference import numerical_grad
+from llm_jax.autodiff.rules.elementwise import PARTIALS
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=8, deadline=None, derandomize=True)

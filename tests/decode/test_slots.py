@@ -8,6 +8,7 @@ import pytest
 from llm_jax.decode import loop, slots
 from llm_jax.decode.choose import rule_of_rows
 from llm_jax.decode.options import Sampling
+from llm_jax.decode.padding import LENGTH_MULTIPLE, bucket
 from llm_jax.models import gpt
 
 ROWS, COLUMNS = 3, 48
@@ -25,20 +26,20 @@ REQUESTS = [  # prompt, sampling, new tokens, the step at which it arrives
 class Scheduler:
     """The simplest one there can be: first come, first served."""
 
-    def __init__(self, params, config, how):
-        self.params, self.config, self.how = params, config, how
-        self.state = slots.empty(config, how, ROWS, COLUMNS)
+    def __init__(self, params, config, plan):
+        self.params, self.config, self.plan = params, config, plan
+        self.state = slots.empty(config, plan, ROWS, COLUMNS)
         self.rows: list[int | None] = [None] * ROWS
         self.tokens: dict[int, list[int]] = {}
         self.scores: dict[int, list[slots.Scores]] = {}
 
     def join(self, number, row, n_top=0):
         prompt, sampling, _, _ = REQUESTS[number]
-        padded = np.zeros(loop.bucket(len(prompt), loop.LENGTHS), np.int32)
+        padded = np.zeros(bucket(len(prompt), LENGTH_MULTIPLE), np.int32)
         padded[: len(prompt)] = prompt
         self.state, token, scores = slots.join(
             self.params, self.state, row, padded, len(prompt), sampling.seed,
-            rule_of_rows([sampling]), self.config, self.how, n_top,
+            rule_of_rows([sampling]), self.config, self.plan, n_top,
         )  # fmt: skip
         self.rows[row] = number
         self.tokens[number], self.scores[number] = [int(token)], [scores]
@@ -51,7 +52,7 @@ class Scheduler:
     def step(self, n_top=0):
         samplings = [IDLE if number is None else REQUESTS[number][1] for number in self.rows]
         self.state, tokens, scores = slots.advance(
-            self.params, self.state, rule_of_rows(samplings), self.config, self.how, n_top
+            self.params, self.state, rule_of_rows(samplings), self.config, self.plan, n_top
         )
         for row, number in enumerate(self.rows):
             if number is not None:
@@ -79,39 +80,39 @@ class Scheduler:
 
 
 @pytest.fixture(scope="module")
-def alone(params, config, how):
+def alone(params, config, plan):
     """Each request by the ordinary loop, on its own."""
     return {
-        number: loop.generate(params, [prompt], config, how, sampling, new)[0]
+        number: loop.generate(params, [prompt], config, plan, sampling, new)[0]
         for number, (prompt, sampling, new, _) in enumerate(REQUESTS)
     }
 
 
-def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_and_leave(params, config, how, alone):
+def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_and_leave(params, config, plan, alone):
     order = list(range(len(REQUESTS)))
-    assert Scheduler(params, config, how).run(order) == alone
-    assert Scheduler(params, config, how).run(order[::-1]) == alone  # other rows, other columns
+    assert Scheduler(params, config, plan).run(order) == alone
+    assert Scheduler(params, config, plan).run(order[::-1]) == alone  # other rows, other columns
     assert len({tuple(tokens[:3]) for tokens in alone.values()}) == len(REQUESTS)  # else the test would prove little
 
 
-def test_rows_and_columns_may_change_while_requests_are_answered(params, config, how, alone):
+def test_rows_and_columns_may_change_while_requests_are_answered(params, config, plan, alone):
     order = list(range(len(REQUESTS)))
     sizes = [(1, [2, 0, 1, 0], 48), (6, [3, 1, 0, 2, 2], 64), (7, [4, 2, 1, 0, 3], 50), (19, [0, 1, 2], 48)]
-    assert Scheduler(params, config, how).run(order, sizes=sizes) == alone
+    assert Scheduler(params, config, plan).run(order, sizes=sizes) == alone
     # Fewer columns than before, for what is left fits in them; then more again, before the column has gone round.
     sizes = [(step, [0, 1, 2], 24 if step % 2 else 32) for step in range(3, 10)]
-    short = Scheduler(params, config, how).run([0, 3, 5], sizes=sizes)
+    short = Scheduler(params, config, plan).run([0, 3, 5], sizes=sizes)
     assert short == {number: alone[number] for number in (0, 3, 5)}
 
 
-def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, how):
-    run = Scheduler(params, config, how)
+def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, plan):
+    run = Scheduler(params, config, plan)
     run.run([1, 3], n_top=4)
     for number in (1, 3):
         prompt, _, new, _ = REQUESTS[number]
         sequence = prompt + run.tokens[number][:new]
         padded = jnp.array(sequence + [0] * (-len(sequence) % slots.PIECE), jnp.int32)
-        hidden, _ = gpt.forward(params, padded[None], config, how)
+        hidden, _ = gpt.forward(params, padded[None], config, plan)
         expected = np.asarray(jax.nn.log_softmax(gpt.logits(params, hidden[0], config)))
         for step in range(new):
             position = len(prompt) + step - 1
@@ -119,22 +120,22 @@ def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, how)
             np.testing.assert_allclose(found.chosen, expected[position, sequence[position + 1]], atol=1e-5)
             np.testing.assert_allclose(found.top, np.sort(expected[position])[::-1][:4], atol=1e-5)
             assert found.top_ids[0] == expected[position].argmax()
-        scored = slots.score(params, padded, config, how, 4)
+        scored = slots.score(params, padded, config, plan, 4)
         following = np.arange(len(sequence) - 1), np.array(sequence[1:])
         np.testing.assert_allclose(scored.chosen[: len(sequence) - 1], expected[following], atol=1e-5)
 
 
 @pytest.mark.parametrize("n_top", [0, 1, 5])
-def test_a_text_is_scored_with_as_many_of_the_most_likely_tokens_as_are_asked_for(params, config, how, n_top):
+def test_a_text_is_scored_with_as_many_of_the_most_likely_tokens_as_are_asked_for(params, config, plan, n_top):
     tokens = jnp.arange(2 * slots.PIECE, dtype=jnp.int32)
-    found, most = slots.score(params, tokens, config, how, n_top), slots.score(params, tokens, config, how, 7)
+    found, most = slots.score(params, tokens, config, plan, n_top), slots.score(params, tokens, config, plan, 7)
     np.testing.assert_array_equal(found.chosen, most.chosen)
     np.testing.assert_array_equal(found.top, most.top[:, :n_top])
     np.testing.assert_array_equal(found.top_ids, most.top_ids[:, :n_top])
 
 
-def test_a_step_and_a_join_consume_their_cache(params, config, how):
-    run = Scheduler(params, config, how)
+def test_a_step_and_a_join_consume_their_cache(params, config, plan):
+    run = Scheduler(params, config, plan)
     before = run.state.cache.layers[0].k_RSH
     run.join(0, 0)
     between = run.state.cache.layers[0].k_RSH
@@ -143,8 +144,8 @@ def test_a_step_and_a_join_consume_their_cache(params, config, how):
     assert between.is_deleted()
 
 
-def test_one_program_serves_every_row_and_every_number(params, config, how):
-    run = Scheduler(params, config, how)
+def test_one_program_serves_every_row_and_every_number(params, config, plan):
+    run = Scheduler(params, config, plan)
     run.join(0, 0)
     run.step()
     compiled = slots._lay_down._cache_size(), slots.advance._cache_size()

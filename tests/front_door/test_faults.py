@@ -11,9 +11,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from llm_jax import faults, files
+from llm_jax import files
 from llm_jax.checkpoint import Checkpoints, integrity
 from llm_jax.command_line import run
+from llm_jax.files import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 

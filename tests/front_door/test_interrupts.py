@@ -10,7 +10,7 @@ import pytest
 
 DRIVER = """
 import gc, hashlib, sys, time, types
-from llm_jax import interrupts
+from llm_jax.command_line import interrupts
 from llm_jax.command_line import run
 
 def slow():

@@ -59,8 +59,8 @@ def directory(exported, tmp_path) -> Path:
 
 
 def logits_of(params, config, tokens):
-    how = gpt.plan(Execution(dtype="float32"))
-    compute = jax.jit(lambda params: gpt.logits(params, gpt.forward(params, tokens, config, how)[0], config))
+    plan = gpt.make_plan(Execution(dtype="float32"))
+    compute = jax.jit(lambda params: gpt.logits(params, gpt.forward(params, tokens, config, plan)[0], config))
     return np.asarray(compute(params))
 
 
@@ -135,14 +135,14 @@ def test_greedy_continuations_are_those_of_transformers(exported):
     from llm_jax.decode.loop import generate, prepare
     from llm_jax.decode.options import Sampling
 
-    ours, how = hf.load(exported), gpt.plan(Execution(dtype="float32"))
+    ours, plan = hf.load(exported), gpt.make_plan(Execution(dtype="float32"))
     theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
     prompt = [5, 80, 17]
     expected = theirs.generate(
         torch.tensor([prompt]), attention_mask=torch.ones(1, 3), max_new_tokens=20, do_sample=False,
         pad_token_id=0, eos_token_id=None,
     )[0, 3:].tolist()  # fmt: skip
-    found = generate(prepare(ours.params, how), [prompt], ours.config, how, Sampling(temperature=0.0), 20)
+    found = generate(prepare(ours.params, plan), [prompt], ours.config, plan, Sampling(temperature=0.0), 20)
     assert found[0] == expected
 
 

@@ -22,6 +22,7 @@ from llm_jax.kernels.linear import linear_on_cpu, linear_on_gpu, output_first
 from llm_jax.kernels.logits import logits_of_few
 from llm_jax.kernels.loss import _one_reading, cross_entropy_on_cpu, cross_entropy_on_gpu
 from llm_jax.kernels.norm import layer_norm_by_hand
+from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
@@ -31,7 +32,6 @@ from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
 from llm_jax.layers.norm import Norm, layer_norm
-from llm_jax.plan import FORMULAS, ON_CPU, ON_GPU
 
 LAYERS = (Linear, Norm)  # their parameters stay float32, whatever the format of what flows through them
 

@@ -146,6 +146,6 @@ def test_dropout_takes_a_traced_rate():
 
 def test_dropout_leaves_out_other_numbers_in_every_place():
     x = jnp.ones(1000)
-    one, two = (np.asarray(dropout(x, how)) for how in split(Dropout(jax.random.key(0), 0.5), 2))
+    one, two = (np.asarray(dropout(x, plan)) for plan in split(Dropout(jax.random.key(0), 0.5), 2))
     assert (one != two).mean() == pytest.approx(0.5, abs=0.1)
     assert split(None, 2) == [None, None]

@@ -67,7 +67,8 @@ def test_backward_pass_multiplies_by_the_incoming_derivative(inputs, mean_loss):
     def scaled(factor):
         return jax.grad(lambda h: factor * mean_loss(h, embedding, targets, weights, VOCABULARY, 2))(hidden)
 
-    np.testing.assert_allclose(scaled(3.0), 3.0 * scaled(1.0), rtol=1e-5 if mean_loss.is_formula else 1e-6)
+    # A power of two is multiplied without rounding, so both sides are equal but for the order of sums.
+    np.testing.assert_allclose(scaled(4.0), 4.0 * scaled(1.0), rtol=1e-6)
 
 
 def test_no_array_of_a_kernel_holds_the_logits_of_the_whole_batch(inputs, mean_loss):

@@ -29,7 +29,7 @@ def tokens():
 
 def loss_and_gradients(params, tokens, execution):
     def mean(params):
-        total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], TINY, gpt.plan(execution))
+        total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], TINY, gpt.make_plan(execution))
         return total / weight
 
     return jax.value_and_grad(mean)(params)
@@ -66,7 +66,7 @@ def test_future_tokens_get_zero_gradient(params, tokens):
     def logit_at(embedded_BTD, position):
         x_BTD = embedded_BTD
         for layer in params.blocks:
-            x_BTD, _ = gpt.block(layer, x_BTD, TINY, gpt.plan(Execution()))
+            x_BTD, _ = gpt.block(layer, x_BTD, TINY, gpt.make_plan(Execution()))
         return x_BTD[0, position].sum()
 
     embedded = params.token_embedding[tokens[:, :-1]]
@@ -77,7 +77,7 @@ def test_future_tokens_get_zero_gradient(params, tokens):
 
 def test_positions_are_told_apart(params):
     same = jnp.full((1, 8), 7)
-    hidden, _ = gpt.forward(params, same, TINY, gpt.plan(Execution()))
+    hidden, _ = gpt.forward(params, same, TINY, gpt.make_plan(Execution()))
     assert np.abs(np.diff(np.asarray(hidden[0]), axis=0)).max(axis=1).min() > 1e-3
 
 
@@ -102,29 +102,29 @@ def test_execution_changes_no_number_beyond_rounding(params, tokens, execution):
 def test_dropout_is_the_same_however_the_layers_are_run(params, tokens, execution):
     """And it is in every place: after the embedding, and in each block after the attention and after the MLP."""
     noise = Dropout(jax.random.key(3), 0.25)
-    expected, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(Execution()), noise=noise)
-    found, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(execution), noise=noise)
+    expected, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(Execution()), noise=noise)
+    found, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(execution), noise=noise)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("place", ["embedding", "attention", "mlp"])
 def test_dropout_is_where_gpt2_has_it(params, tokens, place):
     """With all but one place silenced, what dropout does is still seen, as zeros at its rate."""
-    how, noise = gpt.plan(Execution()), Dropout(jax.random.key(3), 0.25)
+    plan, noise = gpt.make_plan(Execution()), Dropout(jax.random.key(3), 0.25)
     if place == "embedding":
         still = jax.tree.map(lambda x: x * 0, params.blocks)  # blocks that add nothing
-        seen, _ = gpt._blocks(still, jnp.ones((1, 8, TINY.d_model)), TINY, how, None, None, noise)
+        seen, _ = gpt._blocks(still, jnp.ones((1, 8, TINY.d_model)), TINY, plan, None, None, noise)
         assert (seen == 1).all()
-        embedded = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, how, noise=noise)[0]
-        plain = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, how)[0]
+        embedded = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan, noise=noise)[0]
+        plain = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan)[0]
         assert (embedded != plain).all(axis=-1).all()
         return
     layer = params.blocks[0]
     other = "mlp" if place == "attention" else "attention"
     layer = dataclasses.replace(layer, **{other: jax.tree.map(lambda x: x * 0, getattr(layer, other))})
     x_BTD = params.token_embedding[tokens[:, :-1]]
-    added, _ = gpt.block(layer, x_BTD, TINY, how, noise=noise)
-    plain, _ = gpt.block(layer, x_BTD, TINY, how)
+    added, _ = gpt.block(layer, x_BTD, TINY, plan, noise=noise)
+    plain, _ = gpt.block(layer, x_BTD, TINY, plan)
     is_left_out = np.asarray(added == x_BTD)
     assert is_left_out.mean() == pytest.approx(0.25, abs=0.06)
     np.testing.assert_allclose(np.where(is_left_out, 0, (plain - x_BTD) / 0.75), added - x_BTD, rtol=1e-3, atol=1e-6)
@@ -144,7 +144,7 @@ def test_initial_loss_is_that_of_a_uniform_guess():
     config = gpt2("gpt2-nano")
     params = gpt.init(jax.random.key(0), config)
     tokens = jax.random.randint(jax.random.key(1), (2, 65), 0, config.vocab_size)
-    total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], config, gpt.plan(Execution()))
+    total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], config, gpt.make_plan(Execution()))
     assert float(total / weight) == pytest.approx(math.log(config.vocab_size), abs=0.1)
 
 
@@ -167,7 +167,7 @@ def test_initial_spread_is_gpt2s():
 
 
 def test_logits_have_no_padding(params, tokens):
-    hidden, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.plan(Execution()))
+    hidden, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(Execution()))
     logits = gpt.logits(params, hidden, TINY)
     assert logits.shape[-1] == TINY.vocab_size
     assert np.isfinite(logits).all()
@@ -183,7 +183,7 @@ def test_cudnn_attention_is_refused_where_it_cannot_run():
     if jax.default_backend() == "gpu":
         pytest.skip("this machine can")
     with pytest.raises(ValueError, match="attention=cudnn needs a GPU and bfloat16"):
-        gpt.plan(Execution(attention="cudnn"))
+        gpt.make_plan(Execution(attention="cudnn"))
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,16 @@ def test_a_setting_newer_than_a_file_takes_its_default_where_that_is_asked_for()
 @pytest.mark.parametrize("shape", [(2, 17), (2, 0), (0, 4), (4,), (1, 2, 3)], ids=str)
 def test_tokens_that_are_no_rows_within_the_context_are_refused_before_anything_is_computed(params, shape):
     forward = inspect.unwrap(gpt.forward)  # without the tests' own check of annotations, which users do not have
-    tokens, how, message = jnp.zeros(shape, jnp.int32), gpt.plan(Execution()), "rows of 1 to 16 ids, .* got shape "
+    tokens, plan, message = (
+        jnp.zeros(shape, jnp.int32),
+        gpt.make_plan(Execution()),
+        "rows of 1 to 16 ids, .* got shape ",
+    )
     with pytest.raises(ValueError, match=message + re.escape(str(shape))):
-        forward(params, tokens, TINY, how)
+        forward(params, tokens, TINY, plan)
     if shape != (2, 17):  # with a cache, padding may go beyond the context
         with pytest.raises(ValueError, match=message):
-            forward(params, tokens, TINY, how, gpt.empty_cache(TINY, 2, 32, how.dtype))
+            forward(params, tokens, TINY, plan, gpt.empty_cache(TINY, 2, 32, plan.dtype))
 
 
 def test_unknown_preset_is_refused_by_name():

@@ -89,9 +89,9 @@ def test_accuracies_follow_from_the_log_likelihoods_by_hand(bytes_tokenizer):
         assert found[convention].value == sum(item.gold == choice for item in items) / 2
 
 
-def test_a_model_that_knows_the_answer_scores_one(bytes_tokenizer, params, config, how):
+def test_a_model_that_knows_the_answer_scores_one(bytes_tokenizer, params, config, plan):
     """Each item's gold ending is what the model itself finds most likely, so the accuracy by sums must be 1."""
-    call = scorer(params, config, how)
+    call = scorer(params, config, plan)
     draft = [hellaswag.Item(f"query {i}", ("aa", "bb", "cc", "dd"), 0) for i in range(5)]
     requests = hellaswag.encode(draft, bytes_tokenizer)
     from llm_jax.scoring.likelihood import score

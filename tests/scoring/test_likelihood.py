@@ -12,17 +12,17 @@ from llm_jax.scoring.requests import Request, cut, encode_request, windows
 
 
 @pytest.fixture(scope="module")
-def call(params, config, how):
-    return scorer(params, config, how)
+def call(params, config, plan):
+    return scorer(params, config, plan)
 
 
 @pytest.fixture(scope="module")
-def log_probabilities(params, config, how):
+def log_probabilities(params, config, plan):
     """All next-token log-probabilities of a sequence, by the plain formula; compiled once, for the whole context."""
 
     @jax.jit
     def compute(tokens):
-        hidden, _ = gpt.forward(params, tokens[None], config, how)
+        hidden, _ = gpt.forward(params, tokens[None], config, plan)
         return jax.nn.log_softmax(gpt.logits(params, hidden[0], config))
 
     def of(ids):
@@ -53,11 +53,11 @@ def test_log_likelihoods_are_those_of_the_plain_formula_in_any_batch(call, log_p
     np.testing.assert_allclose(alone, [a.log_likelihood for a in answers], rtol=1e-5)
 
 
-def test_a_sequence_scored_in_slices_equals_one_scored_whole(params, config, how, monkeypatch):
+def test_a_sequence_scored_in_slices_equals_one_scored_whole(params, config, plan, monkeypatch):
     tokens = jnp.array(np.random.default_rng(1).integers(0, 257, (3, 49)))
-    whole = likelihood.token_scores(params, tokens, config, how)
+    whole = likelihood.token_scores(params, tokens, config, plan)
     monkeypatch.setattr(likelihood, "SLICE", 16)
-    sliced = likelihood.token_scores(params, tokens, config, how)
+    sliced = likelihood.token_scores(params, tokens, config, plan)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(sliced), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
@@ -72,8 +72,8 @@ def test_what_greedy_decoding_writes_is_greedy_and_a_changed_token_is_not(call, 
     assert not other.is_greedy
 
 
-def test_a_thousand_requests_need_few_programs(params, config, how):
-    compiled = jax.jit(partial(likelihood.token_scores, config=config, how=how))
+def test_a_thousand_requests_need_few_programs(params, config, plan):
+    compiled = jax.jit(partial(likelihood.token_scores, config=config, plan=plan))
     rng = np.random.default_rng(2)
     requests = random_requests(3, rng.integers(1, 30, (1000, 2)))
     score(requests, lambda tokens: compiled(params, tokens), config.context_length)

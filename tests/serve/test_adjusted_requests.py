@@ -33,8 +33,8 @@ def params():
 
 
 @pytest.fixture(scope="module")
-def engine(params, how) -> Iterator[Engine]:
-    engine = Engine(params, CONFIG, how, rows=4, columns=64, max_waiting=128)
+def engine(params, plan) -> Iterator[Engine]:
+    engine = Engine(params, CONFIG, plan, rows=4, columns=64, max_waiting=128)
     engine.start()
     yield engine
     engine.close("the test is over", timeout=0)
@@ -69,13 +69,13 @@ def complete(ask):
     return complete
 
 
-def reference(params, how, new: int, **changes) -> tuple[list[int], list[float]]:
+def reference(params, plan, new: int, **changes) -> tuple[list[int], list[float]]:
     """Greedy tokens, and their log-probabilities, with the whole text read anew for each."""
     wish = Adjustment(**changes)
     answer, scores = [], []
     while len(answer) < new:
         tokens = jnp.asarray([PROMPT + answer + [0] * (new - len(answer))], jnp.int32)  # one shape, one program
-        hidden, _ = gpt.forward(params, tokens, CONFIG, how)
+        hidden, _ = gpt.forward(params, tokens, CONFIG, plan)
         raw = np.asarray(gpt.logits(params, hidden[0, len(PROMPT) + len(answer) - 1], CONFIG))
         logits = raw.copy()
         if len(answer) < wish.min_tokens:
@@ -101,19 +101,19 @@ CHANGES = [
 ]
 
 
-def in_answer(params, how, changes) -> tuple[str, list[float]]:
+def in_answer(params, plan, changes) -> tuple[str, list[float]]:
     values = changes | {"logit_bias": tuple((int(k), v) for k, v in changes.get("logit_bias", {}).items())}
-    tokens, scores = reference(params, how, 8, **values)
+    tokens, scores = reference(params, plan, 8, **values)
     return bytes_tokenizer().decode(tokens), scores
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: "+".join(changes))
-def test_an_answer_is_that_of_vllm_s_formulas_with_the_model_s_own_log_probabilities(complete, params, how, changes):
+def test_an_answer_is_that_of_vllm_s_formulas_with_the_model_s_own_log_probabilities(complete, params, plan, changes):
     choice = complete(**changes, logprobs=0, ignore_eos=True)["choices"][0]
-    text, scores = in_answer(params, how, changes)
+    text, scores = in_answer(params, plan, changes)
     assert choice["text"] == text
     np.testing.assert_allclose(choice["logprobs"]["token_logprobs"], scores, atol=1e-4)
-    assert text != in_answer(params, how, {})[0]  # else the test would prove little
+    assert text != in_answer(params, plan, {})[0]  # else the test would prove little
 
 
 def test_nobody_s_answer_depends_on_who_is_beside(complete):
@@ -135,7 +135,7 @@ def test_a_batch_where_nobody_asks_runs_the_program_that_knows_nothing_of_it(com
     assert slots.advance._cache_size() == with_penalties >= compiled
 
 
-def test_a_row_that_had_penalties_has_none_for_the_next_request(params, how, engine):
+def test_a_row_that_had_penalties_has_none_for_the_next_request(params, plan, engine):
     def run(*adjustments: Adjustment) -> list[list[int]]:
         found: list[list[int]] = []
         for adjustment in adjustments:
@@ -145,7 +145,7 @@ def test_a_row_that_had_penalties_has_none_for_the_next_request(params, how, eng
         return found
 
     plain, penalised, again = run(Adjustment(), Adjustment(presence_penalty=2.0), Adjustment())
-    assert plain == again == loop.generate(params, [PROMPT], CONFIG, how, Sampling(0.0), 8)[0]
+    assert plain == again == loop.generate(params, [PROMPT], CONFIG, plan, Sampling(0.0), 8)[0]
     assert penalised != plain
 
 

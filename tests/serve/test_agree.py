@@ -100,22 +100,22 @@ def test_a_table_fits_80_columns_with_no_figure_cut():
     assert all("…" not in line and len(line) <= 80 for line in lines)
 
 
-def test_full_forward_is_greedy_whatever_the_draft(params, how):
-    expected = [loop.generate(params, [prompt], CONFIG, how, Sampling(temperature=0.0), 10)[0] for prompt in PROMPTS]
+def test_full_forward_is_greedy_whatever_the_draft(params, plan):
+    expected = [loop.generate(params, [prompt], CONFIG, plan, Sampling(temperature=0.0), 10)[0] for prompt in PROMPTS]
     for draft in (None, np.full((4, 10), 3), np.array(expected)):
-        found = FullForward(params, CONFIG, how, draft).answer(PROMPTS, 10, []).continuations
+        found = FullForward(params, CONFIG, plan, draft).answer(PROMPTS, 10, []).continuations
         assert found.tokens.tolist() == expected
     assert len({tuple(row) for row in expected}) == len(PROMPTS)  # else the test would prove little
 
 
-def test_our_two_sides_agree_and_a_wrong_cache_would_not(params, how):
-    cached = CachedDecode(params, CONFIG, how).answer(PROMPTS, 10, []).continuations
-    full = FullForward(params, CONFIG, how).answer(PROMPTS, 10, []).continuations
+def test_our_two_sides_agree_and_a_wrong_cache_would_not(params, plan):
+    cached = CachedDecode(params, CONFIG, plan).answer(PROMPTS, 10, []).continuations
+    full = FullForward(params, CONFIG, plan).answer(PROMPTS, 10, []).continuations
     assert compare(("cached", "full"), cached, full, bound=1e-4).agrees
     np.testing.assert_allclose(cached.margins, full.margins, atol=1e-4)
     # As if every decoding step had read the embedding of the position after its own.
     shifted = params.replace(position_embedding=np.roll(params.position_embedding, -1, axis=0))
-    wrong = CachedDecode(shifted, CONFIG, how).answer(PROMPTS, 10, []).continuations
+    wrong = CachedDecode(shifted, CONFIG, plan).answer(PROMPTS, 10, []).continuations
     assert not compare(("cached", "full"), wrong, full).agrees
 
 

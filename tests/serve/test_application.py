@@ -30,8 +30,8 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def engine(params, how) -> Iterator[Engine]:
-    engine = Engine(params, CONFIG, how, rows=2, columns=64, max_waiting=128)
+def engine(params, plan) -> Iterator[Engine]:
+    engine = Engine(params, CONFIG, plan, rows=2, columns=64, max_waiting=128)
     engine.start()
     yield engine
     engine.close("the test is over", timeout=0)
@@ -179,9 +179,9 @@ def test_a_number_too_large_for_a_float_is_refused_by_name(ask, name):
 
 
 @pytest.mark.parametrize("seed", [7, 2**31 - 1, 2**31, 2**63 - 1, -1, -(2**63)])
-def test_every_seed_of_64_bits_gives_the_tokens_of_the_decoder(complete, params, tokenizer, how, seed):
+def test_every_seed_of_64_bits_gives_the_tokens_of_the_decoder(complete, params, tokenizer, plan, seed):
     content = complete(prompt="a", max_tokens=6, n=2, seed=seed, temperature=1.2, ignore_eos=True)
-    expected = loop.generate(params, [[97], [97]], CONFIG, how, Sampling(1.2, seed=seed), 6)
+    expected = loop.generate(params, [[97], [97]], CONFIG, plan, Sampling(1.2, seed=seed), 6)
     assert [choice["text"] for choice in content["choices"]] == [tokenizer.decode(tokens) for tokens in expected]
 
 

@@ -78,7 +78,7 @@ def test_evaluation_begins_a_document_as_the_harness_s_hf_model_does(directory):
         edit(directory, "tokenizer_config.json", **{"bos_token": None, **fields})
         loaded = hf.load(directory)
         assert loaded.tokenizer is not None
-        ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, gpt.plan(Execution(dtype="float32")))
+        ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, gpt.make_plan(Execution(dtype="float32")))
         theirs = HFLM(str(directory), dtype="float32", device="cpu", batch_size=2)
         found.append(ours.loglikelihood_rolling(documents))
         assert found[-1] == pytest.approx(theirs.loglikelihood_rolling(documents, disable_tqdm=True), rel=1e-5)

@@ -68,13 +68,13 @@ def source(request, params, tokenizer, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def continued(params, tokenizer, how):
+def continued(params, tokenizer, plan):
     """The greedy continuation of a text by eight tokens."""
 
     def continue_(text: str) -> str:
         ids = tokenizer.encode(text)
         end = [tokenizer.end_of_text]
-        return tokenizer.decode(loop.generate(params, [ids], CONFIG, how, Sampling(temperature=0.0), 8, end)[0])
+        return tokenizer.decode(loop.generate(params, [ids], CONFIG, plan, Sampling(temperature=0.0), 8, end)[0])
 
     return continue_
 
@@ -187,7 +187,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypa
             finally:
                 ended.append(text)
 
-    monkeypatch.setattr(client, "open_source", lambda where, key_file: Interrupted())
+    monkeypatch.setattr(client, "open_completer", lambda where, key_file: Interrupted())
     monkeypatch.setattr("sys.stdin", io.StringIO("this\n that\n"))
     assert chat.main(chat.Options("anywhere")) == 0
     assert asked == ended == ["this", "this and that"]

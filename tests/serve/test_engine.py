@@ -23,8 +23,8 @@ def params():
 
 
 @pytest.fixture
-def engine(params, how):
-    engine = Engine(params, CONFIG, how, rows=2, columns=1000, max_waiting=40)
+def engine(params, plan):
+    engine = Engine(params, CONFIG, plan, rows=2, columns=1000, max_waiting=40)
     engine.start()
     yield engine
     engine.close("the test is over", timeout=0)
@@ -56,7 +56,7 @@ def until(condition) -> None:
         time.sleep(0.005)
 
 
-def test_20_requests_over_two_rows_get_what_each_gets_alone(params, how, engine):
+def test_20_requests_over_two_rows_get_what_each_gets_alone(params, plan, engine):
     wishes = [
         ([number, 7, 2 * number], Sampling(temperature=1.2, seed=number), 5 + number % 12) for number in range(20)
     ]
@@ -64,12 +64,12 @@ def test_20_requests_over_two_rows_get_what_each_gets_alone(params, how, engine)
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda client: engine.submit([client.request]), clients))
     for client, (prompt, sampling, new) in zip(clients, wishes, strict=True):
-        assert client.tokens() == loop.generate(params, [prompt], CONFIG, how, sampling, new)[0]
+        assert client.tokens() == loop.generate(params, [prompt], CONFIG, plan, sampling, new)[0]
         assert client.events[-1] == Ended("length")
     assert engine.running == engine.waiting == 0
 
 
-def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engine):
+def test_the_batch_is_as_large_as_those_who_are_answered_need(params, plan, engine):
     assert engine.size == (1, 256)
     wishes = [([1, 2, 3], GREEDY, 500), (list(range(200)), Sampling(seed=3), 20), ([9], Sampling(seed=5), 400)]
     clients = [Client(*wish) for wish in wishes]
@@ -81,7 +81,7 @@ def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engin
     until(lambda: len(clients[0].events) > 50)
     engine.submit([client.request for client in clients[1:]])
     for client, (prompt, sampling, new) in zip(clients, wishes, strict=True):
-        assert client.tokens() == loop.generate(params, [prompt], CONFIG, how, sampling, new)[0]
+        assert client.tokens() == loop.generate(params, [prompt], CONFIG, plan, sampling, new)[0]
     assert sizes == {(1, 1008), (2, 1008)}
     last = Client([4], new=60)
     engine.submit([last.request])
@@ -89,15 +89,15 @@ def test_the_batch_is_as_large_as_those_who_are_answered_need(params, how, engin
     assert engine.size == (1, 256)
 
 
-def test_where_memory_does_not_hold_a_larger_batch_beside_this_one_a_request_waits(params, how, engine, monkeypatch):
+def test_where_memory_does_not_hold_a_larger_batch_beside_this_one_a_request_waits(params, plan, engine, monkeypatch):
     def fail(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     monkeypatch.setattr(slots, "resize", fail)
     long, short = Client([1, 2], new=100), Client([3], Sampling(seed=3), 200)
     engine.submit([long.request, short.request])
-    assert long.tokens() == loop.generate(params, [[1, 2]], CONFIG, how, GREEDY, 100)[0]
-    assert short.tokens() == loop.generate(params, [[3]], CONFIG, how, Sampling(seed=3), 200)[0]
+    assert long.tokens() == loop.generate(params, [[1, 2]], CONFIG, plan, GREEDY, 100)[0]
+    assert short.tokens() == loop.generate(params, [[3]], CONFIG, plan, Sampling(seed=3), 200)[0]
     assert engine.n_steps == 99 + 199  # one after the other
 
 
@@ -170,7 +170,7 @@ def test_a_device_that_fails_is_told_to_everybody_and_to_health(engine, monkeypa
     assert not engine.alive
 
 
-def test_what_fails_while_one_prompt_is_read_ends_that_request_and_no_other(params, how, engine, monkeypatch):
+def test_what_fails_while_one_prompt_is_read_ends_that_request_and_no_other(params, plan, engine, monkeypatch):
     def fail(*arguments):
         raise ZeroDivisionError
 
@@ -187,8 +187,8 @@ def test_what_fails_while_one_prompt_is_read_ends_that_request_and_no_other(para
     monkeypatch.undo()
     after = Client([5])
     engine.submit([after.request])
-    assert after.tokens() == loop.generate(params, [[5]], CONFIG, how, GREEDY, 10)[0]
-    assert running.tokens() == loop.generate(params, [[1, 2]], CONFIG, how, GREEDY, 300)[0]
+    assert after.tokens() == loop.generate(params, [[5]], CONFIG, plan, GREEDY, 10)[0]
+    assert running.tokens() == loop.generate(params, [[1, 2]], CONFIG, plan, GREEDY, 300)[0]
     assert engine.alive
     assert not engine.failure
 

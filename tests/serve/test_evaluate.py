@@ -115,10 +115,10 @@ def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_p
     assert "Running loglikelihood" not in shown
 
 
-def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files, how):
+def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files, plan):
     loaded = hf.load(model_dir)
     items = hellaswag.read_items(files["hellaswag"])
-    call = scorer(loaded.params, loaded.config, how)
+    call = scorer(loaded.params, loaded.config, plan)
     found = hellaswag.evaluate(items, loaded.tokenizer, call, loaded.config.context_length)
     theirs = measured["hf"]["models"][0]["tasks"]["hellaswag"]
     for convention, metric in (("sum", "acc"), ("character", "acc_norm")):
@@ -135,7 +135,7 @@ def test_our_preparation_of_real_items_is_the_harness_s(shared_data):
     assert all(item.query.endswith(preprocess(raw.query)) for item, raw in zip(prepared, plain, strict=True))
 
 
-def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir, how):
+def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir, plan):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
@@ -145,7 +145,7 @@ def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_
         return [Instance(kind, {}, argument, i) for i, argument in enumerate(arguments)]
 
     loaded = hf.load(model_dir)
-    ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, how)
+    ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, plan)
     theirs = HFLM(str(model_dir), dtype="float32", device="cpu", batch_size=4)
     pairs = [("a cat", " sat"), ("trailing  ", "space"), ("", "from nothing"), ("x" * 300, " cut"), ("é", "é" * 60)]
     for mine, its in zip(

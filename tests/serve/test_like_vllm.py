@@ -34,7 +34,7 @@ def ours(directory):
     from serve.api.application import Served, application
 
     loaded = hf.load(str(directory))
-    engine = Engine(loaded.params, loaded.config, gpt.plan(Execution(dtype="float32")), 1, 128, 8)
+    engine = Engine(loaded.params, loaded.config, gpt.make_plan(Execution(dtype="float32")), 1, 128, 8)
     engine.start()
     app = application(Served(engine, loaded.tokenizer, "tiny", 128, None), "a-key-of-this-test", 8)
 

@@ -41,20 +41,20 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused_with_both_numbers(p
         load_model(str(tmp_path / "small"))
 
 
-def test_ids_without_a_token_are_cut_off_and_the_logits_of_the_others_stay(padded, params, how):
+def test_ids_without_a_token_are_cut_off_and_the_logits_of_the_others_stay(padded, params, plan):
     model = load_model(padded)
     assert model.config.vocab_size == model.tokenizer.vocab_size == N_KNOWN
     tokens = jnp.arange(1, 21)[None]
 
     def logits(params, config):
-        return gpt.logits(params, gpt.forward(params, tokens, config, how)[0], config)
+        return gpt.logits(params, gpt.forward(params, tokens, config, plan)[0], config)
 
     whole = load_model(padded, whole=True)
     assert whole.config == PADDED
     np.testing.assert_array_equal(logits(whole.params, whole.config), logits(params, PADDED))
     np.testing.assert_allclose(logits(model.params, model.config), logits(params, PADDED)[..., :N_KNOWN], atol=1e-5)
     # Else the test would prove little: the whole model would write ids that have no token.
-    written = loop.generate(params, [[1]] * 8, PADDED, how, Sampling(), 20)
+    written = loop.generate(params, [[1]] * 8, PADDED, plan, Sampling(), 20)
     assert max(map(max, written)) >= N_KNOWN
 
 

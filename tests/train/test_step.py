@@ -18,7 +18,7 @@ from train.optim.optimizer import make_optimizer
 from train.pretrain.step import TrainState, accumulate_gradients, init_state, make_train_step, state_shardings
 
 TINY = GPTConfig(vocab_size=100, context_length=8, d_model=32, n_heads=8, n_layers=1)
-HOW = gpt.plan(Execution())
+PLAN = gpt.make_plan(Execution())
 OPTIMIZER = make_optimizer(OptimizerConfig(), gpt.dimension_letters(TINY))
 LR = np.float32(3e-3)
 
@@ -35,16 +35,16 @@ def state() -> TrainState:
 
 @pytest.mark.parametrize("micro_batches", [2, 4])
 def test_accumulated_gradients_are_those_of_the_whole_batch(state, tokens, micro_batches):
-    (whole_loss, _), whole = accumulate_gradients(state.params, tokens[None], TINY, HOW)
+    (whole_loss, _), whole = accumulate_gradients(state.params, tokens[None], TINY, PLAN)
     cut = tokens.reshape(-1, micro_batches, 9).swapaxes(0, 1)
-    (loss, _), gradients = accumulate_gradients(state.params, cut, TINY, HOW)
+    (loss, _), gradients = accumulate_gradients(state.params, cut, TINY, PLAN)
     assert float(loss) == pytest.approx(float(whole_loss), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, whole)
 
 
 def test_accumulation_happens_inside_the_compiled_step(state, tokens):
-    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 4))
-    once = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 4))
+    once = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
     (accumulated, measured), (whole, expected) = step(state, tokens, LR), once(state, tokens, LR)
     assert float(measured.loss) == pytest.approx(float(expected.loss), rel=1e-6)
     assert float(measured.grad_norm) == pytest.approx(float(expected.grad_norm), rel=1e-5)
@@ -52,7 +52,7 @@ def test_accumulation_happens_inside_the_compiled_step(state, tokens):
 
 
 def test_the_step_descends(state, tokens):
-    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
     losses = []
     for _ in range(10):
         state, measured = step(state, tokens, LR)
@@ -62,7 +62,7 @@ def test_the_step_descends(state, tokens):
 
 
 def test_a_step_that_is_not_finite_leaves_parameters_and_optimizer_untouched(state, tokens):
-    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))
+    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
     good, _ = step(state, tokens, LR)
     positions = good.params.position_embedding.at[3, 0].set(jnp.nan)
     poisoned = replace(good, params=replace(good.params, position_embedding=positions))
@@ -87,18 +87,18 @@ def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(st
     def definition(params):
         losses = []
         for row, weight in zip(tokens, weights, strict=True):  # one sequence at a time, each token's loss by itself
-            hidden, _ = gpt.forward(params, row[None, :-1], TINY, HOW)
+            hidden, _ = gpt.forward(params, row[None, :-1], TINY, PLAN)
             losses.append((token_losses(hidden[0], params.token_embedding, row[1:], TINY.vocab_size) * weight).sum())
         return sum(losses) / weights.sum()
 
     expected_loss, expected = jax.value_and_grad(definition)(state.params)
     cut = [jnp.asarray(x).reshape(-1, micro_batches, x.shape[-1]).swapaxes(0, 1) for x in (tokens, weights)]
-    (loss, weight), gradients = accumulate_gradients(state.params, cut[0], TINY, HOW, cut[1])
+    (loss, weight), gradients = accumulate_gradients(state.params, cut[0], TINY, PLAN, cut[1])
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
     assert float(weight) == pytest.approx(weights.sum(), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-7), gradients, expected)
 
-    _, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    _, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
     assert float(measured.loss) == pytest.approx(float(expected_loss), rel=1e-6)
 
 
@@ -107,7 +107,7 @@ def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(st
 def test_a_batch_without_targets_is_no_step_with_a_loss_of_0(state, tokens, micro_batches, absent):
     weights = jnp.zeros((16, 8)) if absent == "no weight" else None
     tokens = tokens if absent == "no weight" else jnp.full_like(tokens, TINY.vocab_size)
-    after, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    after, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
     assert np.isnan(measured.loss)
     assert float(measured.weight) == 0
     assert int(measured.skipped) == 1
@@ -116,8 +116,8 @@ def test_a_batch_without_targets_is_no_step_with_a_loss_of_0(state, tokens, micr
 
 def test_a_micro_batch_without_targets_changes_nothing_beside_others(state, tokens):
     weights = jnp.ones((16, 8)).at[1::2].set(0)  # the second of two micro-batches
-    _, measured = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 2))(state, tokens, LR, weights)
-    _, alone = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 1))(state, tokens[::2], LR)
+    _, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 2))(state, tokens, LR, weights)
+    _, alone = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))(state, tokens[::2], LR)
     assert float(measured.loss) == pytest.approx(float(alone.loss), rel=1e-6)
     assert float(measured.grad_norm) == pytest.approx(float(alone.grad_norm), rel=1e-5)
 
@@ -128,9 +128,9 @@ MESHES = [mesh for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(
 @pytest.fixture(scope="module")
 def one_device(tokens):
     """Losses of twenty steps and the first gradients on a single device."""
-    step = jax.jit(make_train_step(TINY, HOW, OPTIMIZER, 2))
+    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 2))
     state, losses = init_state(jax.random.key(0), TINY, OPTIMIZER), []
-    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, how=HOW))(state.params, tokens[None])
+    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, plan=PLAN))(state.params, tokens[None])
     for _ in range(20):
         state, measured = step(state, tokens, LR)
         losses.append(float(measured.loss))
@@ -140,16 +140,16 @@ def one_device(tokens):
 @pytest.mark.parametrize(("data", "fsdp", "tensor"), MESHES)
 def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_device, data, fsdp, tensor):
     mesh = sharding.make_mesh(data, fsdp, tensor)
-    how = gpt.plan(Execution(), sharding.Constrain(mesh))
+    plan = gpt.make_plan(Execution(), sharding.Constrain(mesh))
     places = state_shardings(mesh, TINY, OPTIMIZER)
     state = jax.device_put(init_state(jax.random.key(0), TINY, OPTIMIZER), places)
     placed = jax.device_put(tokens, sharding.named(mesh, "BT"))
     expected_losses, expected_gradients = one_device
 
-    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, how=how))(state.params, placed[None])
+    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, plan=plan))(state.params, placed[None])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), gradients, expected_gradients)
 
-    step = jax.jit(make_train_step(TINY, how, OPTIMIZER, 2), out_shardings=(places, None), donate_argnums=0)
+    step = jax.jit(make_train_step(TINY, plan, OPTIMIZER, 2), out_shardings=(places, None), donate_argnums=0)
     losses = []
     for _ in range(20):
         state, measured = step(state, placed, LR)

@@ -19,9 +19,9 @@ from pathlib import Path
 import jax
 
 from llm_jax.command_line import USER_ERRORS
-from llm_jax.faults import describe
 from llm_jax.files import write
-from llm_jax.json_files import append_line, read_log
+from llm_jax.files.faults import describe
+from llm_jax.files.json_files import append_line, read_log
 from train.cluster import rendezvous
 from train.cluster.place import Place
 

@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 60  # a busy controller may take its time
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     number: str
     name: str
     state: str  # PENDING, RUNNING, COMPLETED, …
@@ -36,34 +36,35 @@ def require_slurm(instead: str) -> None:
         )
 
 
-def alive(name: str) -> list[Job]:
+def alive(name: str) -> list[QueuedJob]:
     """This user's jobs of that name which wait or run."""
     return [
-        Job(*line.split("|")) for line in _lines("squeue", "--me", "--noheader", f"--name={name}", "-o", SQUEUE_FORMAT)
+        QueuedJob(*line.split("|"))
+        for line in _lines("squeue", "--me", "--noheader", f"--name={name}", "-o", SQUEUE_FORMAT)
     ]
 
 
-def look_up(numbers: Sequence[str]) -> list[Job]:
+def look_up(numbers: Sequence[str]) -> list[QueuedJob]:
     """These jobs, as far as SLURM still knows them, in this order."""
     found = [_recent(number) or _accounted(number) for number in numbers]
     return [job for job in found if job]
 
 
-def _recent(number: str) -> Job | None:
+def _recent(number: str) -> QueuedJob | None:
     lines = _lines("squeue", "--noheader", "--states=all", f"--jobs={number}", "-o", SQUEUE_FORMAT)
     if not lines:
         return None
-    job = Job(*lines[0].split("|"))
+    job = QueuedJob(*lines[0].split("|"))
     if job.is_alive:
         return job
     facts = dict(re.findall(r"(\S+?)=(\S*)", " ".join(_lines("scontrol", "--oneliner", "show", "job", number))))
-    return Job(**{**vars(job), "reason": f"exit status {facts.get('ExitCode', '?').split(':')[0]}"})
+    return QueuedJob(**{**vars(job), "reason": f"exit status {facts.get('ExitCode', '?').split(':')[0]}"})
 
 
-def _accounted(number: str) -> Job | None:
+def _accounted(number: str) -> QueuedJob | None:
     for line in _lines("sacct", "-X", "-n", "-P", "-j", number, "-o", SACCT_FORMAT):
         number, name, state, code, elapsed, _, nodes = line.split("|")
-        return Job(number, name, state, f"exit status {code.split(':')[0]}", elapsed, "", nodes)
+        return QueuedJob(number, name, state, f"exit status {code.split(':')[0]}", elapsed, "", nodes)
     return None
 
 

@@ -7,7 +7,7 @@ and leaves with `EXIT_SAVED`, which the batch script takes as "requeue me". Ctrl
 import signal
 from types import FrameType
 
-from llm_jax import interrupts
+from llm_jax.command_line import interrupts
 
 EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 EXIT_NOT_FINITE = 3  # the run stopped itself; starting it again would stop at the same place

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from llm_jax.tokenizer.pretrained import load
 from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from train.data.shards import LARGEST_VOCABULARY, SUFFIXES, BareIds, open_tokens
 
 FILE_NAME = "manifest.json"

@@ -16,7 +16,7 @@ from llm_jax.models import gpt
 from train.optim.config import OptimizerConfig
 from train.parity.compare import Gathered, Theirs, compare, gather
 from train.parity.rounding import FORMATS, Format
-from train.parity.stages.curve import Curve, curve_row, train_both
+from train.parity.stages.curve import LossCurves, curve_row, train_both
 from train.parity.stages.decode import PROMPT, decode_row
 from train.parity.stages.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
 from train.parity.stages.models_compared import Ours, Sides, ours_by_parameter
@@ -90,7 +90,7 @@ class Comparison:
 
     @property
     def format(self) -> Format:
-        return FORMATS[str(self.sides.ours.how.dtype)]
+        return FORMATS[str(self.sides.ours.plan.dtype)]
 
     @cached_property
     def tokens_BT(self) -> np.ndarray:
@@ -125,6 +125,6 @@ class Comparison:
         return self.kept[name]
 
     @cached_property
-    def curve(self) -> Curve:
+    def curve(self) -> LossCurves:
         loss_noise = self.gathered.noise["mean loss"]
         return train_both(self.sides, self.our_training, self.stream, self.steps, self.optimizer, loss_noise)

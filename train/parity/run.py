@@ -81,7 +81,7 @@ def _setup(options: ParityConfig, sides: Sides) -> dict[str, Any]:
         "weights": "loaded" if options.hf else f"drawn, seed {options.seed}",
         "dtype": options.dtype,
         "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
-        "attention": sides.ours.how.attention,
+        "attention": sides.ours.plan.attention,
         "batch": f"{options.batch} × {options.length} tokens, {options.data or 'drawn by Zipf’s law'}",
         "curve": f"{options.steps} steps, AdamW, peak learning rate {options.learning_rate:g}",
         "versions": f"JAX {jax.__version__}, PyTorch {torch.__version__}, transformers {transformers.__version__}",

@@ -27,7 +27,7 @@ from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
 from train.data.shards import write_header
 from train.prepare.findings import Findings
-from train.prepare.plan import Plan
+from train.prepare.plan import UnitPlan
 from train.prepare.vocabulary import count_validation
 
 SKIPPED = "skipped_rows.txt"
@@ -48,7 +48,7 @@ class Stretch:
 
 
 def assemble(
-    plan: Plan,
+    plan: UnitPlan,
     tokenizer: Tokenizer,
     separated: bool,
     shard_tokens: int,
@@ -119,7 +119,7 @@ def _refuse_bad_rows(rows: list[str], most: int) -> None:
         )
 
 
-def _border(plan: Plan, lengths: list[np.ndarray], shard_tokens: int, val_fraction: float) -> int:
+def _border(plan: UnitPlan, lengths: list[np.ndarray], shard_tokens: int, val_fraction: float) -> int:
     """How many tokens, from the first, are for validation."""
     documents = np.concatenate([np.empty(0, np.uint32), *lengths])
     total = int(documents.sum(dtype=np.int64))
@@ -137,7 +137,9 @@ def _border(plan: Plan, lengths: list[np.ndarray], shard_tokens: int, val_fracti
     return border
 
 
-def _refuse_blank_splits(plan: Plan, part_starts: np.ndarray, border: int, tokenizer: Tokenizer, asked: bool) -> None:
+def _refuse_blank_splits(
+    plan: UnitPlan, part_starts: np.ndarray, border: int, tokenizer: Tokenizer, asked: bool
+) -> None:
     """Raises EmptyCorpus for a split that holds white space alone; `asked`: whether there is to be validation."""
     total = int(part_starts[-1])
     if asked and not _holds_text(plan, part_starts, Stretch("", "val", 0, border), tokenizer):
@@ -152,7 +154,7 @@ def _refuse_blank_splits(plan: Plan, part_starts: np.ndarray, border: int, token
         )
 
 
-def _holds_text(plan: Plan, part_starts: np.ndarray, stretch: Stretch, tokenizer: Tokenizer) -> bool:
+def _holds_text(plan: UnitPlan, part_starts: np.ndarray, stretch: Stretch, tokenizer: Tokenizer) -> bool:
     specials = list(tokenizer.special_tokens.values())
     for tokens in _tokens(plan, part_starts, stretch):
         for start in range(0, len(tokens), 4096):
@@ -162,7 +164,7 @@ def _holds_text(plan: Plan, part_starts: np.ndarray, stretch: Stretch, tokenizer
     return False
 
 
-def findings(plan: Plan, numbers: Iterable[int]) -> Findings:
+def findings(plan: UnitPlan, numbers: Iterable[int]) -> Findings:
     """What was found in the text of these units; a part of an older version says nothing of it."""
     total = Findings()
     for number in numbers:
@@ -178,7 +180,7 @@ def _stretches(border: int, total: int, shard_tokens: int) -> Iterator[Stretch]:
             number += 1
 
 
-def _tokens(plan: Plan, part_starts: np.ndarray, stretch: Stretch) -> Iterator[np.ndarray]:
+def _tokens(plan: UnitPlan, part_starts: np.ndarray, stretch: Stretch) -> Iterator[np.ndarray]:
     """The tokens of a stretch, part by part."""
     first = int(np.searchsorted(part_starts, stretch.start, side="right")) - 1
     for number in range(first, len(plan.units)):
@@ -200,7 +202,7 @@ def _is_written(path: Path, n_tokens: int, pieces: Iterable[np.ndarray]) -> bool
         return all(file.read(tokens.nbytes) == tokens.tobytes() for tokens in pieces) and not file.read(1)
 
 
-def _read(plan: Plan, number: int, array: str, missing: np.ndarray | None = None) -> np.ndarray:
+def _read(plan: UnitPlan, number: int, array: str, missing: np.ndarray | None = None) -> np.ndarray:
     """One array of a part, or `missing` where it may be. A damaged part would be in the way of every later run: it is
     removed and named."""
     path = plan.part(number)

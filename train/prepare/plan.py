@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.data.shards import SUFFIXES
 from train.prepare.slices import Slice, Unit, stamps
@@ -21,7 +21,7 @@ PARTS = "parts"
 
 
 @dataclass(frozen=True)
-class Plan:
+class UnitPlan:
     folder: Path  # where the shards go
     recipe: dict[str, Any]
     units: list[Unit]
@@ -49,7 +49,7 @@ def scratch_folder(folder: Path) -> Path:
     return folder / manifests.UNFINISHED
 
 
-def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> Plan | None:
+def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> UnitPlan | None:
     """The plan of an interrupted run, or None.
 
     Raises ValueError if it was for something else than `recipe`, or if an input file was edited since; where the input
@@ -63,7 +63,7 @@ def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> Pla
         refuse_other_recipe(folder, _same_but_files(fields["recipe"], recipe), recipe, "begun")
         return None
     refuse_other_recipe(folder, fields["recipe"], recipe, "begun")
-    plan = Plan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
+    plan = UnitPlan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
     then, now = fields.get("files", {}), stamps(plan.units)
     if edited := [name for name, stamp in then.items() if now.get(name) != stamp]:
         if mended:
@@ -75,7 +75,7 @@ def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> Pla
     return plan
 
 
-def keep_parts(plan: Plan, tokenizer_kept: bool) -> int:
+def keep_parts(plan: UnitPlan, tokenizer_kept: bool) -> int:
     """Takes over the parts of the plan on the disk whose files are unchanged, and removes the rest; returns how many.
 
     A tokenizer made from the text is another one when the text is another: then nothing is kept.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from llm_jax.faults import safe
+from llm_jax.files.faults import safe
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import open_data, tokenizer_beside
@@ -29,7 +29,7 @@ from train.prepare import plan as plans
 from train.prepare.assemble import EmptyCorpus, assemble, findings
 from train.prepare.border import bordered, missing, to_record
 from train.prepare.command import Options
-from train.prepare.plan import Plan
+from train.prepare.plan import UnitPlan
 from train.prepare.progress import Progress
 from train.prepare.slices import Source, group
 from train.prepare.sources.choose import open_source
@@ -201,12 +201,12 @@ def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
         )
 
 
-def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan, Tokenizer]:
+def _plan(options: Options, asked: Preparation, console: Console) -> tuple[UnitPlan, Tokenizer]:
     """The plan and the tokenizer, as they are on the disk or made now."""
     # Tasks of a job array share a plan: none of them may change it under the others.
     plan = plans.read_plan(asked.folder, asked.recipe, mended=options.task is None and not options.assemble)
     if plan is None:
-        plan = Plan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
+        plan = UnitPlan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
         kept = plans.keep_parts(plan, tokenizer_kept=asked.tokenizer is not None)
         if kept:
             console.print(f"input was mended: {kept:,} of {len(plan.units):,} parts are of unchanged files, and kept")
@@ -214,7 +214,7 @@ def _plan(options: Options, asked: Preparation, console: Console) -> tuple[Plan,
     return plan, asked.tokenizer or _tokenizer_from_text(options, plan, asked.source, console)
 
 
-def _tokenizer_from_text(options: Options, plan: Plan, source: Source, console: Console) -> Tokenizer:
+def _tokenizer_from_text(options: Options, plan: UnitPlan, source: Source, console: Console) -> Tokenizer:
     if not (plan.tokenizer_folder / "tokenizer.json").exists():
         with console.status(f"making the tokenizer {options.tokenizer}"):
             made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction, options.skip_bad_rows)

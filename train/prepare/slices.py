@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from llm_jax.content import UTF8, Form, Utf8Reader, open_utf8
+from llm_jax.files.content import UTF8, Form, Utf8Reader, open_utf8
 
 
 @dataclass(frozen=True)

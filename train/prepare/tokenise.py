@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_jax import interrupts
+from llm_jax.command_line import interrupts
 from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data.shards import TOKEN
 from train.prepare.findings import Findings, special_names
-from train.prepare.plan import Plan
+from train.prepare.plan import UnitPlan
 from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ COUNT_BYTES = 1 << 19  # of text between two updates of what the progress bar sh
 class Work:
     """All that it takes to make any part; sent once to each process."""
 
-    plan: Plan
+    plan: UnitPlan
     source: Source
     tokenizer: Tokenizer
     skip_bad_rows: int = 0

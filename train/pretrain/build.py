@@ -17,7 +17,7 @@ import optax
 from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
 from llm_jax.checkpoint.layout import committed_steps
-from llm_jax.faults import safe
+from llm_jax.files.faults import safe
 from llm_jax.models import gpt
 from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
@@ -140,9 +140,9 @@ def _build(
 ) -> tuple[Any, Any]:
     """Everything the loop needs, and the state it starts from."""
     folder = folder_of(where.runs, where.run)
-    how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
+    plan = gpt.make_plan(config.execution, sharding.Constrain(job.mesh))
     if job.is_first:
-        rows = estimate.describe(config, dict(job.mesh.shape), how.dtype.itemsize, how.attention == "cudnn")
+        rows = estimate.describe(config, dict(job.mesh.shape), plan.dtype.itemsize, plan.attention == "cudnn")
         print_table(f"run {where.run}", rows)
     identity = Identity(
         data=manifest.fingerprint,
@@ -161,9 +161,9 @@ def _build(
     letters: Any = gpt.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
-    evaluate = Evaluator(make_eval_step(config.model, how), manifest, vocabulary, config, job)
-    hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, how, job)
-    step, initialise = compile_step(config, how, optimizer, job)
+    evaluate = Evaluator(make_eval_step(config.model, plan), manifest, vocabulary, config, job)
+    hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, plan, job)
+    step, initialise = compile_step(config, plan, optimizer, job)
     if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
         run_folder.save(folder, config, identity, where, vocabulary)
     if stop.agreed():
@@ -205,18 +205,18 @@ def _build(
 
 
 def compile_step(
-    config: TrainConfig, how: gpt.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
+    config: TrainConfig, plan: gpt.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The step, compiled ahead for its exact shapes with the state's buffers donated, and the initialisation."""
     places: Any = state_shardings(job.mesh, config.model, optimizer)
     everywhere = sharding.named(job.mesh, "")
     initialise = jax.jit(partial(init_state, config=config.model, optimizer=optimizer), out_shardings=places)
     step = jax.jit(
-        make_train_step(config.model, how, optimizer, config.micro_batches(job.batch_devices)),
+        make_train_step(config.model, plan, optimizer, config.micro_batches(job.batch_devices)),
         in_shardings=(places, sharding.named(job.mesh, "BT"), everywhere),
         out_shardings=(places, everywhere),
         donate_argnums=0,
-        compiler_options=backend.step_options(how.platform),
+        compiler_options=backend.step_options(plan.platform),
     )
     state = jax.eval_shape(initialise, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")

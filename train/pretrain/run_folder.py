@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files import replacing_folder
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from llm_jax.runs import CONFIG, FORMAT, TOKENIZER
 from llm_jax.tokenizer import Tokenizer
 from train.pretrain.config import RunOptions, TrainConfig, to_dict, train_config_from_dict

@@ -66,7 +66,7 @@ def state_shardings(mesh: Mesh, config: GPTConfig, optimizer: optax.GradientTran
 
 def make_train_step(
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     optimizer: optax.GradientTransformationExtraArgs,
     micro_batches: int,
 ) -> Callable[..., tuple[TrainState, Measured]]:
@@ -89,7 +89,7 @@ def make_train_step(
             return rows.reshape(-1, micro_batches, rows.shape[-1]).swapaxes(0, 1)
 
         weights_ABT = None if weights_BT is None else cut(weights_BT)
-        (loss, weight), gradients = accumulate_gradients(state.params, cut(tokens_BT), config, how, weights_ABT)
+        (loss, weight), gradients = accumulate_gradients(state.params, cut(tokens_BT), config, plan, weights_ABT)
         grad_norm = optax.tree_utils.tree_norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         old = cast(Any, state.params)
@@ -112,7 +112,7 @@ def accumulate_gradients(
     params: gpt.GPT,
     tokens_ABT: Int[Array, "A B T+1"],
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     weights_ABT: Float[Array, "A B T"] | None = None,
 ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Any]:
     """(mean loss, Σ weight) and the mean's gradient, one micro-batch's activations in memory at a time.
@@ -129,9 +129,9 @@ def accumulate_gradients(
     shares_ABT = weights_ABT / weight
 
     def loss_of(cast_params, tokens_BT, shares_BT):
-        return gpt.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, how, shares_BT)[0]
+        return gpt.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, plan, shares_BT)[0]
 
-    value_and_grad, cast_params = jax.value_and_grad(loss_of), gpt.cast(params, how)
+    value_and_grad, cast_params = jax.value_and_grad(loss_of), gpt.cast(params, plan)
     if tokens_ABT.shape[0] == 1:
         loss, gradients = value_and_grad(cast_params, tokens_ABT[0], shares_ABT[0])
         gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
@@ -145,7 +145,7 @@ def accumulate_gradients(
     return (jnp.where(weight > 0, loss, jnp.nan), weight), gradients
 
 
-def make_eval_step(config: GPTConfig, how: gpt.Plan) -> Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]:
+def make_eval_step(config: GPTConfig, plan: gpt.Plan) -> Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]:
     """(params, tokens (B, T+1), weights (B,)) → Σ weight·loss in nats over the rows' tokens, and Σ weight."""
 
     def eval_step(
@@ -153,6 +153,6 @@ def make_eval_step(config: GPTConfig, how: gpt.Plan) -> Callable[..., tuple[Floa
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
         weights_BT = jnp.broadcast_to(weights_B[:, None], targets_BT.shape)
-        return gpt.loss(gpt.cast(params, how), inputs_BT, targets_BT, config, how, weights_BT)
+        return gpt.loss(gpt.cast(params, plan), inputs_BT, targets_BT, config, plan, weights_BT)
 
     return eval_step

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax import hf, sharding, tokenizer
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from llm_jax.models import gpt
 from llm_jax.runs import CONFIG, EXPORT, LOSS_PLOT, SAMPLES, SUMMARY, folder_of
 from train.cluster import devices
@@ -106,8 +106,8 @@ def _time_step(config: TrainConfig, manifest: Manifest) -> float:
     job = devices.open_job(config.mesh, config.model)
     letters: Any = gpt.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
-    how = gpt.plan(config.execution, sharding.Constrain(job.mesh))
-    step, initialise = build.compile_step(config, how, optimizer, job)
+    plan = gpt.make_plan(config.execution, sharding.Constrain(job.mesh))
+    step, initialise = build.compile_step(config, plan, optimizer, job)
     tokens = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed).batch(0)
     state = initialise(jax.random.key(config.seed))
     times = []

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from llm_jax import files
-from llm_jax.faults import naming
-from llm_jax.json_files import parse_json, read_log
+from llm_jax.files.faults import naming
+from llm_jax.files.json_files import parse_json, read_log
 from llm_jax.runs import METRICS, TENSORBOARD
 
 KEYS = (

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llm_jax.faults import safe
 from llm_jax.files import replacing_folder
-from llm_jax.json_files import read_json
+from llm_jax.files.faults import safe
+from llm_jax.files.json_files import read_json
 from llm_jax.runs import CONFIG, METRICS, SUMMARY, folder_of
 
 

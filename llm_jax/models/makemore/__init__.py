@@ -8,7 +8,7 @@ recurrent   a state in place of a window: the simple recurrent network, and the 
 The count models are `llm_jax.models.ngram`, the Transformer is `llm_jax.models.gpt`.
 
 Every file offers a frozen `Config`, `init(key, config)`, `logits(params, tokens, watch)`, and `dimension_letters`,
-which tell the optimizer which parameters are matrices. Windows have one prediction, of the character that follows them;
-sequences have one at every position. `watch` sees every layer of activations by name and may change it: diagnostics are
-made with it (`looking_in`).
+which tell the optimizer which parameters are matrices. A window model predicts one character, the next; a
+sequence model predicts one at every position. `watch(name, activation)` is called with every hidden activation and may
+replace it; diagnostics use it (`looking_in`).
 """

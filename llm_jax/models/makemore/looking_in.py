@@ -1,8 +1,8 @@
-"""Two ways to look into a model from outside: at its activations, and at the meaning of its parameters' axes.
+"""What the models of makemore share: a hook for their activations, and names for the axes of their parameters.
 
-`watch(name, activation)` is called at every hidden layer, and what it returns is used in place of the activation. So a
-test may replace one, and the derivative with respect to an activation is the derivative with respect to a nudge of zero
-that was added to it.
+The model calls `watch(name, activation)` at every hidden layer and continues with what it returns. So a caller can
+record activations, or replace one. To differentiate with respect to an activation, a caller adds a zero array to it and
+differentiates with respect to that array.
 """
 
 from collections.abc import Callable
@@ -20,5 +20,5 @@ def unwatched(name: str, activation: Array) -> Array:
 
 
 def letters(text: str) -> list[Any]:
-    """Strings where a parameter's annotation expects arrays: the leaves of `dimension_letters` are strings."""
+    """The words of `text`, typed Any: the leaves of `dimension_letters` are strings where annotations expect arrays."""
     return list(text.split())

@@ -1,7 +1,7 @@
 """The bigram model as a neural network: row c of a table holds the logits of what follows character c.
 
-A linear layer whose input is one-hot does nothing but look up a row. Trained to the end it finds the counts again: the
-loss of a softmax is least where its probabilities are the frequencies.
+A linear layer with a one-hot input looks up a row of its weight. Trained to convergence, the model reproduces the
+counts: cross-entropy is least where the probabilities equal the frequencies.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ class Lookup:
 
 
 def init(key: Key[Array, ""], config: Config) -> Lookup:
-    """Zeros: every character equally likely, a loss of ln V. Nothing needs breaking a symmetry, so no randomness."""
+    """Zeros: every character is equally likely and the loss is ln V. Nothing here needs a random start."""
     del key
     return Lookup(table=jnp.zeros((config.vocab_size, config.vocab_size)))
 
 
 def dimension_letters(params: Lookup) -> Lookup:
-    """No matrix between features, so nothing that decays."""
+    """A table, no matrix between features: the optimizer applies no weight decay."""
     del params
     (table,) = letters("VV")
     return Lookup(table=table)

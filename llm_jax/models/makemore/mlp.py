@@ -2,11 +2,11 @@
 
     x = embedding of each of the T characters, side by side        h = tanh(x·W + b)        logits = h·U + c
 
-`initialisation` tells two beginnings apart. "original" draws every weight from a normal distribution of width 1: the
-first predictions are confident and wrong (a loss above 20, where ln V would be honest), and most of the tanh are
-saturated, so that hardly any gradient passes. "kaiming" gives a tanh layer weights of 5/3/√inputs, which keeps the
-width of the distribution from layer to layer (He et al. 2015; 5/3 makes up for what tanh squeezes), and the last layer
-next to nothing. Batch norm (Ioffe & Szegedy 2015) sets the width itself, in every batch.
+`initialisation` is one of two. "original" draws every weight from N(0, 1): the first predictions are confident and
+wrong (a loss above 20; equal probabilities would give ln V), and most tanh units are saturated, so their gradients are
+near zero. "kaiming" draws the hidden layer's weights with standard deviation (5/3)/√inputs, which keeps the variance of
+activations from layer to layer (He et al. 2015; the gain 5/3 compensates for tanh), and the last layer's with a small
+one, so that all characters start about equally likely. Batch norm (Ioffe & Szegedy 2015) normalises in every batch.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 TANH_GAIN = 5 / 3
-QUIET = 0.01  # what a last layer starts with, in place of gain 1: all characters about equally likely
+LAST_LAYER_GAIN = 0.01  # in place of 1: all characters start about equally likely
 
 Initialisation = Literal["kaiming", "original"]
 
@@ -37,11 +37,11 @@ class Config:
     context: int = 3
     """Characters in the window."""
     embedding: int = 10
-    """Numbers that stand for a character."""
+    """Width of a character's embedding."""
     width: int = 200
     """Hidden units."""
     batch_norm: bool = False
-    """Normalise the hidden layer, before its tanh, over the batch. (The layer's own bias is then subtracted again.)"""
+    """Normalise the hidden layer, before its tanh, over the batch. (The layer's bias then has no effect.)"""
     initialisation: Initialisation = "kaiming"
     """kaiming, or original: all weights from N(0, 1)."""
 
@@ -61,7 +61,7 @@ def init(key: Key[Array, ""], config: Config) -> CharacterMLP:
     hidden = init_linear(
         hidden_key, inputs, (config.width,), 1.0 if is_original else TANH_GAIN / math.sqrt(math.prod(inputs))
     )
-    out_std = 1.0 if is_original else QUIET / math.sqrt(config.width)
+    out_std = 1.0 if is_original else LAST_LAYER_GAIN / math.sqrt(config.width)
     out = init_linear(out_key, (config.width,), (config.vocab_size,), out_std)
     if is_original:
         hidden = dataclasses.replace(hidden, bias=jax.random.normal(bias_key, hidden.bias.shape))
@@ -98,7 +98,7 @@ def before_tanh(params: CharacterMLP, tokens_BT: Int[Array, "B T"]) -> Float[Arr
 
 
 def calibrate(params: CharacterMLP, tokens_BT: Int[Array, "B T"]) -> CharacterMLP:
-    """For predictions one by one: the norm's moments are from now on those of these windows."""
+    """For evaluation: the same parameters with the norm's moments computed from these windows."""
     if params.norm is None:
         return params
     return dataclasses.replace(params, norm=bn.calibrate(params.norm, before_tanh(params, tokens_BT)))

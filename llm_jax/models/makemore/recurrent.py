@@ -1,17 +1,17 @@
-"""A state instead of a window: the simple recurrent network (Elman 1990) and the gated one (Cho et al. 2014).
+"""A recurrent state instead of a window: the simple recurrent network (Elman 1990) and the GRU (Cho et al. 2014).
 
-Both read a line character by character and keep D numbers about what they have read; a linear layer turns them into the
-logits of the next character. With x the character's embedding and h the state:
+Both read a line character by character and keep a state of D numbers; a linear layer maps the state to the logits of
+the next character. With x the character's embedding and h the state:
 
     rnn   h ← tanh(x·W + h·U + b)
 
-    gru   r = σ(x·Wr + h·Ur + br)        which parts of the state to look at
-          z = σ(x·Wz + h·Uz + bz)        which parts to keep
+    gru   r = σ(x·Wr + h·Ur + br)        reset: how much of the state the candidate uses
+          z = σ(x·Wz + h·Uz + bz)        update: how much of the state is kept
           n = tanh(x·Wn + (r∘h)·Un + bn)
           h ← z∘h + (1 − z)∘n
 
-The gated one can carry a number unchanged through many characters (z near 1), and a gradient back through them. What
-does not depend on the state, x·W, is computed for all characters at once.
+Where z is near 1, the GRU keeps a number unchanged over many characters, and its gradient does not vanish on the way
+back. The products x·W do not depend on the state and are computed for all characters at once.
 """
 
 import math
@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from llm_jax.kernels.linear import linear_on_cpu as linear  # models this small are trained on CPUs
 from llm_jax.layers.linear import Linear, init_linear
 from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
-from llm_jax.models.makemore.mlp import QUIET
+from llm_jax.models.makemore.mlp import LAST_LAYER_GAIN
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 
@@ -32,16 +32,16 @@ class Config:
     vocab_size: int
     """Characters, the line's end among them."""
     embedding: int = 32
-    """Numbers that stand for a character."""
+    """Width of a character's embedding."""
     width: int = 128
     """Numbers in the state."""
     gated: bool = False
-    """The gated unit in place of the simple one."""
+    """Use the GRU instead of the simple unit."""
 
 
 @pytree
 class Recurrent:
-    """The simple unit, where `gates` is None, or the gated one."""
+    """The GRU, or the simple unit where `gates` is None."""
 
     embedding: Float[Array, "V E"]
     start: Float[Array, "D"]  # the state before the first character
@@ -61,9 +61,9 @@ def init(key: Key[Array, ""], config: Config) -> Recurrent:
         start=jnp.zeros(width),
         inputs=init_linear(inputs_key, (config.embedding,), (kinds, width), 1 / math.sqrt(config.embedding)),
         gates=gates if config.gated else None,
-        # Orthogonal: a state neither grows nor shrinks when it is passed on, whatever the number of characters.
+        # Orthogonal: multiplying by it keeps the norm of the state, however many characters follow.
         candidate=orthogonal(candidate_key, (width, width)),
-        out=init_linear(out_key, (width,), (config.vocab_size,), QUIET / math.sqrt(width)),
+        out=init_linear(out_key, (width,), (config.vocab_size,), LAST_LAYER_GAIN / math.sqrt(width)),
     )
 
 
@@ -80,7 +80,7 @@ def dimension_letters(params: Recurrent) -> Recurrent:
 
 
 def logits(params: Recurrent, tokens_BT: Int[Array, "B T"], watch: Watch = unwatched) -> Float[Array, "B T V"]:
-    """Logits of the character after each position, which have seen no later one."""
+    """Logits of the character after each position, from that position and all before it."""
     x_BTKD = linear(params.inputs, params.embedding[tokens_BT])
 
     def step(h_BD: Array, x_BKD: Array) -> tuple[Array, Array]:
@@ -93,7 +93,7 @@ def logits(params: Recurrent, tokens_BT: Int[Array, "B T"], watch: Watch = unwat
 
 
 def next_state(params: Recurrent, h_BD: Float[Array, "B D"], x_BKD: Float[Array, "B K D"]) -> Float[Array, "B D"]:
-    """The formulas above; K is 1 (simple) or 3 (r, z, n), and x already multiplied by W and b added."""
+    """The formulas above. `x_BKD` is x·W + b, with K = 1 (simple) or K = 3 (r, z, n)."""
     if params.gates is None:
         return jnp.tanh(x_BKD[:, 0] + h_BD @ params.candidate)
     gates_B2D = jax.nn.sigmoid(x_BKD[:, :2] + jnp.einsum("BF,FGD->BGD", h_BD, params.gates))

@@ -6,9 +6,9 @@ r"""A window of characters, fused two by two, layer by layer (after van den Oord
         \    /          \    /          the same again, until one is left
          …                …             and a linear layer to the logits
 
-One hidden layer over eight characters would have to squeeze all of them at once; here each layer joins only what lies
-side by side, and the same weights serve every pair. The window is 2^layers long. Left out of WaveNet: dilated
-convolutions (the same function for all windows of a text at once), gates, residual and skip connections.
+One hidden layer over eight characters would mix all of them at once; here each layer joins pairs of neighbours, with
+the same weights for every pair. The window is 2^layers long. Left out of WaveNet: dilated convolutions
+(the same function for all windows of a text at once), gates, residual and skip connections.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from llm_jax.layers import batch_norm as bn
 from llm_jax.layers.batch_norm import BatchNorm, batch_norm
 from llm_jax.layers.linear import Linear, init_linear
 from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
-from llm_jax.models.makemore.mlp import QUIET, TANH_GAIN
+from llm_jax.models.makemore.mlp import LAST_LAYER_GAIN, TANH_GAIN
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 
@@ -34,7 +34,7 @@ class Config:
     context: int = 8
     """Characters in the window; a power of two."""
     embedding: int = 24
-    """Numbers that stand for a character."""
+    """Width of a character's embedding."""
     width: int = 128
     """Features of every fused pair."""
 
@@ -71,7 +71,7 @@ def init(key: Key[Array, ""], config: Config) -> WaveNet:
     return WaveNet(
         embedding=jax.random.normal(embedding_key, (config.vocab_size, config.embedding)),
         layers=tuple(map(init_fuse, keys, widths)),
-        out=init_linear(out_key, (config.width,), (config.vocab_size,), QUIET / math.sqrt(config.width)),
+        out=init_linear(out_key, (config.width,), (config.vocab_size,), LAST_LAYER_GAIN / math.sqrt(config.width)),
     )
 
 
@@ -100,7 +100,7 @@ def fuse(layer: Fuse, x_BTE: Float[Array, "B T E"]) -> Float[Array, "B T/2 D"]:
 
 
 def calibrate(params: WaveNet, tokens_BT: Int[Array, "B T"]) -> WaveNet:
-    """For predictions one by one: every norm's moments are from now on those of these windows."""
+    """For evaluation: the same parameters with every norm's moments computed from these windows."""
     x_BTD, layers = params.embedding[tokens_BT], []
     for layer in params.layers:
         x_BTD = fuse(layer, x_BTD)

@@ -37,7 +37,7 @@ def main(options: Options) -> int:
     backend.configure()
     import numpy as np
 
-    from llm_jax.json_files import write_json
+    from llm_jax.files.json_files import write_json
     from train.first_principles.digits import data as digits_data
     from train.first_principles.digits.engines import ENGINES, require
     from train.record import replace as run_anew

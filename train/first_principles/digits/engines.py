@@ -13,7 +13,7 @@ import numpy as np
 from train.first_principles.digits.network import Batch, Parameters
 
 Step = tuple[float, Parameters]
-Engine = Callable[[Parameters, Iterable[Batch], Callable, float], Iterator[Step]]
+EngineFunction = Callable[[Parameters, Iterable[Batch], Callable, float], Iterator[Step]]
 
 
 def by_hand(parameters: Parameters, batches: Iterable[Batch], rate: Callable, decay: float) -> Iterator[Step]:
@@ -103,4 +103,4 @@ def require(engine: str) -> None:
             ) from None
 
 
-ENGINES: dict[str, Engine] = {"numpy": by_hand, "autodiff": by_autodiff, "jax": by_jax, "torch": by_torch}
+ENGINES: dict[str, EngineFunction] = {"numpy": by_hand, "autodiff": by_autodiff, "jax": by_jax, "torch": by_torch}

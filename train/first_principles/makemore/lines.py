@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.content import read_text
+from llm_jax.files.content import read_text
 from llm_jax.tokenizer.characters import CharacterTokenizer
 from train.first_principles.makemore.splits import Rule, split
 

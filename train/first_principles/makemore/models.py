@@ -36,16 +36,16 @@ class Model:
 def build(config: ModelConfig, longest_line: int) -> Model:
     """The model of a config. Sequences are as long as the longest line and its break (or the Transformer's context)."""
     if isinstance(config, GPTConfig):
-        how = gpt.plan(Execution())
+        plan = gpt.make_plan(Execution())
         return Model(
             config=config,
             reads="sequences",
             length=config.context_length,
             init=partial(gpt.init, config=config),
-            logits=partial(_gpt_logits, config, how),
+            logits=partial(_gpt_logits, config, plan),
             letters=lambda params: gpt.dimension_letters(config),
             calibrate=lambda params, tokens: params,
-            noisy_logits=lambda params, tokens, noise: _gpt_logits(config, how, params, tokens, noise=noise),
+            noisy_logits=lambda params, tokens, noise: _gpt_logits(config, plan, params, tokens, noise=noise),
         )
     module: Any = MODULES[type(config)]
     is_window = isinstance(config, mlp.Config | wavenet.Config)
@@ -65,12 +65,12 @@ MODULES = {lookup.Config: lookup, mlp.Config: mlp, wavenet.Config: wavenet, recu
 
 def _gpt_logits(
     config: GPTConfig,
-    how: gpt.Plan,
+    plan: gpt.Plan,
     params: gpt.GPT,
     tokens_BT: Array,
     watch: Watch = unwatched,
     noise: Dropout | None = None,
 ) -> Array:
     """The GPT has no layers to watch but its last hidden states."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BT, config, how, noise=noise)
-    return gpt.logits(params, watch("hidden", hidden_BTD), config, how)
+    hidden_BTD, _ = gpt.forward(params, tokens_BT, config, plan, noise=noise)
+    return gpt.logits(params, watch("hidden", hidden_BTD), config, plan)

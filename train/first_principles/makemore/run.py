@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax.files import write
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from llm_jax.runs import LOSS_PLOT, SAMPLES, SUMMARY
 from train.first_principles.makemore import by_hand, counting, diagnostics, lines, models, pictures, sampling, training
 from train.first_principles.makemore.config import MakemoreConfig

@@ -44,7 +44,7 @@ class Recipe:
         return learning_rate(self.schedule, self.optimizer.learning_rate, self.steps, step)
 
 
-class Measured(NamedTuple):
+class StepMetrics(NamedTuple):
     """A chunk of S steps, as NumPy arrays."""
 
     loss_S: Any
@@ -80,7 +80,7 @@ def token_losses(logits: Float[Array, "*rest V"], targets: Int[Array, "*rest"]) 
 
 def train(
     model: Model, recipe: Recipe, params: Any, examples: Examples, chunk: int, gradients: Callable | None = None
-) -> Iterator[tuple[int, Any, Measured]]:
+) -> Iterator[tuple[int, Any, StepMetrics]]:
     """Yields (steps done, parameters, what was measured) after every `chunk` steps and at the end.
 
     `gradients(params, batch) → (loss, gradients)` on the host takes the place of JAX's own. Raises Diverged.
@@ -156,11 +156,13 @@ def _on_device(model: Model, optimizer: optax.GradientTransformation, examples: 
         noise = Dropout(jax.random.fold_in(key, number), recipe.dropout) if recipe.dropout else None
         loss, gradients = jax.value_and_grad(partial(batch_loss, model, noise=noise))(state.params, batch)
         state, ratios = _apply(optimizer, state, gradients, lr)
-        return state, Measured(loss, optax.tree_utils.tree_norm(gradients), ratios)
+        return state, StepMetrics(loss, optax.tree_utils.tree_norm(gradients), ratios)
 
     scan = jax.jit(lambda data, state, *order: jax.lax.scan(partial(step, data), state, order))
 
-    def run_chunk(state: State, steps_S: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
+    def run_chunk(
+        state: State, steps_S: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray
+    ) -> tuple[State, StepMetrics]:
         state, measured = scan(data, state, steps_S, rows_SB, lr_S)
         return state, jax.tree.map(np.asarray, measured)
 
@@ -171,7 +173,7 @@ def _by_host(gradients: Callable, optimizer: optax.GradientTransformation, examp
     """Gradients from NumPy, the same optimizer."""
     apply = jax.jit(partial(_apply, optimizer))
 
-    def run_chunk(state: State, _: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, Measured]:
+    def run_chunk(state: State, _: np.ndarray, rows_SB: np.ndarray, lr_S: np.ndarray) -> tuple[State, StepMetrics]:
         losses, norms, ratios = [], [], []
         for rows_B, lr in zip(rows_SB, lr_S, strict=True):
             loss, gradient = gradients(state.params, Examples(*(array[rows_B] for array in examples)))
@@ -180,7 +182,7 @@ def _by_host(gradients: Callable, optimizer: optax.GradientTransformation, examp
             norms.append(math.sqrt(sum(float((g * g).sum()) for g in jax.tree.leaves(gradient))))
             ratios.append(ratio)
         stacked = jax.tree.map(lambda *values: np.array(values), *ratios)
-        return state, Measured(np.array(losses), np.array(norms), stacked)
+        return state, StepMetrics(np.array(losses), np.array(norms), stacked)
 
     return run_chunk
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.config import GPTConfig, gpt2
-from llm_jax.json_files import write_json
+from llm_jax.files.json_files import write_json
 from train.parity import comparison
 from train.parity.stages import curve, decode, operations, step
-from train.parity.stages.curve import Curve
+from train.parity.stages.curve import LossCurves
 from train.parity.verdict import ROUNDING, SEVERITY, SUSPICIOUS, UNIT_ROUNDOFF, Row, Verdict, first_wrong
 
 FORMAT = 1
@@ -65,7 +65,7 @@ class Report:
 
     setup: dict[str, Any]
     rows: list[Row]
-    curve: Curve
+    curve: LossCurves
     promises: list[Promise]
 
     @property
@@ -107,7 +107,7 @@ class Report:
             "passed": self.passed,
             "promises": [dataclasses.asdict(promise) | {"held": promise.held} for promise in self.promises],
             "rows": [dataclasses.asdict(row) for row in self.rows],
-            "curve": {f.name: list(getattr(self.curve, f.name)) for f in dataclasses.fields(Curve)},
+            "curve": {f.name: list(getattr(self.curve, f.name)) for f in dataclasses.fields(LossCurves)},
         }
         write_json(path, _finite(record))
 

@@ -32,7 +32,7 @@ WARMUP = 0.1  # of the steps
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurves:
     """Losses of every step, each before its update."""
 
     learning_rates: list[float]
@@ -44,11 +44,11 @@ class Curve:
 
 def train_both(
     sides: Sides, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
-) -> Curve:
+) -> LossCurves:
     """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
     rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
-    format = FORMATS[str(sides.ours.how.dtype)]
+    format = FORMATS[str(sides.ours.plan.dtype)]
     ours = np.array(list(_our_losses(sides.ours, training, stream, rates)))
     theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
     reference = np.array(list(_their_losses(copy.deepcopy(sides.theirs).double(), stream, rates, config, FLOAT32)))
@@ -58,10 +58,10 @@ def train_both(
         with Rounding(format, seed=0):
             other = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
     yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)
-    return Curve(rates, ours, theirs, reference, yardstick)
+    return LossCurves(rates, ours, theirs, reference, yardstick)
 
 
-def curve_row(curve: Curve) -> Row:
+def curve_row(curve: LossCurves) -> Row:
     """The curve as a row: what is largest over its steps."""
 
     def error(losses: np.ndarray) -> Error:

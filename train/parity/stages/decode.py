@@ -70,8 +70,8 @@ def decode_row(sides: Sides, prompt: Sequence[int], n_tokens: int, logit_noise: 
 
 
 def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
-    params = prepare(ours.params, ours.how, n_rows=1)
-    return generate(params, [list(prompt)], ours.config, ours.how, Sampling(temperature=0.0), n_tokens)[0]
+    params = prepare(ours.params, ours.plan, n_rows=1)
+    return generate(params, [list(prompt)], ours.config, ours.plan, Sampling(temperature=0.0), n_tokens)[0]
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def _their_tokens(sides: Sides, prompt: Sequence[int], n_tokens: int) -> list[in
     model, tokens = sides.theirs, []
     cache = transformers.DynamicCache(config=model.config)  # written in place
     inputs = torch.tensor([list(prompt)], device=model.device)
-    with autocast(model, FORMATS[str(sides.ours.how.dtype)]):
+    with autocast(model, FORMATS[str(sides.ours.plan.dtype)]):
         for _ in range(n_tokens):
             # By position: the name of the second argument depends on the version of transformers.
             inputs = model(inputs, cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)

@@ -29,12 +29,12 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
 
     @jax.jit
     def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
-        streams, how = recorder(ours.how)
-        cast = gpt.cast(params, how)
-        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, how)
+        streams, plan = recorder(ours.plan)
+        cast = gpt.cast(params, plan)
+        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, plan)
         losses_BT = token_losses(hidden_BTD, cast.head_VD, tokens_BT[:, 1:], ours.config.vocab_size)
-        total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.how)
-        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config, ours.how), losses_BT, total / weight)
+        total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.plan)
+        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config, ours.plan), losses_BT, total / weight)
 
     streams, rest = run(ours.params, jnp.asarray(tokens_BT))
     names = ["embedding"]
@@ -51,7 +51,7 @@ def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> 
     @jax.jit
     def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
         tokens_ABT = tokens_BT.reshape(-1, micro_batches, tokens_BT.shape[-1]).swapaxes(0, 1)
-        return accumulate_gradients(params, tokens_ABT, ours.config, ours.how)[1]
+        return accumulate_gradients(params, tokens_ABT, ours.config, ours.plan)[1]
 
     return run(ours.params, jnp.asarray(tokens_BT))
 

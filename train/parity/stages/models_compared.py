@@ -37,7 +37,7 @@ class Ours:
     """Our model: which function, how it is computed, and its parameters."""
 
     config: GPTConfig
-    how: gpt.Plan
+    plan: gpt.Plan
     params: gpt.GPT
 
 
@@ -55,7 +55,7 @@ def drawn(config: GPTConfig, execution: Execution, seed: int) -> Sides:
     theirs = transformers.GPT2LMHeadModel(_their_config(config))
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
     theirs.load_state_dict({names.HEAD: weights[names.saved(names.EMBEDDING)]} | weights)
-    return Sides(Ours(config, gpt.plan(execution), params), theirs.eval())
+    return Sides(Ours(config, gpt.make_plan(execution), params), theirs.eval())
 
 
 def loaded(name_or_path: str, execution: Execution) -> Sides:
@@ -63,13 +63,13 @@ def loaded(name_or_path: str, execution: Execution) -> Sides:
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
-    return Sides(Ours(found.config, gpt.plan(execution), found.params), theirs.eval())
+    return Sides(Ours(found.config, gpt.make_plan(execution), found.params), theirs.eval())
 
 
-def recorder(how: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
+def recorder(plan: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
     """A plan under which a forward pass writes down the residual stream: after the embedding and after each half block.
 
-    The model hands its stream to `how.constrain` at exactly these points, to have it placed on a mesh.
+    The model hands its stream to `plan.constrain` at exactly these points, to have it placed on a mesh.
     """
     streams: list[Array] = []
 
@@ -77,7 +77,7 @@ def recorder(how: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
         streams.append(x)
         return x
 
-    return streams, how._replace(constrain=write_down)
+    return streams, plan._replace(constrain=write_down)
 
 
 def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:

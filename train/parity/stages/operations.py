@@ -97,19 +97,19 @@ def _gradient_name(operation: Operation, name: str) -> str:
 
 def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
     ours, epsilon = sides.ours, sides.theirs.config.layer_norm_epsilon
-    config, how, kernels = ours.config, ours.how, ours.how.kernels
+    config, plan, kernels = ours.config, ours.plan, ours.plan.kernels
     batch, length = tokens_BT[:, :-1].shape
     width = config.d_model
 
     def draw(*shape: int, spread: float = 1.0) -> np.ndarray:
         x = jnp.asarray(spread * rng.normal(size=shape), jnp.float32)
-        return np.asarray(x.astype(how.dtype).astype(jnp.float32))  # both sides start from numbers both can hold
+        return np.asarray(x.astype(plan.dtype).astype(jnp.float32))  # both sides start from numbers both can hold
 
     yield _embedding(ours, tokens_BT[:, :-1], draw)
     yield Operation(
         "layer norm",
         {"x": draw(batch, length, width, spread=SMALL), "gain": 1 + draw(width, spread=0.2), "bias": draw(width)},
-        lambda x, gain, bias: kernels.layer_norm(Norm(gain, bias), x.astype(how.dtype), config.norm_epsilon),
+        lambda x, gain, bias: kernels.layer_norm(Norm(gain, bias), x.astype(plan.dtype), config.norm_epsilon),
         lambda x, gain, bias: F.layer_norm(x, x.shape[-1:], gain, bias, eps=epsilon),
     )
     # GPT-2's own as the paper writes it: transformers' shorter names compute it by PyTorch's fused kernel.
@@ -118,7 +118,7 @@ def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -
     yield Operation(
         "tanh GELU" if config.activation == "gelu_tanh" else config.activation,
         {"x": draw(batch, length, width, spread=2.0)},
-        lambda x: mlp(MLP(identity, identity), x.astype(how.dtype), gpt.activation(config, how), kernels.linear),
+        lambda x: mlp(MLP(identity, identity), x.astype(plan.dtype), gpt.activation(config, plan), kernels.linear),
         lambda x: activation(x),
     )
     weights = {
@@ -128,11 +128,11 @@ def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -
         "out": draw(config.n_heads, config.d_head, width, spread=width**-0.5),
         "out_bias": draw(width, spread=0.2),
     }
-    yield Operation("attention", weights, partial(_attention, how), _torch_attention)
-    if how.attention == "cudnn":
-        by_xla = how._replace(kernels=kernels._replace(causal_attend=attend_in_pieces, projections_apart=None))
+    yield Operation("attention", weights, partial(_attention, plan), _torch_attention)
+    if plan.attention == "cudnn":
+        by_xla = plan._replace(kernels=kernels._replace(causal_attend=attend_in_pieces, projections_apart=None))
         yield Operation("attention by XLA", weights, partial(_attention, by_xla), _torch_attention)
-    yield Operation("attention with cache", weights, partial(_cached_attention, config, how), _torch_attention)
+    yield Operation("attention with cache", weights, partial(_cached_attention, config, plan), _torch_attention)
     yield _cross_entropy(ours, tokens_BT[:, 1:], draw)
 
 
@@ -142,8 +142,8 @@ def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Callable[..., np.ndarray
 
     def embed(token: jax.Array, position: jax.Array) -> jax.Array:
         params = dataclasses.replace(ours.params, token_embedding=token, position_embedding=position, blocks=())
-        streams, how = recorder(ours.how)
-        gpt.forward(params, jnp.asarray(tokens_BT), config, how)
+        streams, plan = recorder(ours.plan)
+        gpt.forward(params, jnp.asarray(tokens_BT), config, plan)
         return streams[0]
 
     def torch_embed(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
@@ -157,13 +157,13 @@ def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Callable[..., np.ndarray
 
 def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Callable[..., np.ndarray]) -> Operation:
     """The mean over all tokens, whose gradient we make in the forward pass, slice by slice."""
-    config, how = ours.config, ours.how
+    config, plan = ours.config, ours.plan
     targets, ones_BT = jnp.asarray(targets_BT), jnp.ones(targets_BT.shape)
 
     def mean(hidden: jax.Array, head: jax.Array) -> jax.Array:
-        hidden, chunks = hidden.astype(how.dtype), how.execution.loss_chunks
+        hidden, chunks = hidden.astype(plan.dtype), plan.execution.loss_chunks
         padded = jnp.pad(head, ((0, config.padded_vocab_size - config.vocab_size), (0, 0)))
-        total, weight = how.kernels.cross_entropy(hidden, padded, targets, ones_BT, config.vocab_size, chunks)
+        total, weight = plan.kernels.cross_entropy(hidden, padded, targets, ones_BT, config.vocab_size, chunks)
         return total / weight
 
     def torch_mean(hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
@@ -185,18 +185,20 @@ def _layer(qkv, qkv_bias, out, out_bias) -> Attention:
     return Attention(qkv=Linear(qkv, qkv_bias), out=Linear(out, out_bias))
 
 
-def _attention(how: gpt.Plan, x, **weights) -> jax.Array:
-    return gpt.attention(_layer(**weights), x.astype(how.dtype), how)[0]
+def _attention(plan: gpt.Plan, x, **weights) -> jax.Array:
+    return gpt.attention(_layer(**weights), x.astype(plan.dtype), plan)[0]
 
 
-def _cached_attention(config: GPTConfig, how: gpt.Plan, x, **weights) -> jax.Array:
+def _cached_attention(config: GPTConfig, plan: gpt.Plan, x, **weights) -> jax.Array:
     """The first half of the sequence at once, then a token, then the rest: what decoding does, and chunked prefill."""
     batch, length = x.shape[:2]
-    cache = kv.empty(1, config.n_heads, config.d_head, batch, length, how.dtype)
+    cache = kv.empty(1, config.n_heads, config.d_head, batch, length, plan.dtype)
     pieces, start = [], 0
     for end in (length // 2, length // 2 + 1, length):
         cache, window, _ = kv.advance(cache, end - start)
-        piece, layer = gpt.attention(_layer(**weights), x[:, start:end].astype(how.dtype), how, cache.layers[0], window)
+        piece, layer = gpt.attention(
+            _layer(**weights), x[:, start:end].astype(plan.dtype), plan, cache.layers[0], window
+        )
         cache, start = dataclasses.replace(cache, layers=(layer,)), end
         pieces.append(piece)
     return jnp.concatenate(pieces, axis=1)

@@ -111,7 +111,7 @@ def our_training(ours: Ours, config: OptimizerConfig) -> Training:
         )
 
     return Training(
-        start, jax.jit(make_train_step(ours.config, ours.how, optimizer, micro_batches=1), donate_argnums=0)
+        start, jax.jit(make_train_step(ours.config, ours.plan, optimizer, micro_batches=1), donate_argnums=0)
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
 from train.prepare.curation import report

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json, write_json
+from llm_jax.files.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.prepare import preparation
 from train.prepare.border import bordered

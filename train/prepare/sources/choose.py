@@ -9,7 +9,7 @@ wish.
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm_jax.content import Form
+from llm_jax.files.content import Form
 from train.prepare.slices import Source
 from train.prepare.sources.divided import DividedText
 from train.prepare.sources.hub import hub_dataset

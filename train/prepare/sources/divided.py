@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_jax.content import UTF8, Form
+from llm_jax.files.content import UTF8, Form
 from train.prepare.slices import Slice, decode, listing, read_at
 
 BLOCK_BYTES = 1 << 20

@@ -8,7 +8,7 @@ import csv
 import json
 from pathlib import Path
 
-from llm_jax.content import Content, recognise
+from llm_jax.files.content import Content, recognise
 
 JSON_NAMES = {".json", ".jsonl", ".ndjson", ".jsonlines", ".geojson"}
 LINES_NAMES = {".jsonl", ".ndjson", ".jsonlines"}

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llm_jax.content import UTF8, Form
+from llm_jax.files.content import UTF8, Form
 from train.prepare.slices import Slice, listing, not_utf8, read_at
 from train.prepare.sources.arrow import arrow_values, no_column, text_of
 from train.prepare.sources.kinds import delimiter_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_jax.content import UTF8, Form
-from llm_jax.json_files import parse_json
+from llm_jax.files.content import UTF8, Form
+from llm_jax.files.json_files import parse_json
 from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
 from train.prepare.sources.arrow import BATCH_ROWS, check_column, text_of
 from train.prepare.sources.rows import text_of_row

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.content import UTF8, Form
+from llm_jax.files.content import UTF8, Form
 from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
 
 # Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.

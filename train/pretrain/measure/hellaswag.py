@@ -26,13 +26,13 @@ class HellaSwag:
     """The items, as ids, and the compiled scoring; the same items every time."""
 
     def __init__(
-        self, items: list[hellaswag.Item], vocabulary: Tokenizer, config: TrainConfig, how: gpt.Plan, job: Job
+        self, items: list[hellaswag.Item], vocabulary: Tokenizer, config: TrainConfig, plan: gpt.Plan, job: Job
     ) -> None:
         self._items, self._requests = items, hellaswag.encode(items, vocabulary)
-        self._context_length, self._job, self._platform = config.model.context_length, job, how.platform
+        self._context_length, self._job, self._platform = config.model.context_length, job, plan.platform
         everywhere = sharding.named(job.mesh, "")
-        compute = partial(token_scores, config=config.model, how=how)
-        self._compiled = jax.jit(lambda params, ids: compute(gpt.cast(params, how), ids), out_shardings=everywhere)
+        compute = partial(token_scores, config=config.model, plan=plan)
+        self._compiled = jax.jit(lambda params, ids: compute(gpt.cast(params, plan), ids), out_shardings=everywhere)
 
     def __call__(self, params: Any, should_stop: Callable[[], bool]) -> dict[str, float] | None:
         """Accuracies under the names of `train.record.metrics`; None when asked to stop on the way."""
@@ -52,7 +52,7 @@ class HellaSwag:
 
 
 def open_hellaswag(
-    path: Path | None, vocabulary: Tokenizer | None, config: TrainConfig, how: gpt.Plan, job: Job
+    path: Path | None, vocabulary: Tokenizer | None, config: TrainConfig, plan: gpt.Plan, job: Job
 ) -> HellaSwag | None:
     """None where no file is given. Raises FileNotFoundError or ValueError for one that cannot be used."""
     if path is None:
@@ -60,4 +60,4 @@ def open_hellaswag(
     if vocabulary is None:
         raise ValueError(f"--hellaswag {path} needs the data's tokenizer, which is not at hand: prepare the data here")
     items = hellaswag.read_items(path, limit=config.cadence.hellaswag_items or None)
-    return HellaSwag(items, vocabulary, config, how, job)
+    return HellaSwag(items, vocabulary, config, plan, job)

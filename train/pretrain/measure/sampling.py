@@ -33,9 +33,9 @@ class Sampler:
     ) -> None:
         self._model, self._vocabulary, self._is_first, self._say = config.model, vocabulary, job.is_first, say
         self._path = folder / SAMPLES
-        self._how = gpt.plan(config.execution)  # on one device: nothing to place
+        self._plan = gpt.make_plan(config.execution)  # on one device: nothing to place
         self._sampling = Sampling(temperature=TEMPERATURE, top_k=TOP_K, seed=config.seed)
-        self._gather = jax.jit(lambda params: prepare(params, self._how), out_shardings=sharding.named(job.mesh, ""))
+        self._gather = jax.jit(lambda params: prepare(params, self._plan), out_shardings=sharding.named(job.mesh, ""))
         if vocabulary:
             self._prompt = _beginning(vocabulary)
             self._n_tokens = min(config.cadence.sample_tokens, self._model.context_length - len(self._prompt))
@@ -51,7 +51,7 @@ class Sampler:
         if self._is_first:
             stop = self._vocabulary.borders.stops
             continuations = generate(
-                here, [self._prompt] * COUNT, self._model, self._how, self._sampling, self._n_tokens, stop
+                here, [self._prompt] * COUNT, self._model, self._plan, self._sampling, self._n_tokens, stop
             )
             texts = [self._vocabulary.decode(ids) for ids in continuations]
             with self._path.open("a", encoding="utf8") as file:

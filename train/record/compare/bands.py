@@ -49,7 +49,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Bands:
     """Two curves over the tokens both have seen."""
 
     points: np.ndarray  # tokens
@@ -74,7 +74,7 @@ class Comparison:
         return [(float(first), float(last)) for first, last in stretches if last - first >= self.window]
 
 
-def compare(a: Curve, b: Curve) -> Comparison:
+def compare(a: Curve, b: Curve) -> Bands:
     """Both curves' bands over their common tokens. Raises ValueError when they have too little in common, or one has
     hardly a finite loss.
     """
@@ -93,7 +93,7 @@ def compare(a: Curve, b: Curve) -> Comparison:
     window = max(WINDOW * (last - first), 2 * FEWEST * spacing)  # at an end, half of it has points
     if window > last - first:
         raise ValueError(f"the two curves have too few steps in common to tell luck from difference ({spans})")
-    return Comparison(points, band(a, points, window), band(b, points, window), window)
+    return Bands(points, band(a, points, window), band(b, points, window), window)
 
 
 def band(curve: Curve, points: np.ndarray, window: float) -> Band:

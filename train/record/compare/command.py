@@ -105,6 +105,6 @@ def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve"
 
 
 def _batch_tokens(folder: Path) -> int:
-    from llm_jax.json_files import read_json
+    from llm_jax.files.json_files import read_json
 
     return read_json(folder / CONFIG)["training"]["batch_tokens"]

@@ -8,13 +8,13 @@ from matplotlib.ticker import EngFormatter
 from rich.table import Table
 
 from llm_jax.files import replacing
-from train.record.compare.bands import STANDARD_ERRORS, Band, Comparison, Curve
+from train.record.compare.bands import STANDARD_ERRORS, Band, Bands, Curve
 
 LINES = 10  # of the table
 A, B, GREY, RED = "#1d5fbf", "#c2410c", "#8a8f98", "#b91c1c"
 
 
-def table(a: Curve, b: Curve, comparison: Comparison) -> Table:
+def table(a: Curve, b: Curve, comparison: Bands) -> Table:
     """Smoothed training losses at a few places, and validation losses where both were measured."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in ("tokens", a.name, b.name, "difference", "band", ""):
@@ -41,7 +41,7 @@ def lost(curve: Curve) -> str:
     return f"{curve.name}: {curve.lost:,} of {len(curve.losses):,} steps have no finite loss; they are left out"
 
 
-def verdict(a: Curve, b: Curve, comparison: Comparison, partings: list[tuple[float, float]]) -> str:
+def verdict(a: Curve, b: Curve, comparison: Bands, partings: list[tuple[float, float]]) -> str:
     last = comparison.points[-1]
     if not partings:
         return f"{a.name} and {b.name} stay within each other's band up to {last:,.0f} tokens"
@@ -62,7 +62,7 @@ def verdict(a: Curve, b: Curve, comparison: Comparison, partings: list[tuple[flo
     return text
 
 
-def draw(out: Path, a: Curve, b: Curve, comparison: Comparison) -> None:
+def draw(out: Path, a: Curve, b: Curve, comparison: Bands) -> None:
     """Both curves with their bands above, the difference and its limit below."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))

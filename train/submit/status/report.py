@@ -35,7 +35,7 @@ def show(runs: Path, name: str) -> int:
     return 0
 
 
-def _describe(job: queue.Job) -> str:
+def _describe(job: queue.QueuedJob) -> str:
     parts = [f"{job.number} {job.state.lower()}"]
     if job.reason not in ("", "None"):
         parts.append(job.reason)

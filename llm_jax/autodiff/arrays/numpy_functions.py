@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from llm_jax.autodiff import einsum as einsum_rule
-from llm_jax.autodiff import linear, reductions
-from llm_jax.autodiff.linear import Axis
-from llm_jax.autodiff.registry import FUNCTIONS, implements, refuse
-from llm_jax.autodiff.tensor import Tensor, plain_value, record, stretch
+from llm_jax.autodiff.arrays.registry import FUNCTIONS, implements, refuse
+from llm_jax.autodiff.arrays.tensor import Tensor, plain_value, record, stretch
+from llm_jax.autodiff.rules import einsum as einsum_rule
+from llm_jax.autodiff.rules import linear, reductions
+from llm_jax.autodiff.rules.linear import Axis
 
 
 def cast(x: Any, dtype: Any) -> Any:

@@ -1,7 +1,7 @@
-"""A file's text as UTF-8 bytes without a byte order mark, from any place on.
+"""Reads a file's text as UTF-8 bytes without a byte order mark, from any position.
 
-Plain UTF-8 is read where it lies. Compressed text, and text in UTF-16 or UTF-32, can only be read forwards, so the
-reader used last is kept, one for each process: pieces asked for in rising order cost one pass together.
+A plain UTF-8 file is read directly. Compressed text, and text in UTF-16 or UTF-32, can only be read forwards. Each
+process keeps the reader that it used last, so reading pieces in ascending order takes one pass over the file.
 """
 
 import codecs
@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from llm_jax.content.recognise import Form, recognise
-from llm_jax.content.unpack import unpacked
+from llm_jax.files.content.recognise import Form, recognise
+from llm_jax.files.content.unpack import unpacked
 
 
 class Utf8Reader(AbstractContextManager, Protocol):
-    """What is used of a binary file."""
+    """The methods of a binary file that callers use."""
 
     def seek(self, position: int, /) -> int: ...
 
@@ -72,7 +72,7 @@ def _forward(path: Path, form: Form, *_stamp: int) -> "_Forward":
 
 
 class _Forward:
-    """Reads forwards, and begins anew for what lies before."""
+    """Reads forwards; starts again from the beginning to read an earlier position."""
 
     def __init__(self, path: Path, form: Form):
         self._path, self._form = path, form
@@ -80,14 +80,14 @@ class _Forward:
 
     def _begin(self) -> None:
         self._blocks = _utf8_blocks(self._path, self._form)
-        self._block, self._start = b"", 0  # the block at hand, and the place of its first byte
+        self._block, self._start = b"", 0  # the current block, and the position of its first byte
         self._position = 0
 
     def __enter__(self) -> "_Forward":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stays open: it may be asked to go on."""
+        """Keeps the reader open, because the next call may continue from here."""
 
     def seek(self, position: int, /) -> int:
         self._position = position
@@ -113,7 +113,7 @@ class _Forward:
         return b"".join(found)
 
     def _next_block(self) -> bytes:
-        """Never empty but at the end."""
+        """The next block that is not empty; b"" at the end."""
         try:
             return next((block for block in self._blocks if block), b"")
         except BaseException:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
-from llm_jax.autodiff.linear import Axis, kept_shape, reduced_axes
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.linear import Axis, kept_shape, reduced_axes
 
 
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """The gradient goes to the largest element; several largest ones share it equally, as in JAX.
 
-    Beside a nan, which is the largest and equals nothing, every weight is 0/0: nan, too.
+    If an element is nan, np.max is nan and equals no element, so every weight is 0/0 = nan.
     """
     value = np.max(x, axis=axis, keepdims=keepdims)
 

@@ -1,8 +1,8 @@
 """`draw`: a graph as a picture, with the value of every node and the derivative of the output with respect to it.
 
-On the edges of a scalar graph stand the local derivatives, so that the chain rule can be followed with a finger: the
-derivative at a node is the sum, over the edges that leave it, of the edge's number times the derivative at its far end.
-The picture is SVG, made here, so neither Graphviz nor a browser is needed; Jupyter shows it by itself.
+The edges of a scalar graph show the local derivatives, so that one can follow the chain rule: the derivative at a node
+is the sum, over the edges that leave it, of the edge's number times the derivative at the node it leads to. The picture
+is SVG, so Graphviz is not needed; Jupyter displays it.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from llm_jax import files
+from llm_jax.autodiff.drawing.layout import Layout, layered
 from llm_jax.autodiff.graph import Node, check_one_number, pull_back, topological_order
-from llm_jax.autodiff.jacobian import Jacobian
-from llm_jax.autodiff.layout import Layout, layered
 from llm_jax.autodiff.quiet import quiet
+from llm_jax.autodiff.rules.jacobian import Jacobian
 
 MOST_NODES = 200
 SYMBOLS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−", "power": "^", "matmul": "@"}

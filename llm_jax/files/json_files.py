@@ -1,8 +1,8 @@
-"""JSON as files: all that this project reads goes through `parse_json`, which names the file, the line and the cure.
+"""JSON files. All JSON is parsed by `parse_json`, whose errors name the file, the line and the cure.
 
-A file may have been cut short by a full disk, filled with NUL bytes by a power cut, edited by hand, or be another file
-altogether. Whole files are read with `read_json`, files of one object a line with `read_json_lines`. A log is
-different: it is nice to have, so `read_log` leaves out what is damaged, says so, and goes on.
+A file may be truncated by a full disk, filled with NUL bytes after a power failure, edited by hand, or a different kind
+of file. `read_json` reads a whole file, `read_json_lines` a file with one object per line. A log is not essential, so
+`read_log` skips damaged lines with a warning.
 """
 
 import json
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.faults import naming
 from llm_jax.files import replacing
+from llm_jax.files.faults import naming
 
 CURE = "it was cut short or edited: remove it or make it anew"
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def read_json_lines(path: Path, cure: str = CURE) -> Iterator[tuple[int, dict[st
 def read_log(
     path: Path, is_sound: Callable[[dict[str, Any]], bool] = lambda _: True, said: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """The sound objects of a log. What is damaged, or not finished yet, is left out, and with `said` that is said once.
+    """The valid objects of a log. Lines that are damaged or incomplete are skipped, with one warning if `said`.
 
     Raises only OSError.
     """
@@ -68,7 +68,7 @@ def read_log(
         for number, line in enumerate(file, 1):
             where = f"{path}, line {number}"
             try:
-                # A number that was cut short would be another number.
+                # A number that was cut short would be read as another number.
                 if not line.endswith(b"\n"):
                     raise ValueError(f"{where}: it was not written to its end")
                 value = parse_json(line, f"{where}:", "", dict)
@@ -90,7 +90,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Adds a line to a log; a half-written line before it is ended first."""
+    """Appends a line to a log; ends a half-written last line first."""
     with naming(path), path.open("ab+") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)

@@ -1,11 +1,11 @@
-"""The derivatives of a calculus book: operations that act on each element by itself.
+"""The derivatives of a calculus book: operations that act on each element separately.
 
-Output element i depends on input element i alone, so the Jacobian is diagonal, it is its own transpose, and its
-diagonal (the partial derivative) says all there is to say. Operands have one common shape here; stretching a smaller
+Output element i depends on input element i alone. So the Jacobian is diagonal and equals its transpose; its diagonal is
+the partial derivative. Operands have one common shape here; stretching a smaller
 one is an operation of its own, `linear.broadcast_to`.
 
 At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b. Where an operand
-is not a number (nan), neither the value nor the derivative is: an error that has happened must be seen.
+is not a number (nan), value and derivative are nan too, so that an error stays visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 
 def _slope_of_base(a: Array, n: Array, y: Array) -> Array:
@@ -26,7 +26,7 @@ def _slope_of_exponent(a: Array, n: Array, y: Array) -> Array:
 
 def _share(winner: Array, loser: Array, y: Array) -> Array:
     share = np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
-    return np.where(np.isnan(y), np.nan, share)  # nan is neither above nor below: no comparison would let it through
+    return np.where(np.isnan(y), np.nan, share)  # every comparison with nan is False, so it is passed on here
 
 
 Partial = Callable[..., Array]  # ∂y/∂operand, as a function of the operands and then the value y
@@ -56,7 +56,7 @@ PARTIALS: dict[np.ufunc, tuple[Partial, ...]] = {
 
 
 def apply(*operands: Array, function: Any, partials: Sequence[Partial] | None = None) -> Result:
-    """The value of `function` and its diagonal Jacobians. A partial is computed only when a walk gets to it."""
+    """The value of `function` and its diagonal Jacobians. A partial is computed only when it is needed."""
     y = function(*operands)
     if partials is None:
         partials = PARTIALS[function]

@@ -1,7 +1,7 @@
-"""Rules of the operations that move, add up or mix elements: all of them linear.
+"""Rules of the linear operations, which move, sum or mix elements.
 
-For a linear operation the Jacobian applied to a direction v is the operation itself applied to v. What has to be found
-is the transpose, which carries gradients back, and the transposes come in pairs:
+For a linear operation the Jacobian times a direction v is the operation applied to v. A gradient goes back by the
+transpose of the operation, and the transposes come in pairs:
 
     sum ↔ broadcast        index ↔ scatter        concatenate ↔ slice
     reshape ↔ reshape back        transpose ↔ inverse transpose        x·W ↔ g·Wᵀ and xᵀ·g
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 Axis = int | tuple[int, ...] | None
 
@@ -105,7 +105,7 @@ def concatenate(*arrays: Array, axis: int = 0) -> Result:
 
 
 def where(x: Array, y: Array, condition: Array) -> Result:
-    """Linear in x and y for a given condition. The side not taken gets a clean 0, even where g is infinite."""
+    """Linear in x and y for a given condition. The side not taken gets 0, even where g is infinite."""
 
     def only(side: Array) -> Jacobian:
         def select(v: Array) -> Array:

@@ -8,13 +8,13 @@ from the module's `Options` dataclass. A module offers
     main(options)       the work; returns the exit status
     parse(arguments)    optional: builds Options itself, where the defaults depend on a positional argument
 
-A mistake of the user's is an exception with a message that says what to do: it is printed in one line and the exit
-status is 2. `LLM_JAX_DEBUG=1` shows the traceback instead. An error of the operating system (a full disk, a folder that
-is read-only, too many open files), however deep in a library, is told with its path and the cure, and in a second line
-with what is safe (`llm_jax.faults`).
+A user's mistake raises an exception whose message says what to do: it is printed in one line, and the exit status is 2.
+`LLM_JAX_DEBUG=1` shows the traceback instead. An error of the operating system (a full disk, a read-only folder, too
+many open files), even one raised deep inside a library, is printed with its path and the cure; a second line says what
+is safe (`llm_jax.files.faults`).
 
-Ctrl-C ends a command with status 130, or its module's EXIT_INTERRUPTED; pressed twice, at once (`llm_jax.interrupts`).
-A module that has HANDLES_INTERRUPTS sees to it by itself.
+Ctrl-C ends a command with status 130, or with its module's EXIT_INTERRUPTED; a second Ctrl-C ends it at once
+(`llm_jax.command_line.interrupts`). A module that has HANDLES_INTERRUPTS handles Ctrl-C itself.
 """
 
 import contextlib
@@ -25,7 +25,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from llm_jax import faults, interrupts
+from llm_jax.command_line import interrupts
+from llm_jax.files import faults
 
 Commands = Mapping[str, tuple[str, str]]
 
@@ -68,12 +69,12 @@ def _guarded(work: Callable[[], int], interrupted: int = interrupts.EXIT_INTERRU
     except BrokenPipeError as error:
         if error.filename is not None or error.strerror is None:
             return _fail(str(error))
-        # Whoever read our output (`head`, a pager) has enough.
+        # The reader of our output (`head`, a pager) has closed the pipe.
         _drop_output()
         return EXIT_PIPE
     except Exception as error:
-        is_told = isinstance(error, USER_ERRORS) or faults.found_in(error) is not None
-        if os.environ.get("LLM_JAX_DEBUG") or not is_told:
+        is_known = isinstance(error, USER_ERRORS) or faults.found_in(error) is not None
+        if os.environ.get("LLM_JAX_DEBUG") or not is_known:
             raise
         return _fail(_described(error))
 
@@ -88,7 +89,7 @@ def _described(error: Exception) -> str:
             sys.stdout.flush()
             if os.isatty(1) is False and sys.stdout is sys.__stdout__:
                 os.write(1, b"\n")
-        except OSError:  # it was this one that could not be written
+        except OSError:  # standard output is the file that could not be written
             return str(faults.FileFault(fault.errno, "the standard output"))
     return "\n".join([faults.describe(error), *getattr(error, "__notes__", [])])
 
@@ -99,7 +100,7 @@ def _interrupted(status: int) -> int:
 
 
 def _drop_output() -> None:
-    """What is left in the buffer has nowhere to go: Python would complain of it at its end."""
+    """Sends what is left in the buffer to the null device; otherwise Python reports an error when it exits."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,15 +1,14 @@
-"""Ctrl-C (SIGINT): one press ends a command in good order, a second one at once.
+"""Ctrl-C (SIGINT): the first press ends a command cleanly, the second ends the process at once.
 
-Python's own way is an exception at any instant, and in a program that uses JAX it is not enough. JAX's callback of the
-garbage collector and destructors swallow it, and raised inside XLA's compiler it breaks the process. So while `watched`
+Python raises KeyboardInterrupt at any instant, which is not enough in a program that uses JAX: JAX's garbage-collector
+callback and its destructors swallow the exception, and inside XLA's compiler it breaks the process. So while `watched`
 is open
 
-- the exception is raised only where no frame of JAX is on the stack, and again until the front door has it;
-- a command with steps, which wants to save, opens `told` instead: the press sets a flag that it polls, and nothing is
-  raised;
-- a thread, which no long call into C++ holds up, sees every press: the second one ends the process at once.
+- the exception is raised only where no frame of JAX is on the stack, and again until the front door catches it;
+- a command that must save between steps opens `told` instead: a press calls its listener, and nothing is raised;
+- a thread sees every press even during a long call into C++, and ends the process at the second.
 
-A process that was started with SIGINT ignored (`nohup`, a background job of a script) leaves it so.
+A process that was started with SIGINT ignored (`nohup`, a background job of a script) still ignores it.
 """
 
 import contextlib
@@ -23,22 +22,28 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 RETRY_SECONDS = 0.05
-RETRY = signal.SIGURG  # ignored by default, so nobody is hurt by one too many
+RETRY = signal.SIGURG  # ignored by default, so an extra one does no harm
 UNSAFE = ("jax", "jaxlib")  # packages that an exception must not pass through
 
-_listener: Callable[[], None] | None = None
-_presses = 0
+
+class _State:
+    """What the signal handler, the thread and the main program share."""
+
+    listener: Callable[[], None] | None = None
+    presses = 0  # since the last one that was handled
+
+
+_state = _State()
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Ctrl-C as this module has it, until the block ends. Does nothing in a thread, or where SIGINT is ignored."""
-    global _presses
+    """Handles Ctrl-C as described above until the block ends. Does nothing in a thread, or where SIGINT is ignored."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None, _press):
         yield
         return
-    _presses = 0
+    _state.presses = 0
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.signal(signal.SIGINT, _press), signal.signal(RETRY, _again)
@@ -62,26 +67,24 @@ def watched() -> Iterator[None]:
 
 @contextlib.contextmanager
 def told(listener: Callable[[], None]) -> Iterator[None]:
-    """While it is open, Ctrl-C calls `listener` and raises nothing. Where nobody watches, it is opened here."""
-    global _listener
+    """Until the block ends, Ctrl-C calls `listener` and raises nothing. Opens `watched` if it is not open."""
     with watched():
-        before, _listener = _listener, listener
+        before, _state.listener = _state.listener, listener
         try:
             yield
         finally:
             heard()
-            _listener = before
+            _state.listener = before
 
 
 def heard() -> None:
-    """The press has had its effect: the next one is a first one again."""
-    global _presses
-    _presses = 0
+    """Resets the count after a press was handled: the next press is a first one again."""
+    _state.presses = 0
 
 
 def check() -> None:
-    """For long work inside of `told`, before there is anything to save: raises KeyboardInterrupt after a press."""
-    if _presses and threading.current_thread() is threading.main_thread():
+    """For long work inside `told` with nothing to save yet: raises KeyboardInterrupt if Ctrl-C was pressed."""
+    if _state.presses and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 
 
@@ -94,15 +97,15 @@ def leave_at_once() -> None:
 
 
 def _press(number: int, frame: FrameType | None) -> None:
-    if _listener is not None:
-        _listener()
+    if _state.listener is not None:
+        _state.listener()
     elif not _is_unsafe(frame):
         raise KeyboardInterrupt
 
 
 def _again(number: int, frame: FrameType | None) -> None:
-    """The exception once more, if it was swallowed, or could not be raised."""
-    if _presses and _listener is None and not _is_under_way() and not _is_unsafe(frame):
+    """Raises the exception again if it was swallowed or could not be raised before."""
+    if _state.presses and _state.listener is None and not _is_under_way() and not _is_unsafe(frame):
         raise KeyboardInterrupt
 
 
@@ -115,7 +118,7 @@ def _is_unsafe(frame: FrameType | None) -> bool:
 
 
 def _is_under_way() -> bool:
-    """Whether the exception has been raised, and its `finally` and `with` blocks are at work."""
+    """Whether KeyboardInterrupt was raised and `finally` or `with` blocks are handling it."""
     error = sys.exception()
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
@@ -125,20 +128,19 @@ def _is_under_way() -> bool:
 
 
 def _watch(reader: int, done: threading.Event) -> None:
-    """Counts presses. After the first, asks the main thread every now and then whether it has heard of it."""
-    global _presses
+    """Counts presses. After the first, sends RETRY to the main thread until the press was handled."""
     main = threading.main_thread().ident
     assert main is not None
     while not done.is_set():
-        ready, _, _ = select.select([reader], [], [], RETRY_SECONDS if _presses else None)
+        ready, _, _ = select.select([reader], [], [], RETRY_SECONDS if _state.presses else None)
         if ready:
             arrived = os.read(reader, 64).count(signal.SIGINT)
-            # Whoever has put a handler of his own in place (a server, `serve chat`) counts for himself.
+            # A command with a handler of its own (a server, `serve chat`) counts presses itself.
             if arrived and signal.getsignal(signal.SIGINT) is _press:
-                _presses += arrived
-                if _presses > 1:
+                _state.presses += arrived
+                if _state.presses > 1:
                     leave_at_once()
-        elif _presses and _listener is None and not done.is_set():
+        elif _state.presses and _state.listener is None and not done.is_set():
             signal.pthread_kill(main, RETRY)
 
 

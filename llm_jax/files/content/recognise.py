@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_jax.content import formats
-from llm_jax.content.unpack import unpacked
+from llm_jax.files.content import formats
+from llm_jax.files.content.unpack import unpacked
 
 HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a file holds a text."""
+    """How a file stores its text."""
 
     compression: str | None = None  # gzip, zstandard, bzip2, xz, lz4
     encoding: str = "utf-8"
@@ -19,7 +19,7 @@ class Form:
 
     @property
     def is_seekable(self) -> bool:
-        """Whether the text's bytes, as UTF-8, are those of the file, but for the mark."""
+        """Whether the file, after its byte order mark, is the text in UTF-8."""
         return self.compression is None and self.encoding == "utf-8"
 
 

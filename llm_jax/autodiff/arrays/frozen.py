@@ -1,8 +1,8 @@
 """Values that cannot change after they were recorded.
 
-NumPy arrays can be changed in place. A gradient computed after that from what was recorded before would be wrong
-without a word: the most treacherous bug an engine of this kind can have. So a graph keeps private copies of all that
-comes from outside, and marks what it computes itself as read-only, whereupon NumPy refuses to write into it.
+NumPy arrays can be changed in place. If a recorded array changed, gradients would silently be wrong. So the graph
+copies all arrays that come from outside and marks the arrays it computes as read-only; NumPy then refuses to write to
+them.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def constant(value: Any, operation: str) -> Any:
     array = value if isinstance(value, np.generic) else np.array(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{operation}: a Tensor cannot meet {type(value).__name__}")
-    if np.iscomplexobj(array):  # the transposes here conjugate nothing: gradients would be wrong without a word
+    if np.iscomplexobj(array):  # the transposes here do not conjugate: gradients would silently be wrong
         raise TypeError(f"{operation}: a Tensor is real; got {array.dtype}: write out the real and the imaginary part")
     return freeze(array)
 

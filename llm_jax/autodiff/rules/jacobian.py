@@ -1,11 +1,10 @@
-"""Jacobians as the two things one does with them, and what a rule of differentiation looks like.
+"""A Jacobian as its two products, J·v and g·J, and the form of a differentiation rule.
 
 A rule takes plain arrays and returns the value of one operation together with one `Jacobian` per operand. The matrix
 itself, outputs × inputs, is never built: for a layer of 100 × 100 images it would have 10⁸ entries, nearly all zero.
 
-The rules in `elementwise` and `linear` call nothing but NumPy, and NumPy hands its calls over to `Tensor` where one
-occurs. So the same lines also work while *their* derivatives are being recorded: that is how second derivatives come
-about.
+The rules call only NumPy functions, and NumPy passes such a call to `Tensor` if an argument is one. So the same lines
+also work while *their* derivatives are recorded, which gives second derivatives.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ A `Tensor` takes part in NumPy calls: `np.exp(t)`, `x @ t`, `np.concatenate([t, 
 protocols (NEP 13 and NEP 18), are computed by the rule in `elementwise`, `linear`, `reductions` or `einsum`, and leave
 a node in the graph. After autograd (Maclaurin, Duvenaud & Adams 2015).
 
-Whatever would let a value slip out of the graph, or change after it was recorded (see `frozen`), is refused with a
-reason.
+An operation that would take a value out of the graph, or change it after it was recorded (see `frozen`), is refused
+with a reason.
 
 Derivatives of derivatives: each `grad` or `jvp` in progress is one level. An operation belongs to the highest level
 among its operands; those of lower levels are constants to it, though they may well be variables further down.
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from llm_jax.autodiff import elementwise, frozen, linear
+from llm_jax.autodiff.arrays import frozen
+from llm_jax.autodiff.arrays.methods import Methods
+from llm_jax.autodiff.arrays.registry import FUNCTIONS
 from llm_jax.autodiff.graph import Node
-from llm_jax.autodiff.jacobian import Result
-from llm_jax.autodiff.methods import Methods
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.registry import FUNCTIONS
+from llm_jax.autodiff.rules import elementwise, linear
+from llm_jax.autodiff.rules.jacobian import Result
 
 
 class Tensor(Methods, NDArrayOperatorsMixin, Node):
@@ -212,8 +213,8 @@ WITHOUT_DERIVATIVE: frozenset[np.ufunc] = frozenset(
 
 def _refuse_options(name: str, method: str, options: dict[str, Any]) -> None:
     if method != "__call__" or "out" in options:
-        how = f".{method}" if method != "__call__" else " into an array"
-        raise TypeError(f"np.{name}{how}: a recorded array cannot be changed in place")
+        form = f".{method}" if method != "__call__" else " into an array"
+        raise TypeError(f"np.{name}{form}: a recorded array cannot be changed in place")
     for option, value in options.items():
         if value is not None:
             raise TypeError(f"np.{name}: the option {option} is not supported for a Tensor")

@@ -1,9 +1,9 @@
-"""Files that are either absent or whole: the one way in which this project writes a file or a folder.
+"""Writes a file or a folder completely or not at all; the whole project writes through this module.
 
-A process may die at any instant, and a disk may be full. What was being written must then not be mistaken for a
-finished file, so everything is written under a temporary name, flushed to the disk, and renamed: on POSIX file systems
-a rename within one file system happens entirely or not at all. A dead process leaves at worst a stray `.tmp` file,
-which nobody reads. Logs, which grow line by line, are the exception: see `json_files.append_line`.
+A process may be killed at any instant, and a disk may be full. A half-written file must not be mistaken for a finished
+one, so everything is written under a temporary name, flushed to the disk, and renamed: on POSIX file systems a rename
+within one file system is atomic. A killed process leaves at most a `.tmp` file, which nothing reads. Logs, which grow
+line by line, are the exception: see `json_files.append_line`.
 """
 
 import os
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from llm_jax.faults import naming
+from llm_jax.files.faults import naming
 
 
 @contextmanager
@@ -22,8 +22,10 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
     """Yields a file to write; after the block it appears under `path`, complete, replacing what was there.
 
     `scratch` is the folder for the temporary file, on the same file system; by default that of `path`. If the block
-    raises, nothing is left. Raises FileFault, an OSError that names `path`, when the disk is full or the folder cannot
-    be written.
+    raises, nothing is left.
+
+    Raises:
+        FileFault: the disk is full or the folder cannot be written; an OSError that names `path`.
     """
     with replacing_path(path, scratch) as temporary, temporary.open("wb") as file:
         yield file
@@ -32,7 +34,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
 @contextmanager
 def replacing_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """As `replacing`, for a library that opens the file itself: yields the temporary name, which has another suffix."""
-    # Host and process keep two writers of the same file (a run, and the worker that a dead run left behind) apart.
+    # Host and process id keep two writers of the same file apart (a run, and a worker that a killed run left behind).
     temporary = (scratch or path.parent) / f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
     with naming(path, alias=temporary):
         try:
@@ -52,11 +54,11 @@ def write(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill; after the block it is `folder`. What was there is removed last.
+    """Yields an empty folder to fill, which becomes `folder` after the block. What was there is removed last.
 
-    Whatever happens, the old or the new one is whole; if the block raises, nothing is left of the new one.
+    At every instant the old or the new folder is complete; if the block raises, the new one is removed.
     """
-    # A name that begins with a point is no run, no export and no checkpoint. Host and process keep two writers apart.
+    # No run, export or checkpoint has a name that begins with a point. Host and process id keep two writers apart.
     mine = f"{socket.gethostname()}.{os.getpid()}"
     scratch = folder.with_name(f".{folder.name}.partial.{mine}")
     older = folder.with_name(f".{folder.name}.older.{mine}")
@@ -72,7 +74,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def _exchange(scratch: Path, folder: Path, older: Path) -> None:
-    """A folder that is not empty cannot be replaced in one step."""
+    """Two renames, because a folder that is not empty cannot be replaced by one."""
     if not folder.exists():
         scratch.rename(folder)
         return

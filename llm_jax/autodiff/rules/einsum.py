@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.autodiff.jacobian import Array, Jacobian, Result
+from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 
 def parse(operands: Sequence[Any]) -> tuple[list[str], str, list[Array]]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from llm_jax.autodiff.jacobian import Array
-from llm_jax.autodiff.linear import Axis, reduced_axes
-from llm_jax.autodiff.numpy_functions import cast, one_axis
-from llm_jax.autodiff.registry import implements, refuse
-from llm_jax.autodiff.tensor import plain_value
+from llm_jax.autodiff.arrays.numpy_functions import cast, one_axis
+from llm_jax.autodiff.arrays.registry import implements, refuse
+from llm_jax.autodiff.arrays.tensor import plain_value
+from llm_jax.autodiff.rules.jacobian import Array
+from llm_jax.autodiff.rules.linear import Axis, reduced_axes
 
 
 @implements(np.mean)

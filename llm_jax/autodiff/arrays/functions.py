@@ -1,19 +1,19 @@
-"""What neural networks use, written in NumPy from operations that have rules.
+"""Functions of neural networks, written in NumPy from operations that have rules.
 
-Nothing here but `relu` needs a derivative of its own: NumPy hands each call to `Tensor`, and the chain rule does the
-rest. The same functions work on plain arrays. (`by_hand` derives fused gradients for the same layers, with pen and
-paper.)
+Only `relu` has a rule of its own. For the others NumPy passes each call to `Tensor`, and the chain rule gives the
+derivative. The same functions work on plain arrays. (`by_hand` derives fused gradients for the same layers, with pen
+and paper.)
 """
 
 import math
 
 import numpy as np
 
-from llm_jax.autodiff import elementwise
-from llm_jax.autodiff.jacobian import Array
-from llm_jax.autodiff.linear import Axis
+from llm_jax.autodiff.arrays.tensor import Tensor, record
 from llm_jax.autodiff.quiet import quiet
-from llm_jax.autodiff.tensor import Tensor, record
+from llm_jax.autodiff.rules import elementwise
+from llm_jax.autodiff.rules.jacobian import Array
+from llm_jax.autodiff.rules.linear import Axis
 
 
 def relu(x: Array) -> Array:

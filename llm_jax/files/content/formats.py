@@ -103,8 +103,11 @@ def looks_binary(head: bytes) -> bool:
 
 
 def unmarked_encoding(head: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: there are zero bytes, for every script has ASCII spaces or line breaks, and what
-    they decode to is text. The order of the bytes is the one that gives fewer strange characters."""
+    """Recognises UTF-16 and UTF-32 without a byte order mark; None for anything else.
+
+    Such text has zero bytes, because every script uses ASCII spaces or line breaks, and it decodes to printable
+    characters. Of the byte orders, the one that gives fewer unprintable characters is taken.
+    """
     zeros = [head[place::4].count(0) for place in range(4)]
     if not any(zeros) or (sum(zeros) < 0.02 * len(head) and _decoded(head, "utf-8") is not None):
         return None  # UTF-8 in which a zero byte was left

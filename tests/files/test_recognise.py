@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm_jax.content import open_utf8, read_text, recognise
+from llm_jax.files.content import open_utf8, read_text, recognise
 
 TEXT = "Naïve river, 河 and 17 stones.\nДве строки 🌊\n" * 40
 

@@ -1,8 +1,8 @@
-"""What an error of the operating system means to the person at the terminal: which path, what is wrong, what to do.
+"""An error of the operating system as one line for the user: the path, the cause, the cure.
 
 A full disk reaches a command in many forms: as an OSError with or without a path, inside the error of a library
 (orbax, tensorstore, safetensors) that kept only its text, or as the cause of another error. `found_in` finds it in all
-of these. What is safe only the code that writes can know: it says so with `safe`, and the front door prints it.
+of these. Only the code that writes knows what is safe: it states it with `safe`, and the front door prints it.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ CURES = {
     errno.ENOTEMPTY: "something of that name is there: choose another name, or remove it",
     errno.ENOENT: "check the name",
 }
-# What stops a command in the middle, whatever it was about to say: looked for behind other errors, too.
+# Errors that stop a command. `found_in` also looks for them among the causes of another error.
 SERIOUS = frozenset(
     getattr(errno, name)
     for name in (
@@ -76,10 +76,10 @@ class FileFault(OSError):
 
 
 def found_in(error: BaseException) -> FileFault | None:
-    """The operating system's error that `error` is, wraps or was raised from, with its path as far as anybody knows it.
+    """The operating system's error that `error` is, wraps or was raised from, with its path if it is known.
 
-    None if there is none. What an error was raised from counts only where it is SERIOUS: a file that was not there may
-    have been the reason to say something better.
+    None if there is none. A cause of the error counts only if it is SERIOUS: a missing file, for example, may be the
+    reason for a better message.
     """
     if (fault := _of(error, frozenset(CURES))) is not None:
         return fault
@@ -117,15 +117,15 @@ def naming(
 
 @contextlib.contextmanager
 def safe(what: str | Callable[[], str]) -> Iterator[None]:
-    """Adds to an error of the operating system that leaves the block what is safe; the front door prints it.
+    """Adds a note that says what is safe to an error of the operating system that leaves the block.
 
-    Of several, the innermost counts: it knows most.
+    The front door prints the note. Of nested blocks the innermost adds it, because it knows most.
     """
     try:
         yield
     except Exception as error:
         if not getattr(error, "__notes__", None) and found_in(error) is not None:
-            with contextlib.suppress(OSError):  # to look for what is safe may fail for the same reason
+            with contextlib.suppress(OSError):  # finding out what is safe may fail for the same reason
                 error.add_note(what if isinstance(what, str) else what())
         raise
 
@@ -152,7 +152,7 @@ def _of(error: BaseException, numbers: frozenset[int]) -> FileFault | None:
 
 
 def _doing(number: int, path: str) -> str:
-    """What was tried, as far as the path tells: what cannot be read is named as such."""
+    """The operation that failed, as far as error number and path tell: open, read or write."""
     if number in (errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
         return "open"
     if number in (errno.EACCES, errno.EPERM) and os.path.exists(path) and not os.access(path, os.R_OK):

@@ -1,7 +1,8 @@
-"""How a model is computed on the machine at hand: number format, and which function computes each formula.
+"""A plan: the number format, and which function computes each formula on the machine at hand.
 
-`plan` decides once, from the device's platform and the flags, and the plan is passed down: nothing below asks for the
-platform again. A test or benchmark takes any kernel on any machine: `how._replace(kernels=how.kernels._replace(…))`.
+`make_plan` makes it once, from the device's platform and the flags; callers pass it down, and no function below asks
+for the platform. A test or benchmark runs any kernel on any machine by
+`plan._replace(kernels=plan.kernels._replace(…))`.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ Kernel = Callable[..., Any]
 
 
 class Kernels(NamedTuple):
-    """The function that computes each formula; the default is the formula itself, or nothing."""
+    """The function that computes each formula. Defaults are the formulas; None means that there is no such step."""
 
     linear: Kernel = linear
     causal_attend: Kernel = causal_attend
@@ -41,10 +42,10 @@ class Kernels(NamedTuple):
     gelu_tanh: Kernel = gelu_tanh
     cross_entropy: Kernel = cross_entropy
     logits_of: Kernel = logits_of
-    projections_apart: Kernel | None = None  # queries, keys and values of whole sequences, each from its own product
+    projections_apart: Kernel | None = None  # queries, keys and values from three products
     lay_out_stream: Callable[[Array], Array] | None = None  # the residual stream's layout in memory
-    store_for_one_row: Callable[[Linear], Linear] | None = None  # weights as a decoder of a single row reads them
-    fewest_decode_rows: int = 1  # a decoding step's batch is filled up to so many rows
+    store_for_one_row: Callable[[Linear], Linear] | None = None  # how weights are stored for decoding one row
+    fewest_decode_rows: int = 1  # a decoding step's batch is padded to this many rows
 
 
 FORMULAS = Kernels()
@@ -66,13 +67,13 @@ ON_GPU = Kernels(
     cross_entropy=cross_entropy_on_gpu,
     logits_of=logits_of_few,
     lay_out_stream=width_innermost,
-    fewest_decode_rows=2,  # XLA makes a step of 10 kernels a layer of two rows, and of 14 of one
+    fewest_decode_rows=2,  # XLA compiles a step of two rows to 10 GPU kernels per layer, a step of one row to 14
 )
 ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "cudnn"}
 
 
 class Plan(NamedTuple):
-    """An Execution with every `auto` decided for the machine at hand; hashable, so `jit` can hold it as static."""
+    """An Execution with every `auto` decided for one machine. It is hashable: `jit` takes it as a static argument."""
 
     dtype: jnp.dtype
     kernels: Kernels
@@ -86,14 +87,16 @@ class Plan(NamedTuple):
         return ATTENTION.get(self.kernels.causal_attend, self.kernels.causal_attend.__name__)
 
 
-def plan(
+def make_plan(
     execution: Execution,
     constrain: Callable[[Array, str], Array] | None = None,
     platform: str | None = None,
 ) -> Plan:
-    """Decides number format and kernels by what the platform can do (by default that of JAX's default device).
+    """Decides number format and kernels for `platform`, by default that of JAX's default device.
 
-    Raises ValueError if cuDNN attention is asked for where it cannot run, or any kernel beside `kernels=plain`.
+    Raises:
+        ValueError: the flags ask for cuDNN attention where it cannot run, or for an attention kernel together with
+            `kernels=plain`.
     """
     platform = platform or jax.default_backend()
     on_gpu = platform == "gpu"
