@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from llm_jax.json_files import read_json
+from llm_jax.files.json_files import read_json
 
 FILE_NAME = "stats.json"
 REASON = "dropped_"
