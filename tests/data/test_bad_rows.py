@@ -7,7 +7,7 @@ import pytest
 
 from train.data.integrity import NOTES
 from train.prepare import tokenise
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 BAD = {
@@ -35,9 +35,9 @@ def sources(tmp_path, documents) -> list[Path]:
 
 @pytest.fixture
 def options(tmp_path, sources, small_tokenizer):
-    def build(name: str, **changes) -> Options:
+    def build(name: str, **changes) -> PrepareConfig:
         fields = {"source": tuple(map(str, sources)), "out": tmp_path / name, "tokenizer": str(small_tokenizer)}
-        return Options(**fields | {"processes": 1, "unit_megabytes": 0.003} | changes)
+        return PrepareConfig(**fields | {"processes": 1, "unit_megabytes": 0.003} | changes)
 
     return build
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from train.data.integrity import NOTES, open_data
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def options(tmp_path, json_lines):
     """A preparation with every kind of stage: a tokenizer from the text, fourteen parts, six shards."""
 
-    def build(name: str) -> Options:
-        return Options(
+    def build(name: str) -> PrepareConfig:
+        return PrepareConfig(
             source=(str(json_lines),),
             out=tmp_path / name,
             tokenizer="train:280",
@@ -103,11 +103,11 @@ def test_a_half_written_shard_never_has_its_final_name(options, monkeypatch):
 DRIVER = """
 import os, random, signal, sys, time, json
 from pathlib import Path
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 fields = json.loads(sys.argv[1])
-options = Options(**fields | {"source": tuple(fields["source"]), "out": Path(fields["out"])})
+options = PrepareConfig(**fields | {"source": tuple(fields["source"]), "out": Path(fields["out"])})
 random.seed(0)
 kills, longest = 0, float(sys.argv[2])
 while True:

@@ -14,15 +14,15 @@ from train.__main__ import COMMANDS
 from train.data import manifest as manifests
 from train.data.manifest import Manifest
 from train.data.shards import open_tokens
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 
 @pytest.fixture
 def options(tmp_path, small_tokenizer):
-    def build(*names: Path, **changes) -> Options:
+    def build(*names: Path, **changes) -> PrepareConfig:
         base = {"out": tmp_path / "data", "tokenizer": str(small_tokenizer), "processes": 1, "val_fraction": 0.0}
-        return Options(source=tuple(map(str, names)), **base | changes)
+        return PrepareConfig(source=tuple(map(str, names)), **base | changes)
 
     return build
 
