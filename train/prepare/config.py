@@ -23,7 +23,8 @@ class PrepareConfig:
     tokenizer's own files; where those name none, documents are refused."""
 
     text_column: str = "text"
-    """Column or field that holds the text, for JSON, CSV, parquet, Arrow and hf:NAME."""
+    """Column or field that holds the text, for JSON, CSV, TSV, parquet, Arrow and hf:NAME. For a CSV or TSV table
+    without a header: the number of the column, from 1 on."""
 
     document_separator: str | None = None
     """Text that divides the documents of plain text, such as '<|endoftext|>'; it is not tokenized itself."""
@@ -45,8 +46,8 @@ class PrepareConfig:
     characters, from the end."""
 
     skip_bad_rows: int = 0
-    """Rows that may be left out because they cannot be read (broken JSON, no text, not UTF-8): so many in all, each
-    listed in skipped_rows.txt. One more is an error."""
+    """How many rows, or files that are one document each, may be left out because they cannot be read (broken JSON, no
+    text, not UTF-8). skipped_rows.txt lists each of them. One more is an error."""
 
     processes: int = 0
     """Processes that tokenize. 0: one for each core that this process may use."""

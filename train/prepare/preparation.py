@@ -38,8 +38,8 @@ from train.prepare.vocabulary import CHARACTERS, load_tokenizer, made_from_text,
 
 PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
 
-
 KEPT = "what is tokenized is kept: the same command goes on from there"
+NOTHING_KEPT = "no part was tokenized yet, and nothing is left on the disk; the same command begins anew"
 
 
 class Preparation(NamedTuple):
@@ -77,6 +77,10 @@ def prepare(options: PrepareConfig, console: Console | None = None) -> Manifest:
     except EmptyCorpus:
         plans.discard(folder)
         raise
+    except KeyboardInterrupt:
+        plans.abandon(folder)
+        console.print(f"{folder}: {KEPT if folder.is_dir() else NOTHING_KEPT}", markup=False, soft_wrap=True)
+        raise
     except BaseException:
         plans.abandon(folder)
         raise
@@ -112,7 +116,10 @@ def prepare_share(options: PrepareConfig, console: Console | None = None) -> Non
         make_parts(
             Work(plan, asked.source, tokenizer, options.skip_bad_rows), numbers, options.processes or _cores(), progress
         )
-    findings(plan, numbers).say(asked.source)
+    found = findings(plan, numbers)
+    found.say(asked.source)
+    for what, count in found.left_out().items():
+        console.print(f"task {options.task}: left out, {what}: {count:,}", highlight=False)
 
 
 def _open(options: PrepareConfig) -> Preparation:
