@@ -256,3 +256,14 @@ def test_stdlib_drops_files_without_text_and_counts_them(options, tmp_path, monk
     assert main(asked) == 0
     assert "left out, documents without text: 3" in capsys.readouterr().out
     assert sum(split.documents for split in prepare(asked).splits.values()) == 3
+
+
+def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
+    source = tmp_path / "x.tsv"
+    source.write_text('ham\t"Hello there\nspam\tsay "yes"\nham\t"quoted" then not\n')
+    prepare(options("raw", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
+    found = json.loads((tmp_path / "raw" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert '"' in found
+    source.write_text('ham\t"Hello there"\nspam\tyes\nham\t"a ""word"" b"\n')
+    made = prepare(options("quoted", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
+    assert sum(split.bytes for split in made.splits.values()) == len('Hello thereyesa "word" b')

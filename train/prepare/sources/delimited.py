@@ -1,8 +1,10 @@
 """Tables of text: CSV and TSV, with a header, or without one where the column is given by its number."""
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from llm_jax.content import Form
 from train.prepare.slices import BadRow, not_utf8, read_at
@@ -10,6 +12,7 @@ from train.prepare.sources.arrow import no_column
 from train.prepare.sources.kinds import LONGEST_NAME, delimiter_of
 
 BLOCK_BYTES = 1 << 20
+_STRAY_QUOTE = re.compile(rb'(?:^|\t)"(?!(?:[^"\t]|"")*"(?:[\t\r\n]|$))')
 LONGEST_FIELD = (1 << 31) - 1  # characters; the csv module's own limit is 131,072
 
 
@@ -26,7 +29,8 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
     if lines.faults:
         raise ValueError(lines.faults[0])
     try:
-        names = next(csv.reader([first], delimiter=delimiter, strict=True), [])
+        quoting = _quoting(path, form, first, delimiter)
+        names = next(csv.reader([first], delimiter=delimiter, strict=True, quoting=quoting), [])
     except csv.Error as error:
         raise ValueError(f"{path}:1: {_not_csv(error)}") from None
     if not names:
@@ -34,7 +38,7 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
     place = _place_of(path, names, column)
     if column not in [name.strip() for name in names]:
         yield names[place]  # no header: the first line is a row
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
     while True:
         before = reader.line_num
         try:
@@ -57,6 +61,19 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
             )
         elif row:
             yield row[place]
+
+
+def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3]:
+    """QUOTE_NONE for a TSV file in which quotes are text: every line has as many tabs, so no quotes enclose a tab or a
+    line break, and some field begins with a quote that does not end it."""
+    if delimiter != "\t":
+        return csv.QUOTE_MINIMAL
+    tabs, stray = first.count("\t"), False
+    for line in _raw_lines(path, form):
+        if line.strip(b"\r\n") and line.count(b"\t") != tabs:
+            return csv.QUOTE_MINIMAL
+        stray = stray or (b'"' in line and _STRAY_QUOTE.search(line) is not None)
+    return csv.QUOTE_NONE if stray else csv.QUOTE_MINIMAL
 
 
 def _place_of(path: Path, names: list[str], column: str) -> int:
