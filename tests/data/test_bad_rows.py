@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from train.data.integrity import NOTES
 from train.prepare import tokenise
-from train.prepare.command import Options
+from train.prepare.command import main
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 BAD = {
@@ -35,9 +38,9 @@ def sources(tmp_path, documents) -> list[Path]:
 
 @pytest.fixture
 def options(tmp_path, sources, small_tokenizer):
-    def build(name: str, **changes) -> Options:
+    def build(name: str, **changes) -> PrepareConfig:
         fields = {"source": tuple(map(str, sources)), "out": tmp_path / name, "tokenizer": str(small_tokenizer)}
-        return Options(**fields | {"processes": 1, "unit_megabytes": 0.003} | changes)
+        return PrepareConfig(**fields | {"processes": 1, "unit_megabytes": 0.003} | changes)
 
     return build
 
@@ -124,3 +127,143 @@ def test_one_bad_row_more_than_allowed_is_an_error_that_names_the_last(options, 
     with pytest.raises(ValueError, match=r"2.jsonl:21: .*: this is bad row 2, and --skip-bad-rows allows 1"):
         prepare(options("out", skip_bad_rows=1))
     assert prepare(options("out", skip_bad_rows=2)).shards
+
+
+def _arrow(path: Path, texts: list) -> None:
+    table = pa.table({"text": pa.array(texts, pa.string())})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+
+
+def _in_form(form: str, folder: Path, bad: bool) -> Path:
+    """Ten documents, and with `bad` one row or file in their middle that cannot be read."""
+    folder.mkdir(exist_ok=True)
+    texts = [f"document {i} of the river" for i in range(10)]
+    path = folder / form
+    if form == "files":
+        path.mkdir()
+        for i, text in enumerate(texts):
+            (path / f"{i}.txt").write_text(text)
+        if bad:
+            (path / "4b.txt").write_bytes(b"caf\xe9")
+        return path
+    if form == "x.arrow":
+        _arrow(path, [*texts[:5], *[None] * bad, *texts[5:]])
+        return path
+    suffix = form.rpartition(".")[2]
+    end, between = {
+        "csv": ("\n", "\n"),
+        "tsv": ("\n", "\n"),
+        "json": ("]", ","),
+        "txt": ("", "<|endoftext|>"),
+    }[suffix]
+    broken = {
+        "fields.csv": b"7,x,y",
+        "quotes.csv": b'7,"a"b',
+        "utf8.csv": b"7,caf\xe9",
+        "fields.tsv": b"one",
+        "utf8.json": b'{"text": "caf\xe9"}',
+        "null.json": b'{"text": null}',
+        "number.json": b"3",
+        "utf8.txt": b"caf\xe9",
+    }[form]
+    row = {"csv": "7,{}", "tsv": "7\t{}", "json": '{{"text": "{}"}}', "txt": "{}"}[suffix]
+    rows = [row.format(text).encode() for text in texts]
+    begin = {"csv": b"id,text\n", "tsv": b"id\ttext\n", "json": b"[", "txt": b""}[suffix]
+    path.write_bytes(begin + between.encode().join([*rows[:5], *[broken] * bad, *rows[5:]]) + end.encode())
+    return path
+
+
+FORMS = ["files", "x.arrow", "fields.csv", "quotes.csv", "utf8.csv", "fields.tsv", "utf8.json", "null.json"]
+FORMS += ["number.json", "utf8.txt"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bad_rows_are_skipped_in_every_kind_of_file(form, options, tmp_path):
+    separator = "<|endoftext|>" if form.endswith("txt") else None
+    fields = {"document_separator": separator, "unit_megabytes": 0.0001}
+    clean = prepare(options("clean", source=(str(_in_form(form, tmp_path / "a", bad=False)),), **fields))
+    source = (str(_in_form(form, tmp_path / "b", bad=True)),)
+    with pytest.raises(ValueError, match=r"/b/"):
+        prepare(options("skipped", source=source, **fields))
+    skipped = prepare(options("skipped", source=source, skip_bad_rows=1, **fields))
+    assert [shard.sha256 for shard in skipped.shards] == [shard.sha256 for shard in clean.shards]
+    assert skipped.left_out == {"bad rows, listed in skipped_rows.txt": 1}
+    assert "/b/" in (skipped.folder / "skipped_rows.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n4,d\n'),
+        ("x.json", b'[{"text": "a"}, {"text": "b"'),
+        ("x.json", b'[{"text": "a"} {"text": "b"}]'),
+    ],
+)
+def test_what_hides_where_the_next_row_begins_is_not_skipped(name, content, options, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        prepare(options("out", source=(str(tmp_path / name),), skip_bad_rows=100))
+
+
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv", "x"])
+@pytest.mark.parametrize("mark", ["\t", ",", ";"])
+def test_a_table_without_a_header_is_read_by_the_number_of_a_column(name, mark, tmp_path, options):
+    rows = [f"ham{mark}text number {i}" for i in range(20)]
+    (tmp_path / name).write_text("\n".join(rows) + "\n")
+    manifest = prepare(options("out", source=(str(tmp_path / name),), text_column="2"))
+    assert sum(split.documents for split in manifest.splits.values()) == 20
+
+
+def test_a_table_without_a_header_is_refused_with_the_cure(tmp_path, options):
+    (tmp_path / "x.tsv").write_text("ham\tGo, crazy, until, there\nspam\tFree\n")
+    source = (str(tmp_path / "x.tsv"),)
+    with pytest.raises(ValueError, match=r"x.tsv: no column 'text'.*no header.*--text-column 2"):
+        prepare(options("out", source=source))
+    with pytest.raises(ValueError, match=r"no column number 3; its first line has 2"):
+        prepare(options("out", source=source, text_column="3"))
+
+
+def test_a_source_is_not_asked_for_the_place_of_a_row_that_is_sound(options, sources, monkeypatch):
+    monkeypatch.setattr("train.prepare.sources.tables.JsonLines._line", None)
+    monkeypatch.setattr("train.prepare.sources.tables.JsonLines.place", None)
+    assert prepare(options("out")).shards
+
+
+def test_ctrl_c_says_what_is_kept_and_what_is_not(options, made, monkeypatch, capsys):
+    console = Console(width=500)
+    make = tokenise.Work.make_part
+    for stop_at, message in ((0, "nothing is left on the disk"), (2, "what is tokenized is kept")):
+
+        def stopping(work, number, stop_at=stop_at):
+            if number == stop_at:
+                raise KeyboardInterrupt
+            return make(work, number)
+
+        monkeypatch.setattr(tokenise.Work, "make_part", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(options("out"), console)
+        assert message in capsys.readouterr().out
+
+
+def test_stdlib_drops_files_without_text_and_counts_them(options, tmp_path, monkeypatch, capsys):
+    for name in ("a", "b", "c"):
+        (tmp_path / "lib" / name).mkdir(parents=True)
+        (tmp_path / "lib" / name / "__init__.py").write_text("")
+        (tmp_path / "lib" / name / "work.py").write_text(f"def {name}():\n    return 1\n" * 9)
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path / "lib"))
+    asked = options("out", source=("stdlib",), border="none")
+    assert main(asked) == 0
+    assert "left out, documents without text: 3" in capsys.readouterr().out
+    assert sum(split.documents for split in prepare(asked).splits.values()) == 3
+
+
+def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
+    source = tmp_path / "x.tsv"
+    source.write_text('ham\t"Hello there\nspam\tsay "yes"\nham\t"quoted" then not\n')
+    prepare(options("raw", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
+    found = json.loads((tmp_path / "raw" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert '"' in found
+    source.write_text('ham\t"Hello there"\nspam\tyes\nham\t"a ""word"" b"\n')
+    made = prepare(options("quoted", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
+    assert sum(split.bytes for split in made.splits.values()) == len('Hello thereyesa "word" b')

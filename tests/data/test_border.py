@@ -6,7 +6,7 @@ import pytest
 
 from llm_jax.tokenizer import Borders, BytePairTokenizer, load, with_borders
 from train.data.shards import open_tokens
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare, prepare_share
 
 TEXTS = [f"document number {number}\nand its end" for number in range(200)]
@@ -22,7 +22,7 @@ def options(tmp_path):
         tokenizer = BytePairTokenizer(BYTES, special_tokens={token: 256 + i for i, token in enumerate(special)})
         with_borders(tokenizer, borders or Borders()).save(tmp_path / "tokenizer")
         standard = {"source": (str(path),), "out": tmp_path / "out", "tokenizer": str(tmp_path / "tokenizer")}
-        return Options(**{**standard, "val_fraction": 0.0, "processes": 1, **changes})
+        return PrepareConfig(**{**standard, "val_fraction": 0.0, "processes": 1, **changes})
 
     return build
 

@@ -10,12 +10,12 @@ import pytest
 
 from llm_jax.tokenizer import BytePairTokenizer, CharacterTokenizer, load, train_bpe
 from train.data import integrity
-from train.data.command import Options as VerifyOptions
 from train.data.command import main as verify_main
+from train.data.config import VerifyConfig
 from train.data.integrity import open_data, refuse_other_tokenizer, verify
 from train.data.manifest import Manifest
 from train.data.shards import ShardError
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.pretrain.inputs import _load_tokenizer
 
 
@@ -25,7 +25,7 @@ def prepared(tmp_path, json_lines, small_tokenizer) -> Manifest:
     from train.prepare.preparation import prepare
 
     return prepare(
-        Options(
+        PrepareConfig(
             source=(str(json_lines),),
             out=tmp_path / "data",
             tokenizer=str(small_tokenizer),
@@ -149,7 +149,7 @@ def test_another_tokenizer_of_the_same_size_beside_the_shards_is_a_fault_and_sto
     assert load(prepared.folder).vocab_size == prepared.tokenizer.vocab_size
     with pytest.raises(ValueError, match=r"prepared with tokenizer 'bpe-300'.*or prepare the text again"):
         _load_tokenizer(open_data(prepared.folder))
-    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    assert verify_main(VerifyConfig(prepared.folder)) == 1
     assert "prepared with tokenizer 'bpe-300'" in capsys.readouterr().out
 
 
@@ -158,7 +158,7 @@ def test_a_vocabulary_size_that_is_not_the_tokenizers_is_a_fault_and_stops_a_run
     path.write_text(path.read_text().replace('"vocab_size": 300', '"vocab_size": 1000'))
     with pytest.raises(ValueError, match="vocab_size 1,000; expected 300, as tokenizer 'bpe-300' has"):
         _load_tokenizer(open_data(prepared.folder))
-    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    assert verify_main(VerifyConfig(prepared.folder)) == 1
     assert "vocab_size 1,000; expected 300" in capsys.readouterr().out
 
 
@@ -179,13 +179,13 @@ def test_shards_without_a_known_tokenizer_are_taken_for_gpt2(shard_folder):
 
 
 def test_verify_goes_on_after_a_fault_and_names_every_file(prepared, capsys):
-    assert verify_main(VerifyOptions(prepared.folder)) == 0
+    assert verify_main(VerifyConfig(prepared.folder)) == 0
     flip(prepared.path(prepared.shards[1]), 2000)
     prepared.path(prepared.shards[3]).unlink()
     verdicts = verify(prepared.folder)
     assert [bool(verdict.fault) for verdict in verdicts] == [i in (1, 3) for i in range(len(verdicts))]
     capsys.readouterr()
-    assert verify_main(VerifyOptions(prepared.folder)) == 1
+    assert verify_main(VerifyConfig(prepared.folder)) == 1
     output = capsys.readouterr().out
     assert f"fault: {prepared.path(prepared.shards[1])}: sha256" in output
     assert f"fault: {prepared.path(prepared.shards[3])}: shard is missing" in output
@@ -216,7 +216,7 @@ def test_verify_without_a_manifest_checks_header_and_ids(shard_folder, shard_byt
 
 def test_verify_passes_over_a_link_that_leads_nowhere(prepared):
     (prepared.folder / "gone.bin").symlink_to("nowhere")
-    assert verify_main(VerifyOptions(prepared.folder)) == 0
+    assert verify_main(VerifyConfig(prepared.folder)) == 0
 
 
 def test_a_folder_copied_elsewhere_with_its_tokenizer_is_sound(prepared, tmp_path):
@@ -224,4 +224,4 @@ def test_a_folder_copied_elsewhere_with_its_tokenizer_is_sound(prepared, tmp_pat
     manifest = open_data(tmp_path / "copy")
     assert manifest.fingerprint == prepared.fingerprint
     assert _load_tokenizer(manifest).fingerprint == prepared.tokenizer.fingerprint
-    assert verify_main(VerifyOptions(tmp_path / "copy")) == 0
+    assert verify_main(VerifyConfig(tmp_path / "copy")) == 0

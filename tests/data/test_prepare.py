@@ -19,15 +19,15 @@ from train.__main__ import COMMANDS
 from train.data.integrity import NOTES, open_data
 from train.data.manifest import Manifest
 from train.data.shards import open_tokens
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare, prepare_share
 
 
 @pytest.fixture
 def options(tmp_path, json_lines, small_tokenizer):
-    """Options for the small corpus, in units of a few documents; keyword arguments change them."""
+    """PrepareConfig for the small corpus, in units of a few documents; keyword arguments change them."""
 
-    def build(**changes) -> Options:
+    def build(**changes) -> PrepareConfig:
         base = {
             "source": (str(json_lines),),
             "out": tmp_path / "data",
@@ -36,7 +36,7 @@ def options(tmp_path, json_lines, small_tokenizer):
             "processes": 1,
             "unit_megabytes": 0.002,
         }
-        return Options(**base | changes)
+        return PrepareConfig(**base | changes)
 
     return build
 

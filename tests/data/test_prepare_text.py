@@ -14,15 +14,15 @@ from train.__main__ import COMMANDS
 from train.data import manifest as manifests
 from train.data.manifest import Manifest
 from train.data.shards import open_tokens
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 
 @pytest.fixture
 def options(tmp_path, small_tokenizer):
-    def build(*names: Path, **changes) -> Options:
+    def build(*names: Path, **changes) -> PrepareConfig:
         base = {"out": tmp_path / "data", "tokenizer": str(small_tokenizer), "processes": 1, "val_fraction": 0.0}
-        return Options(source=tuple(map(str, names)), **base | changes)
+        return PrepareConfig(source=tuple(map(str, names)), **base | changes)
 
     return build
 
@@ -40,7 +40,8 @@ def lines(path: Path, *texts: str) -> Path:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_documents_without_text_are_dropped_and_counted(options, tmp_path, tokenizer, processes, documents):
     texts = [documents[0], "", " \n\t", documents[1], "\u3000\xa0", "\ufeff", *documents[2:6]]
-    changes = {} if tokenizer == "small" else {"tokenizer": tokenizer}
+    changes: dict = {} if tokenizer == "small" else {"tokenizer": tokenizer}
+    changes |= {"border": "none"} if tokenizer == "characters" else {}
     changes |= {"processes": processes, "unit_megabytes": 0.0005, "val_fraction": 0.1}
     manifest = prepare(options(lines(tmp_path / "a.jsonl", *texts), **changes))
     other = prepare(options(lines(tmp_path / "b.jsonl", *documents[:6]), **changes | {"out": tmp_path / "other"}))
@@ -53,6 +54,7 @@ def test_documents_without_text_are_dropped_and_counted(options, tmp_path, token
 def test_what_was_dropped_is_shown(options, tmp_path, capsys):
     source = lines(tmp_path / "a.jsonl", "some text", "", "other text")
     arguments = ["prepare", "--source", str(source), "--out", str(tmp_path / "d"), "--tokenizer", "characters"]
+    arguments += ["--border", "none"]
     assert run("python -m train", "", COMMANDS, arguments) == 0
     assert "left out, documents without text: 1" in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from train.cluster import place as places
+from train.cluster.devices import _heartbeat_seconds
 from train.cluster.place import check_devices, expand_counts, here, local_gpus, visible_gpus
 
 # Task 3 of `srun --nodes=2 --ntasks-per-node=2` in a job with --gpus-per-node=2.
@@ -170,3 +171,22 @@ def test_a_heterogeneous_job_is_refused_by_name(variable, value):
     for environment in (TASK, {"SLURM_JOB_ID": "7"}):
         with pytest.raises(ValueError, match=f"heterogeneous job.*{variable}"):
             here({**environment, variable: value})
+
+
+@pytest.mark.parametrize("value", ["two", "-1", "4.0", "a100:4", "٤"])
+def test_a_malformed_number_of_gpus_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=f"SLURM_GPUS_ON_NODE is '{value}'; expected a number"):
+        here({**TASK, "SLURM_GPUS_ON_NODE": value})
+
+
+@pytest.mark.parametrize(("value", "gpus"), [("", None), ("0", 0), ("8", 8)])
+def test_a_number_of_gpus_is_read(value, gpus):
+    place = here({**TASK, "SLURM_GPUS_ON_NODE": value})
+    assert place is not None
+    assert place.gpus_on_node == gpus
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-5", "1.5"])
+def test_a_malformed_heartbeat_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=f"LLM_JAX_HEARTBEAT_SECONDS is '{value}'"):
+        _heartbeat_seconds({"LLM_JAX_HEARTBEAT_SECONDS": value})

@@ -1,6 +1,7 @@
 """Devices: joining the processes of a multi-host job, the mesh, and what the hardware can do at best."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def join_processes(place: Place | None, shared: Path) -> None:
     """
     # Its handler of SIGTERM would take the place of ours (train.cluster.signals).
     jax.config.update("jax_enable_preemption_service", False)
-    heartbeat = int(os.environ.get("LLM_JAX_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))
+    heartbeat = _heartbeat_seconds(os.environ)
     if "JAX_COORDINATOR_ADDRESS" in os.environ and place is None:
         jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
     if place is None:
@@ -66,6 +67,13 @@ def join_processes(place: Place | None, shared: Path) -> None:
             rendezvous.clear(shared, place)
     if os.environ.get("JAX_PLATFORMS") != "cpu":
         places.check_devices(place, jax.local_devices()[0].platform, jax.local_device_count())
+
+
+def _heartbeat_seconds(environment: Mapping[str, str]) -> int:
+    value = environment.get("LLM_JAX_HEARTBEAT_SECONDS") or str(HEARTBEAT_SECONDS)
+    if not (value.isascii() and value.isdigit() and int(value)):
+        raise ValueError(f"LLM_JAX_HEARTBEAT_SECONDS is {value!r}; expected a whole number of seconds, at least 1")
+    return int(value)
 
 
 def _find_coordinator(place: Place, shared: Path) -> rendezvous.Coordinator:

@@ -69,7 +69,6 @@ def here(environment: Mapping[str, str]) -> Place | None:
     _refuse_beyond("SLURM_PROCID", process, processes, "tasks of the step")
     _refuse_beyond("SLURM_NODEID", node, len(tasks_per_node), "nodes of SLURM_STEP_TASKS_PER_NODE")
     _refuse_beyond("SLURM_LOCALID", local_process, tasks_per_node[node], "tasks of its node")
-    gpus = environment.get("SLURM_GPUS_ON_NODE", "")
     return Place(
         job=_required(environment, "SLURM_JOB_ID", instead="SLURM_JOBID"),
         step=environment["SLURM_STEP_ID"],
@@ -81,7 +80,7 @@ def here(environment: Mapping[str, str]) -> Place | None:
         node=node,
         nodes=len(tasks_per_node),
         node_name=environment.get("SLURMD_NODENAME", ""),
-        gpus_on_node=int(gpus) if gpus.isascii() and gpus.isdigit() else None,
+        gpus_on_node=_count(environment, "SLURM_GPUS_ON_NODE") if environment.get("SLURM_GPUS_ON_NODE") else None,
     )
 
 

@@ -5,30 +5,17 @@ one. A folder without manifest.json (llm.c's or build-nanogpt's shards) is check
 tokenizer.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from train.data.shards import BareIds
+from train.data.config import VerifyConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from train.data.integrity import Verdict
 
-
-@dataclass(frozen=True)
-class Options:
-    folder: Annotated[Path, tyro.conf.Positional] = Path("data/stdlib")
-    """Folder of shards."""
-
-    vocab_size: int = 50257
-    """Every id must be below it. Only for a folder without manifest.json, which has its own."""
-
-    token_dtype: BareIds = "none"
-    """Type of the ids in .bin files without headers, such as nanoGPT's."""
+Options = VerifyConfig
 
 
 def main(options: Options) -> int:

@@ -26,11 +26,9 @@ from train.data import manifest as manifests
 from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
 from train.data.shards import write_header
-from train.prepare.findings import Findings
+from train.prepare.findings import SKIPPED, Findings
 from train.prepare.plan import UnitPlan
 from train.prepare.vocabulary import count_validation
-
-SKIPPED = "skipped_rows.txt"
 
 
 class EmptyCorpus(ValueError):
@@ -95,7 +93,6 @@ def assemble(
     n_val = int(np.searchsorted(document_starts, border))
     # What a running text was cut into, for the sake of the work, are no documents.
     documents = {"val": n_val, "train": len(document_starts) - n_val} if separated else {"val": 1, "train": 1}
-    left_out = {"documents without text": found.blank, f"bad rows, listed in {SKIPPED}": len(found.bad)}
     manifest = Manifest(
         folder=plan.folder,
         tokenizer=manifests.Tokenizer(tokenizer.name, tokenizer.fingerprint, tokenizer.vocab_size),
@@ -104,7 +101,7 @@ def assemble(
             split: _split(split, documents[split], shards, sizes) for split in dict.fromkeys(s.split for s in shards)
         },
         shards=shards,
-        left_out={name: count for name, count in left_out.items() if count},
+        left_out=found.left_out(),
     )
     if found.bad:
         write(plan.folder / SKIPPED, "".join(f"{row}\n" for row in found.bad))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SKIPPED = "skipped_rows.txt"
+
 
 @dataclass
 class Findings:
@@ -35,6 +37,11 @@ class Findings:
         self.bad += other.bad
         for name, (count, place) in other.spelled.items():
             self.spelled.setdefault(name, [0, place])[0] += count
+
+    def left_out(self) -> dict[str, int]:
+        """How many documents and rows are missing from the tokens, by reason; without reasons that did not occur."""
+        counts = {"documents without text": self.blank, f"bad rows, listed in {SKIPPED}": len(self.bad)}
+        return {reason: count for reason, count in counts.items() if count}
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -28,7 +28,7 @@ from train.data.shards import MOST_TOKENS
 from train.prepare import plan as plans
 from train.prepare.assemble import EmptyCorpus, assemble, findings
 from train.prepare.border import bordered, missing, to_record
-from train.prepare.command import Options
+from train.prepare.config import PrepareConfig
 from train.prepare.plan import UnitPlan
 from train.prepare.progress import Progress
 from train.prepare.slices import Source, group
@@ -38,8 +38,8 @@ from train.prepare.vocabulary import CHARACTERS, load_tokenizer, made_from_text,
 
 PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
 
-
 KEPT = "what is tokenized is kept: the same command goes on from there"
+NOTHING_KEPT = "no part was tokenized yet, and nothing is left on the disk; the same command begins anew"
 
 
 class Preparation(NamedTuple):
@@ -52,7 +52,7 @@ class Preparation(NamedTuple):
     border: str | None  # as the user gave it
 
 
-def prepare(options: Options, console: Console | None = None) -> Manifest:
+def prepare(options: PrepareConfig, console: Console | None = None) -> Manifest:
     """Prepares a folder, or goes on preparing it, and returns its manifest; does nothing if it is finished and sound.
 
     Where a shard or the tokenizer of a finished folder is missing or damaged, all of it is made again.
@@ -77,6 +77,10 @@ def prepare(options: Options, console: Console | None = None) -> Manifest:
     except EmptyCorpus:
         plans.discard(folder)
         raise
+    except KeyboardInterrupt:
+        plans.abandon(folder)
+        console.print(f"{folder}: {KEPT if folder.is_dir() else NOTHING_KEPT}", markup=False, soft_wrap=True)
+        raise
     except BaseException:
         plans.abandon(folder)
         raise
@@ -84,7 +88,7 @@ def prepare(options: Options, console: Console | None = None) -> Manifest:
     return manifest
 
 
-def prepare_share(options: Options, console: Console | None = None) -> None:
+def prepare_share(options: PrepareConfig, console: Console | None = None) -> None:
     """Makes the parts of one task of several, on any machine; no shards. Raises as `prepare`, and TimeoutError.
 
     Unit u belongs to task u mod tasks. A part depends on its unit alone and appears whole, so a task that was killed
@@ -112,10 +116,13 @@ def prepare_share(options: Options, console: Console | None = None) -> None:
         make_parts(
             Work(plan, asked.source, tokenizer, options.skip_bad_rows), numbers, options.processes or _cores(), progress
         )
-    findings(plan, numbers).say(asked.source)
+    found = findings(plan, numbers)
+    found.say(asked.source)
+    for what, count in found.left_out().items():
+        console.print(f"task {options.task}: left out, {what}: {count:,}", highlight=False)
 
 
-def _open(options: Options) -> Preparation:
+def _open(options: PrepareConfig) -> Preparation:
     check(options)
     source = open_source(
         options.source,
@@ -132,7 +139,7 @@ def _open(options: Options) -> Preparation:
     return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer), options.border)
 
 
-def _with_border(options: Options, asked: Preparation) -> Preparation:
+def _with_border(options: PrepareConfig, asked: Preparation) -> Preparation:
     """With the tokenizer whose borders the documents get. Raises ValueError where they would get none unasked."""
     if asked.tokenizer is not None:
         return asked._replace(tokenizer=bordered(asked.tokenizer, asked.border, asked.source.separated))
@@ -178,7 +185,7 @@ def _refuse_missing_parts(asked: Preparation) -> None:
         )
 
 
-def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
+def _run(options: PrepareConfig, asked: Preparation, console: Console) -> Manifest:
     """Plan, tokenizer, parts, shards: each goes on from what an interrupted run has left."""
     plan, tokenizer = _plan(options, asked, console)
     processes = options.processes or _cores()
@@ -201,7 +208,7 @@ def _run(options: Options, asked: Preparation, console: Console) -> Manifest:
         )
 
 
-def _plan(options: Options, asked: Preparation, console: Console) -> tuple[UnitPlan, Tokenizer]:
+def _plan(options: PrepareConfig, asked: Preparation, console: Console) -> tuple[UnitPlan, Tokenizer]:
     """The plan and the tokenizer, as they are on the disk or made now."""
     # Tasks of a job array share a plan: none of them may change it under the others.
     plan = plans.read_plan(asked.folder, asked.recipe, mended=options.task is None and not options.assemble)
@@ -214,7 +221,7 @@ def _plan(options: Options, asked: Preparation, console: Console) -> tuple[UnitP
     return plan, asked.tokenizer or _tokenizer_from_text(options, plan, asked.source, console)
 
 
-def _tokenizer_from_text(options: Options, plan: UnitPlan, source: Source, console: Console) -> Tokenizer:
+def _tokenizer_from_text(options: PrepareConfig, plan: UnitPlan, source: Source, console: Console) -> Tokenizer:
     if not (plan.tokenizer_folder / "tokenizer.json").exists():
         with console.status(f"making the tokenizer {options.tokenizer}"):
             made = make_tokenizer(options.tokenizer, source, plan.units, options.val_fraction, options.skip_bad_rows)
@@ -223,7 +230,7 @@ def _tokenizer_from_text(options: Options, plan: UnitPlan, source: Source, conso
     return load_tokenizer(str(plan.tokenizer_folder))
 
 
-def _recipe(options: Options, source: Source, tokenizer: Tokenizer | None) -> dict:
+def _recipe(options: PrepareConfig, source: Source, tokenizer: Tokenizer | None) -> dict:
     """What decides the bytes of the shards, and nothing else."""
     return {
         "input": source.describe(),
@@ -235,7 +242,7 @@ def _recipe(options: Options, source: Source, tokenizer: Tokenizer | None) -> di
     }
 
 
-def check(options: Options) -> None:
+def check(options: PrepareConfig) -> None:
     """Raises ValueError for a number out of range."""
     if not 1 <= options.shard_tokens <= MOST_TOKENS:
         raise ValueError(
@@ -257,7 +264,7 @@ def check(options: Options) -> None:
         raise ValueError(f"--unit-megabytes must be above 0 and finite; got {options.unit_megabytes}")
 
 
-def _unit_bytes(options: Options) -> int:
+def _unit_bytes(options: PrepareConfig) -> int:
     return int(options.unit_megabytes * 1e6)
 
 
@@ -266,7 +273,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _name(options: Options) -> str:
+def _name(options: PrepareConfig) -> str:
     """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
     first = options.source[0] if options.source else ""
     if first.startswith("hf:"):

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
     work.counted = context.Array("q", list(work.counted))
-    pool = ProcessPoolExecutor(processes, context, _begin, (work,))
+    pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
         _share_out(pool, iter(missing), 2 * processes, progress)
     except BrokenProcessPool as error:
@@ -129,7 +129,7 @@ def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, 
     # The processes begin here. Ctrl-C reaches them with their parent, which lets the units in hand finish.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        running: set[Future[int]] = {pool.submit(_make_part, number) for number in islice(missing, at_once)}
+        running: set[Future[int]] = {pool.submit(_Worker.make_part, number) for number in islice(missing, at_once)}
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     while running:
@@ -137,17 +137,23 @@ def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, 
         interrupts.check()
         for future in done:
             progress.advance(future.result())
-        running |= {pool.submit(_make_part, number) for number in islice(missing, len(done))}
+        running |= {pool.submit(_Worker.make_part, number) for number in islice(missing, len(done))}
         progress.refresh()
 
 
-_work: Work  # of this worker process
+class _Worker:
+    """What a worker process holds: the work is sent to it once, when it starts, and then only numbers of units."""
 
+    work: ClassVar[Work]
 
-def _begin(work: Work) -> None:
-    global _work
-    _work = work
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    @classmethod
+    def begin(cls, work: Work) -> None:
+        cls.work = work
+        threading.Thread(target=_die_with_parent, daemon=True).start()
+
+    @classmethod
+    def make_part(cls, number: int) -> int:
+        return cls.work.make_part(number)
 
 
 def _die_with_parent() -> None:
@@ -156,7 +162,3 @@ def _die_with_parent() -> None:
     assert parent is not None
     wait_for([parent.sentinel])
     os._exit(1)
-
-
-def _make_part(number: int) -> int:
-    return _work.make_part(number)

@@ -31,10 +31,10 @@ def open_inputs(where: RunOptions, config: TrainConfig, run: Path, prepares: boo
 def _prepare(text: Path, out: Path, tokenizer_name: str) -> None:
     from rich.console import Console
 
-    from train.prepare.command import Options
+    from train.prepare.config import PrepareConfig
     from train.prepare.preparation import prepare
 
-    prepare(Options(source=(str(text),), out=out, tokenizer=tokenizer_name), Console(stderr=True))
+    prepare(PrepareConfig(source=(str(text),), out=out, tokenizer=tokenizer_name), Console(stderr=True))
 
 
 def _load_tokenizer(manifest: Manifest) -> Tokenizer | None:

@@ -21,7 +21,7 @@ from train.cluster import devices
 from train.data.loader import TokenBatches
 from train.data.manifest import Manifest
 from train.optim.optimizer import make_optimizer
-from train.prepare.command import Options as PrepareOptions
+from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 from train.pretrain import build, run_folder
 from train.pretrain.config import RunOptions, TrainConfig
@@ -70,7 +70,7 @@ def _prepare(options: QuickstartConfig, folder: Path, console: Console) -> Manif
         from train.data.integrity import open_data
 
         return open_data(options.data)
-    return prepare(PrepareOptions(source=(source,), out=folder / "data", tokenizer=TOKENIZER), console)
+    return prepare(PrepareConfig(source=(source,), out=folder / "data", tokenizer=TOKENIZER), console)
 
 
 def _settle(options: QuickstartConfig, folder: Path, manifest: Manifest, deadline: float) -> TrainConfig:

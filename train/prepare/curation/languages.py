@@ -19,7 +19,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from train.prepare.curation.command import Options
+from train.prepare.curation.config import CurationConfig
 
 FILE_NAME = "languages.toml"
 ENGLISH = "eng_Latn"
@@ -65,7 +65,7 @@ def find(name: str, option: str = "--filters") -> Language:
     )
 
 
-def resolve(options: Options) -> Options:
+def resolve(options: CurationConfig) -> CurationConfig:
     """The options with the language and the filters by FineWeb-2's names, and the score as a number.
 
     Raises:

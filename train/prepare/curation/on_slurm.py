@@ -17,7 +17,7 @@ from llm_jax.files.json_files import read_json, write_json
 from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
 from train.prepare.curation import report
-from train.prepare.curation.command import Options
+from train.prepare.curation.config import CurationConfig
 from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
 
 SUBMITTED = "jobs.json"  # numbers of the jobs of the last submission, in the order of the stages
@@ -25,7 +25,7 @@ ENVIRONMENT = "slurm/env.sh"
 TIME = "12:00:00"
 
 
-def check(options: Options) -> None:
+def check(options: CurationConfig) -> None:
     """What can be known before datatrove is loaded. Raises FileNotFoundError or ValueError."""
     queue.require_slurm("run it here: --executor local")
     script = Path.cwd() / ENVIRONMENT
@@ -41,7 +41,7 @@ def check(options: Options) -> None:
             )
 
 
-def submit(options: Options, chain: Sequence[Stage]) -> int:
+def submit(options: CurationConfig, chain: Sequence[Stage]) -> int:
     """Submits the stages that are not done; returns 0. Raises ValueError or RuntimeError."""
     from datatrove.executor import SlurmPipelineExecutor
 
@@ -83,7 +83,7 @@ def submit(options: Options, chain: Sequence[Stage]) -> int:
     return 0
 
 
-def _launch(options: Options, executors: Sequence[Any]) -> None:
+def _launch(options: CurationConfig, executors: Sequence[Any]) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # sbatch ranks them above what the executor writes into its scripts
     logs = work_of(options) / "logs"

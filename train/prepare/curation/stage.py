@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from train.prepare.curation.command import Options
+from train.prepare.curation.config import CurationConfig
 
 FILTER = "filter"  # the stage that removes single documents; its statistics say by which rules
 
@@ -18,11 +18,11 @@ class Stage(NamedTuple):
     tasks: int
 
 
-def work_of(options: Options) -> Path:
+def work_of(options: CurationConfig) -> Path:
     return options.out.absolute().with_name(f".curate-{options.out.name}")
 
 
-def logs_of(options: Options, stage: str) -> Path:
+def logs_of(options: CurationConfig, stage: str) -> Path:
     return work_of(options) / "logs" / stage
 
 

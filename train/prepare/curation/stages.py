@@ -23,9 +23,9 @@ from llm_jax.files.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.prepare import preparation
 from train.prepare.border import bordered
-from train.prepare.command import Options as PrepareOptions
+from train.prepare.config import PrepareConfig
 from train.prepare.curation import languages, on_slurm, report
-from train.prepare.curation.command import Options
+from train.prepare.curation.config import CurationConfig
 from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
 from train.prepare.plan import refuse_other_recipe
 from train.prepare.slices import listing
@@ -50,7 +50,7 @@ DECIDE = (
 class MakeParts:
     """A datatrove step that tokenizes a share of what the stages before have written."""
 
-    def __init__(self, prepare: PrepareOptions) -> None:
+    def __init__(self, prepare: PrepareConfig) -> None:
         self.prepare = prepare
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
@@ -66,7 +66,7 @@ class Assemble(MakeParts):
         return iter(())
 
 
-def curate(options: Options) -> int:
+def curate(options: CurationConfig) -> int:
     """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
     if options.executor == "slurm":
         on_slurm.check(options)
@@ -79,7 +79,7 @@ def curate(options: Options) -> int:
     return on_slurm.submit(options, chain) if options.executor == "slurm" else _run(options, chain)
 
 
-def stages(options: Options) -> list[Stage]:
+def stages(options: CurationConfig) -> list[Stage]:
     """The chain, in order, for options as `languages.resolve` returns them. All paths are absolute: tasks may start
     anywhere."""
     from datatrove.pipeline.dedup.minhash import (
@@ -127,7 +127,7 @@ def stages(options: Options) -> list[Stage]:
             Stage("clusters", [MinhashDedupCluster(buckets, removed, config=config)], 1),
             Stage("dedup", [read, MinhashDedupFilter(removed), write(kept)], options.tasks),
         ]
-    prepare = PrepareOptions(
+    prepare = PrepareConfig(
         source=(f"{kept}/*.jsonl",),
         out=options.out.absolute(),
         tokenizer=options.tokenizer,
@@ -139,7 +139,7 @@ def stages(options: Options) -> list[Stage]:
     return [*chain, Stage(TOKENIZE, [MakeParts(prepare)], options.tasks), Stage(ASSEMBLE, [Assemble(prepare)], 1)]
 
 
-def _run(options: Options, chain: list[Stage]) -> int:
+def _run(options: CurationConfig, chain: list[Stage]) -> int:
     from datatrove.executor import LocalPipelineExecutor
 
     workers = options.workers or len(os.sched_getaffinity(0))
@@ -161,7 +161,7 @@ def _run(options: Options, chain: list[Stage]) -> int:
     return 0
 
 
-def _check(options: Options) -> list[Path]:
+def _check(options: CurationConfig) -> list[Path]:
     """The parquet files of the source."""
     try:
         import datatrove  # noqa: F401
@@ -174,7 +174,7 @@ def _check(options: Options) -> list[Path]:
         raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
     # Now, and not after hours of filtering.
     bordered(load_tokenizer(options.tokenizer), options.border, separated=True)
-    preparation.check(PrepareOptions(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction))
+    preparation.check(PrepareConfig(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction))
     if not options.source.exists():
         raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
     files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]
@@ -185,7 +185,7 @@ def _check(options: Options) -> list[Path]:
     return files
 
 
-def _check_columns(file: Path, options: Options) -> None:
+def _check_columns(file: Path, options: CurationConfig) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -200,7 +200,7 @@ def _check_columns(file: Path, options: Options) -> None:
         raise ValueError(f"{file}: no column {missing[0]!r}; there are {', '.join(columns)}{cure}")
 
 
-def _begin(options: Options, files: list[Path]) -> None:
+def _begin(options: CurationConfig, files: list[Path]) -> None:
     """Notes what is asked for, and refuses to go on with the work of something else."""
     asked: dict[str, Any] = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
     if options.border is not None:  # work that was begun before there was a choice says nothing of it

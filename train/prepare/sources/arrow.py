@@ -36,18 +36,17 @@ def no_column(column: str, names) -> str:
     return f"no column {column!r}; there are {', '.join(sorted(names)) or 'none'}. Choose one with --text-column."
 
 
-def text_of(value: Any, column: str, place: str) -> str:
-    """A value as a text. Raises ValueError with the place of one that is null, or bytes that are not UTF-8."""
+def text_of(value: Any, column: str) -> str:
+    """A value as a text. Raises ValueError for one that is null, or bytes that are not UTF-8."""
     if value is None:
-        raise ValueError(f"{place}: {column!r} is null; expected a string")
+        raise ValueError(f"{column!r} is null; expected a string")
     if not isinstance(value, bytes):
         return value
     try:
         return value.decode()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{place}: {column!r} holds bytes that are not UTF-8 ({error.reason}); expected text. Choose another "
-            "--text-column."
+            f"{column!r} holds bytes that are not UTF-8 ({error.reason}); expected text. Choose another --text-column."
         ) from None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files.content import UTF8, Form
-from train.prepare.slices import Slice, decode, listing, read_at
+from train.prepare.slices import BadRow, Slice, decode, listing, read_at, refusing
 
 BLOCK_BYTES = 1 << 20
 
@@ -45,15 +45,22 @@ class DividedText:
                     start = stop
 
     def read(self, piece: Slice) -> Iterator[str]:
+        return refusing(self.rows(piece))
+
+    def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         path = Path(piece.path)
         form = self.forms.get(path, UTF8)
-        text = decode(read_at(path, form, piece.start, piece.stop - piece.start), path, piece.start, form)
-        *documents, last = text.split(self.separator)
-        for index, document in enumerate(documents):
-            first = not index and not piece.start
-            yield _without_breaks(document, before=not first, after=True)
-        if last.strip():  # what follows the last separator is a document only if there is text
-            yield _without_breaks(last, before=bool(documents or piece.start), after=False)
+        separator, offset = self.separator.encode(), piece.start
+        documents = read_at(path, form, piece.start, piece.stop - piece.start).split(separator)
+        for index, raw in enumerate(documents):
+            is_last = index == len(documents) - 1
+            if not is_last or raw.strip():  # what follows the last separator is a document only if there is text
+                try:
+                    text = decode(raw, path, offset, form)
+                    yield _without_breaks(text, before=offset > 0, after=not is_last)
+                except ValueError as error:
+                    yield BadRow(str(error))
+            offset += len(raw) + len(separator)
 
     def place(self, piece: Slice, index: int) -> str:
         return f"{piece.path}, document {index + 1:,} after byte {piece.start:,}"

@@ -61,8 +61,10 @@ class HubDataset:
         arrow: Any = part.with_format("arrow")
         texts = (text for table in arrow.iter(batch_size=1024) for text in table.column(self.column).to_pylist())
         for row, text in enumerate(texts):
-            bad = BadRow(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
-            yield text if isinstance(text, str) else bad
+            if isinstance(text, str):
+                yield text
+            else:
+                yield BadRow(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
 
     def place(self, piece: Slice, index: int) -> str:
         return f"hf:{self.name}, piece {piece.start} of {self._stream.num_shards}, row {index:,}"

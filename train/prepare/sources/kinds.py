@@ -6,6 +6,7 @@ may begin with a brace or hold commas, a .csv file has columns.
 
 import csv
 import json
+from itertools import islice
 from pathlib import Path
 
 from llm_jax.files.content import Content, recognise
@@ -15,6 +16,7 @@ LINES_NAMES = {".jsonl", ".ndjson", ".jsonlines"}
 TABLE_NAMES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PACKED_NAMES = {".gz", ".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".gzip"}
 DELIMITERS = ",\t;|"
+LINES_SEEN = 20  # of a table without a header
 LONGEST_NAME = 64  # characters of a column's name
 
 BINARY_NAMES = {".parquet", ".arrow", ".feather"}
@@ -62,9 +64,11 @@ def delimiter_of(header: str, path: Path, column: str) -> str:
     """What separates the columns: the sign under which the header holds `column`, or else has most columns."""
     usual = TABLE_NAMES.get(inner_suffix(path), ",")
     signs = [usual, *(sign for sign in DELIMITERS if sign != usual)]
-    return next((sign for sign in signs if column in _fields(header, sign)), None) or max(
-        signs, key=lambda sign: len(_fields(header, sign))
-    )
+    if named := next((sign for sign in signs if column in _fields(header, sign)), None):
+        return named
+    if inner_suffix(path) == ".tsv" and usual in header:
+        return usual  # whatever commas its texts hold
+    return max(signs, key=lambda sign: len(_fields(header, sign)))
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -103,7 +107,10 @@ def _begins_with_object(text: str) -> bool:
 
 
 def _is_table(text: str, column: str) -> bool:
-    """Whether the first line is a header with `column` among its names, and the next has as many fields."""
+    """Whether the first line is a header with `column` among its names, and the next has as many fields; for the
+    number of a column, whether the first lines all have as many fields."""
+    if column.isascii() and column.isdigit():
+        return any(_has_columns(text, delimiter, int(column)) for delimiter in DELIMITERS)
     header, _, rest = text.partition("\n")
     for delimiter in DELIMITERS:
         names = _fields(header.rstrip("\r"), delimiter)
@@ -112,6 +119,12 @@ def _is_table(text: str, column: str) -> bool:
         row = next(csv.reader(rest.splitlines(keepends=True)[:1000], delimiter=delimiter), None)
         return row is None or len(row) == len(names)
     return False
+
+
+def _has_columns(text: str, delimiter: str, least: int) -> bool:
+    lines = text.splitlines(keepends=True)
+    widths = {len(row) for row in islice(csv.reader(lines[: LINES_SEEN + 1], delimiter=delimiter), LINES_SEEN) if row}
+    return len(widths) == 1 and max(widths) >= max(least, 2)
 
 
 def recognised(path: Path, column: str) -> tuple[str, Content]:

@@ -13,7 +13,7 @@ from llm_jax.files.content import UTF8, Form
 from llm_jax.files.json_files import parse_json
 from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
 from train.prepare.sources.arrow import BATCH_ROWS, check_column, text_of
-from train.prepare.sources.rows import text_of_row
+from train.prepare.sources.json_array import text_of_row
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -49,19 +49,19 @@ class JsonLines:
         return refusing(self.rows(piece))
 
     def rows(self, piece: Slice) -> Iterator[str | BadRow]:
-        offset = piece.start
+        offset, path = piece.start, Path(piece.path)
+        form = self.forms.get(path, UTF8)
         for index, line in enumerate(self._lines(piece)):
             if line.strip(b" \t\r\xef\xbb\xbf"):
                 try:
-                    yield self._text(line, piece, offset)
+                    yield self._text(line, path, offset, form)
                 except ValueError as error:
                     yield BadRow(f"{self._line(piece, index)}: {error}")
             offset += len(line) + 1
 
-    def _text(self, line: bytes, piece: Slice, offset: int) -> str:
+    def _text(self, line: bytes, path: Path, offset: int, form: Form) -> str:
         # Files joined by `cat` keep the byte order mark of each.
-        path = Path(piece.path)
-        text = decode(line, path, offset, self.forms.get(path, UTF8)).removeprefix("\ufeff")
+        text = decode(line, path, offset, form).removeprefix("\ufeff")
         return text_of_row(parse_json(text, "", "expected one object a line"), self.column)
 
     def place(self, piece: Slice, index: int) -> str:
@@ -74,6 +74,7 @@ class JsonLines:
         return text.split(b"\n")  # not splitlines: U+2028 may stand inside a JSON string
 
     def _line(self, piece: Slice, index: int) -> str:
+        """Reads the file up to this line: for messages alone."""
         path = Path(piece.path)
         lines_before = read_at(path, self.forms.get(path, UTF8), 0, piece.start).count(b"\n")
         return f"{piece.path}:{lines_before + index + 1}"
@@ -115,9 +116,9 @@ class Parquet:
     def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         for row, value in self._rows(piece):
             try:
-                yield text_of(value, self.column, f"{piece.path}: row {row:,}")
+                yield text_of(value, self.column)
             except ValueError as error:
-                yield BadRow(str(error))
+                yield BadRow(f"{piece.path}: row {row:,}: {error}")
 
     def _rows(self, piece: Slice) -> Iterator[tuple[int, Any]]:
         file = _open_parquet(Path(piece.path))

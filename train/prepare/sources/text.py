@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from llm_jax.files.content import UTF8, Form
-from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
+from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
 
 # Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.
 _VISIBLE = (
@@ -56,9 +56,16 @@ class TextFiles:
             yield Slice(str(path), 0, size, max(size, 1))
 
     def read(self, piece: Slice) -> Iterator[str]:
+        return refusing(self.rows(piece))
+
+    def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         path = Path(piece.path)
         form = self.forms.get(path, UTF8)
-        yield decode(read_at(path, form, 0, -1), path, 0, form)
+        raw = read_at(path, form, 0, -1)
+        try:
+            yield decode(raw, path, 0, form)
+        except ValueError as error:
+            yield BadRow(str(error))
 
     def place(self, piece: Slice, index: int) -> str:
         return piece.path

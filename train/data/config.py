@@ -1,0 +1,21 @@
+"""What `python -m train verify` is told: which shards to check, and how to read those without a manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from train.data.shards import BareIds
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    folder: Annotated[Path, tyro.conf.Positional] = Path("data/stdlib")
+    """Folder of shards."""
+
+    vocab_size: int = 50257
+    """Every id must be below it. Only for a folder without manifest.json, which has its own."""
+
+    token_dtype: BareIds = "none"
+    """Type of the ids in .bin files without headers, such as nanoGPT's."""

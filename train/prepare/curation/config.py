@@ -1,0 +1,45 @@
+"""What curation keeps of its input, and where its stages run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class CurationConfig:
+    source: tyro.conf.Positional[Path]
+    """Folder of parquet files with FineWeb's columns (text, language, language_score, and url if any), or one file."""
+    out: Path = Path("data/curated")
+    """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure, or when
+    the shards were removed."""
+    tokenizer: str = "gpt2"
+    """gpt2, a tokenizer.json or its folder."""
+    border: str | None = None
+    """What precedes each document: as of `train prepare`."""
+    tasks: int = 1
+    """Pieces that the input is shared out into, file by file. The result depends on it (the order of documents)."""
+    workers: int = 0
+    """Tasks at once. 0: one for each core (local), no limit (slurm)."""
+    language: str = "en"
+    """Keep documents that the column `language` says are of it; empty: all. FineWeb-2's name (tha_Thai) or a code (th).
+    It decides the filters, too: FineWeb's for English, FineWeb-2's for others."""
+    filters: str = ""
+    """Language whose filters and words to use where it is not that of --language. Default: --language's, or English."""
+    language_score: float | None = None
+    """Keep documents whose column `language_score` is at least this. Default: the language's own (English: 0.65)."""
+    dedup: bool = True
+    """Remove near-duplicates by MinHash."""
+    shard_tokens: int = 100_000_000
+    """Tokens in each shard but the last of a split."""
+    val_fraction: float = 0.1
+    """Share of the documents, from the first, for validation; at most one shard."""
+    executor: Literal["local", "slurm"] = "local"
+    """Where: on this machine, or as SLURM job arrays that wait for each other."""
+    partition: str = ""
+    """For slurm: the partition. Default: SBATCH_PARTITION of the site file, or the cluster's own."""
+    time: str = ""
+    """For slurm: time limit of each task. Default: SBATCH_TIMELIMIT of the site file, or 12:00:00."""
+    gigabytes_per_task: int = 4
+    """For slurm: memory of each task, in 10^9 bytes or so."""

@@ -1,0 +1,136 @@
+"""Tables of text: CSV and TSV, with a header, or without one where the column is given by its number."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from llm_jax.files.content import Form
+from train.prepare.slices import BadRow, not_utf8, read_at
+from train.prepare.sources.arrow import no_column
+from train.prepare.sources.kinds import LONGEST_NAME, delimiter_of
+
+BLOCK_BYTES = 1 << 20
+_STRAY_QUOTE = re.compile(rb'(?:^|\t)"(?!(?:[^"\t]|"")*"(?:[\t\r\n]|$))')
+LONGEST_FIELD = (1 << 31) - 1  # characters; the csv module's own limit is 131,072
+
+
+def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
+    """The field `column` of each row, which is a name of the header or, in a table without one, a number from 1 on.
+
+    A row that cannot be read is a BadRow. Raises ValueError where no row can be told: without the column, or where a
+    quote is never closed.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    lines = _Lines(path, form)
+    first = next(lines, "")
+    delimiter = delimiter_of(first.rstrip("\r\n"), path, column)
+    if lines.faults:
+        raise ValueError(lines.faults[0])
+    try:
+        quoting = _quoting(path, form, first, delimiter)
+        names = next(csv.reader([first], delimiter=delimiter, strict=True, quoting=quoting), [])
+    except csv.Error as error:
+        raise ValueError(f"{path}:1: {_not_csv(error)}") from None
+    if not names:
+        return
+    place = _place_of(path, names, column)
+    if column not in [name.strip() for name in names]:
+        yield names[place]  # no header: the first line is a row
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
+    while True:
+        before = reader.line_num
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            reason = f"{path}:{reader.line_num + 1}: {_not_csv(error)}"
+            if "unexpected end" in str(error) and reader.line_num > before + 1:
+                raise ValueError(f"{reason} The quote is open since line {before + 2}") from None
+            lines.faults.clear()
+            yield BadRow(reason)
+            continue
+        if row is None:
+            return
+        if lines.faults:
+            yield BadRow(lines.faults[0])
+            lines.faults.clear()
+        elif row and len(row) != len(names):
+            yield BadRow(
+                f"{path}:{reader.line_num + 1}: {len(row)} fields; expected {len(names)}, as the first line has"
+            )
+        elif row:
+            yield row[place]
+
+
+def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3]:
+    """QUOTE_NONE for a TSV file in which quotes are text: every line has as many tabs, so no quotes enclose a tab or a
+    line break, and some field begins with a quote that does not end it."""
+    if delimiter != "\t":
+        return csv.QUOTE_MINIMAL
+    tabs, stray = first.count("\t"), False
+    for line in _raw_lines(path, form):
+        if line.strip(b"\r\n") and line.count(b"\t") != tabs:
+            return csv.QUOTE_MINIMAL
+        stray = stray or (b'"' in line and _STRAY_QUOTE.search(line) is not None)
+    return csv.QUOTE_NONE if stray else csv.QUOTE_MINIMAL
+
+
+def _place_of(path: Path, names: list[str], column: str) -> int:
+    stripped = [name.strip() for name in names]
+    if column in stripped:
+        return stripped.index(column)
+    if column.isascii() and column.isdigit():
+        if 1 <= int(column) <= len(names):
+            return int(column) - 1
+        raise ValueError(f"{path}: no column number {column}; its first line has {len(names)}, counted from 1")
+    shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in stripped]
+    raise ValueError(
+        f"{path}: {no_column(column, shown)} If the first line is a row and no header, give the number of the column, "
+        f"from 1 on: --text-column {len(names)}"
+    )
+
+
+def _not_csv(error: csv.Error) -> str:
+    return (
+        f"not a row of CSV ({error}); expected a field with quotes or line breaks in quotes, and quotes within it "
+        'doubled (""). Write it so, or as JSON lines.'
+    )
+
+
+class _Lines:
+    """Lines of a file with their ends, which are \\n, \\r\\n or, where there is no other, \\r.
+
+    Bytes that are not UTF-8 are replaced, and `faults` says where they stand.
+    """
+
+    def __init__(self, path: Path, form: Form) -> None:
+        self.faults: list[str] = []
+        self._path, self._form, self._offset = path, form, 0
+        self._raw = _raw_lines(path, form)
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        raw = next(self._raw)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            self.faults.append(str(not_utf8(error, self._path, self._offset, self._form)))
+            text = raw.decode(errors="replace")
+        self._offset += len(raw)
+        return f"{text[:-1]}\n" if text.endswith("\r") else text
+
+
+def _raw_lines(path: Path, form: Form) -> Iterator[bytes]:
+    rest, position = b"", 0
+    while block := read_at(path, form, position, BLOCK_BYTES):
+        position += len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        yield from (line + b"\n" for line in lines)
+    if rest.count(b"\r") > 1:
+        yield from (line + b"\r" for line in rest.removesuffix(b"\r").split(b"\r"))
+    elif rest:
+        yield rest
