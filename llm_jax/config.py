@@ -150,7 +150,9 @@ def gpt2(size: str) -> GPTConfig:
     return PRESETS[size]
 
 
-PRESETS: dict[str, GPTConfig] = {
+ModelName = Literal["gpt2-nano", "gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m"]
+
+PRESETS: dict[ModelName, GPTConfig] = {
     "gpt2-nano": GPTConfig(context_length=256, d_model=128, n_heads=4, n_layers=4),  # for CPUs and tests
     "gpt2-124m": GPTConfig(d_model=768, n_heads=12, n_layers=12),
     "gpt2-350m": GPTConfig(d_model=1024, n_heads=16, n_layers=24),

@@ -12,6 +12,9 @@ hf/              the export to Hugging Face format
 
 import re
 from pathlib import Path
+from typing import Any
+
+from llm_jax.files.json_files import read_json
 
 FORMAT = 1  # of config.json
 CONFIG = "config.json"
@@ -31,6 +34,34 @@ def folder_of(runs: Path, name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"a run's name is made of letters, digits, '.', '_' and '-'; got {name!r}")
     return runs / name
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """What `config.json` says. Raises FileNotFoundError for what is no run, ValueError for what cannot be read."""
+    path = run / CONFIG
+    if not path.is_file():
+        found = f"it has no {CONFIG}" if run.is_dir() else "there is no such folder"
+        raise FileNotFoundError(
+            f"{run} is not a run: {found}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
+        )
+    try:
+        content = read_json(path)
+        written_as = content["format"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not the config of a run ({error!r}): restore it from a copy, or train again"
+        ) from None
+    if written_as != FORMAT:
+        raise ValueError(
+            f"{path} is of format {written_as}; this version of llm-jax reads format {FORMAT}: use the version "
+            "that wrote it"
+        )
+    return content
+
+
+def batch_tokens(run: Path) -> int:
+    """Tokens in a step of the run. Raises as `read_config`."""
+    return int(read_config(run)["training"]["batch_tokens"])
 
 
 def is_run(folder: Path) -> bool:

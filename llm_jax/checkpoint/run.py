@@ -7,16 +7,14 @@ nothing in the folder, so it can load from a run that is still training.
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import GPTConfig, from_dict
-from llm_jax.files.json_files import read_json
 from llm_jax.models import gpt
-from llm_jax.runs import CHECKPOINTS, CONFIG, FORMAT, TOKENIZER
+from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, read_config
 from llm_jax.tokenizer import Tokenizer
 
 
@@ -41,7 +39,7 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
         ValueError: this version cannot read the config or the state.
     """
     run = Path(run)
-    config = _read_config(run)
+    config = _model_config(run)
     if not (run / TOKENIZER).is_dir():
         raise FileNotFoundError(f"{run / 'tokenizer'} is missing: the run's folder is incomplete, copy all of it")
     tokenizer = tokenizers.load(run / TOKENIZER)
@@ -51,26 +49,13 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
     return LoadedRun(config, params, tokenizer, chosen)
 
 
-def _read_config(run: Path) -> GPTConfig:
-    path = run / CONFIG
-    if not path.is_file():
-        found = "it has no config.json" if run.is_dir() else "there is no such folder"
-        raise FileNotFoundError(
-            f"{run} is not a run: {found}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
+def _model_config(run: Path) -> GPTConfig:
+    content, path = read_config(run), run / CONFIG
+    if "model" not in content:
+        raise ValueError(
+            f"{path} is not the config of a run (it has no 'model'): restore it from a copy, or train again"
         )
     try:
-        content: dict[str, Any] = read_json(path)
-        written_as, model = content["format"], content["model"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is not the config of a run ({error!r}): restore it from a copy, or train again"
-        ) from None
-    if written_as != FORMAT:
-        raise ValueError(
-            f"{path} is of format {written_as}; this version of llm-jax reads format {FORMAT}: use the version "
-            "that wrote it"
-        )
-    try:
-        return from_dict(GPTConfig, model)
+        return from_dict(GPTConfig, content["model"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} describes no model this version knows: {error}") from None

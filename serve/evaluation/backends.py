@@ -22,8 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
-from llm_jax.files.json_files import read_json
-from llm_jax.runs import CHECKPOINTS, EXPORT, is_run
+from llm_jax.runs import CHECKPOINTS, EXPORT, batch_tokens, is_run
 from llm_jax.tokenizer import is_there
 from serve.door import key
 from serve.evaluation.results import Candidate
@@ -176,6 +175,6 @@ def read_key(path: Path | None) -> str | None:
 
 def _tokens_per_step(run: Path) -> int | None:
     try:
-        return int(read_json(run / "config.json")["training"]["batch_tokens"])
+        return batch_tokens(run)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # a run whose config says nothing of its batch is evaluated all the same

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llm_jax.config import ModelName
+
 
 @dataclass(frozen=True)
 class ParityConfig:
     """What to compare, and on what."""
 
-    preset: Literal["gpt2-nano", "gpt2-124m", "gpt2-350m", "gpt2-774m", "gpt2-1558m"] = "gpt2-nano"
+    preset: ModelName = "gpt2-nano"
     """Model whose shapes are compared, with random weights."""
     hf: str = ""
     """Instead of a preset: a Hugging Face directory or model name, whose weights are compared."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files import replacing_folder
-from llm_jax.files.json_files import read_json, write_json
-from llm_jax.runs import CONFIG, FORMAT, TOKENIZER
+from llm_jax.files.json_files import write_json
+from llm_jax.runs import CONFIG, FORMAT, TOKENIZER, read_config
 from llm_jax.tokenizer import Tokenizer
 from train.pretrain.config import RunOptions, TrainConfig, to_dict, train_config_from_dict
 
@@ -80,11 +80,8 @@ def save(
 
 def read(run: Path) -> tuple[TrainConfig, Identity]:
     """The config and identity of a run's last start. Raises FileNotFoundError or ValueError with the file's name."""
-    path = run / CONFIG
-    record = read_json(path)
+    path, record = run / CONFIG, read_config(run)
     try:
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}; this version reads format {FORMAT}")
         return train_config_from_dict(record["training"]), Identity(**record["identity"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
@@ -92,7 +89,7 @@ def read(run: Path) -> tuple[TrainConfig, Identity]:
 
 def read_paths(run: Path) -> dict[str, Any]:
     """What the run's last start read, by names of RunOptions."""
-    record = read_json(run / CONFIG)
+    record = read_config(run)
     paths = {name: Path(record[name]) for name in PATHS if record.get(name)}
     return {**paths, "token_dtype": record.get("token_dtype", "none")}
 

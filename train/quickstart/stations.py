@@ -25,6 +25,7 @@ from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 from train.pretrain import build, run_folder
 from train.pretrain.config import RunOptions, TrainConfig
+from train.pretrain.measure.evaluate import validation_windows
 from train.pretrain.presets import quickstart
 from train.quickstart.baseline import ngram_bits_per_byte
 from train.quickstart.config import QuickstartConfig
@@ -122,8 +123,6 @@ def _time_step(config: TrainConfig, manifest: Manifest) -> float:
 def _summarise(folder: Path, manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
     lines = list(metrics.read(folder))
     last = lines[-1]
-    windows = TokenBatches(manifest, "val", config.model.context_length, 1, seed=None).windows
-    val_windows = max(1, min(windows, config.cadence.eval_tokens // config.model.context_length))
     vocabulary = tokenizer.load(manifest.folder)
     recent = lines[-max(1, len(lines) // 20) :]
     tail = [line["train_loss"] for line in recent if line.get("train_loss") is not None]
@@ -133,7 +132,7 @@ def _summarise(folder: Path, manifest: Manifest, config: TrainConfig) -> dict[st
         "train_loss": float(np.mean(tail)),
         "val_loss": last["val_loss"],
         "val_bits_per_byte": last["val_bits_per_byte"],
-        "ngram5_bits_per_byte": ngram_bits_per_byte(manifest, vocabulary, config, val_windows),
+        "ngram5_bits_per_byte": ngram_bits_per_byte(manifest, vocabulary, config, validation_windows(manifest, config)),
         "tokens_per_second": round(float(np.median(speeds)), 1),
     }
 

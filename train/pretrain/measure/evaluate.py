@@ -32,6 +32,13 @@ class Validation(NamedTuple):
         return {"val_loss": self.loss, **bits}
 
 
+def validation_windows(manifest: Manifest, config: TrainConfig) -> int:
+    """How many windows of the validation split a run is measured on: the first ones, at most its `eval_tokens`."""
+    length = config.model.context_length
+    there = TokenBatches(manifest, "val", length, 1, seed=None).windows
+    return max(1, min(there, config.cadence.eval_tokens // length))
+
+
 class Evaluator:
     """The compiled evaluation and the windows it runs over: the same ones every time, in the order of the text."""
 
@@ -45,7 +52,7 @@ class Evaluator:
     ) -> None:
         length = config.model.context_length
         self._windows = TokenBatches(manifest, "val", length, 1, seed=None)
-        self._count = max(1, min(self._windows.windows, config.cadence.eval_tokens // length))
+        self._count = validation_windows(manifest, config)
         rows = ROWS_PER_TRAINING_ROW * config.batch_size // config.micro_batches(job.batch_devices)
         self._rows = min(rows, -(-self._count // job.batch_devices) * job.batch_devices)
         self._mesh = job.mesh

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from llm_jax.runs import CONFIG, METRICS
+from llm_jax.runs import METRICS, batch_tokens
 
 if TYPE_CHECKING:
     from train.record.compare.bands import Curve
@@ -42,7 +42,7 @@ def main(options: Options) -> int:
     folder = _folder(options.run_a, options.runs)
     a = _run(folder)
     if options.run_b.endswith(".csv"):
-        b = _published(Path(options.run_b), options.batch_tokens or _batch_tokens(folder))
+        b = _published(Path(options.run_b), options.batch_tokens or batch_tokens(folder))
     else:
         b = _run(_folder(options.run_b, options.runs))
     comparison = bands.compare(a, b)
@@ -102,9 +102,3 @@ def _curve(name: str, train: list[Any], val: list[Any], source: Path) -> "Curve"
     measured = np.array(val, float).reshape(-1, 2)
     val_tokens, val_losses = measured[np.isfinite(measured[:, 1])].T
     return Curve(name, tokens, losses, val_tokens, val_losses)
-
-
-def _batch_tokens(folder: Path) -> int:
-    from llm_jax.files.json_files import read_json
-
-    return read_json(folder / CONFIG)["training"]["batch_tokens"]
