@@ -196,6 +196,7 @@ def test_bad_rows_are_skipped_in_every_kind_of_file(form, options, tmp_path):
     ("name", "content"),
     [
         ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n4,d\n'),
+        ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n4,"d"\n5,e\n'),
         ("x.json", b'[{"text": "a"}, {"text": "b"'),
         ("x.json", b'[{"text": "a"} {"text": "b"}]'),
     ],
@@ -212,7 +213,13 @@ def test_a_table_without_a_header_is_read_by_the_number_of_a_column(name, mark, 
     rows = [f"ham{mark}text number {i}" for i in range(20)]
     (tmp_path / name).write_text("\n".join(rows) + "\n")
     manifest = prepare(options("out", source=(str(tmp_path / name),), text_column="2"))
-    assert sum(split.documents for split in manifest.splits.values()) == 20
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 20
+
+
+def test_the_first_row_of_a_table_without_a_header_may_hold_a_line_break(tmp_path, options):
+    (tmp_path / "x.csv").write_text('1,"a\nb"\n' * 3)
+    manifest = prepare(options("out", source=(str(tmp_path / "x.csv"),), text_column="2"))
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 3
 
 
 def test_a_table_without_a_header_is_refused_with_the_cure(tmp_path, options):
@@ -255,7 +262,7 @@ def test_stdlib_drops_files_without_text_and_counts_them(options, tmp_path, monk
     asked = options("out", source=("stdlib",), border="none")
     assert main(asked) == 0
     assert "left out, documents without text: 3" in capsys.readouterr().out
-    assert sum(split.documents for split in prepare(asked).splits.values()) == 3
+    assert sum(split.documents or 0 for split in prepare(asked).splits.values()) == 3
 
 
 def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
@@ -266,4 +273,4 @@ def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
     assert '"' in found
     source.write_text('ham\t"Hello there"\nspam\tyes\nham\t"a ""word"" b"\n')
     made = prepare(options("quoted", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
-    assert sum(split.bytes for split in made.splits.values()) == len('Hello thereyesa "word" b')
+    assert sum(split.bytes or 0 for split in made.splits.values()) == len('Hello thereyesa "word" b')
