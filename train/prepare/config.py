@@ -70,7 +70,17 @@ class PrepareConfig:
 
     @property
     def unit_bytes(self) -> int:
+        """Bytes of text in one unit of work."""
         return int(self.unit_megabytes * 1e6)
+
+    @property
+    def name(self) -> str:
+        """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
+        first = self.source[0] if self.source else ""
+        if first.startswith("hf:"):
+            return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [self.config])])
+        plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
+        return plain[-1] if plain else "text"
 
     def check(self) -> None:
         """Raises ValueError for a number out of range."""

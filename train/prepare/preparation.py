@@ -1,7 +1,7 @@
 """The course of a preparation: source, plan, tokenizer, parts, shards.
 
-Each stage leaves its result on the disk whole or not at all, and begins by looking for what an earlier run has left.
-That is all there is to going on after a crash: no journal, no cleaning up.
+Each stage writes its result to the disk whole or not at all, and begins by looking for the result of an earlier run.
+Nothing else is needed to go on after a crash.
 
     DIR/.prepare/plan.json      what is to be done             plan.py
     DIR/.prepare/tokenizer/     given, or made from the text   vocabulary.py
@@ -133,7 +133,7 @@ def _open(options: PrepareConfig) -> Preparation:
         separator=options.document_separator,
     )
     tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
-    folder = options.out or Path("data") / _name(options)
+    folder = options.out or Path("data") / options.name
     return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer), options.border)
 
 
@@ -243,12 +243,3 @@ def _recipe(options: PrepareConfig, source: Source, tokenizer: Tokenizer | None)
 def _cores() -> int:
     """The cores that this process may use, which on a cluster are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _name(options: PrepareConfig) -> str:
-    """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
-    first = options.source[0] if options.source else ""
-    if first.startswith("hf:"):
-        return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [options.config])])
-    plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
-    return plain[-1] if plain else "text"

@@ -9,7 +9,7 @@
     assemble     shards and manifest, as `train prepare --assemble` writes them              1
 
 datatrove notes which tasks are done, so the same command goes on after a failure. Only the last two stages write
-outside the folder of work: where their result is gone, their notes are not believed.
+outside the folder of work: where their result was removed, they run again whatever datatrove has noted.
 """
 
 import dataclasses
