@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -12,6 +13,9 @@ from train.prepare import tokenise
 from train.prepare.command import main
 from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
+from train.prepare.sources.hub import HubDataset
+from train.prepare.sources.rows import Rows
+from train.prepare.sources.tables import JsonLines, Parquet
 
 BAD = {
     "not UTF-8": b'{"text": "caf\xe9"}\n',
@@ -196,6 +200,7 @@ def test_bad_rows_are_skipped_in_every_kind_of_file(form, options, tmp_path):
     ("name", "content"),
     [
         ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n4,d\n'),
+        ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n4,"d"\n5,e\n'),
         ("x.json", b'[{"text": "a"}, {"text": "b"'),
         ("x.json", b'[{"text": "a"} {"text": "b"}]'),
     ],
@@ -212,7 +217,13 @@ def test_a_table_without_a_header_is_read_by_the_number_of_a_column(name, mark, 
     rows = [f"ham{mark}text number {i}" for i in range(20)]
     (tmp_path / name).write_text("\n".join(rows) + "\n")
     manifest = prepare(options("out", source=(str(tmp_path / name),), text_column="2"))
-    assert sum(split.documents for split in manifest.splits.values()) == 20
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 20
+
+
+def test_the_first_row_of_a_table_without_a_header_may_hold_a_line_break(tmp_path, options):
+    (tmp_path / "x.csv").write_text('1,"a\nb"\n' * 3)
+    manifest = prepare(options("out", source=(str(tmp_path / "x.csv"),), text_column="2"))
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 3
 
 
 def test_a_table_without_a_header_is_refused_with_the_cure(tmp_path, options):
@@ -224,10 +235,26 @@ def test_a_table_without_a_header_is_refused_with_the_cure(tmp_path, options):
         prepare(options("out", source=source, text_column="3"))
 
 
-def test_a_source_is_not_asked_for_the_place_of_a_row_that_is_sound(options, sources, monkeypatch):
-    monkeypatch.setattr("train.prepare.sources.tables.JsonLines._line", None)
-    monkeypatch.setattr("train.prepare.sources.tables.JsonLines.place", None)
-    assert prepare(options("out")).shards
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow", "csv", "hub"])
+def test_no_place_is_computed_for_a_row_that_is_sound(kind, options, tmp_path, monkeypatch):
+    texts = pa.table({"text": [f"text {i}" for i in range(9)]})
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / f"x.{kind}"
+    if kind in ("jsonl", "hub"):
+        path = path.with_suffix(".jsonl")
+        path.write_text("".join(json.dumps(row) + "\n" for row in texts.to_pylist()))
+    elif kind == "parquet":
+        pq.write_table(texts, path)
+    elif kind == "csv":
+        path.write_text("id,text\n" + "".join(f"1,{row['text']}\n" for row in texts.to_pylist()))
+    else:
+        _arrow(path, texts["text"].to_pylist())
+    for source in (JsonLines, Parquet, Rows, HubDataset):
+        monkeypatch.setattr(source, "place", None)
+    monkeypatch.setattr(JsonLines, "_line", None)
+    given = f"hf:{tmp_path / 'in'}" if kind == "hub" else str(path)
+    manifest = prepare(options("out", source=(given,)))
+    assert sum(split.documents or 0 for split in manifest.splits.values()) == 9
 
 
 def test_ctrl_c_says_what_is_kept_and_what_is_not(options, made, monkeypatch, capsys):
@@ -255,7 +282,7 @@ def test_stdlib_drops_files_without_text_and_counts_them(options, tmp_path, monk
     asked = options("out", source=("stdlib",), border="none")
     assert main(asked) == 0
     assert "left out, documents without text: 3" in capsys.readouterr().out
-    assert sum(split.documents for split in prepare(asked).splits.values()) == 3
+    assert sum(split.documents or 0 for split in prepare(asked).splits.values()) == 3
 
 
 def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
@@ -266,4 +293,4 @@ def test_quotes_are_text_in_a_tsv_file_that_does_not_quote(tmp_path, options):
     assert '"' in found
     source.write_text('ham\t"Hello there"\nspam\tyes\nham\t"a ""word"" b"\n')
     made = prepare(options("quoted", source=(str(source),), text_column="2", tokenizer="characters", border="none"))
-    assert sum(split.bytes for split in made.splits.values()) == len('Hello thereyesa "word" b')
+    assert sum(split.bytes or 0 for split in made.splits.values()) == len('Hello thereyesa "word" b')

@@ -1,6 +1,6 @@
 """Check every shard of a folder: header, size, token count, hash and range of ids; and that the tokenizer is theirs.
 
-Reads every byte, trusts no notes of earlier checks, and names each file at fault; the exit status is 1 if there is
+Reads every byte, uses no results of earlier checks, and names each file at fault; the exit status is 1 if there is
 one. A folder without manifest.json (llm.c's or build-nanogpt's shards) is checked for all but token count, hash and
 tokenizer.
 """

@@ -1,10 +1,10 @@
-"""Are these the tokens that the manifest speaks of? Asked before the first step, never in the middle of a run.
+"""Checks that the shards hold the tokens that the manifest describes, before the first training step.
 
 Header and size of every shard are read each time. Its hash and its largest id need every byte once, in one pass on
 all cores (about 1 GB/s on each); what was found is kept in `.examined.json` beside the shards, under the file's size,
 inode and times of modification and change. A shard that was swapped, edited or copied anew has other values and is
 read again, so a changed byte is seen at the next start while 20 GB of unchanged shards cost nothing. (The change time
-cannot be set back by a program, unlike the modification time.) `python -m train verify` trusts no such notes and
+cannot be set back by a program, unlike the modification time.) `python -m train verify` ignores these notes and
 reads everything.
 """
 

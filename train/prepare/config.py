@@ -1,7 +1,10 @@
 """What a preparation reads, and how it cuts, tokenizes and shares out the work."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from train.data.shards import MOST_TOKENS
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,38 @@ class PrepareConfig:
 
     assemble: bool = False
     """Write shards and manifest from the work of all tasks; refused if some of it is missing."""
+
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes of text in one unit of work."""
+        return int(self.unit_megabytes * 1e6)
+
+    @property
+    def name(self) -> str:
+        """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
+        first = self.source[0] if self.source else ""
+        if first.startswith("hf:"):
+            return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [self.config])])
+        plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
+        return plain[-1] if plain else "text"
+
+    def check(self) -> None:
+        """Raises ValueError for a number out of range."""
+        if not 1 <= self.shard_tokens <= MOST_TOKENS:
+            raise ValueError(
+                f"--shard-tokens must be at least 1 and at most {MOST_TOKENS}, which a shard's header can count; got "
+                f"{self.shard_tokens}"
+            )
+        if not 0 <= self.val_fraction < 1:
+            raise ValueError(f"--val-fraction must be at least 0 and below 1; got {self.val_fraction}")
+        if self.task is not None and (self.task < 0 or self.tasks < 1 or self.assemble):
+            raise ValueError(
+                f"--task must not be negative, --tasks at least 1, and --assemble comes after them; got {self.task} "
+                f"and {self.tasks}{' with --assemble' * self.assemble}"
+            )
+        if self.skip_bad_rows < 0:
+            raise ValueError(f"--skip-bad-rows must not be negative; got {self.skip_bad_rows}")
+        if self.processes < 0:
+            raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {self.processes}")
+        if not math.isfinite(self.unit_megabytes) or self.unit_bytes < 1:
+            raise ValueError(f"--unit-megabytes must be above 0 and finite; got {self.unit_megabytes}")

@@ -1,4 +1,5 @@
-"""What was met in the text and has to be said: documents without text, and text that spells a special token.
+"""What the user is told about the text: documents without text, rows that were skipped, and text that spells a special
+token.
 
 Each part keeps what was found in its unit, so that a preparation that was interrupted, or shared out, knows all of it.
 """

@@ -1,7 +1,7 @@
 """The course of a preparation: source, plan, tokenizer, parts, shards.
 
-Each stage leaves its result on the disk whole or not at all, and begins by looking for what an earlier run has left.
-That is all there is to going on after a crash: no journal, no cleaning up.
+Each stage writes its result to the disk whole or not at all, and begins by looking for the result of an earlier run.
+Nothing else is needed to go on after a crash.
 
     DIR/.prepare/plan.json      what is to be done             plan.py
     DIR/.prepare/tokenizer/     given, or made from the text   vocabulary.py
@@ -10,7 +10,6 @@ That is all there is to going on after a crash: no journal, no cleaning up.
     DIR/manifest.json           done                           manifest.py
 """
 
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,6 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import open_data, tokenizer_beside
 from train.data.manifest import Manifest
-from train.data.shards import MOST_TOKENS
 from train.prepare import plan as plans
 from train.prepare.assemble import EmptyCorpus, assemble, findings
 from train.prepare.border import bordered, missing, to_record
@@ -123,7 +121,7 @@ def prepare_share(options: PrepareConfig, console: Console | None = None) -> Non
 
 
 def _open(options: PrepareConfig) -> Preparation:
-    check(options)
+    options.check()
     source = open_source(
         options.source,
         text_column=options.text_column,
@@ -131,11 +129,11 @@ def _open(options: PrepareConfig) -> Preparation:
         dataset_split=options.dataset_split,
         revision=options.revision,
         val_fraction=options.val_fraction,
-        slice_bytes=_unit_bytes(options),
+        slice_bytes=options.unit_bytes,
         separator=options.document_separator,
     )
     tokenizer = None if made_from_text(options.tokenizer) else load_tokenizer(options.tokenizer)
-    folder = options.out or Path("data") / _name(options)
+    folder = options.out or Path("data") / options.name
     return Preparation(folder, source, tokenizer, _recipe(options, source, tokenizer), options.border)
 
 
@@ -213,7 +211,7 @@ def _plan(options: PrepareConfig, asked: Preparation, console: Console) -> tuple
     # Tasks of a job array share a plan: none of them may change it under the others.
     plan = plans.read_plan(asked.folder, asked.recipe, mended=options.task is None and not options.assemble)
     if plan is None:
-        plan = UnitPlan(asked.folder, asked.recipe, group(asked.source.slices(), _unit_bytes(options)))
+        plan = UnitPlan(asked.folder, asked.recipe, group(asked.source.slices(), options.unit_bytes))
         kept = plans.keep_parts(plan, tokenizer_kept=asked.tokenizer is not None)
         if kept:
             console.print(f"input was mended: {kept:,} of {len(plan.units):,} parts are of unchanged files, and kept")
@@ -242,41 +240,6 @@ def _recipe(options: PrepareConfig, source: Source, tokenizer: Tokenizer | None)
     }
 
 
-def check(options: PrepareConfig) -> None:
-    """Raises ValueError for a number out of range."""
-    if not 1 <= options.shard_tokens <= MOST_TOKENS:
-        raise ValueError(
-            f"--shard-tokens must be at least 1 and at most {MOST_TOKENS}, which a shard's header can count; got "
-            f"{options.shard_tokens}"
-        )
-    if not 0 <= options.val_fraction < 1:
-        raise ValueError(f"--val-fraction must be at least 0 and below 1; got {options.val_fraction}")
-    if options.task is not None and (options.task < 0 or options.tasks < 1 or options.assemble):
-        raise ValueError(
-            f"--task must not be negative, --tasks at least 1, and --assemble comes after them; got {options.task} "
-            f"and {options.tasks}{' with --assemble' * options.assemble}"
-        )
-    if options.skip_bad_rows < 0:
-        raise ValueError(f"--skip-bad-rows must not be negative; got {options.skip_bad_rows}")
-    if options.processes < 0:
-        raise ValueError(f"--processes must be at least 1, or 0 for one per core; got {options.processes}")
-    if not math.isfinite(options.unit_megabytes) or _unit_bytes(options) < 1:
-        raise ValueError(f"--unit-megabytes must be above 0 and finite; got {options.unit_megabytes}")
-
-
-def _unit_bytes(options: PrepareConfig) -> int:
-    return int(options.unit_megabytes * 1e6)
-
-
 def _cores() -> int:
     """The cores that this process may use, which on a cluster are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _name(options: PrepareConfig) -> str:
-    """stdlib, fineweb-sample-10BT, tinyshakespeare: the end of the source's name, without suffix or wildcards."""
-    first = options.source[0] if options.source else ""
-    if first.startswith("hf:"):
-        return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [options.config])])
-    plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
-    return plain[-1] if plain else "text"

@@ -2,8 +2,8 @@
 
 A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document), and what was
 found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that exist are exactly the
-work that is done; a run that is killed repeats only the units that were in the making. Units may be shared out in any
-way, also over the tasks of a job array: a part depends on its unit alone.
+work that is done; after a kill, a run repeats only the units that were unfinished. A part depends on its unit alone, so
+units may be shared out in any way, also over the tasks of a job array.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ COUNT_BYTES = 1 << 19  # of text between two updates of what the progress bar sh
 
 @dataclass
 class Work:
-    """All that it takes to make any part; sent once to each process."""
+    """What a process needs to make any part; sent to it once."""
 
     plan: UnitPlan
     source: Source

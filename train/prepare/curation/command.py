@@ -1,6 +1,6 @@
 """Curate FineWeb-like parquet files: filter, remove near-duplicates, tokenize, write token shards and a manifest.
 
-For those who have more than `train prepare` can take on one machine: datatrove carries the work, on this machine
+For more text than `train prepare` can process on one machine. datatrove runs the stages on this machine
 (--executor local) or as a chain of SLURM job arrays (--executor slurm). Needs the extra `curate`.
 """
 

@@ -12,12 +12,12 @@ class CurationConfig:
     source: tyro.conf.Positional[Path]
     """Folder of parquet files with FineWeb's columns (text, language, language_score, and url if any), or one file."""
     out: Path = Path("data/curated")
-    """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure, or when
-    the shards were removed."""
+    """Folder for the shards. Intermediate files are kept beside it in .curate-OUT: after a failure, or when the shards
+    were removed, the same command goes on from them."""
     tokenizer: str = "gpt2"
     """gpt2, a tokenizer.json or its folder."""
     border: str | None = None
-    """What precedes each document: as of `train prepare`."""
+    """What precedes each document, as in `train prepare`."""
     tasks: int = 1
     """Pieces that the input is shared out into, file by file. The result depends on it (the order of documents)."""
     workers: int = 0
@@ -42,4 +42,4 @@ class CurationConfig:
     time: str = ""
     """For slurm: time limit of each task. Default: SBATCH_TIMELIMIT of the site file, or 12:00:00."""
     gigabytes_per_task: int = 4
-    """For slurm: memory of each task, in 10^9 bytes or so."""
+    """For slurm: memory of each task, in GB."""

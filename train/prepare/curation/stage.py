@@ -28,7 +28,7 @@ def logs_of(options: CurationConfig, stage: str) -> Path:
 
 @contextlib.contextmanager
 def aside(logs: Path) -> Iterator[None]:
-    """datatrove and its tasks write pages to the terminal, whatever they are told: into `output.log` of that folder."""
+    """Sends to `output.log` of that folder what datatrove writes to the terminal, which no setting of it prevents."""
     logs.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
     terminal = os.dup(2)

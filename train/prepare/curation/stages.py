@@ -9,7 +9,7 @@
     assemble     shards and manifest, as `train prepare --assemble` writes them              1
 
 datatrove notes which tasks are done, so the same command goes on after a failure. Only the last two stages write
-outside the folder of work: where their result is gone, their notes are not believed.
+outside the folder of work: where their result was removed, they run again whatever datatrove has noted.
 """
 
 import dataclasses
@@ -174,7 +174,7 @@ def _check(options: CurationConfig) -> list[Path]:
         raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
     # Now, and not after hours of filtering.
     bordered(load_tokenizer(options.tokenizer), options.border, separated=True)
-    preparation.check(PrepareConfig(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction))
+    PrepareConfig(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction).check()
     if not options.source.exists():
         raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
     files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]

@@ -2,8 +2,8 @@
 
 Files go by their contents (`kinds.py`), whatever their names say: parquet, Arrow, JSON lines, a JSON array, CSV or TSV,
 anything else that is text is plain text. They may be compressed. One text file alone is a running text; several are
-documents; with a separator, what it divides. One preparation reads one kind: a mixture is more likely a slip than a
-wish.
+documents; with a separator, the text between two separators is a document. One preparation reads one kind of file:
+several kinds in one command are usually a mistake.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from train.prepare.sources.rows import Rows
 from train.prepare.sources.tables import JsonLines, Parquet
 from train.prepare.sources.text import RunningText, TextFiles, standard_library
 
-# FineWeb's whole is 15 trillion tokens; nobody who names it alone means that.
+# All of FineWeb is 15 trillion tokens. Its name without --config means the sample.
 DEFAULT_CONFIGS = {"HuggingFaceFW/fineweb": "sample-10BT", "HuggingFaceFW/fineweb-edu": "sample-10BT"}
 
 

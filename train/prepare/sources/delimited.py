@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -28,25 +29,26 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
     delimiter = delimiter_of(first.rstrip("\r\n"), path, column)
     if lines.faults:
         raise ValueError(lines.faults[0])
+    reader = csv.reader(
+        chain([first], lines), delimiter=delimiter, strict=True, quoting=_quoting(path, form, first, delimiter)
+    )
     try:
-        quoting = _quoting(path, form, first, delimiter)
-        names = next(csv.reader([first], delimiter=delimiter, strict=True, quoting=quoting), [])
+        names = next(reader, [])
     except csv.Error as error:
-        raise ValueError(f"{path}:1: {_not_csv(error)}") from None
+        raise ValueError(f"{path}:{reader.line_num}: {_not_csv(error)}") from None
     if not names:
         return
     place = _place_of(path, names, column)
     if column not in [name.strip() for name in names]:
-        yield names[place]  # no header: the first line is a row
-    reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=quoting)
+        yield names[place]  # no header: the first row is a document
     while True:
         before = reader.line_num
         try:
             row = next(reader, None)
         except csv.Error as error:
-            reason = f"{path}:{reader.line_num + 1}: {_not_csv(error)}"
-            if "unexpected end" in str(error) and reader.line_num > before + 1:
-                raise ValueError(f"{reason} The quote is open since line {before + 2}") from None
+            reason = f"{path}:{reader.line_num}: {_not_csv(error)}"
+            if reader.line_num > before + 1:  # rows may hide in it
+                raise ValueError(f"{reason} The row began in line {before + 1}.") from None
             lines.faults.clear()
             yield BadRow(reason)
             continue
@@ -56,9 +58,8 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
             yield BadRow(lines.faults[0])
             lines.faults.clear()
         elif row and len(row) != len(names):
-            yield BadRow(
-                f"{path}:{reader.line_num + 1}: {len(row)} fields; expected {len(names)}, as the first line has"
-            )
+            found = f"{len(row)} fields; expected {len(names)}, as the first row has"
+            yield BadRow(f"{path}:{reader.line_num}: {found}")
         elif row:
             yield row[place]
 
