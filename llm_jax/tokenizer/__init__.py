@@ -10,7 +10,7 @@ from llm_jax.tokenizer.characters import CharacterTokenizer
 from llm_jax.tokenizer.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
 from llm_jax.tokenizer.pretrained import is_there, load
 from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
-from llm_jax.tokenizer.streaming import StreamDecoder
+from llm_jax.tokenizer.streaming import StreamDecoder, StreamEncoder
 
 __all__ = [
     "CL100K_PATTERN",
@@ -21,6 +21,7 @@ __all__ = [
     "BytePairTokenizer",
     "CharacterTokenizer",
     "StreamDecoder",
+    "StreamEncoder",
     "Tokenizer",
     "is_there",
     "load",

@@ -203,7 +203,7 @@ class BytePairTokenizer(Derived):
             raise ValueError(
                 f"{clash[0]!r} spells an ordinary token of {self.name!r} already: tokenizer.json holds one"
             )
-        return BytePairTokenizer(self.ranks, self.pattern, special_tokens)
+        return BytePairTokenizer(self.ranks, self.pattern, special_tokens, borders=self.borders)
 
     def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and vLLM load with the same ids.

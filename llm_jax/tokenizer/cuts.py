@@ -48,9 +48,6 @@ def settled(text: str, pattern: str, split: Splitter) -> int:
     if not is_known(pattern):
         return 0
     end = text[-_WINDOW:].encode()
-    last = None
-    for last in SAFE_CUT.finditer(end):
-        pass
-    if last is not None:
-        return len(text) - len(end[last.end() :].decode())
+    if places := [match.end() for match in SAFE_CUT.finditer(end)]:
+        return len(text) - len(end[places[-1] :].decode())
     return len(text) - sum(map(len, split(text)[-_UNSETTLED:]))

@@ -96,19 +96,11 @@ def _beside(path: Path) -> Companions:
 
 def _parse(content: dict, files: Companions) -> BytePairTokenizer | CharacterTokenizer:
     if content["model"]["type"] == "WordLevel":
-        alphabet = parse_characters(content)
-        ids = {character: number for number, character in enumerate(alphabet)}
-        return CharacterTokenizer(alphabet, borders=borders.read(files, ids.get, len(alphabet)))
-    ranks, pattern, special_tokens = tokenizer_json.parse_bpe(content, files)
-
-    def id_of(token: str) -> int | None:
-        try:
-            return special_tokens.get(token, ranks.get(tokenizer_json.to_bytes(token)))
-        except KeyError:  # not written in byte characters
-            return special_tokens.get(token)
-
-    tokenizer = BytePairTokenizer(ranks, pattern, special_tokens)
-    tokenizer.borders = borders.read(files, id_of, tokenizer.vocab_size)
+        alphabet, special_tokens = parse_characters(content, files)
+        tokenizer = CharacterTokenizer(alphabet, special_tokens=special_tokens)
+    else:
+        tokenizer = BytePairTokenizer(*tokenizer_json.parse_bpe(content, files))
+    tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     return tokenizer
 
 

@@ -85,15 +85,13 @@ class StreamEncoder:
             refuse(self._before + text, self._disallowed)
         with _located(self._start):
             check_text(text)
-            ids, done = self._encode(text, last)
+        ids, done = self._encode(text, last)
         longest = max(map(len, self._disallowed), default=1)
         self._before = (self._before + text[:done])[-(longest - 1) :] if longest > 1 else ""
         self._held = [text[done:] + half]
         self._start += done
         self._size = len(self._held[0])
-        self._enough = max(
-            self._block, 2 * self._size
-        )  # twice: a long stretch without a cut is not tried over and over
+        self._enough = max(self._block, 2 * self._size)  # a long stretch without a cut is tried at twice its length
         return ids
 
     def _encode(self, text: str, last: bool) -> tuple[np.ndarray, int]:
@@ -107,12 +105,16 @@ class StreamEncoder:
             match = finder(self._allowed).search(text, position) if self._allowed else None
             if match is None or match.start() >= limit:
                 break
-            ordinary, special = text[position : match.start()], self._tokenizer.special_tokens[match[0]]
-            arrays += [self._tokenizer.encode_array(ordinary), np.array([special], np.uint32)]
+            special = np.array([self._tokenizer.special_tokens[match[0]]], np.uint32)
+            arrays += [self._encode_ordinary(text[position : match.start()], position), special]
             position = match.end()
         rest = text[position:limit]
         cut = len(rest) if last else self._tokenizer.safe_cut(rest)
-        return np.concatenate([*arrays, self._tokenizer.encode_array(rest[:cut])]), position + cut
+        return np.concatenate([*arrays, self._encode_ordinary(rest[:cut], position)]), position + cut
+
+    def _encode_ordinary(self, text: str, position: int) -> np.ndarray:
+        with _located(self._start + position):
+            return self._tokenizer.encode_array(text)
 
     def _openings(self, text: str) -> list[int]:
         """Where `text` ends in the beginning of an allowed special token, in order."""
