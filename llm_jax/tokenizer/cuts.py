@@ -44,10 +44,16 @@ def settled(text: str, pattern: str, split: Splitter) -> int:
     - "I", "'l" and an "l" behind them are "I'll" for o200k, and "'", "l" and an "l" are "'ll" for GPT-2;
     - a line break and the spaces behind it are one pre-token, if another line break comes, for cl100k and o200k;
     - "中", "AB" and a small letter behind them are one word for o200k.
+
+    No cut is made behind white space: "  1" is " ", " " and "1", but "  " by itself is one pre-token.
     """
     if not is_known(pattern):
         return 0
     end = text[-_WINDOW:].encode()
     if places := [match.end() for match in SAFE_CUT.finditer(end)]:
         return len(text) - len(end[places[-1] :].decode())
-    return len(text) - sum(map(len, split(text)[-_UNSETTLED:]))
+    pieces = split(text)
+    keep = max(0, len(pieces) - _UNSETTLED)
+    while keep and pieces[keep - 1].isspace():
+        keep -= 1
+    return len(text) - sum(map(len, pieces[keep:]))

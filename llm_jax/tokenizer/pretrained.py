@@ -18,13 +18,16 @@ from llm_jax.tokenizer.companions import Companions
 from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 
-# The same vocabulary has the same name, whichever file it came from. A change of these is a change of meaning.
+# The name of a vocabulary that is read from a file. A change of these is a change of meaning.
 _NAME_OF_FINGERPRINT = {
     "d46ef5313000dd2993ab9bf6416f9060c0d5e3d9a459cb1c1a3b9c024a1ce20a": "gpt2",
+    "a6b276f283bf24bd3807d77d23f02aba68a1cdd7c370a121246cd200e52f291b": "p50k_base",
+    "89b3b208fe7489482b531b27bac66340ecd7d06cb516c738a9f6bd859c879e1c": "p50k_edit",
     "c41f92a2122cabfb4cd5a8b2fe38fcc4e4b2ec71436ec602063413e9b7329e46": "cl100k_base",
     "3b729d210ad351e26a9df2484f8367b7d724fc4b0a5fb3396d6c4deaaa9ad12a": "o200k_base",
 }
-TIKTOKEN_NAMES = tuple(_NAME_OF_FINGERPRINT.values())
+# tiktoken's vocabularies. r50k_base is gpt2 in another file: the same ranks, pattern and special token.
+TIKTOKEN_NAMES = (*_NAME_OF_FINGERPRINT.values(), "r50k_base")
 
 
 def load(
@@ -34,7 +37,7 @@ def load(
 ) -> Tokenizer:
     """Loads, in this order of looking:
 
-    - 'gpt2', 'cl100k_base' or 'o200k_base', through tiktoken (write './gpt2' for a folder of that name);
+    - a name in `TIKTOKEN_NAMES`, such as 'gpt2', through tiktoken (write './gpt2' for a folder of that name);
     - a folder with a `tokenizer.json`, or that file: byte-level BPE or what `CharacterTokenizer.save` wrote;
     - a folder with `vocab.json` and `merges.txt`, or one of the two: byte-level BPE as it was saved before 2020;
     - any other file: tiktoken's rank file, which needs `pattern` and may take `special_tokens`;

@@ -1,6 +1,6 @@
 """Which tokenizer a command line means: one that exists, or one made from the text that is being prepared.
 
-gpt2 | PATH | OWNER/NAME    loaded
+gpt2 | PATH | OWNER/NAME    loaded, as are r50k_base, p50k_base and p50k_edit
 train:4096                  byte-pair encoding with 4,096 ids, trained on the training documents alone
 characters                  one id per character of the whole text, as in nanoGPT's shakespeare_char
 """

@@ -19,7 +19,7 @@ class Options:
     """Folder for the shards; the work in between lies beside it, in .curate-OUT, to go on with after a failure, or when
     the shards were removed."""
     tokenizer: str = "gpt2"
-    """gpt2, a tokenizer.json or its folder."""
+    """gpt2, r50k_base, p50k_base, p50k_edit, a tokenizer.json or its folder, or owner/name on the Hugging Face hub."""
     border: str | None = None
     """What precedes each document: as of `train prepare`."""
     tasks: int = 1
