@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.tokenizer import saving, special, tokenizer_json
+from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
-from llm_jax.tokenizer.companions import Companions
 from llm_jax.tokenizer.derived import Derived
+from llm_jax.tokenizer.hf_files import saving, tokenizer_json
+from llm_jax.tokenizer.hf_files.companions import Companions
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
     NONE_DISALLOWED,

@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from llm_jax.tokenizer import borders, companions, rank_file, tokenizer_json, vocab_merges
-from llm_jax.tokenizer.bpe import BytePairTokenizer
+from llm_jax.tokenizer import borders
+from llm_jax.tokenizer.bpe import rank_file
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
-from llm_jax.tokenizer.companions import Companions
+from llm_jax.tokenizer.hf_files import companions, tokenizer_json, vocab_merges
+from llm_jax.tokenizer.hf_files.companions import Companions
+from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
 from llm_jax.tokenizer.protocol import Tokenizer
-from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 
 # The name of a vocabulary that is read from a file. A change of these is a change of meaning.
 _NAME_OF_FINGERPRINT = {

@@ -6,7 +6,7 @@ import pytest
 import tiktoken
 
 from llm_jax.tokenizer import Borders, CharacterTokenizer, load, train_bpe, with_borders
-from llm_jax.tokenizer.bpe_train import count_pre_tokens
+from llm_jax.tokenizer.bpe.train import count_pre_tokens
 
 END = "<|endoftext|>"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from llm_jax.tokenizer import CharacterTokenizer, train_bpe
-from llm_jax.tokenizer.tokenizer_json import to_bytes
+from llm_jax.tokenizer.hf_files.tokenizer_json import to_bytes
 
 
 @pytest.fixture(params=["small", "gpt2", "characters"], scope="module")

@@ -56,7 +56,7 @@ def make_tokenizer(
             )
         return CharacterTokenizer(sorted(alphabet))
 
-    from llm_jax.tokenizer.bpe_train import train_bpe
+    from llm_jax.tokenizer.bpe.train import train_bpe
 
     return train_bpe(
         _up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows)), _size(spec)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from llm_jax.content import UTF8, Form
-from llm_jax.tokenizer.cuts import SAFE_CUT
+from llm_jax.tokenizer.bpe.cuts import SAFE_CUT
 from train.prepare.slices import Slice, cut, decode, listing, read_at, size_of
 
 NOT_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}

@@ -9,7 +9,7 @@ nanochat); of another pattern nothing is known, and no cut is safe.
 
 import re
 
-from llm_jax.tokenizer.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, Splitter
+from llm_jax.tokenizer.bpe.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, Splitter
 
 # Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.
 _VISIBLE = (

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.json_files import parse_json
-from llm_jax.tokenizer.bpe_merge import merges_from_ranks
-from llm_jax.tokenizer.companions import Companions
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.bpe.merge import merges_from_ranks
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files.companions import Companions
 
 TOKENIZER_JSON = "tokenizer.json"
 

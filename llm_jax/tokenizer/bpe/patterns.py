@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import regex
 
-from llm_jax.tokenizer.unicode_classes import with_stand_ins
+from llm_jax.tokenizer.bpe.unicode_classes import with_stand_ins
 
 Splitter = Callable[[str], list[str]]
 

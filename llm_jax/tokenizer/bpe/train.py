@@ -19,8 +19,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN, splitter
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, splitter
 from llm_jax.tokenizer.protocol import END_OF_TEXT, check_text
 from llm_jax.tokenizer.special import grown, ordinary_parts
 

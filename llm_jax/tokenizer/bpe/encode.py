@@ -2,7 +2,7 @@
 
 Sennrich et al. 2016 (arXiv 1508.07909) build words from the pairs that occur most often; GPT-2 (Radford et al. 2019)
 starts from the 256 bytes instead of from characters, so no text is ever out of vocabulary. Text is cut into pre-tokens
-(`patterns.py`) and each is merged by itself (`bpe_merge.py`); a vocabulary is learned in `bpe_train.py`.
+(`patterns.py`) and each is merged by itself (`merge.py`); a vocabulary is learned in `train.py`.
 
 The vocabulary is one dictionary, token bytes → rank, and the rank is the id: tiktoken's form, from which the merges of
 a `tokenizer.json` follow. Left out: vocabularies whose ids are not in merge order (RoBERTa's), text normalisation,
@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.tokenizer import cuts, rank_file, saving, special, tokenizer_json
+from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
-from llm_jax.tokenizer.bpe_merge import merge, merges_from_ranks
+from llm_jax.tokenizer.bpe import cuts, rank_file
+from llm_jax.tokenizer.bpe.merge import merge, merges_from_ranks
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
 from llm_jax.tokenizer.derived import Derived
-from llm_jax.tokenizer.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
+from llm_jax.tokenizer.hf_files import saving, tokenizer_json
 from llm_jax.tokenizer.protocol import (
     END_OF_TEXT,
     NONE_ALLOWED,
