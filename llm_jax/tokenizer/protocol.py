@@ -154,7 +154,8 @@ class Tokenizer(Protocol):
     def with_special_tokens(self, added: Sequence[str]) -> "Tokenizer":
         """A new tokenizer that knows the `added` special tokens as well, with ids from `vocab_size` on.
 
-        This one stays as it is. Raises ValueError for a token that is there already.
+        This one stays as it is, and the new one has its `borders`: `with_borders` makes an added token an end. Raises
+        ValueError for a token that is there already.
         """
         ...
 

@@ -63,19 +63,15 @@ def test_characters_know_special_tokens_too():
 @pytest.fixture(params=["byte pairs", "characters"])
 def tokenizer(request, small_bpe):
     if request.param == "byte pairs":
-        return with_borders(
-            small_bpe, Borders(begin=None, end=small_bpe.end_of_text, stops=(small_bpe.end_of_text, 10))
-        )
-    return CharacterTokenizer.from_text(
-        "\nabc<|>ims_endoft xhu",
-    ).with_special_tokens(["<|pad|>"])
+        end = small_bpe.end_of_text
+        return with_borders(small_bpe, Borders(end=end, stops=(end, 10)))
+    characters = CharacterTokenizer.from_text("\nabc <|>").with_special_tokens(["<|pad|>"])
+    return with_borders(characters, Borders(end=0, stops=(0,)))
 
 
 def test_added_special_tokens_are_saved_and_loaded_and_borders_stay(tokenizer, tmp_path):
     from transformers import AutoTokenizer
 
-    end = tokenizer.token_to_id("a")
-    tokenizer = with_borders(tokenizer, Borders(end=end, stops=(end,))) if tokenizer.end_of_text is None else tokenizer
     added = ["<|im_start|>", "<|im_end|>"]
     grown = tokenizer.with_special_tokens(added)
     size = tokenizer.vocab_size
@@ -83,8 +79,7 @@ def test_added_special_tokens_are_saved_and_loaded_and_borders_stay(tokenizer, t
     assert grown.borders == tokenizer.borders
     assert (grown.vocab_size, tokenizer.vocab_size) == (size + 2, size)
     assert grown.fingerprint != tokenizer.fingerprint
-    text = "<|im_start|>abc\n the <|im_end|>"
-    text = "".join(character for character in text if character in "".join(added) + "abc\n")
+    text = "<|im_start|>abc\n a <|<|im_end|>"
     grown.save(tmp_path)
     again = load(tmp_path)
     assert again.special_tokens == grown.special_tokens

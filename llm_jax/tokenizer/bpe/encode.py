@@ -9,8 +9,6 @@ a `tokenizer.json` follow. Left out: vocabularies whose ids are not in merge ord
 tokens that are added without being special.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ import numpy as np
 
 from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
-from llm_jax.tokenizer.bpe import cuts, rank_file
+from llm_jax.tokenizer.bpe import cuts, rank_file, vocabulary
 from llm_jax.tokenizer.bpe.merge import merge, merges_from_ranks
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
 from llm_jax.tokenizer.derived import Derived
@@ -33,7 +31,6 @@ from llm_jax.tokenizer.protocol import (
     NONE_DISALLOWED,
     AllowedSpecial,
     DisallowedSpecial,
-    check_text,
 )
 
 CACHE_ENTRIES = 1 << 17  # distinct pre-tokens remembered; English text of 10 MB has about 50,000
@@ -63,13 +60,13 @@ class BytePairTokenizer(Derived):
         self.ranks = dict(ranks)
         self.pattern = published(pattern)
         self.special_tokens = dict(special_tokens or {})
-        _check_vocabulary(self.ranks, self.special_tokens)
+        vocabulary.check(self.ranks, self.special_tokens)
         self.vocab_size = 1 + max(max(self.ranks.values()), *self.special_tokens.values(), 0)
         self.name = name or f"bpe-{self.vocab_size}"
         end = self.special_tokens.get(END_OF_TEXT)
         # Of what comes from files the files decide; what is made here or by OpenAI has this one token, or none.
         self.borders = borders or (Borders() if end is None else Borders.of_one(end))
-        self.fingerprint = _fingerprint(self.ranks, self.pattern, self.special_tokens)
+        self.fingerprint = vocabulary.fingerprint(self.ranks, self.pattern, self.special_tokens)
         self._split = splitter(self.pattern)
         self._cache: dict[str, list[int]] = {}
         self._bytes_of = {rank: token for token, rank in self.ranks.items()}
@@ -230,29 +227,3 @@ class BytePairTokenizer(Derived):
         return tiktoken.Encoding(
             self.name, pat_str=for_tiktoken(self.pattern), mergeable_ranks=self.ranks, special_tokens=special_tokens
         )
-
-
-def _fingerprint(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int]) -> str:
-    lines = ["byte-level BPE 1", json.dumps(pattern)]
-    lines += [f"{rank} {token.hex()}" for rank, token in sorted((rank, token) for token, rank in ranks.items())]
-    lines += [f"{number} special {json.dumps(token)}" for token, number in sorted(special_tokens.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _check_vocabulary(ranks: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> None:
-    if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
-        raise ValueError(f"a byte-level vocabulary has a token for each of the 256 bytes; missing: {missing[:8]}")
-    for token in special_tokens:
-        check_text(token)
-    special_ids = set(special_tokens.values())
-    if len(special_ids) < len(special_tokens) or "" in special_tokens or min(special_ids, default=0) < 0:
-        raise ValueError(f"special tokens need distinct ids from 0 and a spelling each; got {dict(special_tokens)}")
-    if clash := [token for token, rank in ranks.items() if rank in special_ids]:
-        raise ValueError(f"ids of special tokens {dict(special_tokens)} are ranks too, of {clash[:8]}")
-    expected = iter(number for number in range(len(ranks) + len(special_ids)) if number not in special_ids)
-    for (token, rank), should_be in zip(sorted(ranks.items(), key=lambda item: item[1]), expected, strict=False):
-        if rank != should_be:
-            raise ValueError(
-                f"ranks count up from 0, without a gap but for special tokens, in order of merging; "
-                f"found {rank} ({token!r}) where {should_be} belongs"
-            )
