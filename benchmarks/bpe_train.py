@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llm_jax.tokenizer import BytePairTokenizer, train_bpe
-from llm_jax.tokenizer.bpe_train import count_pre_tokens, learn_merges
+from llm_jax.tokenizer.bpe.train import count_pre_tokens, learn_merges
 from train.prepare.sources.text import standard_library
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers is imported

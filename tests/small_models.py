@@ -4,8 +4,8 @@ import jax
 
 from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
 
 
 def opinionated(config: GPTConfig, factor: float) -> gpt.GPT:

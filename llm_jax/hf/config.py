@@ -6,7 +6,7 @@ from typing import Any
 from llm_jax.config import GPTConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.tokenizer import Borders
-from llm_jax.tokenizer.saving import generation_fields
+from llm_jax.tokenizer.hf_files.saving import generation_fields
 
 FILE_NAME = "config.json"
 ARCHITECTURE = "GPT2LMHeadModel"

@@ -19,8 +19,9 @@ from llm_jax.files.json_files import read_json
 from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
 from llm_jax.models import gpt
-from llm_jax.tokenizer import Tokenizer, companions
-from llm_jax.tokenizer.saving import generation_fields
+from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.hf_files import companions
+from llm_jax.tokenizer.hf_files.saving import generation_fields
 
 TOKENIZER_FILES = (*companions.NAMES, "vocab.json", "merges.txt")
 HUB_FILES = (

@@ -1,16 +1,16 @@
-"""Text ↔ ids. Read in this order: protocol, patterns, bpe_merge, bpe, bpe_train, tokenizer_json, pretrained.
+"""Text ↔ ids. Read in this order: protocol, bpe/ (patterns, merge, encode, train), hf_files/, pretrained.
 
 Importing this package is quick: tiktoken's core and the Hugging Face hub are loaded when first needed.
 """
 
 from llm_jax.tokenizer.borders import Borders, with_borders
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.bpe_train import train_bpe
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
+from llm_jax.tokenizer.bpe.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
+from llm_jax.tokenizer.bpe.train import train_bpe
 from llm_jax.tokenizer.characters import CharacterTokenizer
-from llm_jax.tokenizer.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
 from llm_jax.tokenizer.pretrained import is_there, load
 from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
-from llm_jax.tokenizer.streaming import StreamDecoder
+from llm_jax.tokenizer.streaming import StreamDecoder, StreamEncoder
 
 __all__ = [
     "CL100K_PATTERN",
@@ -21,6 +21,7 @@ __all__ = [
     "BytePairTokenizer",
     "CharacterTokenizer",
     "StreamDecoder",
+    "StreamEncoder",
     "Tokenizer",
     "is_there",
     "load",

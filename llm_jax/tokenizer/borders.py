@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_jax.tokenizer.companions import Companions
+    from llm_jax.tokenizer.hf_files.companions import Companions
     from llm_jax.tokenizer.protocol import Tokenizer
 
 GPT2_END_ID = 50256  # of GPT2Config, where a config.json says nothing

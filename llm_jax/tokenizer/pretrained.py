@@ -11,20 +11,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from llm_jax.tokenizer import borders, companions, rank_file, tokenizer_json, vocab_merges
-from llm_jax.tokenizer.bpe import BytePairTokenizer
+from llm_jax.tokenizer import borders
+from llm_jax.tokenizer.bpe import rank_file
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
-from llm_jax.tokenizer.companions import Companions
+from llm_jax.tokenizer.hf_files import companions, tokenizer_json, vocab_merges
+from llm_jax.tokenizer.hf_files.companions import Companions
+from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
 from llm_jax.tokenizer.protocol import Tokenizer
-from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 
-# The same vocabulary has the same name, whichever file it came from. A change of these is a change of meaning.
+# The name of a vocabulary that is read from a file. A change of these is a change of meaning.
 _NAME_OF_FINGERPRINT = {
     "d46ef5313000dd2993ab9bf6416f9060c0d5e3d9a459cb1c1a3b9c024a1ce20a": "gpt2",
+    "a6b276f283bf24bd3807d77d23f02aba68a1cdd7c370a121246cd200e52f291b": "p50k_base",
+    "89b3b208fe7489482b531b27bac66340ecd7d06cb516c738a9f6bd859c879e1c": "p50k_edit",
     "c41f92a2122cabfb4cd5a8b2fe38fcc4e4b2ec71436ec602063413e9b7329e46": "cl100k_base",
     "3b729d210ad351e26a9df2484f8367b7d724fc4b0a5fb3396d6c4deaaa9ad12a": "o200k_base",
 }
-TIKTOKEN_NAMES = tuple(_NAME_OF_FINGERPRINT.values())
+# tiktoken's vocabularies. r50k_base is gpt2 in another file: the same ranks, pattern and special token.
+TIKTOKEN_NAMES = (*_NAME_OF_FINGERPRINT.values(), "r50k_base")
 
 
 def load(
@@ -34,7 +39,7 @@ def load(
 ) -> Tokenizer:
     """Loads, in this order of looking:
 
-    - 'gpt2', 'cl100k_base' or 'o200k_base', through tiktoken (write './gpt2' for a folder of that name);
+    - a name in `TIKTOKEN_NAMES`, such as 'gpt2', through tiktoken (write './gpt2' for a folder of that name);
     - a folder with a `tokenizer.json`, or that file: byte-level BPE or what `CharacterTokenizer.save` wrote;
     - a folder with `vocab.json` and `merges.txt`, or one of the two: byte-level BPE as it was saved before 2020;
     - any other file: tiktoken's rank file, which needs `pattern` and may take `special_tokens`;
@@ -96,19 +101,11 @@ def _beside(path: Path) -> Companions:
 
 def _parse(content: dict, files: Companions) -> BytePairTokenizer | CharacterTokenizer:
     if content["model"]["type"] == "WordLevel":
-        alphabet = parse_characters(content)
-        ids = {character: number for number, character in enumerate(alphabet)}
-        return CharacterTokenizer(alphabet, borders=borders.read(files, ids.get, len(alphabet)))
-    ranks, pattern, special_tokens = tokenizer_json.parse_bpe(content, files)
-
-    def id_of(token: str) -> int | None:
-        try:
-            return special_tokens.get(token, ranks.get(tokenizer_json.to_bytes(token)))
-        except KeyError:  # not written in byte characters
-            return special_tokens.get(token)
-
-    tokenizer = BytePairTokenizer(ranks, pattern, special_tokens)
-    tokenizer.borders = borders.read(files, id_of, tokenizer.vocab_size)
+        alphabet, special_tokens = parse_characters(content, files)
+        tokenizer = CharacterTokenizer(alphabet, special_tokens=special_tokens)
+    else:
+        tokenizer = BytePairTokenizer(*tokenizer_json.parse_bpe(content, files))
+    tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     return tokenizer
 
 

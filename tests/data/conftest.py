@@ -33,7 +33,7 @@ def json_lines(tmp_path: Path, documents: list[str]) -> Path:
 @pytest.fixture(scope="session")
 def small_tokenizer(tmp_path_factory: pytest.TempPathFactory, documents: list[str]) -> Path:
     """Folder of a byte-pair tokenizer of 300 ids."""
-    from llm_jax.tokenizer.bpe_train import train_bpe
+    from llm_jax.tokenizer.bpe.train import train_bpe
 
     folder = tmp_path_factory.mktemp("tokenizer")
     train_bpe(documents, 300).save(folder)

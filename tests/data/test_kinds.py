@@ -278,3 +278,5 @@ def test_a_separator_goes_with_plain_text_alone(tmp_path):
     (tmp_path / "x.txt").write_text("text")
     with pytest.raises(ValueError, match="--document-separator is empty"):
         source_of(tmp_path / "x.txt", separator="")
+    with pytest.raises(ValueError, match=r"--document-separator: lone surrogate U\+DCE9 at position 3"):
+        source_of(tmp_path / "x.txt", separator="caf\udce9")  # of a command line that is not UTF-8

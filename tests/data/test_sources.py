@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_jax.tokenizer import patterns
+from llm_jax.tokenizer.bpe import patterns
 from train.prepare.slices import Slice, Source, group
 from train.prepare.sources.choose import open_source
 from train.prepare.sources.tables import JsonLines, Parquet

@@ -3,7 +3,7 @@ import small_models
 
 from llm_jax.config import GPTConfig
 from llm_jax.models import gpt
-from llm_jax.tokenizer.bpe import BytePairTokenizer
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 
 
 @pytest.fixture(scope="session")

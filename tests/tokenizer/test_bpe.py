@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_jax.tokenizer import BytePairTokenizer, Tokenizer, train_bpe
-from llm_jax.tokenizer.bpe_merge import merge, merges_from_ranks
+from llm_jax.tokenizer.bpe.merge import merge, merges_from_ranks
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
 
@@ -123,7 +123,7 @@ def test_merges_of_gpt2_are_those_of_its_own_file(gpt2, shared_data):
     # vocab.bpe, OpenAI 2019, as stored by tiktoken under the SHA-1 of its URL
     vocab_bpe = shared_data / "tiktoken" / "6d1cbeee0f20b3d9449abfede4726ed8212e3aee"
     lines = vocab_bpe.read_text(encoding="utf-8").splitlines()[1:]
-    from llm_jax.tokenizer.tokenizer_json import to_characters
+    from llm_jax.tokenizer.hf_files.tokenizer_json import to_characters
 
     assert [f"{to_characters(a)} {to_characters(b)}" for a, b in merges_from_ranks(gpt2.ranks)] == lines
 
@@ -252,7 +252,7 @@ def test_a_tokenizer_travels_to_another_process(small_bpe):
 
 
 def test_the_cache_of_pre_tokens_is_bounded(monkeypatch):
-    monkeypatch.setattr("llm_jax.tokenizer.bpe.CACHE_ENTRIES", 10)
+    monkeypatch.setattr("llm_jax.tokenizer.bpe.encode.CACHE_ENTRIES", 10)
     tokenizer = BytePairTokenizer(BYTES | {b"ab": 256})
     for number in range(100):
         tokenizer.encode(f"ab{number} " + "x" * 100)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_jax.tokenizer import CL100K_PATTERN, GPT2_PATTERN, train_bpe
-from llm_jax.tokenizer.bpe_train import count_pre_tokens, learn_merges
-from llm_jax.tokenizer.patterns import splitter
+from llm_jax.tokenizer.bpe.patterns import splitter
+from llm_jax.tokenizer.bpe.train import count_pre_tokens, learn_merges
 
 
 def learn_merges_naively(words: list[str], n_merges: int) -> list[tuple[int, int]]:

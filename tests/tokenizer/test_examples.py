@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["bpe", "bpe_train", "characters"])
+@pytest.mark.parametrize("module", ["bpe.encode", "bpe.train", "characters"])
 def test_docstring_examples_run(module):
     module = importlib.import_module(f"llm_jax.tokenizer.{module}")
     failed, attempted = doctest.testmod(module)

@@ -6,8 +6,8 @@ import tiktoken
 from hypothesis import given, settings
 
 from llm_jax.tokenizer import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, BytePairTokenizer
-from llm_jax.tokenizer.patterns import for_tiktoken, published, splitter
-from llm_jax.tokenizer.unicode_classes import with_stand_ins
+from llm_jax.tokenizer.bpe.patterns import for_tiktoken, published, splitter
+from llm_jax.tokenizer.bpe.unicode_classes import with_stand_ins
 
 PATTERNS = [GPT2_PATTERN, CL100K_PATTERN, O200K_PATTERN]
 BYTES = {bytes([byte]): byte for byte in range(256)}

@@ -1,5 +1,6 @@
 """`load` by name and by path, rank files, and what is said when something is not there."""
 
+import base64
 import hashlib
 import subprocess
 import sys
@@ -38,6 +39,36 @@ def test_names_and_fingerprints_of_openai_vocabularies_belong_together(openai):
     from llm_jax.tokenizer.pretrained import _NAME_OF_FINGERPRINT
 
     assert _NAME_OF_FINGERPRINT[ours.fingerprint] == ours.name == theirs.name
+
+
+@pytest.fixture
+def cache_with_p50k(shared_data, tmp_path, monkeypatch):
+    """A tiktoken cache with p50k_base: GPT-2's ranks, and after the end token the runs of 2 to 25 spaces."""
+    url = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
+    r50k = cached(shared_data, url.format("r50k_base"))
+    spaces = [base64.b64encode(b" " * n).decode() + f" {50_255 + n}\n" for n in range(2, 26)]
+    made = r50k.read_bytes() + "".join(spaces).encode()
+    # tiktoken's own hash of the published file
+    assert hashlib.sha256(made).hexdigest() == "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+    for name, raw in (("r50k_base", r50k.read_bytes()), ("p50k_base", made)):
+        (tmp_path / hashlib.sha1(url.format(name).encode()).hexdigest()).write_bytes(raw)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["r50k_base", "p50k_base", "p50k_edit"])
+def test_older_openai_vocabularies_have_tiktokens_ids(cache_with_p50k, name):
+    from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS
+
+    ours, theirs = load(name), tiktoken.Encoding(**ENCODING_CONSTRUCTORS[name]())
+    assert name in TIKTOKEN_NAMES
+    assert (ours.name, ours.vocab_size, ours.special_tokens) == (name, theirs.n_vocab, theirs._special_tokens)
+    text = "def f(x):\n" + "".join(" " * n + "x\n" for n in range(30)) + "<|endoftext|><|fim_middle|> 😀 தமிழ்"
+    assert ours.encode(text, "all") == theirs.encode(text, allowed_special="all")
+    assert ours.encode_array(text).tolist() == theirs.encode_ordinary(text)
+    assert ours.end_of_text == 50_256
+    from llm_jax.tokenizer.pretrained import _NAME_OF_FINGERPRINT
+
+    assert _NAME_OF_FINGERPRINT[ours.fingerprint] == {"r50k_base": "gpt2"}.get(name, name)
 
 
 def test_tiktoken_reads_the_rank_file_we_write(small_bpe, tmp_path):

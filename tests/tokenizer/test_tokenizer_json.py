@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from llm_jax.tokenizer import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, BytePairTokenizer, load, train_bpe
-from llm_jax.tokenizer.tokenizer_json import byte_characters, to_bytes, to_characters
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters, to_bytes, to_characters
 
 WITHOUT_O200K = pytest.mark.parametrize("openai", ["gpt2", "cl100k_base"], indirect=True)  # saving it takes seconds
 BYTES = {bytes([byte]): byte for byte in range(256)}

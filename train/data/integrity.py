@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from llm_jax.files.json_files import read_json, write_json
+from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
 from llm_jax.tokenizer.pretrained import load
 from llm_jax.tokenizer.protocol import Tokenizer
-from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON
 from train.data import manifest as manifests
 from train.data.manifest import GPT2_VOCABULARY, Manifest, Shard
 from train.data.shards import BareIds, ShardError, open_tokens

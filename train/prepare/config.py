@@ -18,8 +18,8 @@ class PrepareConfig:
     """Folder for the shards. Default: data/ and the name of the source."""
 
     tokenizer: str = "gpt2"
-    """gpt2, a tokenizer.json or its folder, train:N (byte-pair encoding of N ids trained on this text), or
-    characters."""
+    """gpt2, r50k_base, p50k_base, p50k_edit, a tokenizer.json or its folder, owner/name on the Hugging Face hub,
+    train:N (byte-pair encoding of N ids trained on this text), or characters."""
 
     border: str | None = None
     """What precedes each document: a token, its id, or none. Default: the tokens that end and begin a text by the

@@ -1,6 +1,6 @@
 """Which tokenizer a command line means: one that exists, or one made from the text that is being prepared.
 
-gpt2 | PATH | OWNER/NAME    loaded
+gpt2 | PATH | OWNER/NAME    loaded, as are r50k_base, p50k_base and p50k_edit
 train:4096                  byte-pair encoding with 4,096 ids, trained on the training documents alone
 characters                  one id per character of the whole text, as in nanoGPT's shakespeare_char
 """
@@ -56,7 +56,7 @@ def make_tokenizer(
             )
         return CharacterTokenizer(sorted(alphabet))
 
-    from llm_jax.tokenizer.bpe_train import train_bpe
+    from llm_jax.tokenizer.bpe.train import train_bpe
 
     return train_bpe(
         _up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows)), _size(spec)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files.content import UTF8, Form
+from llm_jax.tokenizer.protocol import check_text
 from train.prepare.slices import BadRow, Slice, decode, listing, read_at, refusing
 
 BLOCK_BYTES = 1 << 20
@@ -25,6 +26,10 @@ class DividedText:
     def __post_init__(self) -> None:
         if not self.separator:
             raise ValueError("--document-separator is empty; expected a text, such as '<|endoftext|>'")
+        try:
+            check_text(self.separator)
+        except ValueError as error:
+            raise ValueError(f"--document-separator: {error}") from None
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,6 @@ validation.
 import hashlib
 import os
 import platform
-import re
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,22 +17,8 @@ from typing import Any
 import numpy as np
 
 from llm_jax.files.content import UTF8, Form
+from llm_jax.tokenizer.bpe.cuts import SAFE_CUT
 from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
-
-# Any character but white space, in UTF-8; left out are C2, E1 and E2, some of whose characters are white space, too.
-_VISIBLE = (
-    rb"(?:[!-~]|[\xc3-\xdf][\x80-\xbf]|[\xe0\xe4-\xef][\x80-\xbf]{2}"
-    rb"|\xe3(?:\x80[\x81-\xbf]|[\x81-\xbf][\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{3})"
-)
-
-# Where GPT-2's, cl100k's, o200k's and our own split patterns all end a piece, and what follows has no say in the pieces
-# before, so that cutting a long text here gives the same ids as encoding it whole:
-#   - a letter (ASCII, Cyrillic) or digit before white space, for no piece holds white space behind a letter;
-#   - a single line break between visible characters, for scripts and lines that end otherwise. It belongs to the line
-#     before, and of what comes next only a slash could join it (o200k: ".\n/" is one piece).
-SAFE_CUT = re.compile(
-    rb"(?:[A-Za-z0-9]|[\xd0\xd1][\x80-\xbf])(?=[ \t\r\n])|" + _VISIBLE + rb"\n(?=(?!/)" + _VISIBLE + rb")"
-)
 
 NOT_SOURCES = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 

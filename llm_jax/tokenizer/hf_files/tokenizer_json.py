@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files.json_files import parse_json
-from llm_jax.tokenizer.bpe_merge import merges_from_ranks
-from llm_jax.tokenizer.companions import Companions
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.bpe.merge import merges_from_ranks
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files.companions import Companions
 
 TOKENIZER_JSON = "tokenizer.json"
 
@@ -75,7 +75,7 @@ def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[byte
     """
     refuse_changes_to_text(content)
     model, files = content["model"], files or Companions()
-    special_tokens = _special_tokens(content.get("added_tokens") or [], files)
+    special_tokens = read_special_tokens(content, files)
     merges = model.get("merges")
     made = {"".join(_pair(entry)) for entry in merges} if isinstance(merges, list) else set()
     for token in sorted((files.special_names() & model["vocab"].keys()) - special_tokens.keys() - made):
@@ -112,7 +112,9 @@ def refuse_changes_to_text(content: dict) -> None:
         raise ValueError(f"it has a post-processor ({_kind(post_processor)}), which adds tokens to every text")
 
 
-def _special_tokens(added: Any, files: Companions) -> dict[str, int]:
+def read_special_tokens(content: dict, files: Companions) -> dict[str, int]:
+    """The added tokens of the file and of those beside it. Raises ValueError for one that is not plainly special."""
+    added = content.get("added_tokens") or []
     special_tokens: dict[str, int] = {}
     named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
     known = {token.get("content") for token in listed if isinstance(token, dict)}

@@ -6,10 +6,10 @@ from typing import Any
 
 from llm_jax.files.json_files import write_json
 from llm_jax.tokenizer.borders import Borders
-from llm_jax.tokenizer.bpe_merge import merges_from_ranks
-from llm_jax.tokenizer.companions import GENERATION_CONFIG, TOKENIZER_CONFIG
-from llm_jax.tokenizer.patterns import GPT2_PATTERN
-from llm_jax.tokenizer.tokenizer_json import TOKENIZER_JSON, to_characters
+from llm_jax.tokenizer.bpe.merge import merges_from_ranks
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files.companions import GENERATION_CONFIG, TOKENIZER_CONFIG
+from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, to_characters
 
 
 def document(model: dict, pre_tokenizer: dict, decoder: dict, special_tokens: Mapping[str, int]) -> dict:

@@ -1,8 +1,9 @@
 r"""Cutting text into pre-tokens: pieces that no merge may join.
 
 Without them, "dog", "dog." and "dog!" would each earn a token of their own (Radford et al. 2019, section 2.2). The
-three patterns are those of OpenAI's GPT-2, cl100k_base (GPT-3.5, GPT-4) and o200k_base (GPT-4o). What they have in
-common: a space belongs to the word after it; letters, digits and signs part; a contraction such as 's is cut off.
+three patterns are those of OpenAI's GPT-2 (r50k_base and p50k_base, too), cl100k_base (GPT-3.5, GPT-4) and o200k_base
+(GPT-4o). What they have in common: a space belongs to the word after it; letters, digits and signs part; a contraction
+such as 's is cut off.
 `\s+(?!\S)` leaves the last of several spaces to the word that follows.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import regex
 
-from llm_jax.tokenizer.unicode_classes import with_stand_ins
+from llm_jax.tokenizer.bpe.unicode_classes import with_stand_ins
 
 Splitter = Callable[[str], list[str]]
 

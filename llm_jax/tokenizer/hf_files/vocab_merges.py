@@ -7,7 +7,7 @@ the `model`; both names may have a prefix, as in `mine-vocab.json`, which `token
 
 from pathlib import Path
 
-from llm_jax.tokenizer.companions import TOKENIZER_CONFIG, read_object
+from llm_jax.tokenizer.hf_files.companions import TOKENIZER_CONFIG, read_object
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 OTHER = {VOCABULARY: MERGES, MERGES: VOCABULARY}

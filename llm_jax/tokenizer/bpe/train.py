@@ -16,12 +16,13 @@ Among pairs of equal count the smallest pair of ids wins, so the same text gives
 import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from llm_jax.tokenizer.bpe import BytePairTokenizer
-from llm_jax.tokenizer.patterns import GPT2_PATTERN, splitter
+from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, splitter
 from llm_jax.tokenizer.protocol import END_OF_TEXT, check_text
+from llm_jax.tokenizer.special import grown, ordinary_parts
 
 Pair = tuple[int, int]
 Progress = Callable[[int, int], None]
@@ -39,21 +40,23 @@ def train_bpe(
     """Learns `vocab_size` tokens: ids 0…255 are the bytes, then the merges in order, then the special tokens.
 
     `texts` may be a generator: only the distinct pre-tokens stay in memory. `progress(done, total)` is called after
-    each merge. Where the texts run out of pairs, the vocabulary is smaller, and the log says so. Raises ValueError if
-    `vocab_size` has no room for the bytes and special tokens, or a text holds a lone surrogate.
+    each merge. Where the texts run out of pairs, the vocabulary is smaller, and the log says so. Text that spells one
+    of `special_tokens` is not learnt: it parts the text, as it does when it is encoded with that token allowed. Raises
+    ValueError if `vocab_size` has no room for the bytes and special tokens, or a text holds a surrogate.
 
     >>> train_bpe(["low lower lowest"], vocab_size=260).encode("low")
     [257]
     """
     if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens must be distinct strings in a sequence; got {special_tokens!r}")
+    grown({}, special_tokens, 0)  # refuses a faulty spelling before the work, not after it
     n_merges = vocab_size - 256 - len(special_tokens)
     if n_merges < 0:
         raise ValueError(
             f"vocab_size must be at least {256 + len(special_tokens)} (256 bytes and {len(special_tokens)} special "
             f"tokens); got {vocab_size}"
         )
-    merges = learn_merges(count_pre_tokens(texts, pattern), n_merges, progress)
+    merges = learn_merges(count_pre_tokens(texts, pattern, special_tokens), n_merges, progress)
     if len(merges) < n_merges:
         logger.warning(
             f"the texts have pairs for {len(merges)} of {n_merges} merges: "
@@ -69,15 +72,21 @@ def train_bpe(
     )
 
 
-def count_pre_tokens(texts: Iterable[str], pattern: str = GPT2_PATTERN) -> Counter[str]:
-    """How often each distinct pre-token occurs. Counters add, so several processes may count parts of a corpus."""
+def count_pre_tokens(
+    texts: Iterable[str], pattern: str = GPT2_PATTERN, special_tokens: Collection[str] = ()
+) -> Counter[str]:
+    """How often each distinct pre-token occurs between `special_tokens`.
+
+    Counters add, so several processes may count parts of a corpus.
+    """
     if isinstance(texts, str):
         raise TypeError("texts must be an iterable of strings, one a document; got a single str")
     split = splitter(pattern)
     counts: Counter[str] = Counter()
     for text in texts:
         check_text(text)
-        counts.update(split(text))
+        for part in ordinary_parts(text, special_tokens):
+            counts.update(split(part))
     return counts
 
 

@@ -2,36 +2,42 @@
 
 Sennrich et al. 2016 (arXiv 1508.07909) build words from the pairs that occur most often; GPT-2 (Radford et al. 2019)
 starts from the 256 bytes instead of from characters, so no text is ever out of vocabulary. Text is cut into pre-tokens
-(`patterns.py`) and each is merged by itself (`bpe_merge.py`); a vocabulary is learned in `bpe_train.py`.
+(`patterns.py`) and each is merged by itself (`merge.py`); a vocabulary is learned in `train.py`.
 
 The vocabulary is one dictionary, token bytes → rank, and the rank is the id: tiktoken's form, from which the merges of
 a `tokenizer.json` follow. Left out: vocabularies whose ids are not in merge order (RoBERTa's), text normalisation,
 tokens that are added without being special.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from operator import index
 from pathlib import Path
 
 import numpy as np
-import regex
 
-from llm_jax.tokenizer import rank_file, saving
+from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
-from llm_jax.tokenizer.bpe_merge import merge
-from llm_jax.tokenizer.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
-from llm_jax.tokenizer.protocol import END_OF_TEXT, NONE_ALLOWED, AllowedSpecial, check_text, resolve_special
+from llm_jax.tokenizer.bpe import cuts, rank_file, vocabulary
+from llm_jax.tokenizer.bpe.merge import merge, merges_from_ranks
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
+from llm_jax.tokenizer.derived import Derived
+from llm_jax.tokenizer.hf_files import saving, tokenizer_json
+from llm_jax.tokenizer.protocol import (
+    END_OF_TEXT,
+    NONE_ALLOWED,
+    NONE_DISALLOWED,
+    AllowedSpecial,
+    DisallowedSpecial,
+)
 
 CACHE_ENTRIES = 1 << 17  # distinct pre-tokens remembered; English text of 10 MB has about 50,000
 CACHE_LONGEST = 64  # characters; a longer pre-token is unlikely to come again
 
 
-class BytePairTokenizer:
+class BytePairTokenizer(Derived):
     """A `Tokenizer` from `ranks` (every single byte, and each merged token, to its id), `pattern` and special tokens.
 
     `borders`: which ids begin and end a text. Default: `<|endoftext|>`, if it is among the special tokens.
@@ -54,17 +60,18 @@ class BytePairTokenizer:
         self.ranks = dict(ranks)
         self.pattern = published(pattern)
         self.special_tokens = dict(special_tokens or {})
-        _check_vocabulary(self.ranks, self.special_tokens)
+        vocabulary.check(self.ranks, self.special_tokens)
         self.vocab_size = 1 + max(max(self.ranks.values()), *self.special_tokens.values(), 0)
         self.name = name or f"bpe-{self.vocab_size}"
         end = self.special_tokens.get(END_OF_TEXT)
         # Of what comes from files the files decide; what is made here or by OpenAI has this one token, or none.
         self.borders = borders or (Borders() if end is None else Borders.of_one(end))
-        self.fingerprint = _fingerprint(self.ranks, self.pattern, self.special_tokens)
+        self.fingerprint = vocabulary.fingerprint(self.ranks, self.pattern, self.special_tokens)
         self._split = splitter(self.pattern)
         self._cache: dict[str, list[int]] = {}
         self._bytes_of = {rank: token for token, rank in self.ranks.items()}
         self._bytes_of.update((number, token.encode()) for token, number in self.special_tokens.items())
+        self._special_of = {number: token for token, number in self.special_tokens.items()}
 
     def __repr__(self) -> str:
         return f"<BytePairTokenizer {self.name!r}: {self.vocab_size} ids>"
@@ -77,14 +84,27 @@ class BytePairTokenizer:
     def end_of_text(self) -> int | None:
         return self.borders.end
 
-    def encode(self, text: str, allowed_special: AllowedSpecial = NONE_ALLOWED) -> list[int]:
+    @property
+    def merges(self) -> list[tuple[bytes, bytes]]:
+        return list(self._merges)
+
+    @cached_property
+    def _merges(self) -> list[tuple[bytes, bytes]]:
+        return merges_from_ranks(self.ranks)
+
+    def encode(
+        self,
+        text: str,
+        allowed_special: AllowedSpecial = NONE_ALLOWED,
+        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
+    ) -> list[int]:
         """The ids of `text`, in plain Python: see `merge`. For bulk work take `encode_array` or `encode_batch`."""
         ids: list[int] = []
-        for part, special in self._parts(text, allowed_special):
-            if special is None:
+        for part, number in special.parts(text, self.special_tokens, allowed_special, disallowed_special):
+            if number is None:
                 self._encode_ordinary(part, ids)
             else:
-                ids.append(special)
+                ids.append(number)
         return ids
 
     def _encode_ordinary(self, text: str, ids: list[int]) -> None:
@@ -104,11 +124,16 @@ class BytePairTokenizer:
             self._cache[piece] = ids
         return ids
 
-    def encode_array(self, text: str, allowed_special: AllowedSpecial = NONE_ALLOWED) -> np.ndarray:
+    def encode_array(
+        self,
+        text: str,
+        allowed_special: AllowedSpecial = NONE_ALLOWED,
+        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
+    ) -> np.ndarray:
         """The ids that `encode` gives, as uint32, from tiktoken's Rust core: the same ranks, without the GIL."""
         arrays = [
-            self._encode_by_core(part) if special is None else np.array([special], np.uint32)
-            for part, special in self._parts(text, allowed_special)
+            self._encode_by_core(part) if number is None else np.array([number], np.uint32)
+            for part, number in special.parts(text, self.special_tokens, allowed_special, disallowed_special)
         ]
         return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, np.uint32), *arrays])
 
@@ -126,14 +151,22 @@ class BytePairTokenizer:
         texts: Sequence[str],
         allowed_special: AllowedSpecial = NONE_ALLOWED,
         threads: int | None = None,
+        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> list[list[int]]:
         """The ids of each text by `encode_array`, on `threads` threads at once (None: one per core)."""
+
+        def encode(text: str) -> np.ndarray:
+            return self.encode_array(text, allowed_special, disallowed_special)
+
         threads = min(threads or os.cpu_count() or 1, len(texts))
         if threads <= 1:
-            return [self.encode_array(text, allowed_special).tolist() for text in texts]
+            return [encode(text).tolist() for text in texts]
         _ = self._core  # built once, before the threads ask for it
         with ThreadPoolExecutor(threads) as pool:
-            return [ids.tolist() for ids in pool.map(lambda text: self.encode_array(text, allowed_special), texts)]
+            return [ids.tolist() for ids in pool.map(encode, texts)]
+
+    def safe_cut(self, text: str) -> int:
+        return cuts.settled(text, self.pattern, self._split)
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
@@ -145,6 +178,31 @@ class BytePairTokenizer:
             raise ValueError(
                 f"id {error.args[0]} has no token in {self.name!r}; its ids lie in 0…{self.vocab_size - 1}"
             ) from None
+
+    def token_to_id(self, token: str | bytes) -> int | None:
+        if isinstance(token, bytes):
+            # No special token holds a surrogate, so bytes that are not UTF-8 spell none.
+            return self.ranks.get(token, self.special_tokens.get(token.decode(errors="surrogateescape")))
+        if token in self.special_tokens:
+            return self.special_tokens[token]
+        try:
+            return self.ranks.get(tokenizer_json.to_bytes(token))
+        except KeyError:
+            return None
+
+    def id_to_token(self, number: int) -> str | None:
+        number = index(number)
+        if number in self._special_of or number not in self._bytes_of:
+            return self._special_of.get(number)
+        return tokenizer_json.to_characters(self._bytes_of[number])
+
+    def with_special_tokens(self, added: Sequence[str]) -> "BytePairTokenizer":
+        special_tokens = special.grown(self.special_tokens, added, self.vocab_size)
+        if clash := [token for token in added if self.token_to_id(token) is not None]:
+            raise ValueError(
+                f"{clash[0]!r} spells an ordinary token of {self.name!r} already: tokenizer.json holds one"
+            )
+        return BytePairTokenizer(self.ranks, self.pattern, special_tokens, borders=self.borders)
 
     def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and vLLM load with the same ids.
@@ -169,40 +227,3 @@ class BytePairTokenizer:
         return tiktoken.Encoding(
             self.name, pat_str=for_tiktoken(self.pattern), mergeable_ranks=self.ranks, special_tokens=special_tokens
         )
-
-    def _parts(self, text: str, allowed_special: AllowedSpecial) -> Iterator[tuple[str, int | None]]:
-        """Stretches of ordinary text (with None) and allowed special tokens (with their id), in order."""
-        check_text(text)
-        allowed = resolve_special(self.special_tokens, allowed_special)
-        if not allowed:
-            yield text, None
-            return
-        # The longest first, where one special token begins with another.
-        alternatives = "|".join(map(regex.escape, sorted(allowed, key=len, reverse=True)))
-        for place, part in enumerate(regex.split(f"({alternatives})", text)):
-            if part:
-                yield part, self.special_tokens[part] if place % 2 else None
-
-
-def _fingerprint(ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int]) -> str:
-    lines = ["byte-level BPE 1", json.dumps(pattern)]
-    lines += [f"{rank} {token.hex()}" for rank, token in sorted((rank, token) for token, rank in ranks.items())]
-    lines += [f"{number} special {json.dumps(token)}" for token, number in sorted(special_tokens.items())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _check_vocabulary(ranks: Mapping[bytes, int], special_tokens: Mapping[str, int]) -> None:
-    if missing := [byte for byte in range(256) if bytes([byte]) not in ranks]:
-        raise ValueError(f"a byte-level vocabulary has a token for each of the 256 bytes; missing: {missing[:8]}")
-    special_ids = set(special_tokens.values())
-    if len(special_ids) < len(special_tokens) or "" in special_tokens or min(special_ids, default=0) < 0:
-        raise ValueError(f"special tokens need distinct ids from 0 and a spelling each; got {dict(special_tokens)}")
-    if clash := [token for token, rank in ranks.items() if rank in special_ids]:
-        raise ValueError(f"ids of special tokens {dict(special_tokens)} are ranks too, of {clash[:8]}")
-    expected = iter(number for number in range(len(ranks) + len(special_ids)) if number not in special_ids)
-    for (token, rank), should_be in zip(sorted(ranks.items(), key=lambda item: item[1]), expected, strict=False):
-        if rank != should_be:
-            raise ValueError(
-                f"ranks count up from 0, without a gap but for special tokens, in order of merging; "
-                f"found {rank} ({token!r}) where {should_be} belongs"
-            )
