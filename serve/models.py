@@ -1,4 +1,4 @@
-"""A model to serve, wherever it is: a run's folder, a Hugging Face directory, or a name on the hub."""
+"""Loads a model to serve: a run's folder, a Hugging Face directory, or a name on the hub."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +20,15 @@ class Model:
 
 
 def load_model(source: str, step: int | None = None, whole: bool = False) -> Model:
-    """A model that writes what its tokenizer can show: of a larger vocabulary the rest is cut off.
+    """A model and its tokenizer. Ids that the tokenizer does not have are cut off the model's vocabulary.
 
-    `whole` keeps it, for what must be the same function in every program. Raises FileNotFoundError or ValueError that
-    says what `source` is not, or what is wrong inside it.
+    Args:
+        source: folder of a run, Hugging Face directory, or owner/name on the hub.
+        step: of a run: the checkpoint's step; None: the newest intact one.
+        whole: keeps the whole vocabulary, for comparisons with programs that keep it.
+
+    Raises:
+        FileNotFoundError, ValueError: says what `source` lacks, or what is wrong in it.
     """
     model = _load(source, step)
     n_ids, n_known = model.tokenizer.vocab_size, model.config.vocab_size
@@ -39,7 +44,7 @@ def load_model(source: str, step: int | None = None, whole: bool = False) -> Mod
 
 
 def trimmed(params: "GPT", config: "GPTConfig", n_ids: int) -> "tuple[GPT, GPTConfig]":
-    """Without the ids from `n_ids` on, which have no token: many vocabularies are padded to a round number."""
+    """Removes the ids from `n_ids` on, which have no token: many vocabularies are padded to a round number."""
     if n_ids == config.vocab_size:
         return params, config
     import jax.numpy as jnp

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
+from llm_jax.decode import log_probabilities
 from llm_jax.decode.adjust import Adjusted, adjust, count, put
 from llm_jax.decode.choose import Rule, choose, keys_of
 from llm_jax.layers import cache as kv
@@ -232,7 +233,4 @@ def _choose(
 
 
 def _score(logits_BV: Float[Array, "B V"], token_B: Int[Array, "B"], n_top: int) -> Scores:
-    normaliser_B = jax.nn.logsumexp(logits_BV, axis=-1)
-    chosen_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0] - normaliser_B
-    top_BK, ids_BK = jax.lax.top_k(logits_BV, n_top)
-    return Scores(chosen_B, top_BK - normaliser_B[:, None], ids_BK)
+    return Scores(log_probabilities.of_tokens(logits_BV, token_B), *log_probabilities.most_likely(logits_BV, n_top))

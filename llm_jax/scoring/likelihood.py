@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
+from llm_jax.decode import log_probabilities
 from llm_jax.decode.padding import bucket
 from llm_jax.models import gpt
 from llm_jax.scoring.requests import Request, cut
@@ -60,15 +61,8 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
 def _score_slice(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
     logits_BTV = plan.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
-    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-    best_BT = logits_BTV.argmax(-1)
-    # Two maxima instead of a top-k: for a top-k XLA:CPU sorts the whole vocabulary.
-    others_BTV = jnp.where(jnp.arange(logits_BTV.shape[-1]) == best_BT[..., None], -jnp.inf, logits_BTV)
-    return TokenScores(
-        log_probability_BT=target_BT - jax.nn.logsumexp(logits_BTV, axis=-1),
-        best_BT=best_BT,
-        margin_BT=logits_BTV.max(-1) - others_BTV.max(-1),
-    )
+    best_BT, margin_BT = log_probabilities.best_and_margin(logits_BTV)
+    return TokenScores(log_probabilities.of_tokens(logits_BTV, targets_BT), best_BT, margin_BT)
 
 
 def scorer(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
@@ -117,12 +111,12 @@ def score(
 
 
 def _answer(scores: TokenScores, row: int, where: slice, request: Request) -> Scored:
-    log_probabilities = scores.log_probability_BT[row, where]
+    of_tokens = scores.log_probability_BT[row, where]
     best = scores.best_BT[row, where]
     return Scored(
-        log_likelihood=float(log_probabilities.sum(dtype=np.float64)),
+        log_likelihood=float(of_tokens.sum(dtype=np.float64)),
         is_greedy=bool((best == np.asarray(request.continuation)).all()),
-        log_probabilities=np.asarray(log_probabilities),
+        log_probabilities=np.asarray(of_tokens),
         best=np.asarray(best),
         margins=np.asarray(scores.margin_BT[row, where]),
     )

@@ -1,10 +1,13 @@
-"""Do all the ways to run a model give the same numbers? Five sides are asked the same questions.
+"""Do all the ways to run a model give the same numbers? Five programs are asked the same questions and compared.
 
-prompts             what is asked: prompts that the model itself has written, or lines of a file
-answers             what a side answers, as arrays
-jax_sides           our full forward pass; our cached decoder
-transformers_side   GPT2LMHeadModel, on the export
-vllm_sides          vLLM's engine and its HTTP server, on the export
-compare             two sides' answers → differences and a verdict
-shown               the tables
+config              what is compared, and how close is close enough
+question            the model, the prompts and the texts to score
+prompts             prompts that the model itself has written, or lines of a file
+answers             a program's answers, as arrays
+jax_models          our full forward pass; our cached decoder
+transformers_model  GPT2LMHeadModel, on the export
+vllm_models         vLLM's engine and its HTTP server, on the export
+models_compared     which of them take part, in turn
+compare             two programs' answers → differences and a verdict
+report              the tables, and the JSON file
 """

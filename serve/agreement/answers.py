@@ -1,4 +1,4 @@
-"""What a side answers: the tokens greedy decoding chose, and how sure it was; log-likelihoods of given texts."""
+"""A program's answers: greedy tokens with log-probabilities and margins; log-likelihoods of given texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Prompts = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class Continuations:
-    """One row a prompt, one column a new token."""
+    """Arrays with a row for each prompt and a column for each new token."""
 
     tokens: np.ndarray  # ids
     log_probabilities: np.ndarray  # of each token, nats
@@ -24,6 +24,7 @@ class Continuations:
 
 
 def continuations_from(values: dict[str, Any]) -> Continuations:
+    """The inverse of `Continuations.to_json`."""
     return Continuations(
         np.array(values["tokens"], np.int64), np.array(values["log_probabilities"]), np.array(values["margins"])
     )
@@ -31,17 +32,17 @@ def continuations_from(values: dict[str, Any]) -> Continuations:
 
 @dataclass(frozen=True)
 class Answers:
-    """A side's answers to everything that is asked."""
+    """A program's answers to everything that is asked."""
 
     continuations: Continuations
-    log_likelihoods: np.ndarray | None = None  # nats, of each request; None where this side was not asked
+    log_likelihoods: np.ndarray | None = None  # nats, of each request; None where this program was not asked
 
 
-class Side(Protocol):
-    """A way to run the model. Raises RuntimeError or ConnectionError where it breaks down."""
+class ComparedModel(Protocol):
+    """The model as one program runs it. Raises RuntimeError or ConnectionError if the program fails."""
 
     name: str
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Greedy continuations of `n_tokens` tokens, whatever they are, and log-likelihoods of the requests."""
+        """Greedy continuations of `n_tokens` tokens, ends of texts included, and log-likelihoods of the requests."""
         ...

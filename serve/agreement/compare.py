@@ -1,8 +1,8 @@
-"""Two sides' answers → how far they are apart, and whether that is within the bound.
+"""Two programs' answers → their differences, and whether these are within the bound.
 
-Log-probabilities are compared as long as both sides have written the same tokens; after the first different token the
-two are continuing different texts. A different token is excused, and counted, where one of the sides was undecided: its
-two best tokens lay closer together than the bound.
+Log-probabilities are compared up to the first different token of a row; after it the two programs continue different
+texts. A different token is excused, and counted, where one of the programs was undecided: the log-probabilities of its
+two best tokens differ by less than the bound.
 """
 
 import math
@@ -15,12 +15,12 @@ from llm_jax.scoring.conventions import accuracy, normalise
 from llm_jax.scoring.hellaswag import Item
 from serve.agreement.answers import Answers, Continuations
 
-BOUND = 1e-3  # nats: float32, summed in another order
+BOUND = 1e-3  # nats: float32 sums in another order differ by less
 
 
 @dataclass(frozen=True)
 class Pair:
-    """How two sides agree on greedy continuations."""
+    """How two programs agree on greedy continuations."""
 
     a: str
     b: str
@@ -28,14 +28,14 @@ class Pair:
     n_equal: int  # of them equal, up to each row's first different one
     n_rows: int
     n_rows_equal: int
-    n_excused: int  # rows that part at a token where the margin is below the bound
+    n_excused: int  # rows whose first different token has a margin below the bound
     largest: float  # difference of log-probabilities, nats; NaN where nothing could be compared
     median: float
     bound: float
 
     @property
     def n_unexcused(self) -> int:
-        """Rows that part where neither side was undecided."""
+        """Rows with a different token where neither program was undecided."""
         return self.n_rows - self.n_rows_equal - self.n_excused
 
     @property
@@ -45,7 +45,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class TaskPair:
-    """How two sides agree on the log-likelihoods and the choices of a multiple-choice task."""
+    """How two programs agree on the log-likelihoods and the choices of a multiple-choice task."""
 
     a: str
     b: str
@@ -58,7 +58,7 @@ class TaskPair:
 
     @property
     def items_apart(self) -> int:
-        """By how many right answers the accuracies differ."""
+        """The difference of the numbers of right answers."""
         return abs(round((self.accuracy_a - self.accuracy_b) * self.n_items))
 
     @property
@@ -67,7 +67,7 @@ class TaskPair:
 
 
 def compare(names: tuple[str, str], a: Continuations, b: Continuations, bound: float = BOUND) -> Pair:
-    """Raises ValueError if the two have not answered the same questions."""
+    """Raises ValueError if the two programs have not answered the same questions."""
     if a.tokens.shape != b.tokens.shape:
         raise ValueError(f"{names[0]} wrote {a.tokens.shape} tokens, {names[1]} {b.tokens.shape}")
     n_rows, length = a.tokens.shape
@@ -93,7 +93,7 @@ def compare(names: tuple[str, str], a: Continuations, b: Continuations, bound: f
 def compare_task(
     names: tuple[str, str], items: Sequence[Item], a: np.ndarray, b: np.ndarray, bound: float = BOUND
 ) -> TaskPair:
-    """From the log-likelihood of every ending of every item, in order; accuracy by character (acc_norm)."""
+    """`a` and `b` hold the log-likelihood of every ending of every item, in order; accuracy by character (acc_norm)."""
     distances = np.abs(a - b)
     return TaskPair(
         *names,
@@ -118,11 +118,11 @@ def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def compare_all(answers: dict[str, Answers], bound: float = BOUND) -> list[Pair]:
-    """Every two sides."""
+    """Compares every two programs."""
     return [compare((a, b), answers[a].continuations, answers[b].continuations, bound) for a, b in pairs(list(answers))]
 
 
 def compare_all_tasks(answers: dict[str, Answers], items: Sequence[Item], bound: float = BOUND) -> list[TaskPair]:
-    """Every two sides that have scored texts."""
+    """Compares every two programs that have scored texts."""
     found = {name: one.log_likelihoods for name, one in answers.items() if one.log_likelihoods is not None}
     return [compare_task((a, b), items, found[a], found[b], bound) for a, b in pairs(list(found))]

@@ -1,4 +1,4 @@
-"""Our two sides: the full forward pass, and the decoder with its cache."""
+"""The model in JAX, in two ways: the full forward pass, and the decoder with its cache."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import GPTConfig
-from llm_jax.decode import loop
+from llm_jax.decode import log_probabilities, loop
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
 from llm_jax.models import gpt
@@ -21,11 +21,11 @@ ROWS = 64  # sequences at once
 
 
 class FullForward:
-    """Greedy decoding without a cache: the whole sequence is computed anew.
+    """Greedy decoding without a cache: every pass computes the whole sequence.
 
-    A token is what the model finds most likely after all tokens before it, and one pass says that for every position
-    of a draft. So a draft is read; at its first wrong token the right one is put in its place; and again, until nothing
-    changes. What remains is the greedy continuation, whatever the draft was: a good one only takes fewer passes.
+    One pass over a draft gives the most likely token at every position, given the draft's tokens before it. The first
+    wrong token of the draft is replaced by the right one, and the draft is computed again, until nothing changes. The
+    result is the greedy continuation, whatever the draft was; a good draft only needs fewer passes.
     """
 
     name = "jax full"
@@ -59,7 +59,7 @@ class FullForward:
 
 
 class CachedDecode:
-    """The decoder that serves: its tokens, and the log-probabilities of the same steps with the same cache."""
+    """The decoder of `serve api`: its tokens, and the log-probabilities of the same steps with the same cache."""
 
     name = "jax cached"
 
@@ -67,7 +67,7 @@ class CachedDecode:
         self._params, self._config, self._plan = params, config, plan
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Texts are not scored: a decoder does not read them token by token."""
+        """Only continuations: given texts are not decoded token by token."""
         shape = (len(prompts), n_tokens)
         tokens, log_probabilities, margins = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         for rows in by_length(prompts, ROWS):
@@ -81,7 +81,7 @@ class CachedDecode:
 
 @partial(jax.jit, static_argnames=("config", "plan"))
 def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, plan: gpt.Plan):
-    """Log-probabilities (B, G) of tokens decoded one by one after a prefill, and margins there."""
+    """Log-probabilities and margins (B, G) of given tokens, computed one by one after a prefill."""
     batch, length = prompts_BT.shape
     cache = gpt.empty_cache(config, batch, length, plan.dtype)
     hidden_BTD, cache = gpt.forward(params, prompts_BT, config, plan, cache)
@@ -90,11 +90,11 @@ def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, pl
 
     def step(carry, token_B):
         cache, hidden_BD = carry
-        log_probabilities_BV = jax.nn.log_softmax(gpt.logits(params, hidden_BD, config, plan))
-        top_B2 = jax.lax.top_k(log_probabilities_BV, 2)[0]
-        chosen_B = jnp.take_along_axis(log_probabilities_BV, token_B[:, None], axis=-1)[:, 0]
+        logits_BV = gpt.logits(params, hidden_BD, config, plan)
+        chosen_B = log_probabilities.of_tokens(logits_BV, token_B)
+        _, margin_B = log_probabilities.best_and_margin(logits_BV)
         hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, plan, cache)
-        return (cache, hidden_BTD[:, 0]), (chosen_B, top_B2[:, 0] - top_B2[:, 1])
+        return (cache, hidden_BTD[:, 0]), (chosen_B, margin_B)
 
     _, (found_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)
     return found_GB.T, margins_GB.T

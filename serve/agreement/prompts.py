@@ -16,13 +16,13 @@ from llm_jax.models import gpt
 from llm_jax.tokenizer import Tokenizer
 from serve.text.prompt_file import read_lines
 
-LENGTHS = (5, 16, 33, 64)  # tokens, in turn; shorter where the context is
+LENGTHS = (5, 16, 33, 64)  # tokens of the prompts, in turn; fewer where the context is short
 
 
 def write_prompts(
     params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan, number: int, new_tokens: int
 ) -> list[list[int]]:
-    """Beginnings of texts, drawn from the model at temperature 1. Raises ValueError for a context that is too short."""
+    """Beginnings of texts that the model draws at temperature 1. Raises ValueError if the context is too short."""
     lengths = [min(length, _room(config, new_tokens)) for length in LENGTHS]
     start = encode_prompt(tokenizer, "")
     longest = max(1, max(lengths) - len(start))
@@ -31,14 +31,14 @@ def write_prompts(
 
 
 def read_prompts(file: Path, config: GPTConfig, tokenizer: Tokenizer, number: int, new_tokens: int) -> list[list[int]]:
-    """The first lines of a file that are not empty, cut to what fits. Raises FileNotFoundError or ValueError."""
+    """The first `number` lines that are not empty, cut to the context. Raises FileNotFoundError or ValueError."""
     lines = [line for line in read_lines(file) if line.strip()]
     room = _room(config, new_tokens)
     return [encode_prompt(tokenizer, line)[:room] for line in lines[:number]]
 
 
 def by_length(prompts: Sequence[Sequence[int]], rows: int) -> list[list[int]]:
-    """Numbers of the prompts in batches of one length, so that no side has to pad."""
+    """Numbers of the prompts, in batches of equal lengths and at most `rows` prompts: no program has to pad."""
     lengths = np.array([len(prompt) for prompt in prompts])
     return [
         np.flatnonzero(lengths == length)[start : start + rows].tolist()
@@ -48,7 +48,7 @@ def by_length(prompts: Sequence[Sequence[int]], rows: int) -> list[list[int]]:
 
 
 def _room(config: GPTConfig, new_tokens: int) -> int:
-    """Tokens a prompt may have; one position is left over, which vLLM wants for itself."""
+    """The most tokens of a prompt. One position stays free, because vLLM keeps one."""
     room = config.context_length - new_tokens - 1
     if room < 1:
         raise ValueError(

@@ -1,18 +1,22 @@
-"""The tables of `serve agree`."""
+"""The tables of `serve agree`, and its JSON file."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
+from llm_jax.files.json_files import write_json
 from serve.agreement.compare import Pair, TaskPair
 
 
 def continuations(found: Sequence[Pair]) -> Table:
-    """One row a pair: log-probabilities, tokens, and where a difference is excused."""
+    """One row a pair: differences of log-probabilities, equal tokens, rows that differ, and how many are excused."""
     table = _table(
         f"greedy continuations of {found[0].n_rows:,} prompts, {found[0].n_tokens:,} tokens; differences of "
         "log-probabilities in nats",
-        *("largest", "median", "equal tokens", "rows parting", "undecided", ""),
+        *("largest", "median", "equal tokens", "rows that differ", "undecided", ""),
     )
     for pair in found:
         table.add_row(
@@ -28,7 +32,7 @@ def continuations(found: Sequence[Pair]) -> Table:
 
 
 def task(found: Sequence[TaskPair]) -> Table:
-    """One row a pair: accuracies and log-likelihoods."""
+    """One row a pair: differences of log-likelihoods, and accuracies."""
     table = _table(
         f"HellaSwag, {found[0].n_items:,} items, acc_norm (character); differences of log-likelihoods in nats",
         *("largest", "median", "accuracies", "items apart", ""),
@@ -48,7 +52,7 @@ def task(found: Sequence[TaskPair]) -> Table:
 def _table(title: str, *columns: str) -> Table:
     """Narrow enough for 80 columns: a long heading is broken between its words."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("sides", no_wrap=True)
+    table.add_column("models", no_wrap=True)
     for name in columns:
         words = name.split()
         middle = (len(words) + 1) // 2
@@ -59,3 +63,20 @@ def _table(title: str, *columns: str) -> Table:
 
 def _verdict(agrees: bool) -> str:
     return "[green]agree[/green]" if agrees else "[bold red]apart[/bold red]"
+
+
+def write(out: Path, name: str, pairs: Sequence[Pair], tasks: Sequence[TaskPair], is_agreed: bool) -> None:
+    """Writes all figures of the model `name` as JSON."""
+
+    def record(pair: Pair | TaskPair) -> dict[str, Any]:
+        finite = {name: None if value != value else value for name, value in asdict(pair).items()}  # JSON has no NaN
+        return {**finite, "agrees": pair.agrees}
+
+    content = {
+        "model": name,
+        "agrees": is_agreed,
+        "continuations": [record(pair) for pair in pairs],
+        "hellaswag": [record(pair) for pair in tasks],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, content)

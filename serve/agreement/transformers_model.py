@@ -1,4 +1,4 @@
-"""transformers' GPT2LMHeadModel on the export, in float32: its own `generate`, and its own forward pass."""
+"""transformers' GPT2LMHeadModel on the export, in float32: its own `generate` and its own forward pass."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ class Transformers:
         logging.disable_progress_bar()
         self._torch = torch
         self._model: Any = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
-        # Every side writes as many tokens as it is asked for, the end of a text among them.
+        # Every program writes as many tokens as it is asked for: a token that ends a text does not end the answer.
         self._model.generation_config.eos_token_id = None
         self._model.generation_config.pad_token_id = 0
 

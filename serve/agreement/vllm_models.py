@@ -1,4 +1,4 @@
-"""vLLM's two sides on the export, both in float32: its engine in a process, and its HTTP server."""
+"""vLLM on the export, in float32, in two ways: its engine in a process, and its HTTP server."""
 
 import contextlib
 import json
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import serve.vllm.command
 from llm_jax.config import GPTConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.hf.config import ARCHITECTURE
@@ -22,10 +21,12 @@ from serve.agreement.answers import Answers, Continuations, Prompts, continuatio
 from serve.door import listening
 from serve.door.listening import Door
 from serve.vllm import environment as vllm_environment
+from serve.vllm.config import VllmConfig
 from serve.vllm.environment import Environment
+from serve.vllm.serving import server_of
 
 QUESTIONS = vllm_environment.ENTRY.with_name("vllm_questions.py")
-GPU_MEMORY = 0.6  # part of it, for JAX holds some as well
+GPU_MEMORY = 0.6  # part of the memory; JAX holds another part
 ROWS = 32  # prompts in one HTTP request
 TIMEOUT = 1800  # seconds for loading and answering everything
 
@@ -39,7 +40,7 @@ class VllmEngine:
         self._directory, self._context_length, self._environment = directory, context_length, environment
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Raises RuntimeError with vLLM's last words."""
+        """Raises RuntimeError with vLLM's last lines."""
         asked = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
@@ -61,18 +62,18 @@ class VllmEngine:
                 timeout=TIMEOUT,
                 check=False,
             )
-            # The file is there whole or not at all. The status says less: now and then, with everything answered,
-            # threads of vLLM's that still run abort its exit (SIGABRT, "terminate called without an active exception").
+            # The file is whole or absent. The exit status says less: sometimes vLLM's threads abort the exit after all
+            # answers are written (SIGABRT, "terminate called without an active exception").
             if not answers.is_file():
-                words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-                raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{words}")
+                lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+                raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{lines}")
             found = read_json(answers)
         likelihoods = np.array(found["log_likelihoods"]) if requests else None
         return Answers(continuations_from(found["continuations"]), likelihoods)
 
 
 class Endpoint:
-    """A server with OpenAI's completions interface at `url`, asked by token ids."""
+    """A server with OpenAI's completions interface at `url`; prompts are sent as token ids."""
 
     name = "vllm http"
 
@@ -118,8 +119,8 @@ class Endpoint:
                 with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
                     choices = json.load(answer)["choices"]
             except urllib.error.HTTPError as error:
-                said = error.read().decode(errors="replace")[:300]
-                raise ConnectionError(f"{self._url} answers {error.code} {error.reason}: {said}") from None
+                message = error.read().decode(errors="replace")[:300]
+                raise ConnectionError(f"{self._url} answers {error.code} {error.reason}: {message}") from None
             except OSError as error:
                 raise ConnectionError(f"{self._url} does not answer ({error})") from None
             for choice in sorted(choices, key=lambda choice: choice["index"]):
@@ -135,10 +136,10 @@ def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> Vllm
 def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
     """`python -m serve vllm` in float32, on a free port of 127.0.0.1 and behind a key of its own.
 
-    Raises as `open_engine` does, and RuntimeError with vLLM's last words where it does not come up.
+    Raises as `open_engine` does, and RuntimeError with vLLM's last lines if it does not start.
     """
-    server = serve.vllm.command.server_of(
-        serve.vllm.command.Options(
+    server = server_of(
+        VllmConfig(
             directory,
             dtype="float32",
             gpu_memory_utilization=GPU_MEMORY,

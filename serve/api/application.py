@@ -1,4 +1,4 @@
-"""The HTTP side of our own server: a FastAPI application over an `Engine`, behind the same door as vLLM."""
+"""Our server's HTTP interface: a FastAPI application over an `Engine`, behind the same guard as vLLM."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from serve.api.completions import Asked
 from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
 from serve.door.guard import MOST_SEQUENCES, Callers, Guard
 
-STATUS_GONE = 499  # nginx's number for a client that has hung up; nobody reads it
+STATUS_GONE = 499  # nginx's status for a client that has closed the connection; nobody reads it
 UNKNOWN_FAILURE = "the server has failed to answer this request: its log says why"
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Served:
 
 
 def application(served: Served, key: str, max_requests: int, callers: Callers | None = None) -> Guard:
-    """The whole server as one ASGI application; `callers`: those of this machine, where nothing else is said."""
+    """The whole server as one ASGI application. `callers`: whose requests pass; None: those of this machine."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     @app.get("/health")
@@ -77,7 +77,7 @@ def application(served: Served, key: str, max_requests: int, callers: Callers | 
 
     @app.exception_handler(Exception)
     async def fail(http: HttpRequest, failure: Exception) -> Response:
-        """For what nobody has thought of; the traceback goes to the log."""
+        """Answers an unexpected exception; the server logs its traceback."""
         return error(500, UNKNOWN_FAILURE)
 
     return Guard(app, key, max_requests, callers=callers or Callers())
@@ -98,7 +98,7 @@ class Failed(Exception):
 
 
 class Running:
-    """A request in the engine: its sequences, and what has come from them."""
+    """A request in the engine: its sequences, and their answers so far."""
 
     def __init__(self, served: Served, asked: Asked):
         """Hands the sequences to the engine. Raises Full or Closing."""
@@ -107,12 +107,12 @@ class Running:
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
         ends = frozenset(served.tokenizer.borders.stops)
         stop_tokens = asked.stop_tokens | (frozenset() if asked.ignore_eos else ends)
-        # Before `min_tokens` the end does not come, though it may be ignored later.
+        # No end is chosen before `min_tokens`, even where ends are ignored later.
         adjustment = replace(asked.adjustment, ends=asked.stop_tokens | ends)
 
         def deliver_to(index: int):
             def deliver(event: Event) -> None:
-                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it all who wait
+                with contextlib.suppress(RuntimeError):  # the event loop has ended, so nobody waits
                     loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
 
             return deliver
@@ -136,7 +136,7 @@ class Running:
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
         """Choices in OpenAI's form, piece by piece as they come. Raises Failed if the engine gives up.
 
-        However it ends, by the last token or because nobody listens any more, the rows are free afterwards.
+        The rows are free afterwards, whether the last token has come or the client has closed the connection.
         """
         open_ones = set(range(len(self._choices)))
         try:
@@ -158,7 +158,7 @@ class Running:
             self._served.engine.cancel(self._requests)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Server-sent events; a failure is an event too, for the status has long been sent."""
+        """Server-sent events. A failure is an event too, because the status was sent before."""
         try:
             async with contextlib.aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
@@ -176,7 +176,7 @@ class Running:
         yield "data: [DONE]\n\n"
 
     async def whole(self, http: HttpRequest) -> Response:
-        """One answer at the end, unless the client hangs up before."""
+        """One answer at the end, unless the client closes the connection before."""
         gathering = asyncio.ensure_future(self._gather())
         hung_up = asyncio.ensure_future(_hung_up(http))
         await asyncio.wait([gathering, hung_up], return_when=asyncio.FIRST_COMPLETED)
@@ -188,7 +188,7 @@ class Running:
             return Response(status_code=STATUS_GONE)
         try:
             choices = gathering.result()
-        except Failed as failed:  # the request alone, if there is an engine for the next one
+        except Failed as failed:  # 500 if only this request failed, 503 if the engine did
             return error(500 if self._served.engine.alive else 503, str(failed))
         return JSONResponse(completions.answer(self._head, choices, self._usage()))
 
@@ -205,7 +205,7 @@ class Running:
         return merged
 
     def _usage_of(self, index: int) -> dict[str, int]:
-        """Of one sequence, so far."""
+        """Token counts of one sequence, so far."""
         return completions.usage(len(self._prompts[index]), self._choices[index].n_new)
 
     def _usage(self) -> dict[str, int]:

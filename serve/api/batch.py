@@ -1,7 +1,7 @@
-"""The rows on the device: how many and how long they are, who joins, and one step for all of them.
+"""The rows on the device: their number and length, a prompt that joins, and one step for all rows.
 
-Knows of prompts, samplings and rows, not of requests: the engine (`serve.api.engine`) says which request has which row.
-JAX is imported by what needs it, for the command line reads this module's names at once.
+It knows prompts, samplings and rows, not requests: the engine (`serve.api.engine`) knows which request has which row.
+JAX is imported inside functions, because the command line imports this module.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scored:
-    """A token and what the model thought of it: its log-probability, and the most likely tokens with theirs."""
+    """A token, its log-probability, and the most likely tokens with theirs."""
 
     token: int
     logprob: float | None  # None for the first token of a prompt
@@ -37,10 +37,10 @@ class Scored:
 
 
 class Batch:
-    """The slots, and the sizes they may have. `n_top` is how many of the likeliest tokens a row wants to see."""
+    """The slots and their possible sizes. `n_top` is the number of most likely tokens that a row reports."""
 
     def __init__(self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int):
-        """At most so many rows, of at least so many columns."""
+        """`rows` is the largest number of rows, `columns` the longest sequence, which is rounded up."""
         import jax
 
         from llm_jax.decode import slots
@@ -50,23 +50,24 @@ class Batch:
         self.config, self.sizes = config, Sizes(Size(rows, columns))
         self._params, self._plan = params, plan
         # The largest first, and dropped: where memory is too small for it, the server must not start.
+        # Allocates the largest size once and drops it: if memory is too small for it, the server must not start.
         self._slots = jax.block_until_ready(slots.empty(config, plan, rows, columns))
         self.size = self.sizes.fitting([])
         self._slots = slots.empty(config, plan, *self.size)
 
     @property
     def is_whole(self) -> bool:
-        """False after a failure that has taken the rows with it: what was to become the next ones is lost."""
+        """False after a failure in a step that had consumed the rows: their next state does not exist."""
         import jax
 
         try:
             jax.block_until_ready(self._slots)
-        except RuntimeError:  # they were consumed, or are themselves what has failed
+        except RuntimeError:  # they were donated to a failed step, or their own computation failed
             return False
         return True
 
     def resize(self, size: Size, used: Sequence[int]) -> bool:
-        """The rows `used` become the first ones of another size; False where memory does not hold both."""
+        """Moves the rows `used` to the first rows of another size; False if memory does not hold both sizes."""
         import jax
 
         from llm_jax.decode import slots
@@ -83,7 +84,7 @@ class Batch:
                 logger.info("no memory for a batch of %d × %d beside %d × %d", *size, *self.size)
                 return False
         else:
-            del self._slots  # its memory is free for the new one
+            del self._slots  # frees its memory for the new one
             self._slots = slots.empty(self.config, self._plan, *size)
         self.size = size
         return True
@@ -91,14 +92,14 @@ class Batch:
     def join(
         self, row: int, prompt: Sequence[int], sampling: Sampling, n_top: int, adjustment: Adjustment = UNCHANGED
     ) -> Scored:
-        """A prompt takes a row: its first new token."""
+        """Puts a prompt into a row, and returns its first new token."""
         from llm_jax.decode import adjust, slots
         from llm_jax.decode.choose import rule_of_rows
 
         vocab_size, one = self.config.vocab_size, None
         if adjustment.changes_logits and self._slots.adjusted is None:
             self._slots = dataclasses.replace(self._slots, adjusted=adjust.unchanged(self.size.rows, vocab_size))
-        if self._slots.adjusted is not None:  # the row may still have another request's
+        if self._slots.adjusted is not None:  # the row may still hold those of an earlier request
             one = adjust.row_of(adjustment, prompt, vocab_size)
         self._slots, token, scores = slots.join(
             self._params,
@@ -118,9 +119,12 @@ class Batch:
     def advance(
         self, samplings: Sequence[Sampling | None], n_tops: Sequence[int], adjusted: bool = False
     ) -> list[Scored]:
-        """One token for every row; None is the sampling of a row that nobody uses.
+        """One token for every row.
 
-        `adjusted`: somebody's logits are changed. Where nobody's are, the step is the program that knows nothing of it.
+        Args:
+            samplings: of each row; None for an unused row.
+            n_tops: most likely tokens that each row reports.
+            adjusted: whether any row's logits are changed. If not, the step is the program without changes.
         """
         from llm_jax.decode import slots
         from llm_jax.decode.choose import rule_of_rows
@@ -134,7 +138,7 @@ class Batch:
         return [_scored(int(token), _row(scores, row), n_tops[row]) for row, token in enumerate(tokens)]
 
     def score(self, prompt: Sequence[int], n_top: int) -> list[Scored]:
-        """The prompt's own tokens, each given those before it. Takes no row."""
+        """Scores the prompt's own tokens, each given those before it. Uses no row."""
         from llm_jax.decode import slots
 
         tokens = _padded(prompt, self.sizes.most.columns)

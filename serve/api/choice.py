@@ -1,4 +1,4 @@
-"""The engine's events for one sequence → what an answer says of it."""
+"""The engine's events for one sequence → its text, log-probabilities and finish reason in an answer."""
 
 from llm_jax.tokenizer import Tokenizer
 from serve.api.batch import Scored
@@ -9,17 +9,18 @@ from serve.text.continuation import Continuation
 
 
 class Choice:
-    """One sequence's text and log-probabilities while they come."""
+    """One sequence of an answer, while its tokens come."""
 
     def __init__(self, tokenizer: Tokenizer, asked: Asked, prompt: tuple[int, ...]):
         self.echoed = tokenizer.decode(list(prompt)) if asked.echo else ""
         self.n_new = 0
         self._stop_tokens = asked.stop_tokens
-        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens)
+        hidden = frozenset(tokenizer.special_tokens.values()) if asked.skip_special_tokens else frozenset()
+        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens, hidden)
         self._logprobs = Logprobs(tokenizer) if asked.n_top is not None else None
 
     def take(self, event: Event) -> tuple[str, dict | None, str | None, int | str | None]:
-        """An event → new text, new log-probabilities, and, if this is the end, the reason and what stopped it."""
+        """An event → new text, new log-probabilities and, at the end, the finish reason and the stop text or token."""
         if isinstance(event, list):
             assert self._logprobs is not None
             for scored in event:
@@ -36,7 +37,7 @@ class Choice:
         return text, logprobs, event.reason, stop
 
     def _counted(self, scored: Scored) -> dict | None:
-        """One more token, which counts and has a log-probability even if it is one that ends the answer."""
+        """Counts a token and gives its log-probability; a token that ends the answer counts too."""
         self.n_new += 1
         if self._logprobs is None:
             return None

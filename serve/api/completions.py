@@ -1,7 +1,8 @@
-"""OpenAI's completions interface as values: what a request may say, and the forms of an answer.
+"""OpenAI's completions interface as values: the fields of a request, and the forms of an answer.
 
-Every field is checked; what is not computed is refused by name (`serve.api.fields`). The names and meanings are vLLM's
-where OpenAI has none: `top_k`, `min_tokens`, `ignore_eos`, `echo` with `logprobs`.
+Every field is checked; a field that is not computed is refused by name (`serve.api.fields`). Where OpenAI has no such
+field, names and meanings are vLLM's: `top_k`, `min_tokens`, `ignore_eos`, `skip_special_tokens`, `echo` with
+`logprobs`. One default differs: special tokens after which an answer continues are part of its text.
 """
 
 import math
@@ -19,7 +20,7 @@ from serve.api.fields import IGNORED, NEUTRAL, NEUTRAL_IN_STREAMS, Fields, as_fl
 
 MOST_STOPS = 16
 LARGEST_BIAS = 100.0
-ANY = 10**9  # tokens: the context bounds them
+ANY = 10**9  # tokens; the context is a smaller bound
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,21 @@ class Asked:
     prompts: tuple[tuple[int, ...], ...]
     max_tokens: int
     n: int
-    sampling: Sampling  # the seed is the first sequence's; the next ones count on
-    adjustment: Adjustment  # without the ends, which the tokenizer knows
+    sampling: Sampling  # with the first sequence's seed; each further one has the next seed
+    adjustment: Adjustment  # its `ends` are empty: they come from the tokenizer
     stops: tuple[str, ...]
-    stop_tokens: frozenset[int]  # beside the tokenizer's end
+    stop_tokens: frozenset[int]  # in addition to those that end a text by the tokenizer's files
     n_top: int | None  # None: no log-probabilities
     echo: bool
     stream: bool
     include_usage: bool
-    continuous_usage: bool  # with every piece
+    continuous_usage: bool  # counts in every piece of a stream
     ignore_eos: bool
+    skip_special_tokens: bool
 
 
 class Unknown(Exception):
-    """Another model is asked for."""
+    """The request names another model."""
 
 
 def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
@@ -63,7 +65,6 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     include_usage = usage.take("include_usage", bool, False)
     continuous_usage = usage.take("continuous_usage_stats", bool, False) and include_usage
     usage.finish(NEUTRAL_IN_STREAMS)
-    ignore_eos = fields.take("ignore_eos", bool, False)
     asked = Asked(
         prompts=prompts,
         max_tokens=max_tokens,
@@ -77,11 +78,10 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
         stream=stream,
         include_usage=include_usage,
         continuous_usage=continuous_usage,
-        ignore_eos=ignore_eos,
+        ignore_eos=fields.take("ignore_eos", bool, False),
+        skip_special_tokens=fields.take("skip_special_tokens", bool, False),
     )
     fields.neutral("best_of", 1, n)
-    # An answer may show a special token only if it goes on after one.
-    fields.neutral("skip_special_tokens", False, not ignore_eos)
     fields.finish(NEUTRAL, IGNORED)
     for prompt in prompts:
         _check_length(len(prompt), max_tokens, context)
@@ -89,7 +89,7 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
 
 
 def _max_tokens(fields: Fields, echo: bool, room: int) -> int:
-    """`max_completion_tokens` is its newer name, and counts where both are given."""
+    """`max_completion_tokens` is the newer name of `max_tokens`, and wins where both are given."""
     least = 0 if echo else 1
     max_tokens = fields.between("max_tokens", least, ANY, min(16, max(1, room)))
     return fields.between("max_completion_tokens", least, ANY, max_tokens)
@@ -123,7 +123,7 @@ def _adjustment(fields: Fields, max_tokens: int, vocab_size: int) -> Adjustment:
 
 
 def _logit_bias(given: dict[str, Any], vocab_size: int) -> tuple[tuple[int, float], ...]:
-    """JSON's keys are texts. Larger biases than OpenAI allows are brought to its bounds, as by vLLM."""
+    """JSON's keys are texts. Biases outside OpenAI's bounds are set to the bounds, as vLLM does."""
     biases: dict[int, float] = {}
     for key, value in given.items():
         try:
@@ -151,7 +151,7 @@ def _check_length(length: int, max_tokens: int, context: int) -> None:
     if length + max_tokens <= context:
         return
     room = context - length
-    least = min(max_tokens, 1)  # a prompt that is only scored may fill the context
+    least = min(max_tokens, 1)  # a prompt that is only scored may be as long as the context
     cure = f"ask for {room} or fewer" if room > 0 else f"shorten the prompt to {context - least} tokens or fewer"
     raise ValueError(
         f"the prompt has {length} tokens and {max_tokens} new ones are asked for; this model's maximum context length "
@@ -183,7 +183,7 @@ def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], 
 
 @dataclass(frozen=True)
 class Head:
-    """What an answer begins with, and every piece of a streamed one."""
+    """The fields that an answer and every piece of a streamed answer begin with."""
 
     model: str
     identity: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")

@@ -1,14 +1,14 @@
-"""Requests → tokens: one thread that owns the device and decodes whatever has been asked for, all of it together.
+"""Requests → tokens: one thread owns the device and decodes all requests together.
 
     submit   any thread: a request joins the queue, or is refused when the queue is full
     step     the engine's thread: a waiting request takes a free row, then every row gets its next token; the batch is
-             as large as those who are being answered need (`serve.api.batch`, `serve.api.sizes`)
-    deliver  what a request gave, called in the engine's thread with each event
+             as large as the running requests need (`serve.api.batch`, `serve.api.sizes`)
+    deliver  a function of the request, called in the engine's thread with each event
 
-One prompt at most is read between two steps, so that those who are being answered wait for one prompt and not for all.
+At most one prompt is read between two steps: the running requests then wait for one prompt, not for all.
 
-What fails while one prompt is read ends that request, as long as the rows of the others are whole. What fails in a step
-fails for all: the engine has then `failure`, tells everybody who waits, and takes nobody any more.
+A failure while a prompt is read ends that request alone, if the rows of the others are whole. A failure in a step ends
+the engine: `failure` is set, every request gets an error, and no further one is taken.
 """
 
 import logging
@@ -36,27 +36,36 @@ class Engine:
     def __init__(
         self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int, max_waiting: int
     ):
-        """`rows`: requests answered at once; `columns`: tokens of the longest sequence; `max_waiting`: requests without
-        a row.
+        """An engine whose thread is not started yet.
+
+        Args:
+            params: as `prepare` returns them.
+            config: the model.
+            plan: how the model is computed.
+            rows: sequences decoded at once, at most.
+            columns: tokens of the longest sequence.
+            max_waiting: sequences that may wait for a row.
         """
         self._batch = Batch(params, config, plan, rows, columns)
         self.max_waiting = max_waiting
         self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
-        self._closing = ""  # why, once it is so
+        self._closing = ""  # the reason, once no request is taken any more
         self._abort = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.n_steps = 0
-        self.failure = ""  # what has ended it, if it was not asked to
-        self.on_failure: Callable[[], object] = lambda: None  # called in its thread, when everybody has been told
+        self.failure = ""  # the error that has ended the engine; empty after `close`
+        self.on_failure: Callable[[], object] = lambda: (
+            None
+        )  # called in the engine's thread, after every request got its error
 
     def start(self) -> None:
         self._thread.start()
 
     @property
     def size(self) -> Size:
-        """Of the batch, now."""
+        """The batch's present size."""
         return self._batch.size
 
     @property
@@ -90,14 +99,14 @@ class Engine:
             self._changed.notify()
 
     def cancel(self, requests: Sequence[Request]) -> None:
-        """Nobody wants these any more: their rows are free from the next step on."""
+        """Ends requests whose answers nobody reads: their rows are free from the next step on."""
         with self._changed:
             for request in requests:
                 request.cancelled = True
             self._changed.notify()
 
     def close(self, why: str, timeout: float) -> None:
-        """No new requests; those here get `timeout` seconds, then an error. Returns at once."""
+        """Takes no new requests; those here get `timeout` seconds, then an error. Returns at once."""
         with self._changed:
             self._closing = self._closing or why
             self._changed.notify()
@@ -122,7 +131,7 @@ class Engine:
                 if self.running:
                     self._resize(self._batch.sizes.after(self.size, self._lengths()))
                     self._step()
-        except Exception as error:  # whatever XLA raises: those who wait must not wait for ever
+        except Exception as error:  # of any kind that XLA raises: otherwise clients would wait for ever
             logger.exception("the engine has failed")
             self.failure = f"the engine has failed: {type(error).__name__}"
         finally:
@@ -137,7 +146,7 @@ class Engine:
                 self.on_failure()
 
     def _wait_for_work(self) -> bool:
-        """False when it is time to end."""
+        """Waits for a request; False when the thread shall end."""
         with self._changed:
             while not (self._waiting or self.running or self._closing):
                 self._changed.wait()
@@ -157,13 +166,13 @@ class Engine:
             lengths = [*self._lengths(), _length(self._waiting[0])]
         size = sizes.at_least(self.size, lengths) if self.running else sizes.fitting(lengths)
         if not self._resize(size):
-            return  # until others have ended
+            return  # it waits until others have ended
         with self._changed:
             request, row = self._waiting.popleft(), self._rows.index(None)
-            self._rows[row] = request  # from here on it is known to `_run`, should the device fail
+            self._rows[row] = request  # now `_run` sends it an error if the device fails
         try:
             self._begin(row, request)
-        except Exception as error:  # of this request alone, if the others' rows are whole
+        except Exception as error:  # it ends this request alone, if the rows of the others are whole
             if not self._batch.is_whole:
                 raise
             logger.exception("a request has failed")
@@ -171,7 +180,7 @@ class Engine:
             request.deliver(Ended("error", f"this request has failed: {type(error).__name__}"))
 
     def _begin(self, row: int, request: Request) -> None:
-        """What a prompt gives: its own scores where they are asked for, and its first new token."""
+        """Reads a prompt: delivers its scores where they are asked for, and its first new token."""
         if request.score_prompt:
             request.deliver(self._batch.score(request.prompt, request.n_top))
         if request.max_new_tokens == 0:
@@ -185,7 +194,7 @@ class Engine:
         return [_length(request) for request in self._rows if request]
 
     def _resize(self, size: Size) -> bool:
-        """The same requests in the first rows of a batch of another size; False where memory does not hold both."""
+        """Moves the requests to the first rows of a batch of another size; False if memory does not hold both."""
         used = [row for row, request in enumerate(self._rows) if request]
         before = self.size
         if not self._batch.resize(size, used):
@@ -206,7 +215,7 @@ class Engine:
                 self._take(row, request, scored)
 
     def _take(self, row: int, request: Request, scored: Scored) -> None:
-        """A new token of a request: delivered, and the row freed if it was the last."""
+        """Delivers a new token of a request, and frees the row if it was the last."""
         request.n_new += 1
         reason: Literal["stop", "length"] | None = "length" if request.n_new == request.max_new_tokens else None
         is_stop = scored.token in request.stop_tokens
@@ -220,5 +229,5 @@ class Engine:
 
 
 def _length(request: Request) -> int:
-    """The columns it needs: none to score a prompt, which has a cache of its own."""
+    """The columns that it needs; none to score a prompt, which has a cache of its own."""
     return len(request.prompt) + request.max_new_tokens if request.max_new_tokens else 0

@@ -1,7 +1,7 @@
-"""A request's JSON object, field by field: each has a type, and what is left over is unknown or not computed here.
+"""Reads a request's JSON object field by field, with types; a field that is left over is unknown or not computed.
 
-A field that would change the answer but is not computed is refused by name, not ignored: it is taken only with a value
-that changes nothing, such as its default. The lists hold the fields of vLLM's `CompletionRequest`, of OpenAI's
+A field that would change the answer and is not computed is refused by name, not ignored. It is accepted only with a
+value that changes nothing, such as its default. The lists hold the fields of vLLM's `CompletionRequest`, of OpenAI's
 completions, and of OpenAI's chat completions where clients send them along.
 """
 

@@ -11,7 +11,7 @@ class Logprobs:
     """OpenAI's four parallel lists, which grow token by token."""
 
     tokenizer: Tokenizer
-    offset: int = 0  # characters of the text so far; one that is cut over several tokens begins at each of them
+    offset: int = 0  # characters of the text so far; a character of several tokens begins at each of them
     tokens: list[str] = field(default_factory=list)
     token_logprobs: list[float | None] = field(default_factory=list)
     top_logprobs: list[dict[str, float] | None] = field(default_factory=list)
@@ -29,18 +29,18 @@ class Logprobs:
         if scored.logprob is None:
             self.top_logprobs.append(None)
             return
-        # The chosen token is always among them; of two tokens that look alike the likelier one is kept.
+        # Includes the chosen token. Of two tokens with the same text the likelier one is kept.
         top: dict[str, float] = {}
         for token, logprob in (*scored.top, (scored.token, scored.logprob)):
             top.setdefault(self._text(token), logprob)
         self.top_logprobs.append(top)
 
     def end_of_prompt(self) -> None:
-        """What comes next is another text, which the answer shows after the prompt's: no character is in both."""
+        """Ends the prompt's text: the answer's text follows it, and no character belongs to both."""
         self.offset += len(self._stream.finish())
 
     def take(self) -> dict[str, list]:
-        """What was added since the last time."""
+        """The entries added since the last call."""
         names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
         taken = {name: getattr(self, name) for name in names}
         for name in names:

@@ -1,4 +1,4 @@
-"""What the engine is asked, and what it says: one sequence to decode, and the events it gives."""
+"""The engine's input and output: one sequence to decode, and the events that it gives."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ class Ended:
 
     reason: Literal["stop", "length", "error"]
     error: str = ""
-    stop_token: Scored | None = field(default=None, compare=False)  # the one that ended it, which is no text
+    stop_token: Scored | None = field(default=None, compare=False)  # the token that ended it; it adds no text
 
 
-Event = Scored | list[Scored] | Ended  # a new token, the prompt's own tokens, the end
+Event = Scored | list[Scored] | Ended  # a new token; the scored tokens of the prompt; the end
 
 
 @dataclass(eq=False)
@@ -33,7 +33,7 @@ class Request:
     n_top: int = 0
     score_prompt: bool = False
     n_new: int = field(default=0, init=False)
-    cancelled: bool = field(default=False, init=False)  # set by anybody who no longer wants it
+    cancelled: bool = field(default=False, init=False)  # set when nobody reads the answer any more
 
 
 class Full(Exception):
@@ -41,4 +41,4 @@ class Full(Exception):
 
 
 class Closing(Exception):
-    """The server is about to end."""
+    """The server takes no more requests, because it ends."""

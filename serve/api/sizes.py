@@ -1,7 +1,8 @@
 """The size of the engine's batch: few rows and few columns while few and short requests are served.
 
-A step costs what its cache holds, used or not. GPT-2 124M on two cores, 8 rows: 31 ms with 1,024 columns, 22 with 256;
-and with one row 12. Sizes go up in fours, so that few programs are compiled: 1, 4, 16 … rows and 256, 1,024 … columns.
+The time of a step grows with the cache, used or not. GPT-2 124M on two cores, 8 rows: 31 ms with 1,024 columns, 22 ms
+with 256; with one row 12 ms. Each size is four times the one before, so that few programs are compiled: 1, 4, 16 …
+rows and 256, 1,024 … columns.
 """
 
 from collections.abc import Sequence
@@ -9,28 +10,28 @@ from typing import NamedTuple
 
 FEWEST_COLUMNS = 256
 FACTOR = 4
-PATIENCE = 32  # steps in a row for which a smaller size must have done: to change copies the cache
+PATIENCE = 32  # steps in a row for which a smaller size must suffice, because a change copies the cache
 
 
 class Size(NamedTuple):
     rows: int
-    columns: int  # tokens of a row, those to come included
+    columns: int  # tokens of a row, prompt and answer
 
 
 class Sizes:
-    """Which size comes next: larger at once, smaller after a while."""
+    """Chooses the next size: a larger one at once, a smaller one after `PATIENCE` steps."""
 
     def __init__(self, most: Size):
         self.most = most
         self._spare = 0
 
     def fitting(self, lengths: Sequence[int]) -> Size:
-        """The smallest size for requests that will be so long, in tokens."""
+        """The smallest size for requests of these final lengths, in tokens."""
         rows = _enough(1, len(lengths), self.most.rows)
         return Size(rows, _enough(FEWEST_COLUMNS, max(lengths, default=0), self.most.columns))
 
     def columns(self) -> list[int]:
-        """All there may be, from the fewest."""
+        """All numbers of columns that occur, from the smallest."""
         columns = [min(FEWEST_COLUMNS, self.most.columns)]
         while columns[-1] < self.most.columns:
             columns.append(min(columns[-1] * FACTOR, self.most.columns))
@@ -42,7 +43,7 @@ class Sizes:
         return Size(max(fitting.rows, now.rows), max(fitting.columns, now.columns))
 
     def after(self, now: Size, lengths: Sequence[int]) -> Size:
-        """The size of the next step, asked once for each: smaller when that has been enough for a while."""
+        """The size of the next step; called once a step. Smaller when that has sufficed for `PATIENCE` steps."""
         size, fitting = self.at_least(now, lengths), self.fitting(lengths)
         self._spare = self._spare + 1 if fitting != size == now else 0
         if self._spare < PATIENCE:

@@ -1,9 +1,9 @@
-"""What stands beside a server in a benchmark: our decoder on the same prompts without HTTP, and the machine's bound.
+"""Two figures to compare a server with: our decoder on the same prompts without HTTP, and the machine's bound.
 
-The bound is a roofline (Williams et al. 2009): a decoding step reads every weight once and each sequence's keys and
-values, and multiplies every weight once for each sequence; it takes at least the longer of the two. Bandwidth and
-arithmetic are measured here, not read from a data sheet. Bandwidth is measured on an array as large as the weights, so
-that a model that fits into a processor's cache is held against the cache.
+The bound is a roofline (Williams et al. 2009). A decoding step reads every weight once and each sequence's keys and
+values, and multiplies every weight once for each sequence; the step takes at least as long as the slower of the two.
+Bandwidth and arithmetic are measured here, not read from a data sheet. The array that measures bandwidth is as large as
+the weights: for a model that fits into a processor's cache, that is the cache's bandwidth.
 """
 
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoder on so many prompts at once. Milliseconds."""
+    """The decoder's figures for a number of prompts at once. Times in milliseconds."""
 
     clients: int
     tokens_per_second: float
@@ -27,7 +27,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Bound:
-    """What one step costs at least."""
+    """The least that one decoding step costs."""
 
     weight_bytes: int
     cache_bytes: int  # of one sequence at full length
@@ -36,13 +36,13 @@ class Bound:
     flops_per_second: float
 
     def tokens_per_second(self, n_sequences: int) -> float:
-        """New tokens of all sequences together, at most."""
+        """The most new tokens per second, of all sequences together."""
         reading = (self.weight_bytes + n_sequences * self.cache_bytes) / self.bytes_per_second
         return n_sequences / max(reading, n_sequences * self.flops / self.flops_per_second)
 
 
 def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
-    """Greedy, all prompts as one batch; the second of two runs, so that nothing is compiled in it."""
+    """Decodes all prompts as one batch, greedily, twice; the second run is timed, when everything is compiled."""
     from llm_jax.config import Execution
     from llm_jax.decode.loop import prepare, stream
     from llm_jax.decode.options import Sampling
@@ -90,7 +90,7 @@ def roofline(model: "Model", length: int) -> Bound:
             times.append(time.perf_counter() - started)
         return min(times)
 
-    # As a step reads them: a matrix times one vector. Sixteen rows' worth of work would already be arithmetic.
+    # A matrix times one vector, as a step reads the weights. With sixteen vectors arithmetic would set the time.
     width = 512
     matrix = jnp.ones((max(n_weights // width, width), width), dtype)
     reading = seconds(jax.jit(lambda m, v: m @ v), matrix, jnp.ones(width, dtype))

@@ -1,4 +1,4 @@
-"""One measurement of a server: so many clients at once, by clients of our own or by `vllm bench serve`."""
+"""One measurement of a server: a number of clients at once, our own threads or `vllm bench serve`."""
 
 import json
 import random
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_jax.files.json_files import read_json
+from llm_jax.runs import EXPORT
 
 if TYPE_CHECKING:
-    from serve.bench.command import Options
+    from serve.bench.config import BenchConfig
     from serve.text.client import Remote
 
 WORDS = "the a one old new red small house river road night day king child word sea stone bread wind field"
 
 WARM_UP = 8  # requests before a measurement
-LOADING = 120.0  # seconds for vLLM's benchmark to begin, which are no part of the measurement
+LOADING = 120.0  # seconds for vLLM's benchmark to begin, before the measurement
 
 
 @dataclass(frozen=True)
 class Level:
-    """What so many clients at once saw. Times in milliseconds: median and 99th percentile."""
+    """What a number of clients at once measured. Times in milliseconds: median and 99th percentile."""
 
     clients: int
     completed: int
@@ -37,12 +38,12 @@ class Level:
     ttft: tuple[float, float]
     tpot: tuple[float, float]
     itl: tuple[float, float]
-    error: str = ""  # what the first request that failed was told, where our clients have asked
+    error: str = ""  # what the server said to the first of our requests that failed
 
 
 @dataclass
 class Answer:
-    """What one client saw: the moments of sending and of every piece that brought tokens, and how many these were."""
+    """What one client measured: when it sent, when each piece with tokens came, and how many tokens came."""
 
     moments: list[float] = field(default_factory=list)
     tokens: int = 0
@@ -50,15 +51,15 @@ class Answer:
 
 
 def prompts(number: int, n_words: int, seed: int = 0) -> list[str]:
-    """Different texts of so many words, the same ones each time."""
+    """`number` different texts of `n_words` words; the same seed gives the same texts."""
     draw, words = random.Random(seed), WORDS.split()
     return [" ".join(draw.choice(words) for _ in range(n_words)) for _ in range(number)]
 
 
-def own(
+def with_clients(
     remote: "Remote", texts: Sequence[str], n_clients: int, new_tokens: int, seconds: float, key_file: Path | None
 ) -> Level:
-    """Threads that each send one request after the other, greedy, until all are sent or the time is over."""
+    """Measures with threads: each sends one greedy request after the other, until all are sent or the time is over."""
     from serve.text.client import connect, translated
 
     client = connect(remote.url, key_file)
@@ -66,7 +67,7 @@ def own(
     fields: dict[str, Any] = {"max_tokens": new_tokens, "temperature": 0, "extra_body": {"ignore_eos": True}}
 
     def ask(text: str) -> Answer | None:
-        """None if it was not sent, for the time was over."""
+        """None if the time was over before it was sent."""
         if time.monotonic() > until:
             return None
         answer = Answer([time.monotonic()])
@@ -74,15 +75,15 @@ def own(
             for piece in client.completions.create(
                 model=remote.name, prompt=text, stream=True, stream_options={"include_usage": True}, **fields
             ):
-                # A last piece may bring the end and no token: a token is what comes with no reason, or with text.
+                # The last piece may bring a finish reason and no token: pieces with tokens have text, or no reason.
                 answer.moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
-                # vLLM joins tokens where its own front is behind its engine: only the server knows how many they were.
+                # Where its HTTP side is slower than its engine, vLLM joins tokens: only the server knows their number.
                 answer.tokens = piece.usage.completion_tokens if piece.usage else answer.tokens
-        except Exception as error:  # whatever it was: the request is lost, and counted
+        except Exception as error:  # of any kind: the request has failed, and is counted
             return Answer(error=str(error) or type(error).__name__)
         return answer
 
-    # Compiled and warm from here on; other texts than those measured, for a server may keep the beginnings it has seen.
+    # Compiles and warms up. With other texts than those measured: a server may keep the beginnings that it has seen.
     short: dict[str, Any] = {**fields, "max_tokens": 2}
     with translated(remote.url):
         for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
@@ -106,36 +107,36 @@ def own(
 
 
 def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """Median and 99th percentile in milliseconds; 0 of nothing."""
+    """Median and 99th percentile in milliseconds; 0 where there is no value."""
     if not seconds:
         return 0.0, 0.0
     median, high = np.quantile(seconds, (0.5, 0.99))
     return 1e3 * float(median), 1e3 * float(high)
 
 
-def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_clients: int) -> Level:
-    """`vllm bench serve` on the same prompts. Raises RuntimeError with its last words if it fails."""
+def with_vllm(config: "BenchConfig", remote: "Remote", texts: Sequence[str], n_clients: int) -> Level:
+    """Measures with `vllm bench serve` on the same prompts. Raises RuntimeError with its last lines if it fails."""
     from serve.door import key
     from serve.vllm import environment as vllm_environment
 
-    environment = vllm_environment.find(options.python)
-    result = (options.out / f"vllm-{n_clients}.json").resolve()
+    environment = vllm_environment.find(config.python)
+    result = (config.out / f"vllm-{n_clients}.json").resolve()
     result.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "prompts.jsonl"
         data.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in texts))
         command = environment.command(
             *("bench", "serve", "--backend", "openai", "--base-url", remote.url, "--endpoint", "/v1/completions"),
-            *("--model", remote.name, "--tokenizer", str(_tokenizer_of(options.model))),
+            *("--model", remote.name, "--tokenizer", str(_tokenizer_of(config.model))),
             *("--dataset-name", "custom", "--dataset-path", str(data), "--skip-chat-template", "--disable-shuffle"),
-            *("--custom-output-len", str(options.new_tokens), "--num-prompts", str(len(texts)), "--ignore-eos"),
+            *("--custom-output-len", str(config.new_tokens), "--num-prompts", str(len(texts)), "--ignore-eos"),
             *("--max-concurrency", str(n_clients), "--temperature", "0", "--num-warmups", str(n_clients)),
             *("--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm"),
             *("--save-result", "--result-dir", str(result.parent), "--result-filename", result.name),
         )
-        # The key goes through the environment: arguments are seen by all users of the machine.
-        variables = environment.variables() | {"OPENAI_API_KEY": key.for_client(options.key_file)}
-        limit = options.seconds + LOADING
+        # The key goes through the environment: every user of the machine can see arguments.
+        variables = environment.variables() | {"OPENAI_API_KEY": key.for_client(config.key_file)}
+        limit = config.seconds + LOADING
         try:
             done = subprocess.run(
                 command, env=variables, capture_output=True, text=True, errors="replace", timeout=limit, check=False
@@ -144,10 +145,10 @@ def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_c
             raise RuntimeError(
                 f"vLLM's benchmark took longer than {limit:.0f} s: ask for less, or give it more --seconds"
             ) from None
-    if not result.is_file():  # its status says less, for its threads may break its exit
+    if not result.is_file():  # the exit status says less: its threads may break its exit
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
-    found = read_json(result, "it is of vLLM's benchmark: run it again")
+    found = read_json(result, "vLLM's benchmark wrote it: run it again")
     return Level(
         clients=n_clients,
         completed=found["completed"],
@@ -161,9 +162,9 @@ def through_vllm(options: "Options", remote: "Remote", texts: Sequence[str], n_c
 
 
 def _tokenizer_of(model: Path | None) -> Path:
-    """The Hugging Face directory of what is served: itself, or a run's export."""
+    """The Hugging Face directory that is served: `model`, or the export of the run `model`."""
     assert model is not None
-    for folder in (model, model / "hf"):
+    for folder in (model, model / EXPORT):
         if (folder / "tokenizer_config.json").is_file():
             return folder.resolve()
     raise FileNotFoundError(

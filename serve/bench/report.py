@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def tables(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None") -> "list[Table]":
-    """The server, one line for each number of clients; the JAX decoder and the bound beside it, where there are any."""
+    """The server's table, a line for each number of clients; another with the JAX decoder and the bound, if any."""
     server = _table("server, milliseconds: median (99th percentile)", "requests", "TTFT", "TPOT", "ITL", "tokens/s")
     for level in measured:
         times = [f"{median:,.1f} ({high:,.1f})" for median, high in (level.ttft, level.tpot, level.itl)]
@@ -34,10 +34,10 @@ def tables(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bo
 def _table(title: str, *columns: str) -> "Table":
     from rich.table import Table
 
-    shown = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("clients", *columns):
-        shown.add_column(name, justify="right", no_wrap=True)
-    return shown
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def plot(

@@ -22,13 +22,14 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Exports, and prints the largest difference of logits."""
+    """Exports the run, and prints the largest difference of logits."""
     from llm_jax import backend
 
     backend.configure()
     from llm_jax import hf
+    from llm_jax.runs import EXPORT
 
-    out = options.out or options.run / "hf"
+    out = options.out or options.run / EXPORT
     report = hf.export_run(options.run, out, options.step, options.force)
     print(
         f"{report.out}: {report.n_parameters:,} parameters; reloaded, its logits differ from the run's by at most "

@@ -1,84 +1,43 @@
-"""Text continued by whoever can: a server with OpenAI's interface (vLLM or ours), or the JAX decoder here."""
+"""Texts continued by a server with OpenAI's interface (vLLM or ours), and the choice between a server and a model here.
+
+`connect` and `translated` serve whoever talks to a server: this room and `serve.bench`.
+"""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from llm_jax.decode.options import Sampling
+from serve.text.config import Piece, Settings, Source, is_url
 
 if TYPE_CHECKING:
     import openai
 
-    from serve.models import Model
+MOST_TEXTS = 128  # prompts of one request, the most that our servers take
 
 
-@dataclass(frozen=True)
-class Wish:
-    """How to continue."""
+def open_source(where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
+    """A server, where `where` is a URL; else a model, as `load_model` takes it, on the JAX decoder.
 
-    sampling: Sampling
-    max_new_tokens: int
-    stops: tuple[str, ...] = ()
-    seeded: bool = True  # False: another continuation each time
+    Args:
+        where: URL, folder of a run, Hugging Face directory, or owner/name on the hub.
+        key_file: of a server: the file with its API key.
+        step: of a run: the checkpoint's step; None: the newest intact one.
+        n_texts: texts that are continued at once.
 
-
-def refuse_empty_stops(stops: Sequence[str]) -> None:
-    """Raises ValueError: an empty text stands at the beginning of every answer, and would leave nothing of it."""
-    if "" in stops:
-        raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")
-
-
-class Completer(Protocol):
-    """Something that continues text."""
-
-    @property
-    def name(self) -> str: ...
-
-    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
-        """The continuation, as it comes. Raises ValueError for what is refused, OSError where nobody answers."""
-        ...
-
-
-def open_completer(where: str, key_file: Path | None) -> Completer:
-    """A URL, or a model as `load_model` takes it. Raises as these do; ImportError without the openai package."""
-    if where.startswith(("http://", "https://")):
+    Raises:
+        ImportError: a server is asked and the openai package is not installed.
+        FileNotFoundError, ValueError, OSError: as `load_model` and `Remote` say.
+    """
+    if is_url(where):
         return Remote(where, key_file)
     from serve.models import load_model
+    from serve.text.local import Local
 
-    return Local(load_model(where))
-
-
-class Local:
-    """The JAX decoder."""
-
-    def __init__(self, model: "Model"):
-        from llm_jax.config import Execution
-        from llm_jax.decode.loop import prepare
-        from llm_jax.models import gpt
-
-        self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
-        self._plan = gpt.make_plan(Execution())
-        self._params = prepare(model.params, self._plan, n_rows=1)
-
-    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
-        from llm_jax.decode.loop import stream
-        from llm_jax.decode.prompts import encode_prompt
-        from serve.text.continuation import Continuation
-
-        tokenizer = self._tokenizer
-        ids = encode_prompt(tokenizer, text)
-        ends = tokenizer.borders.stops
-        continuation = Continuation(tokenizer, wish.stops)
-        for (new,) in stream(self._params, [ids], self._config, self._plan, wish.sampling, wish.max_new_tokens, ends):
-            yield "".join(map(continuation.push, new))
-            if continuation.stopped:
-                return
-        yield continuation.finish()
+    return Local(load_model(where, step), n_texts)
 
 
 class Remote:
-    """A server, through the openai package."""
+    """A `Source`: a server, through the openai package."""
 
     def __init__(self, url: str, key_file: Path | None):
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -90,31 +49,53 @@ class Remote:
         self.name = models[0].id
         self.context: int | None = getattr(models[0], "max_model_len", None)
 
-    def stream(self, text: str, wish: Wish) -> Generator[str, None, None]:
+    def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
+        """See `Source`."""
+        for _, new in self._request(text, settings):
+            yield new
+
+    def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
+        """See `Source`. One request for up to 128 texts, the next one after it.
+
+        vLLM draws every prompt of a request with the same seed; `serve api` counts up from it, as the decoder does.
+        """
+        for start in range(0, len(texts), MOST_TEXTS):
+            some = list(texts[start : start + MOST_TEXTS])
+            for index, new in self._request(some, settings, first=start):
+                yield Piece(["" if number != start + index else new for number in range(len(texts))], None)
+
+    def _request(
+        self, prompt: str | list[str], settings: Settings, first: int = 0
+    ) -> Generator[tuple[int, str], None, None]:
+        """(number of the prompt, new text) as it comes; `first` is the number of the first prompt among all texts."""
         with translated(self.url):
-            answer = self._client.completions.create(stream=True, **arguments(self.name, text, wish))
+            answer = self._client.completions.create(stream=True, **arguments(self.name, prompt, settings, first))
             with answer:
                 for piece in answer:
                     for choice in piece.choices:
-                        yield choice.text
+                        yield choice.index, choice.text
 
 
-def arguments(model: str, prompt: str, wish: Wish) -> dict[str, Any]:
-    """A wish in the words of `client.completions.create`."""
+def arguments(model: str, prompt: str | list[str], settings: Settings, first: int = 0) -> dict[str, Any]:
+    """Settings as arguments of `client.completions.create`; `first` is the number of the first prompt."""
+    extra = {name: value for name in ("top_k", "min_p") if (value := getattr(settings.sampling, name))}
+    if settings.stops:
+        # vLLM leaves special tokens out of the text by default: then it would not find their text in it.
+        extra["skip_special_tokens"] = False
     return {
         "model": model,
         "prompt": prompt,
-        "max_tokens": wish.max_new_tokens,
-        "temperature": wish.sampling.temperature,
-        "top_p": wish.sampling.top_p,
-        "stop": list(wish.stops) or None,
-        "seed": wish.sampling.seed if wish.seeded else None,
-        "extra_body": {name: value for name in ("top_k", "min_p") if (value := getattr(wish.sampling, name))} or None,
+        "max_tokens": settings.max_new_tokens,
+        "temperature": settings.sampling.temperature,
+        "top_p": settings.sampling.top_p,
+        "stop": list(settings.stops) or None,
+        "seed": settings.sampling.of(first).seed,
+        "extra_body": extra or None,
     }
 
 
 def connect(url: str, key_file: Path | None, timeout: float = 600) -> "openai.OpenAI":
-    """A client with the key of `serve.door.key`; nothing is sent yet."""
+    """A client with the key of `serve.door.key`; nothing is sent yet. Raises ImportError without the openai package."""
     try:
         import openai
     except ImportError:
@@ -127,7 +108,10 @@ def connect(url: str, key_file: Path | None, timeout: float = 600) -> "openai.Op
 
 
 class translated:
-    """A context in which the openai package's errors become ours, in one line with a cure."""
+    """A context in which the openai package's errors become PermissionError, ConnectionError or ValueError.
+
+    Each message is one line with the server's address and the cure.
+    """
 
     def __init__(self, url: str):
         self._url = url
@@ -147,15 +131,16 @@ class translated:
         if isinstance(error, openai.BadRequestError) and "context length" in error.message:
             raise ValueError(
                 f"the prompt and the new tokens do not fit the model: shorten the prompt, or ask for fewer tokens with "
-                f"--max-new-tokens. {self._url} says: {_words(error)}"
+                f"--max-new-tokens. {self._url} says: {_message(error)}"
             ) from None
         if isinstance(error, openai.APIStatusError):
-            raise ValueError(f"{self._url} answers {error.status_code}: {_words(error)}") from None
+            raise ValueError(f"{self._url} answers {error.status_code}: {_message(error)}") from None
         if isinstance(error, openai.APIError):
             raise ConnectionError(f"{self._url} ended its answer early: {error.message}") from None
 
 
-def _words(error: "openai.APIStatusError") -> str:
+def _message(error: "openai.APIStatusError") -> str:
+    """What the server says, without the openai package's own words around it."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
     return str(message or error.message)

@@ -1,6 +1,7 @@
-"""New tokens → the text that may be shown: whole characters, and nothing that may yet turn out to be a stop text."""
+"""New tokens → text that is certain: whole characters, and nothing that may still become a stop text."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from llm_jax.tokenizer import StreamDecoder, Tokenizer
 
@@ -8,11 +9,24 @@ from llm_jax.tokenizer import StreamDecoder, Tokenizer
 class Continuation:
     """All that `push` returned plus `finish()` is the continuation, cut before the first stop text in it."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = (), min_tokens: int = 0):
-        """A stop text that ends within the first `min_tokens` tokens is part of the text."""
-        self._decoder, self._stops = StreamDecoder(tokenizer), tuple(stops)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stops: Sequence[str] = (),
+        min_tokens: int = 0,
+        hidden: AbstractSet[int] = frozenset(),
+    ):
+        """A continuation without tokens.
+
+        Args:
+            tokenizer: decodes the tokens.
+            stops: texts before which the continuation ends.
+            min_tokens: a stop text that ends within so many tokens is part of the text.
+            hidden: ids that add nothing to the text.
+        """
+        self._decoder, self._stops, self._hidden = StreamDecoder(tokenizer), tuple(stops), hidden
         self._held, self._n_free = "", min_tokens
-        self.stop: str | None = None  # the stop text that has come: what follows is not part of the continuation
+        self.stop: str | None = None  # the stop text that was found: nothing after it belongs to the continuation
 
     @property
     def stopped(self) -> bool:
@@ -20,12 +34,12 @@ class Continuation:
 
     def push(self, token: int) -> str:
         """The text that is certain now."""
-        shown = self._take(self._decoder.push(token))
+        text = "" if token in self._hidden else self._take(self._decoder.push(token))
         self._n_free -= 1
-        return shown
+        return text
 
     def finish(self) -> str:
-        """The rest, when no token comes any more."""
+        """The rest of the text, after the last token."""
         rest = self._take(self._decoder.finish()) + self._held
         self._held = ""
         return rest
@@ -34,7 +48,7 @@ class Continuation:
         if self.stopped:
             return ""
         before, text = len(self._held), self._held + text
-        # What is held has been searched: a stop text ends in the new part.
+        # The held text was searched before: a stop text that is found now ends in the new text.
         found = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
         if found and self._n_free <= 0:
             at, self.stop = min(found)
@@ -46,7 +60,7 @@ class Continuation:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with.
+    """Length of the longest end of `text` that is a beginning of `stop`, without being all of it.
 
     >>> _overlap("one two", "two three"), _overlap("one", "two")
     (3, 0)

@@ -6,9 +6,13 @@ from llm_jax.files.content import read_text
 
 
 def read_lines(file: Path) -> list[str]:
-    """Its lines, empty ones too. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    """The file's lines, empty ones too.
 
-    A line ends with a line feed alone: what else Unicode calls a boundary (U+2028, form feed) may stand in a prompt.
+    Only a line feed ends a line: other characters that Unicode calls line boundaries (U+2028, form feed) may be part of
+    a prompt.
+
+    Raises:
+        FileNotFoundError, ValueError: names the file and what is wrong with it.
     """
     if not file.is_file():
         raise FileNotFoundError(f"file of prompts {file} does not exist")

@@ -1,7 +1,7 @@
 """A vLLM server as a child process: started, waited for, told to end.
 
-It runs in a session of its own, so that Ctrl-C reaches it once, through us, and so that whatever it has started can be
-ended with it. If this process dies without a word, the kernel ends vLLM (`front/vllm_main.py`).
+It runs in a session of its own: Ctrl-C then reaches it once, through this process, and all processes that it has
+started can be ended with it. If this process is killed, the kernel ends vLLM (`inside/vllm_main.py`).
 """
 
 import contextlib
@@ -9,13 +9,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from llm_jax import backend
-from serve.door import guard, listening
+from serve.door import guard, listening, ready_message
 from serve.vllm.environment import Environment
 
-GRACE = 20.0  # seconds after the requests' own time
+GRACE = 20.0  # seconds in which vLLM may end after the time that requests get
 
 
 class Server:
@@ -30,11 +30,23 @@ class Server:
         port: int,
         max_requests: int,
         callers: guard.Callers | None = None,
+        request: Callable[[], tuple[str, int]] = lambda: (ready_message.PROMPT, ready_message.MOST_TOKENS),
     ):
-        """`arguments` are those of `vllm`; `name` is what requests call the model."""
+        """A server that is not started yet.
+
+        Args:
+            environment: the Python that has vLLM.
+            arguments: those of `vllm`.
+            name: the model's name in requests.
+            host: address to listen on.
+            port: TCP port.
+            max_requests: requests answered or waiting at once.
+            callers: whose requests pass; None: those of this machine.
+            request: prompt and number of new tokens of the example that is printed; called when the server is ready.
+        """
         self._environment, self._arguments = environment, arguments
         self.name, self.host, self.port, self._max_requests = name, host, port, max_requests
-        self._callers = callers or guard.Callers.of(host)
+        self._callers, self._request = callers or guard.Callers.of(host), request
         self.log = backend.cache_folder() / "vllm" / f"serve-{port}.log"
         self._closed = self.log.with_suffix(".closed")
         self._child: subprocess.Popen[bytes] | None = None
@@ -45,18 +57,17 @@ class Server:
         return f"vLLM {self._environment.version} serves {self._arguments[1]} as {self.name!r}"
 
     def run(self, key: str, key_source: str, ready_timeout: float, shutdown_timeout: float) -> int:
-        """Starts, waits until it answers, prints how to call it, and stays until a signal. Raises as `running` does."""
-        from serve.door import ready_message as examples
-
+        """Starts, waits until it answers, prints how to call it, serves until a signal. Raises as `running` does."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
         with self.running(key, ready_timeout, shutdown_timeout):
             if not self._asked_to_stop:
-                print(examples.how_to_call(self.host, self.port, self.name, key_source), flush=True)
+                called = ready_message.how_to_call(self.host, self.port, self.name, key_source, *self._request())
+                print(called, flush=True)
             while self._child and self._child.poll() is None and not self._asked_to_stop:
                 time.sleep(0.2)
         if not self._asked_to_stop:
-            raise RuntimeError(f"vLLM has ended by itself:\n{self.last_words()}")
+            raise RuntimeError(f"vLLM has ended without a signal to this process:\n{self.last_words()}")
         print("vLLM has ended", flush=True)
         return 0
 
@@ -121,7 +132,7 @@ class Server:
                 time.sleep(0.5)
 
     def _stop(self, timeout: float) -> None:
-        """Closes the door, asks vLLM to end, gives requests and workers their time, then ends the whole session."""
+        """Closes the guard, sends vLLM SIGTERM, waits for requests and workers, then kills the whole session."""
         child = self._child
         assert child
         if child.poll() is None:
@@ -132,7 +143,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 print(f"vLLM did not end within {timeout + GRACE:.0f} s and is killed", flush=True)
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)  # what vLLM may have left behind, itself included
+            os.killpg(child.pid, signal.SIGKILL)  # whatever vLLM has left running, itself included
         child.wait()
         self._closed.unlink(missing_ok=True)
 

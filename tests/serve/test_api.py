@@ -15,8 +15,9 @@ from llm_jax import hf
 from llm_jax.config import GPTConfig
 from llm_jax.decode import slots
 from llm_jax.decode.options import Sampling
-from serve.api import command as api
+from serve.api.config import ApiConfig
 from serve.api.engine import Request
+from serve.api.start import start_engine
 from serve.door import key
 from serve.door.guard import MOST_SEQUENCES
 from serve.door.listening import Door
@@ -47,8 +48,8 @@ def directory(tmp_path_factory) -> str:
 
 def test_a_request_s_sequences_are_no_requests(directory):
     """The door lets `max_requests` in, each with up to 128 sequences; none of these may find the queue full."""
-    options = api.Options(directory, rows=2, door=Door(max_requests=1))
-    engine = api.start_engine(load_model(directory), options, 64)
+    options = ApiConfig(directory, rows=2, door=Door(max_requests=1))
+    engine = start_engine(load_model(directory), options, 64)
     try:
         assert engine.max_waiting >= MOST_SEQUENCES
         engine.submit([Request([1], Sampling(), 2, lambda _: None) for _ in range(MOST_SEQUENCES)])  # or Full is raised
@@ -60,7 +61,7 @@ def test_a_request_s_sequences_are_no_requests(directory):
 def test_a_model_that_cannot_be_decoded_is_not_served(directory, monkeypatch):
     monkeypatch.setattr(slots, "_read", lambda *_: 1 / 0)
     with pytest.raises(RuntimeError, match=r"this request has failed: ZeroDivisionError.*fewer --rows"):
-        api.start_engine(load_model(directory), api.Options(directory, rows=1), 64)
+        start_engine(load_model(directory), ApiConfig(directory, rows=1), 64)
 
 
 def test_a_server_whose_engine_has_failed_answers_and_ends_with_an_error(directory, tmp_path):

@@ -114,6 +114,27 @@ def test_models_have_openai_s_fields(ask):
     assert {"id", "object", "created", "owned_by"} <= model.keys()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_special_tokens_leave_no_text_where_they_are_skipped_and_count_all_the_same(ask, tokenizer, stream):
+    end = tokenizer.end_of_text
+    asked = {"prompt": "a", "max_tokens": 8, "temperature": 0, "ignore_eos": True, "logit_bias": {str(end): 100}}
+
+    def answered(**fields) -> tuple[str, int]:
+        options = {"stream_options": {"include_usage": True}} if stream else {}
+        status, text = ask(**asked, **fields, stream=stream, **options)
+        assert status == 200, text
+        answers = events(text) if stream else [json.loads(text)]
+        whole = "".join(choice["text"] for answer in answers for choice in answer["choices"])
+        return whole, answers[-1]["usage"]["completion_tokens"]
+
+    spelled = tokenizer.decode([end])
+    assert answered() == answered(skip_special_tokens=False) == (spelled * 8, 8)
+    assert answered(skip_special_tokens=True) == ("", 8)
+    # A text that is not in the answer cannot stop it.
+    assert answered(skip_special_tokens=True, stop=spelled) == ("", 8)
+    assert answered(stop=spelled)[0] == ""
+
+
 NEUTRAL = [
     {"best_of": 1},
     {"best_of": 3, "n": 3},
@@ -154,7 +175,6 @@ def test_what_changes_nothing_is_taken(complete, fields):
         ({"bad_words": ["a"]}, "bad_words"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"tools": [{}]}, "tools"),
-        ({"skip_special_tokens": True, "ignore_eos": True}, "skip_special_tokens"),
         ({"stream": True, "stream_options": {"include_obfuscation": True}}, "include_obfuscation"),
     ],
 )

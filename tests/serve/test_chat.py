@@ -20,7 +20,8 @@ from llm_jax.shapes import pytree
 from llm_jax.tokenizer import Tokenizer
 from serve import models
 from serve.__main__ import COMMANDS
-from serve.text import chat, client
+from serve.text import chat_command as chat
+from serve.text import client
 
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
@@ -175,7 +176,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypa
     class Interrupted:
         name = "tiny"
 
-        def stream(self, text, wish):
+        def stream(self, text, settings):
             asked.append(text)
             try:
                 if times == 2:
@@ -210,7 +211,7 @@ def test_ctrl_c_ends_generate_after_the_piece_that_is_being_computed(prompts, so
     expected = [f"{prompt}{continued(prompt)[0]}" for prompt in prompts]
     monkeypatch.setattr(loop, "stream", interrupted)
     flags = [flag for prompt in prompts for flag in ("--prompt", prompt)]
-    assert call("generate", source, *flags, *GREEDY) == 0
+    assert call("generate", source, *flags, *GREEDY) == 130
     between = "\n\n" if len(prompts) > 1 else "\n"
     shown = capsys.readouterr()
     assert shown.out == "".join(f"{text}{between}" for text in expected)

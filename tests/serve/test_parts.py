@@ -15,13 +15,14 @@ import pytest
 
 from llm_jax.tokenizer import CharacterTokenizer, train_bpe
 from serve.bench import command as bench
-from serve.bench import load_test as bench_measure
+from serve.bench import load_test
 from serve.bench.decoder import Bound
 from serve.door import key
 from serve.door import ready_message as examples
 from serve.door.listening import Door
 from serve.text.continuation import Continuation
 from serve.vllm import command as vllm
+from serve.vllm.serving import arguments_of
 
 
 @pytest.fixture(autouse=True)
@@ -124,11 +125,11 @@ def test_a_door_serves_no_longer_sequences_than_the_model_reads():
 
 def test_flags_after_two_dashes_reach_vllm_as_they_are():
     options = vllm.parse(["folder", "--port", "9000", "--", "--enable-lora", "--max-loras", "2"])
-    given = vllm._arguments(options, 9000, on_cpu=False)
+    given = arguments_of(options, 9000, on_cpu=False)
     assert given[-3:] == ["--enable-lora", "--max-loras", "2"]
     assert ("--port", "9000") in pairwise(given)
     assert ("--dtype", "bfloat16") in pairwise(given)
-    assert ("--dtype", "float32") in pairwise(vllm._arguments(options, 9000, on_cpu=True))
+    assert ("--dtype", "float32") in pairwise(arguments_of(options, 9000, on_cpu=True))
     assert "--api-key" not in given
 
 
@@ -207,12 +208,12 @@ def test_a_benchmark_keeps_what_the_first_lost_request_was_told(monkeypatch):
 
     Connected = type("Connected", (), {"completions": Completions()})
     monkeypatch.setattr("serve.text.client.connect", lambda *_: Connected)
-    level = bench_measure.own(Remote, ["one", "two"], 1, new_tokens=4, seconds=60, key_file=None)
+    level = load_test.with_clients(Remote, ["one", "two"], 1, new_tokens=4, seconds=60, key_file=None)
     assert (level.completed, level.failed, level.error) == (0, 2, "no room for one")
 
 
 def test_a_benchmark_sends_the_same_different_prompts_each_time():
-    texts = bench_measure.prompts(20, 32)
-    assert texts == bench_measure.prompts(20, 32)
+    texts = load_test.prompts(20, 32)
+    assert texts == load_test.prompts(20, 32)
     assert len(set(texts)) == 20
     assert {len(text.split()) for text in texts} == {32}

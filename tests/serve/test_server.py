@@ -16,7 +16,7 @@ import pytest
 from llm_jax.command_line import run as front_door
 from llm_jax.decode.options import Sampling
 from serve.__main__ import COMMANDS
-from serve.bench import load_test as bench_measure
+from serve.bench import load_test
 from serve.text import client
 from serve.vllm import environment as vllm_environment
 
@@ -176,10 +176,10 @@ def test_a_prompt_longer_than_the_context_gets_400_and_our_client_says_what_to_d
     assert f"maximum context length is {server.context} tokens" in content["error"]["message"]
     monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
     remote = client.Remote(server.url, None)
-    wish = client.Wish(Sampling(), 8)
+    settings = client.Settings(Sampling(), 8)
     with pytest.raises(ValueError, match=r"shorten the prompt, or ask for fewer tokens with --max-new-tokens\. http"):
-        list(remote.stream("a b " * server.context, wish))
-    assert "".join(remote.stream("the", wish)) == "".join(remote.stream("the", wish)) != ""
+        list(remote.stream("a b " * server.context, settings))
+    assert "".join(remote.stream("the", settings)) == "".join(remote.stream("the", settings)) != ""
 
 
 def test_a_prompt_that_fits_and_too_many_new_tokens_get_400_from_us_and_all_there_is_room_for_from_vllm(server):
@@ -208,7 +208,7 @@ def test_our_client_says_what_a_wrong_key_and_a_silent_port_are(server, monkeypa
 def test_our_benchmark_loses_no_request(server, monkeypatch):
     monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
     remote = client.Remote(server.url, None)
-    level = bench_measure.own(remote, bench_measure.prompts(6, 8), 3, new_tokens=7, seconds=60, key_file=None)
+    level = load_test.with_clients(remote, load_test.prompts(6, 8), 3, new_tokens=7, seconds=60, key_file=None)
     assert (level.clients, level.completed, level.failed) == (3, 6, 0)
     assert level.tokens_per_second == pytest.approx(6 * 7 / level.seconds)  # also where pieces hold several tokens
     assert level.ttft[0] > 0

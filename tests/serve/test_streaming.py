@@ -113,7 +113,7 @@ def test_our_client_shows_every_piece_before_the_next_is_there(monkeypatch):
     upstream, shown = LockStep(), []
     with serving(Guard(upstream, KEY)) as (host, port):
         remote = client.Remote(listening.url(host, port), None)
-        for text in remote.stream("a", client.Wish(Sampling(), 8)):
+        for text in remote.stream("a", client.Settings(Sampling(), 8)):
             shown.append(text)
             upstream.was_read.release()
     assert shown == PIECES

@@ -1,7 +1,7 @@
-"""Write with a model, turn by turn, in the terminal: what you type is continued, and all of it is the next prompt.
+"""Write with a model in the terminal, turn by turn. The model continues the text so far and the line that you type.
 
-A base model knows no roles: it goes on where the text ends. `/new` begins a new text, `/undo` takes back the last turn,
-`/quit` or Ctrl-D ends; Ctrl-C stops an answer (twice: at once).
+A base model knows no roles: it continues where the text ends. `/new` begins a new text, `/undo` removes the last turn,
+`/quit` or Ctrl-D ends the session. Ctrl-C stops an answer after the piece that is being computed, a second one at once.
 """
 
 import sys
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
-from serve.text.client import refuse_empty_stops
+from serve.text.config import Settings, refuse_empty_stops
 
 if TYPE_CHECKING:
-    from serve.text.client import Completer, Wish
+    from serve.text.config import Source
 
-COMMANDS = "/new: a new text · /undo: without the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
-
+COMMANDS = "/new: a new text · /undo: remove the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
 
 HANDLES_INTERRUPTS = True
 
@@ -26,12 +25,13 @@ HANDLES_INTERRUPTS = True
 @dataclass(frozen=True)
 class Options:
     source: tyro.conf.Positional[str]
-    """URL of a server, such as http://127.0.0.1:8000; or a run's folder, or a Hugging Face directory."""
+    """A model: the folder of a run, a Hugging Face directory, or owner/name on the hub. Or a server's URL, such as
+    http://127.0.0.1:8000."""
     max_new_tokens: int = 64
-    """New tokens a turn, at most."""
+    """New tokens of a turn, at most."""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Text before which an answer ends; may be given several times."""
+    """Text before which an answer ends; it may be the text of a special token; may be given several times."""
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
@@ -44,12 +44,12 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
-    from serve.text.client import Wish, open_completer
+    from serve.text.client import open_source
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_completer(options.source, options.key_file)
-    print(f"{source.name} goes on where your text ends. {COMMANDS}", file=sys.stderr)
+        source = open_source(options.source, options.key_file)
+    print(f"{source.name} continues where your text ends. {COMMANDS}", file=sys.stderr)
     texts = [""]
     turn = 0
     while (line := _read()) is not None:
@@ -59,22 +59,22 @@ def main(options: Options) -> int:
             texts = [""] if line == "/new" else texts[:-1] or [""]
             print(texts[-1], flush=True)
             continue
-        # Another stream of random numbers each turn, the same ones in every session of the same seed.
-        wish = Wish(options.sampling.of(turn), options.max_new_tokens, options.stop)
-        answer = _answer(source, texts[-1] + line, wish)
+        # Each turn has its own stream of random numbers; a session with the same seed has the same streams.
+        settings = Settings(options.sampling.of(turn), options.max_new_tokens, options.stop)
+        answer = _answer(source, texts[-1] + line, settings)
         if answer is not None:
             texts.append(texts[-1] + line + answer)
         turn += 1
     return 0
 
 
-def _answer(source: "Completer", text: str, wish: "Wish") -> str | None:
-    """Shown as it comes. None if there was none: the text stays as it was, and the session goes on."""
+def _answer(source: "Source", text: str, settings: Settings) -> str | None:
+    """Prints the answer while it comes, and returns it; None if it was refused or failed: the text stays as it was."""
     from serve.text.stopping import until_interrupted
 
     pieces: list[str] = []
     try:
-        for piece in until_interrupted(source.stream(text, wish)):
+        for piece in until_interrupted(source.stream(text, settings)):
             pieces.append(piece)
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
@@ -87,7 +87,7 @@ def _answer(source: "Completer", text: str, wish: "Wish") -> str | None:
 
 
 def _read() -> str | None:
-    """A line, or None at the end of input. Ctrl-C, pressed just after an answer, only begins the line anew."""
+    """A line, or None at the end of input. In a terminal, Ctrl-C at the prompt only begins a new line."""
     while True:
         try:
             return input("> " if sys.stdin.isatty() else "")

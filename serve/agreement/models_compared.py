@@ -1,0 +1,52 @@
+"""Which programs are compared, in turn: ours first, then those that are asked for or installed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from serve.agreement import jax_models, vllm_models
+from serve.agreement.answers import Answers, ComparedModel
+from serve.agreement.config import MODEL_NAMES, AgreementConfig
+from serve.agreement.question import Question
+from serve.agreement.transformers_model import Transformers
+
+
+def ask_all(
+    config: AgreementConfig,
+    question: Question,
+    stack: ExitStack,
+    tell: Callable[[str], object],
+) -> dict[str, Answers]:
+    """Every program's answers, by its name.
+
+    A program that is not installed is left out, and `tell` gets its name and the cure; one that `config.sides` names
+    raises ImportError, FileNotFoundError or ValueError instead. `stack` ends the servers.
+    """
+    answers: dict[str, Answers] = {}
+    for name, open_model in _openers(config, question, answers, stack):
+        try:
+            model = open_model()
+        except (ImportError, FileNotFoundError, ValueError) as error:
+            if name in config.sides:
+                raise
+            tell(f"left out: {name}: {error}")
+            continue
+        tell(f"{model.name} …")
+        answers[model.name] = model.answer(question.prompts, config.tokens, question.requests)
+    return answers
+
+
+def _openers(
+    config: AgreementConfig, question: Question, answers: dict[str, Answers], stack: ExitStack
+) -> Iterator[tuple[str, Callable[[], ComparedModel]]]:
+    """Each program's name and the function that opens it. The full forward pass begins with the decoder's answer."""
+    ours = (question.params, question.config, question.plan)
+    yield "jax", lambda: jax_models.CachedDecode(*ours)
+    draft = answers[jax_models.CachedDecode.name].continuations.tokens
+    yield "jax", lambda: jax_models.FullForward(*ours, draft)
+    asked = config.sides or MODEL_NAMES
+    if "transformers" in asked:
+        yield "transformers", lambda: Transformers(question.directory)
+    if "vllm" in asked:
+        yield "vllm", lambda: vllm_models.open_engine(question.directory, question.config, config.python)
+    if "http" in asked:
+        yield "http", lambda: stack.enter_context(vllm_models.open_endpoint(question.directory, config.python))

@@ -1,0 +1,26 @@
+"""What `serve api` is told. Imports no JAX."""
+
+from dataclasses import dataclass, field
+
+import tyro
+
+from llm_jax.config import Execution
+from serve.door.listening import Door
+
+
+@dataclass(frozen=True)
+class ApiConfig:
+    """The model, the size of a batch, and who may send requests."""
+
+    model: tyro.conf.Positional[str]
+    """Folder of a run, a Hugging Face directory, or owner/name on the hub."""
+    step: int | None = None
+    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    rows: int = 8
+    """Sequences decoded at once; further ones wait. A step takes about the same time for one sequence as for all."""
+    door: tyro.conf.OmitArgPrefixes[Door] = field(default_factory=Door)
+    execution: tyro.conf.OmitArgPrefixes[Execution] = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1; got {self.rows}")

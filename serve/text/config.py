@@ -1,0 +1,57 @@
+"""How texts are continued, and what a source of continuations offers. Imports no JAX."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from llm_jax.decode.options import Sampling
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How texts are continued. Text number i, counted from 0, is drawn with the seed `sampling.seed` + i."""
+
+    sampling: Sampling
+    max_new_tokens: int  # for each text
+    stops: tuple[str, ...] = ()  # texts before which a continuation ends
+    chunk: int = 1  # new tokens of each text in a piece, where the decoder runs here; a server decides by itself
+
+
+class Piece(NamedTuple):
+    """What has come at once."""
+
+    texts: list[str]  # further text of each continuation; may be empty
+    n_tokens: int | None  # new tokens, of all texts together; None: a server does not say
+
+
+class Source(Protocol):
+    """Something that continues texts: the decoder here, or a server."""
+
+    @property
+    def name(self) -> str:
+        """The model's, for people."""
+        ...
+
+    def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
+        """The continuation of one text, piece by piece. Raises as `stream_all` does."""
+        ...
+
+    def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
+        """The continuations of several texts, piece by piece.
+
+        Raises:
+            ValueError: the request is refused, such as a prompt that is longer than the model's context.
+            OSError: the server does not answer.
+        """
+        ...
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is a server's address; everything else is a model."""
+    return source.startswith(("http://", "https://"))
+
+
+def refuse_empty_stops(stops: Sequence[str]) -> None:
+    """Raises ValueError for an empty stop text: it is found before the first character, so nothing would be left."""
+    if "" in stops:
+        raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")

@@ -1,0 +1,56 @@
+"""Texts continued by the JAX decoder in this process."""
+
+from collections.abc import Generator, Sequence
+
+from llm_jax.config import Execution
+from llm_jax.decode import loop
+from llm_jax.decode.prompts import encode_prompt
+from llm_jax.models import gpt
+from serve.models import Model
+from serve.text.config import Piece, Settings
+from serve.text.continuation import Continuation
+from serve.text.stopping import Interrupted
+
+
+class Local:
+    """A `Source`. Its weights are stored for so many texts at once as it is told; it decodes any number of them."""
+
+    def __init__(self, model: Model, n_texts: int = 1):
+        self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
+        self._plan = gpt.make_plan(Execution())
+        self._params = loop.prepare(model.params, self._plan, n_texts)
+
+    def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
+        """See `Source`."""
+        for piece in self.stream_all([text], settings):
+            yield piece.texts[0]
+
+    def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
+        """See `Source`. All texts are one batch. Interrupted, it gives the text that it has held back, and ends."""
+        tokenizer = self._tokenizer
+        prompts = [encode_prompt(tokenizer, text) for text in texts]
+        rows = [Continuation(tokenizer, settings.stops) for _ in texts]
+        sampling, ends = settings.sampling, tokenizer.borders.stops
+        asked = (sampling, settings.max_new_tokens, ends, settings.chunk)
+        try:
+            for new in loop.stream(self._params, prompts, self._config, self._plan, *asked):
+                yield _piece(rows, new)
+                if all(row.stopped for row in rows):
+                    return
+        except Interrupted:
+            pass
+        yield Piece([row.finish() for row in rows], 0)
+
+
+def _piece(rows: Sequence[Continuation], new: Sequence[Sequence[int]]) -> Piece:
+    """New tokens of each row → the text that they make certain. Tokens after a stop text do not count."""
+    texts, n_tokens = [], 0
+    for row, tokens in zip(rows, new, strict=True):
+        text = ""
+        for token in tokens:
+            if row.stopped:
+                break
+            text += row.push(token)
+            n_tokens += 1
+        texts.append(text)
+    return Piece(texts, n_tokens)

@@ -1,0 +1,60 @@
+"""A configuration → a vLLM server that can be started: the directory is checked, the flags of `vllm serve` are set."""
+
+import json
+
+from llm_jax import hf, tokenizer
+from llm_jax.hf.config import ARCHITECTURE
+from serve.door import listening, ready_message
+from serve.vllm import environment as vllm_environment
+from serve.vllm.config import VllmConfig
+from serve.vllm.process import Server
+
+
+def server_of(config: VllmConfig) -> Server:
+    """The server, not started yet; its model is checked. Raises as `hf.check` and `vllm_environment.find_for` do."""
+    door, model = config.door, hf.check(config.model)
+    environment = vllm_environment.find_for(model.d_head, config.python)
+    context = door.context(model.context_length)
+    port = door.port or listening.free_port(door.host)
+
+    def request() -> tuple[str, int]:
+        return ready_message.request_for(tokenizer.load(config.model), context)
+
+    return Server(
+        environment,
+        arguments_of(config, port, environment.on_cpu),
+        name=door.name_of(config.model),
+        host=door.host,
+        port=port,
+        max_requests=door.max_requests,
+        callers=door.callers,
+        request=request,
+    )
+
+
+def arguments_of(config: VllmConfig, port: int, on_cpu: bool) -> list[str]:
+    """Our settings as arguments of `vllm`."""
+    dtype = config.dtype if config.dtype != "auto" else "float32" if on_cpu else "bfloat16"
+    arguments = [
+        *("serve", str(config.model.resolve())),
+        *("--served-model-name", config.door.name_of(config.model)),
+        *("--host", config.door.host, "--port", str(port)),
+        # vLLM would serve a trunk that was saved without its head as a model of embeddings.
+        *("--hf-overrides", json.dumps({"architectures": [ARCHITECTURE]})),
+        *("--dtype", dtype),
+        *("--max-num-seqs", str(config.max_num_seqs)),
+        *("--tensor-parallel-size", str(config.tensor_parallel_size)),
+        *("--pipeline-parallel-size", str(config.pipeline_parallel_size)),
+        *("--shutdown-timeout", str(int(config.door.shutdown_timeout))),
+        # A request's defaults are OpenAI's, not the directory's: temperature 1, no top-k, no top-p.
+        *("--generation-config", "vllm"),
+        *("--middleware", "guard.Guard"),
+        "--disable-fastapi-docs",
+    ]
+    if config.door.max_model_len is not None:
+        arguments += ["--max-model-len", str(config.door.max_model_len)]
+    if on_cpu:
+        arguments.append("--enforce-eager")  # compiling takes longer than it saves
+    else:
+        arguments += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
+    return [*arguments, *config.more]
