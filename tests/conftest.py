@@ -22,6 +22,17 @@ settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("explore", derandomize=False)
 settings.load_profile("repeatable")
 
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for whole folders; none for single files, where starting them would take longer than they save.
+
+    Nor for tests that need the machine to themselves: one cluster, one vLLM, one device.
+    """
+    alone = config.option.markexpr in ("storm", "slurm", "vllm", "cuda", "gpu")
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    return 0 if alone or all(path.suffix == ".py" for path in paths) else 2
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`

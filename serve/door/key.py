@@ -1,6 +1,6 @@
 """The API key of a server: from the environment, or from a file that only its owner can read.
 
-Never from the command line, where every user of the machine would see it in the process list.
+The key is never an argument: every user of the machine can see those in the process list.
 """
 
 import os
@@ -14,12 +14,12 @@ VARIABLE = "LLM_JAX_API_KEY"
 
 
 def default_file() -> Path:
-    """In the cache folder, so that server and client of one user agree without being told."""
+    """A file in the cache folder: server and client of one user find the same key there."""
     return backend.cache_folder() / "api-key"
 
 
 def for_server(file: Path | None) -> tuple[str, str]:
-    """The key and where it is from, for people; a file that is missing is made, with mode 0600 and 256 random bits.
+    """The key, and its source for messages. A missing file is created with mode 0600 and 256 random bits.
 
     Raises ValueError or PermissionError for a key that is empty or that others can read.
     """
@@ -28,7 +28,7 @@ def for_server(file: Path | None) -> tuple[str, str]:
     path = file or default_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # The mode is the file's from its first instant on: nobody can open it in between.
+        # The file is created with its mode: at no time can another user open it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return _read(path), str(path)

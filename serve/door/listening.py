@@ -1,4 +1,4 @@
-"""Where a server listens and whom it lets in: the settings that both servers share; addresses taken, asked, written."""
+"""Address of a server and the requests that may pass: settings of both servers, and functions for addresses."""
 
 import http.client
 import socket
@@ -10,7 +10,7 @@ from serve.door.guard import Callers
 
 @dataclass(frozen=True)
 class Door:
-    """What every server here is told."""
+    """Settings that both servers have."""
 
     port: int = 8000
     """TCP port; 0 takes a free one."""
@@ -59,7 +59,7 @@ class Door:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that has the address already. Raises OSError with the cure if it is taken or not this machine's."""
+    """A bound socket. Raises OSError with the cure if the address is taken or not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,13 +73,13 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody has now. Raises as `bound` does."""
+    """A port that is free now. Raises as `bound` does."""
     with bound(host, 0) as listening:
         return listening.getsockname()[1]
 
 
 def reachable(host: str) -> str:
-    """Where a server that listens on `host` is found from this machine."""
+    """The address at which this machine reaches a server that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 

@@ -1,4 +1,4 @@
-"""What a server prints when it is ready: calls that work when pasted, in which the key is read from where it is."""
+"""The message of a server that is ready: calls that work when pasted and read the key from its file or variable."""
 
 import json
 import shlex
@@ -28,7 +28,7 @@ for piece in answer:
 def how_to_call(
     host: str, port: int, name: str, key_source: str, prompt: str = PROMPT, max_tokens: int = MOST_TOKENS
 ) -> str:
-    """`key_source` is a file's path or `$VARIABLE`; `prompt` and `max_tokens` are what the model can answer."""
+    """`key_source` is a file's path or `$VARIABLE`; the model must be able to answer `prompt` with `max_tokens`."""
     address = listening.url(host, port)
     if key_source.startswith("$"):
         shell, python = key_source, f'os.environ["{key_source[1:]}"]'
@@ -47,7 +47,7 @@ def how_to_call(
 
 
 def request_for(tokenizer: "Tokenizer", context: int) -> tuple[str, int]:
-    """A prompt of tokens that the tokenizer has, and as many new ones as there is room for, up to 32."""
+    """A prompt that the tokenizer can encode, and the number of new tokens that fit the context, up to 32."""
     single = (tokenizer.decode([token]) for token in range(tokenizer.vocab_size))
     for prompt in (PROMPT, PROMPT.lower(), "once", *(text for text in single if text.isprintable() and text.strip())):
         try:
@@ -60,5 +60,5 @@ def request_for(tokenizer: "Tokenizer", context: int) -> tuple[str, int]:
 
 
 def _quoted(text: str) -> str:
-    """As Python writes it, in double quotes."""
+    """A Python literal in double quotes."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""Scores from lm-evaluation-harness, for a run, a Hugging Face directory or a server.
+"""Scores of lm-evaluation-harness, for a run, a Hugging Face directory or a server.
 
-jax_lm     the harness's model interface over our decoder
-backends   what a name on the command line stands for: our decoder, transformers, an HTTP server
+jax_lm     our decoder behind the harness's model interface
+backends   a name on the command line → our decoder, transformers or an HTTP server
 tasks      task names → the harness's tasks; local files in place of downloads
-results    what was measured, as a value and as JSON
-shown      the table, and the plot against tokens seen
+results    the figures, as a value and as JSON
+report     the table, and the plot against tokens seen
 """

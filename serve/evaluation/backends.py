@@ -1,4 +1,4 @@
-"""What a name on the command line stands for, as models of the harness.
+"""A name on the command line → a model of the harness.
 
 a run                  our decoder (jax), or its export through transformers (hf)
 a Hugging Face folder  the same; also owner/name on the hub
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """How models are opened: what the command line says about batches, servers and keys."""
+    """The command line's settings for opening a model: batches, servers and keys."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     batch_size: int = 8
@@ -44,7 +44,7 @@ class Access:
 
 
 def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
-    """One model, or every checkpoint that a run still has. Raises ValueError where only a run has steps."""
+    """One model, or every checkpoint in a run's folder. Raises ValueError for a step of what is not a run."""
     if source.startswith(("http://", "https://")):
         url = source.rstrip("/").removesuffix("/v1")
         return [Candidate(url.split("://")[1], url, "server")]
@@ -82,7 +82,7 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
     from serve.evaluation.jax_lm import JaxLM
     from serve.models import load_model
 
-    # Whole, for the other backends cut nothing off: log-likelihoods are to be the same.
+    # The whole vocabulary: the other backends keep it, and log-likelihoods must be the same.
     model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
     return JaxLM(model.params, model.config, model.tokenizer, gpt.make_plan(Execution(dtype=access.dtype)))
 
@@ -109,13 +109,13 @@ def _open_hf(directory: str, access: Access) -> LM:
 
 
 def _without_bars(model: Any) -> LM:
-    """The same model, with no progress in a log file."""
+    """The same model; without progress bars where stderr is not a terminal."""
 
     def silent(answer: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **named: answer(*arguments, **named | {"disable_tqdm": True})
 
     if not sys.stderr.isatty():
-        # The harness has its models tell tqdm `disable=False`, which is stronger than TQDM_DISABLE.
+        # The harness passes `disable=False` to tqdm, which overrides TQDM_DISABLE.
         for name in ("loglikelihood", "loglikelihood_rolling", "generate_until", "_loglikelihood_tokens"):
             setattr(model, name, silent(getattr(model, name)))
     return model
@@ -130,7 +130,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
             f"{candidate.source} serves {served['id']!r}, whose tokenizer is not on this machine: "
             "say --tokenizer HF_DIR"
         )
-    # Never in the arguments: the harness prints those.
+    # Not in the model's arguments, because the harness prints those.
     header = {"Authorization": f"Bearer {access.secret}"} if access.secret else {}
     return make(
         base_url=f"{candidate.source}/v1/completions",
@@ -146,7 +146,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
 
 
 def ask_models(url: str, secret: str | None) -> dict[str, Any]:
-    """What `/v1/models` says of the first model. Raises ConnectionError where nobody answers as such a server does."""
+    """The first entry of `/v1/models`. Raises ConnectionError if no server with OpenAI's interface answers."""
     request = urllib.request.Request(
         f"{url}/v1/models", headers={"Authorization": f"Bearer {secret}"} if secret else {}
     )
@@ -168,7 +168,7 @@ def ask_models(url: str, secret: str | None) -> dict[str, Any]:
 
 
 def read_key(path: Path | None) -> str | None:
-    """The key to send, as `serve chat` finds it; None where none is kept. Raises as `key.for_client` does."""
+    """The key to send, from where `serve chat` reads it; None where there is none. Raises as `key.for_client` does."""
     is_kept = path is not None or key.VARIABLE in os.environ or key.default_file().is_file()
     return key.for_client(path) if is_kept else None
 
@@ -177,4 +177,4 @@ def _tokens_per_step(run: Path) -> int | None:
     try:
         return batch_tokens(run)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a run whose config says nothing of its batch is evaluated all the same
+        return None  # a run without this entry is evaluated too; its plot has no tokens seen

@@ -1,8 +1,8 @@
 """Evaluate models with lm-evaluation-harness: `python -m serve evaluate RUN --tasks hellaswag --data hellaswag=FILE`.
 
-A model is a run, a Hugging Face directory or the URL of a server; several are compared. For small models: hellaswag,
-arc_easy, piqa, lambada_openai, wikitext (bits per byte); any other task of the harness goes by its name. Rows come from
---data, or from the Hugging Face hub.
+A model is a run, a Hugging Face directory or the URL of a server; several are compared. Tasks for small models:
+hellaswag, arc_easy, piqa, lambada_openai, wikitext (bits per byte); every other task of the harness has the harness's
+name. Rows come from --data, or from the Hugging Face hub.
 """
 
 import sys
@@ -23,7 +23,7 @@ BOOTSTRAP = 1000  # resamplings, for the standard errors that have no formula
 @dataclass(frozen=True)
 class Options:
     models: tyro.conf.Positional[tuple[str, ...]]
-    """Runs, Hugging Face directories (or owner/name), URLs of servers such as http://127.0.0.1:8000."""
+    """Runs, Hugging Face directories (or owner/name on the hub), URLs of servers such as http://127.0.0.1:8000."""
     tasks: tuple[str, ...] = SMALL_MODEL_TASKS
     """Tasks of lm-evaluation-harness, separated by spaces or commas."""
     data: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -37,11 +37,11 @@ class Options:
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     """Compute format; auto: bfloat16 on a GPU."""
     batch_size: int = 8
-    """Sequences at once, for transformers and for a server; our decoder decides by itself."""
+    """Sequences at once, for transformers and for a server; our decoder chooses its own batches."""
     step: int | None = None
     """Of a run: the checkpoint's step. Default: the newest intact one."""
     every_checkpoint: bool = False
-    """Of a run: every checkpoint it still has, for a plot against tokens seen."""
+    """Of a run: every checkpoint in its folder, for a plot against tokens seen."""
     tokenizer: str | None = None
     """For a server: Hugging Face directory of its tokenizer. Default: the one it serves, if that is on this machine."""
     key_file: Path | None = None
@@ -72,8 +72,7 @@ def main(options: Options) -> int:
         import lm_eval
     except ImportError:
         raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
-    from serve.evaluation import backends, results, tasks
-    from serve.evaluation import report as shown
+    from serve.evaluation import backends, report, results, tasks
 
     files = tasks.parse_data(options.data)
     models = [
@@ -95,8 +94,8 @@ def main(options: Options) -> int:
     }
     results.write_json(options.out / results.JSON_NAME, evaluated, settings)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(shown.table(evaluated, console.width))
-    is_drawn = shown.draw(options.out / "results.png", evaluated)
+    console.print(report.table(evaluated, console.width))
+    is_drawn = report.draw(options.out / "results.png", evaluated)
     console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
     return 0
 
@@ -127,14 +126,14 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
 
 
 def _silence() -> None:
-    """The harness's and the libraries' remarks on themselves; errors stay. Before any of them is imported."""
+    """Silences notices and warnings of the harness and its libraries; errors stay. Called before they are imported."""
     import logging
     import os
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # The harness's bootstrap forks, which JAX's threads may not survive.
+    # The harness's bootstrap forks the process; JAX's threads may not survive a fork.
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
-    if not sys.stderr.isatty():  # no bars in a log file
+    if not sys.stderr.isatty():  # no progress bars in a log file
         os.environ.setdefault("TQDM_DISABLE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in ("lm_eval", "lm-eval", "datasets", "httpx", "transformers", "evaluate"):

@@ -1,7 +1,7 @@
 """lm-evaluation-harness's model interface (Gao et al. 2021) over our decoder.
 
-The harness asks three questions: how likely is this continuation, how likely is this document, how does this go on. The
-first two are `llm_jax.scoring`, the third is `llm_jax.decode.loop`; here is only the translation.
+The harness asks for the log-likelihood of a continuation, the log-likelihood of a document, or a continuation.
+`llm_jax.scoring` computes the first two, `llm_jax.decode.loop` the third; this module only translates.
 """
 
 import json
@@ -23,24 +23,25 @@ from llm_jax.scoring.requests import Request, encode_request, windows
 from llm_jax.tokenizer import Tokenizer
 from serve.models import trimmed
 
-GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations written at once
-GENERATION_CHUNK = 16  # tokens between two looks for the text that ends a continuation
+GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations decoded at once
+GENERATION_CHUNK = 16  # tokens between two searches for the text that ends a continuation
 MAX_NEW_TOKENS = 256  # where the task sets no limit, as the harness's own models have it
 
 logger = logging.getLogger(__name__)
 
 
 class JaxLM(LM):
-    """A model of ours, as the harness sees it."""
+    """Our decoder as a model of the harness."""
 
     def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan) -> None:
         super().__init__()
         self._config, self._tokenizer, self._plan = config, tokenizer, plan
         self._call = scorer(gpt.cast(params, plan), config, plan)
-        self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)  # text, which has no holes
+        # Generation writes only ids that have a token.
+        self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """(log-likelihood in nats, would greedy decoding write it) of each (context, continuation)."""
+        """For each (context, continuation): log-likelihood in nats, and whether greedy decoding writes it."""
         answers = self._score([encode_request(self._tokenizer, *request.args) for request in requests])
         return [(answer.log_likelihood, answer.is_greedy) for answer in answers]
 
@@ -96,14 +97,14 @@ class JaxLM(LM):
         return [_before(text, until) for text in self._read(pieces, len(prompts), until)]
 
     def _read(self, pieces: Iterator[list[list[int]]], rows: int, until: list[str]) -> list[str]:
-        """Decodes until every row has one of the texts that end it, or nothing more comes."""
+        """Decodes until every row has one of the texts that end it, or all rows have stopped."""
         ids: list[list[int]] = [[] for _ in range(rows)]
         texts = [""] * rows
         for piece in pieces:
             for row, new in zip(ids, piece, strict=True):
                 row += new
             texts = [self._tokenizer.decode(row) for row in ids]
-            # A row whose last piece was empty has met the end of its text.
+            # A row whose last piece is empty has stopped at a token that ends a text.
             if all(not new or any(stop in text for stop in until) for new, text in zip(piece, texts, strict=True)):
                 break
         return texts

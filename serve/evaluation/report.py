@@ -13,36 +13,35 @@ INK, ACCENTS = "#1f2933", ("#c2410c", "#2563a8", "#3f7d3f", "#8a5a9e", "#8a8f98"
 
 
 def table(evaluated: Sequence[Evaluated], width: int) -> Table:
-    """Rows are metrics, columns are models, the best of several bold; where that is too wide, a row for each figure."""
-    shown = _side_by_side(evaluated)
-    measure = Console(width=10_000).measure(shown)
-    return shown if measure.maximum <= width else _one_below_the_other(evaluated)
+    """A row for each metric, a column for each model, the best in bold; if that is too wide, a row for each figure."""
+    wide = _column_a_model(evaluated)
+    return wide if Console(width=10_000).measure(wide).maximum <= width else _row_a_figure(evaluated)
 
 
-def _side_by_side(evaluated: Sequence[Evaluated]) -> Table:
-    shown = _empty("task", "metric", "items", *(one.name for one in evaluated))
+def _column_a_model(evaluated: Sequence[Evaluated]) -> Table:
+    rows = _empty("task", "metric", "items", *(one.name for one in evaluated))
     for task, metric in _rows(evaluated):
         cells = _cells(evaluated, task, metric)
-        shown.add_row(task, _titled(metric, cells), _n_items(cells), *_shown(cells))
-    return shown
+        rows.add_row(task, _titled(metric, cells), _n_items(cells), *_formatted(cells))
+    return rows
 
 
-def _one_below_the_other(evaluated: Sequence[Evaluated]) -> Table:
-    shown = _empty("task", "metric", "items", "model", "")
+def _row_a_figure(evaluated: Sequence[Evaluated]) -> Table:
+    rows = _empty("task", "metric", "items", "model", "")
     for task, metric in _rows(evaluated):
         cells = _cells(evaluated, task, metric)
         head = (task, _titled(metric, cells), _n_items(cells))
-        for one, text in zip(evaluated, _shown(cells), strict=True):
-            shown.add_row(*head, one.name, text)
+        for one, text in zip(evaluated, _formatted(cells), strict=True):
+            rows.add_row(*head, one.name, text)
             head = ("", "", "")
-    return shown
+    return rows
 
 
 def _empty(*columns: str) -> Table:
-    shown = Table(title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    rows = Table(title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in columns:
-        shown.add_column(name, justify="left" if name in ("task", "metric", "model") else "right", no_wrap=True)
-    return shown
+        rows.add_column(name, justify="left" if name in ("task", "metric", "model") else "right", no_wrap=True)
+    return rows
 
 
 def _cells(evaluated: Sequence[Evaluated], task: str, metric: str) -> list[Measurement | None]:
@@ -58,7 +57,7 @@ def _n_items(cells: Sequence[Measurement | None]) -> str:
     return f"{next((cell.n_items for cell in cells if cell), 0):,}"
 
 
-def _shown(cells: Sequence[Measurement | None]) -> list[str]:
+def _formatted(cells: Sequence[Measurement | None]) -> list[str]:
     best = _best(cells)
     return [f"[bold]{_cell(c)}[/bold]" if i == best else _cell(c) for i, c in enumerate(cells)]
 
@@ -69,7 +68,7 @@ def describe(metric: str) -> str:
 
 
 def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
-    """One panel a metric: against tokens seen, with bars of ± a standard error; models without a count as lines.
+    """One panel a metric, against tokens seen, with bars of ± one standard error; models without a count are lines.
 
     Draws nothing and returns False where fewer than two models say how many tokens they have seen.
     """
@@ -125,7 +124,7 @@ def _rows(evaluated: Sequence[Evaluated]) -> list[tuple[str, str]]:
 
 
 def _best(cells: Sequence[Measurement | None]) -> int | None:
-    """Which one is best, where there is more than one and the metric has a direction."""
+    """Index of the best figure; None for a single figure, or a metric without a direction."""
     found = [(cell.value, i) for i, cell in enumerate(cells) if cell]
     better = next((cell.higher_is_better for cell in cells if cell), None)
     if len(found) < 2 or better is None:

@@ -1,4 +1,4 @@
-"""What was measured, as a value: model × task → metrics with their standard errors."""
+"""The figures as a value: model × task → metrics with their standard errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ FORMAT = 1
 JSON_NAME = "results.json"
 Backend = Literal["jax", "hf", "server"]
 
-# What the harness's names mean, in the words of `llm_jax.scoring.conventions`.
+# The harness's names of metrics → conventions of `llm_jax.scoring.conventions`.
 MEANING = {"acc": "sum", "acc_norm": "character", "acc_bytes": "byte"}
 
 
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evaluated(Candidate):
-    """What was found."""
+    """A model with its figures."""
 
     seconds: float = 0.0
     tasks: dict[str, dict[str, Measurement]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def from_harness(results: Mapping[str, Any]) -> dict[str, dict[str, Measurement]
 
 
 def write_json(path: Path, evaluated: Sequence[Evaluated], settings: Mapping[str, Any]) -> None:
-    """Writes all of it under a temporary name first; numbers that are not finite become null."""
+    """Writes figures and settings, whole or not at all; numbers that are not finite become null."""
     record = {
         "format": FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

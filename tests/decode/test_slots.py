@@ -88,6 +88,7 @@ def alone(params, config, plan):
     }
 
 
+@pytest.mark.long
 def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_and_leave(params, config, plan, alone):
     order = list(range(len(REQUESTS)))
     assert Scheduler(params, config, plan).run(order) == alone

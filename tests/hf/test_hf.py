@@ -75,6 +75,7 @@ def logits_at(tokens):
     return evaluate
 
 
+@pytest.mark.long
 def test_parameters_survive_the_round_trip_bit_for_bit(params):
     out = {name.removeprefix(names.PREFIX): x for name, x in names.to_hf(params, CONFIG).items()}
     jax.tree.map(np.testing.assert_array_equal, names.from_hf(out, CONFIG), params)

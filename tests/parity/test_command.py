@@ -49,6 +49,7 @@ class Tags(HTMLParser):
         self.fetched += [v or "" for k, v in attributes if k in ("src", "href", "xlink:href") and not v.startswith("#")]
 
 
+@pytest.mark.long
 def test_a_directory_is_compared_and_all_promises_hold(first_run):
     status, out = first_run
     found = json.loads((out / "parity.json").read_text())

@@ -15,6 +15,7 @@ def listening():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 def test_ctrl_c_at_any_instant_leaves_with_75_and_loses_nothing(new_run):
     run = new_run("pressed", "--steps", "100000", "--checkpoint-every", "50", "--eval-every", "50")
     draw, reached = random.Random(7), []

@@ -141,6 +141,7 @@ def agree(*arguments) -> int:
     return front_door("python -m serve", "", COMMANDS, ["agree", *map(str, arguments)])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # of transformers and PyTorch
 def test_transformers_takes_part_and_missing_vllm_is_named(model_dir, items, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("LLM_JAX_VLLM_PYTHON", raising=False)
@@ -177,6 +178,7 @@ def test_another_model_s_weights_are_found_out(model_dir, params, tmp_path, caps
     assert "not all within 0.001 nats" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")
 def test_a_padded_vocabulary_takes_part_whole(tmp_path, items):
     """Its ids without a token have their share of every probability, here a third, in transformers as well."""

@@ -26,14 +26,14 @@ from serve.models import load_model
 FAILS_WHEN_READY = """
 from llm_jax.command_line import run
 from llm_jax.decode import slots
-from serve.door import ready_message as examples
+from serve.door import ready_message
 from serve.__main__ import COMMANDS
 
 def ready(*arguments):
     slots.advance = lambda *_: 1 / 0
     return how_to_call(*arguments)
 
-how_to_call, examples.how_to_call = examples.how_to_call, ready
+how_to_call, ready_message.how_to_call = ready_message.how_to_call, ready
 raise SystemExit(run("serve", "", COMMANDS))
 """
 CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)

@@ -90,6 +90,7 @@ def measured(model_dir, files, tmp_path_factory):
     return found
 
 
+@pytest.mark.long
 def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measured):
     ours, theirs = (measured[backend]["models"][0]["tasks"] for backend in ("jax", "hf"))
     assert set(ours) == set(theirs) == set(ROWS)
@@ -135,6 +136,7 @@ def test_our_preparation_of_real_items_is_the_harness_s(shared_data):
     assert all(item.query.endswith(preprocess(raw.query)) for item, raw in zip(prepared, plain, strict=True))
 
 
+@pytest.mark.long
 def test_log_likelihoods_windows_and_continuations_equal_those_of_the_harness_s_hf_model(model_dir, plan):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM

@@ -17,8 +17,7 @@ from llm_jax.tokenizer import CharacterTokenizer, train_bpe
 from serve.bench import command as bench
 from serve.bench import load_test
 from serve.bench.decoder import Bound
-from serve.door import key
-from serve.door import ready_message as examples
+from serve.door import key, ready_message
 from serve.door.listening import Door
 from serve.text.continuation import Continuation
 from serve.vllm import command as vllm
@@ -134,10 +133,10 @@ def test_flags_after_two_dashes_reach_vllm_as_they_are():
 
 
 def test_the_examples_hold_where_the_key_is_and_never_the_key():
-    shown = examples.how_to_call("127.0.0.1", 8000, "tiny", "/home/me/api-key")
+    shown = ready_message.how_to_call("127.0.0.1", 8000, "tiny", "/home/me/api-key")
     assert "$(cat '/home/me/api-key')" in shown
     assert 'pathlib.Path("/home/me/api-key").read_text().strip()' in shown
-    assert 'os.environ["LLM_JAX_API_KEY"]' in examples.how_to_call("::", 80, "tiny", "$LLM_JAX_API_KEY")
+    assert 'os.environ["LLM_JAX_API_KEY"]' in ready_message.how_to_call("::", 80, "tiny", "$LLM_JAX_API_KEY")
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
@@ -162,7 +161,7 @@ def test_the_curl_example_works_when_pasted_whatever_the_names_hold(tmp_path, na
     with http.server.HTTPServer(("127.0.0.1", 0), Recorder) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        shown = examples.how_to_call("127.0.0.1", server.server_port, name, str(file), "it's", 5)
+        shown = ready_message.how_to_call("127.0.0.1", server.server_port, name, str(file), "it's", 5)
         curl = shown[shown.index("curl http") : shown.index("with Python")]
         subprocess.run(["bash", "-c", curl], check=True, capture_output=True, timeout=30)
         thread.join(30)
@@ -175,7 +174,7 @@ def test_the_curl_example_works_when_pasted_whatever_the_names_hold(tmp_path, na
 @pytest.mark.parametrize("alphabet", ["abcdefghijklmnopqrstuvwxyz ", "xyz", "0123", "ABCdefghinoOptuamec "])
 def test_the_example_s_prompt_is_made_of_known_tokens_and_fits(alphabet, context):
     tokenizer = CharacterTokenizer(sorted(set(alphabet)))
-    prompt, max_tokens = examples.request_for(tokenizer, context)
+    prompt, max_tokens = ready_message.request_for(tokenizer, context)
     assert 0 < len(tokenizer.encode(prompt)) + max_tokens <= context
     assert 1 <= max_tokens <= 32
 

@@ -1,21 +1,21 @@
-"""The door in front of every server here: one ASGI middleware, the same for vLLM and for our own.
+"""The guard in front of both servers: one ASGI middleware, the same for vLLM and for ours.
 
-    GET  /health                             open: says that the server lives, nothing else
+    GET  /health                             without a key: only whether the server runs
     GET  /v1/models   POST /v1/completions   with the key
     GET  /v1/models/NAME
     POST /v1/chat/completions
-    anything else                            404, whatever the server behind would have answered
+    anything else                            404, even where the server behind has such a route
 
 vLLM's own key guards only what begins with `/v1`, and leaves `/tokenize`, `/invocations`, `/metrics`, `/docs` and a
-dozen more open; so the door lists what may pass, not what may not. It reads bodies itself: their size, the time they
-take, that they are JSON, and how many sequences they ask for are bounded before the server behind sees a byte.
+dozen more open; so the guard lists the routes that may pass. It reads bodies itself: it checks size, reading time, JSON
+and the number of sequences before the server behind gets a byte.
 
-Closed, it lets nobody in, and what the server behind then calls its own failure (vLLM answers 500 to a request that
-meets its end between door and engine) is what it is: a server that ends, status 503, to be asked again elsewhere.
+A closed guard lets no request in. vLLM answers 500 to a request that comes while it ends; a closed guard sends 503 in
+its place, because the client should ask another server.
 
-Before all that it looks at whom a request is for and which page it comes from (`callers`).
+Host and Origin are checked first (`callers`).
 
-Standard library only, for vLLM imports it in its own environment: `--middleware guard.Guard`.
+Standard library only, because vLLM imports it in its own environment: `--middleware guard.Guard`.
 """
 
 import hmac
@@ -36,9 +36,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 __all__ = ["MOST_SEQUENCES", "Callers", "Guard"]
 
-KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's own name, so that its own check stays on as well
+KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's own variable: its own check stays on as well
 REQUESTS_VARIABLE = "LLM_JAX_MAX_REQUESTS"
-CLOSED_VARIABLE = "LLM_JAX_CLOSED"  # a file: when it is there, the door is closed; several processes may look at it
+CLOSED_VARIABLE = "LLM_JAX_CLOSED"  # a file: while it exists, the guard is closed; several processes may read it
 
 OPEN = {("GET", "/health")}
 GUARDED = {("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/chat/completions")}
@@ -71,7 +71,7 @@ class Guard:
             await self._refuse_websocket(scope, send)
 
     async def _refuse_websocket(self, scope: Message, send: Send) -> None:
-        """There are none here; who may not ask is told so, where the server can say it."""
+        """Refuses all websockets; with the status and reason, where the server behind can send them."""
         try:
             self._callers.check(scope)
             refused = Refused(404, "there are no websockets here")
@@ -124,7 +124,7 @@ class Guard:
         except Refused as refused:
             await answer(send, refused)
         except ConnectionError:
-            pass  # the client is gone, there is nobody to answer
+            pass  # the client has closed the connection
         else:
             if (name := models.name_in(scope["path"])) is not None:
                 await self._describe(name, scope, receive, send)
@@ -134,7 +134,7 @@ class Guard:
             self._in_flight -= 1
 
     async def _describe(self, name: str, scope: Message, receive: Receive, send: Send) -> None:
-        """One model of those that the server behind lists."""
+        """Answers with one of the models that the server behind lists."""
         status, content = await models.listed(self.app, scope, receive)
         if content is None:
             refused = _ending() if self._is_closed() else Refused(status, "the server behind does not list its models")
@@ -152,7 +152,7 @@ class Guard:
         return self._closed is not None and os.path.exists(self._closed)
 
     def _answering(self, send: Send) -> Send:
-        """`send`, which says 503 in place of 500 once the door is closed."""
+        """`send`, with status 503 in place of 500 while the guard is closed."""
         replaced = False
 
         async def say(message: Message) -> None:
@@ -166,7 +166,7 @@ class Guard:
         return say
 
     def _check_key(self, scope: Message) -> None:
-        """Before the route: without the key nobody learns which routes there are."""
+        """Called before the route is checked: without the key no client learns which routes exist."""
         given = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
         scheme, _, key = given.partition(b" ")
         if not (scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)):
@@ -188,7 +188,7 @@ def _ending() -> Refused:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """The body once more, then whatever comes: the client's hanging up."""
+    """A `receive` that gives the body again, then the client's further messages, such as its disconnection."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

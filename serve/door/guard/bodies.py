@@ -1,4 +1,4 @@
-"""What a request may bring: read whole, bounded in size, time and number of sequences. Standard library only."""
+"""Reads and checks a request's body: size, reading time, number of sequences. Standard library only."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ MOST_SEQUENCES = 128  # prompts × n of one request
 
 
 async def read(scope: Any, receive: Any) -> bytes:
-    """The whole body, if it is small enough and comes soon enough."""
+    """The whole body. Raises Refused if it is too large or too slow, ConnectionError if the client disconnects."""
     announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
     too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the most this server reads")
     if not announced.isdigit() or len(announced) > 15 or int(announced) > LARGEST_BODY:
@@ -34,7 +34,7 @@ async def read(scope: Any, receive: Any) -> bytes:
 
 
 def check_body(body: bytes) -> None:
-    """It is a JSON object and asks for a bounded number of sequences; what else it says is for the server to judge."""
+    """Raises Refused unless it is a JSON object with a bounded number of sequences; the server checks the rest."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -45,7 +45,7 @@ def check_body(body: bytes) -> None:
     n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     for name in ("n", "best_of"):
         n = fields.get(name)
-        if n is not None and type(n) is not int:  # "128", which a server may well read as a number
+        if n is not None and type(n) is not int:  # such as "128", which some servers read as a number
             raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
         if n is not None and n_sequences * n > MOST_SEQUENCES:
             raise Refused(

@@ -1,12 +1,12 @@
-"""Who may ask: the Host and the Origin of a request. Standard library only.
+"""Checks the Host and the Origin of a request. Standard library only.
 
-A web page can give its own name this machine's address (DNS rebinding): the user's browser then takes the server for
-part of the page, and sends what the page says. Such a request names the page's host, so only the server's own names
-pass: `localhost`, `127.0.0.1` and `[::1]` always, which no page can have, and where the server listens on another
-address, that one, this machine's names, the address that a connection came to, and what `--allowed-hosts` adds.
+The owner of a web page can point its name to this machine's address (DNS rebinding). The user's browser then treats the
+server as part of the page, and sends the page's requests to it. Such a request has the page's host, so only names of
+the server pass: always `localhost`, `127.0.0.1` and `[::1]`, which no page can have; and where the server listens on
+another address, that one, this machine's names, the address that a connection came to, and `--allowed-hosts`.
 
-A page elsewhere may ask without rebinding; the browser then says whose it is (Origin), and only the same host and port
-pass, or what `--allowed-origins` names. Programs send no Origin.
+A page of another host may send requests without rebinding. The browser then sends the page's Origin; only the same host
+and port pass, and those of `--allowed-origins`. Programs send no Origin.
 
 The host of an absolute target (`GET http://host/path`) must pass as well; uvicorn with httptools does not show it.
 """
@@ -32,7 +32,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Unwelcome(Exception):
-    """Why, and the status that says so."""
+    """The reason of a refusal, and its status."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -41,7 +41,7 @@ class Unwelcome(Exception):
 
 @dataclass(frozen=True)
 class Callers:
-    """The hosts that are this server, and the origins beside it."""
+    """Names of this server, and origins of pages that may use it."""
 
     hosts: frozenset[str] = LOOPBACK
     origins: frozenset[str] = frozenset()
@@ -56,7 +56,7 @@ class Callers:
 
     @classmethod
     def from_environment(cls) -> "Callers":
-        """What `variables` has put there; a server on this machine alone where it has not."""
+        """Reads what `variables` sets; names of this machine alone where nothing is set."""
         hosts, origins = (os.environ.get(name, "").split() for name in (HOSTS_VARIABLE, ORIGINS_VARIABLE))
         return cls(LOOPBACK | set(hosts), frozenset(origins))
 
@@ -105,7 +105,7 @@ def absolute_target(scope: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def normal_host(authority: str) -> str | None:
-    """One spelling for a host, its port cut off; None for what is no host.
+    """One spelling for a host, without its port; None for what is no host.
 
     >>> normal_host("LOCALHOST.:80"), normal_host("[0:0::1]:8000"), normal_host("me@localhost")
     ('localhost', '::1', None)
@@ -153,7 +153,7 @@ def _bracketed(host: str) -> str:
 
 
 def _names() -> set[str]:
-    """What this machine calls itself."""
+    """Host names of this machine."""
     names = {socket.gethostname(), socket.getfqdn()}
     return {name.lower().removesuffix(".") for name in names | {name.partition(".")[0] for name in names} if name}
 

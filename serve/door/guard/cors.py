@@ -1,4 +1,4 @@
-"""What a browser wants to read before a page of another origin may use an answer (Fetch, "CORS protocol").
+"""Headers that a browser needs before a page of another origin may read an answer (Fetch, "CORS protocol").
 
 Only for the origins that `--allowed-origins` names. Standard library only.
 """
@@ -12,7 +12,7 @@ ALLOWED = (
 
 
 def is_preflight(scope: Any) -> bool:
-    """The browser's own question before the page's request; it has no key."""
+    """Whether this is the browser's preflight request, which comes before the page's request and has no key."""
     return scope["method"] == "OPTIONS" and any(
         name.lower() == b"access-control-request-method" for name, _ in scope["headers"]
     )
@@ -23,7 +23,7 @@ def readable_by(origin: bytes, send: Any) -> Any:
 
     async def say(message: Any) -> None:
         if message["type"] == "http.response.start":
-            # vLLM says that all may: two such headers would be none.
+            # vLLM sends this header for all origins; browsers reject an answer with two of them.
             kept = [pair for pair in message["headers"] if pair[0].lower() != b"access-control-allow-origin"]
             message = {**message, "headers": [*kept, (b"access-control-allow-origin", origin), (b"vary", b"Origin")]}
         await send(message)

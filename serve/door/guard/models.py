@@ -1,4 +1,4 @@
-"""`GET /v1/models/NAME`, made of what `GET /v1/models` says: vLLM has no such route. Standard library only."""
+"""`GET /v1/models/NAME`, answered from `GET /v1/models`: vLLM has no such route. Standard library only."""
 
 import json
 from typing import Any

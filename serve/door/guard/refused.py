@@ -1,4 +1,4 @@
-"""Answers that the door gives itself, in OpenAI's form of an error. Standard library only."""
+"""Answers of the guard itself, in OpenAI's form of an error. Standard library only."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Refused(Exception):
-    """An answer that is given here."""
+    """A refusal with its status and headers."""
 
     def __init__(self, status: int, message: str, **headers: str):
         super().__init__(message)
@@ -14,9 +14,9 @@ class Refused(Exception):
 
 
 async def answer(send: Any, refused: Refused, protocol: str = "http") -> None:
-    """OpenAI's form of an error. The connection ends, for a body may still be on its way."""
+    """Sends OpenAI's form of an error and closes the connection, because a body may still be arriving."""
     kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    # OpenAI's `param` and `code` are texts or null: the status is in the status.
+    # OpenAI's `param` and `code` are texts or null, so the status is not repeated here.
     error = {"message": refused.message, "type": kind, "param": None, "code": None}
     body = json.dumps({"error": error}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}

