@@ -32,6 +32,7 @@ from llm_jax.models.gpt_parameters import Block as Block
 from llm_jax.models.gpt_parameters import block_letters
 from llm_jax.models.gpt_parameters import dimension_letters as dimension_letters
 from llm_jax.models.gpt_parameters import init as init
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int
 
 
@@ -62,12 +63,14 @@ def forward(
     plan: Plan,
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
+    watch: Watch = unwatched,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
-    attend to the padding.
+    attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
+    are neither scanned nor rematerialised.
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
@@ -86,7 +89,7 @@ def forward(
         position = params.position_embedding.at[positions_BT].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
     x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(plan.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, in_blocks)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, in_blocks, watch)
     x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
@@ -102,16 +105,17 @@ def block(
     window: kv.Window | None = None,
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
+    watch: Watch = unwatched,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0."""
     layer_norm = plan.kernels.layer_norm
     normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
     mixed_BTD, cache = attention(params.attention, normal_BTD, plan, cache, window, _score_factor(config, number))
     after_attention, after_mlp = split(noise, 2)
-    x_BTD = _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention))
+    x_BTD = watch("after attention", _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention)))
     normal_BTD = layer_norm(params.norm_2, x_BTD, config.norm_epsilon)
     hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), plan.kernels.linear)
-    return _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp)), cache
+    return watch("after MLP", _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp))), cache
 
 
 def activation(config: GPTConfig, plan: Plan) -> Callable[[Array], Array]:
@@ -160,12 +164,21 @@ def attention(
     return kernels.linear(layer.out, mixed_BTNH, n_inputs=2), cache
 
 
-def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: kv.Window | None, noise: Dropout | None):
+def _blocks(
+    blocks,
+    x_BTD,
+    config,
+    plan: Plan,
+    cache: kv.Cache | None,
+    window: kv.Window | None,
+    noise: Dropout | None,
+    watch: Watch = unwatched,
+):
     """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
     one = partial(block, config=config, plan=plan, window=window)
     if plan.execution.remat:
         one = jax.checkpoint(one)
-    x_BTD = _constrain(plan, x_BTD)
+    x_BTD = watch("embedding", _constrain(plan, x_BTD))
     noises = split(noise, len(blocks))
     if plan.execution.scan_layers and cache is None:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(blocks, noises, strict=True))
@@ -177,9 +190,14 @@ def _blocks(blocks, x_BTD, config, plan: Plan, cache: kv.Cache | None, window: k
     layers = []
     for index, layer in enumerate(blocks):
         layer_cache = cache.layers[index] if cache else None
-        x_BTD, layer_cache = one(layer, x_BTD, cache=layer_cache, noise=noises[index], number=index)
+        here = one if plan.execution.remat else partial(one, watch=_in_block(watch, index))
+        x_BTD, layer_cache = here(layer, x_BTD, cache=layer_cache, noise=noises[index], number=index)
         layers.append(layer_cache)
     return x_BTD, tuple(layers)
+
+
+def _in_block(watch: Watch, index: int) -> Watch:
+    return lambda place, x_BTD: watch(f"block {index + 1}, {place}", x_BTD)
 
 
 def logits(

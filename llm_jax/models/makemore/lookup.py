@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
+from llm_jax.models.makemore.letters import letters
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 

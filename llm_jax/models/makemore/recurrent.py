@@ -22,8 +22,9 @@ import jax.numpy as jnp
 
 from llm_jax.kernels.linear import linear_on_cpu as linear  # models this small are trained on CPUs
 from llm_jax.layers.linear import Linear, init_linear
-from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
+from llm_jax.models.makemore.letters import letters
 from llm_jax.models.makemore.mlp import LAST_LAYER_GAIN
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 

@@ -22,8 +22,9 @@ from llm_jax.kernels.linear import linear_on_cpu as linear  # models this small 
 from llm_jax.layers import batch_norm as bn
 from llm_jax.layers.batch_norm import BatchNorm, batch_norm
 from llm_jax.layers.linear import Linear, init_linear
-from llm_jax.models.makemore.looking_in import Watch, letters, unwatched
+from llm_jax.models.makemore.letters import letters
 from llm_jax.models.makemore.mlp import LAST_LAYER_GAIN, TANH_GAIN
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 

@@ -5,10 +5,9 @@ The gradient with respect to an activation is the gradient with respect to a nud
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from llm_jax import inspect
 from train.first_principles.makemore.examples import Examples
 from train.first_principles.makemore.models import Model
 from train.first_principles.makemore.training import batch_loss
@@ -26,30 +25,17 @@ class Inside(NamedTuple):
 
 
 def look(model: Model, params: Any, batch: Examples) -> Inside:
-    def loss(nudges: dict[str, Any]):
-        seen: dict[str, Any] = {}
-
-        def watch(name: str, activation):
-            seen[name] = activation
-            return activation + nudges[name] if name in nudges else activation
-
-        return batch_loss(model, params, batch, watch), seen
-
-    _, shapes = jax.eval_shape(loss, {})
-    zeros = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
-    (value, seen), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(zeros)
+    """One batch through `model`, by the names its layers are watched under."""
+    seen = inspect.look(lambda watch: batch_loss(model, params, batch, watch))
     real = batch.weights > 0  # padded positions of sequences say nothing
-    return Inside(
-        float(value),
-        {
-            name: np.asarray(a)[real] if a.shape[: real.ndim] == real.shape else np.asarray(a)
-            for name, a in seen.items()
-        },
-        {
-            name: np.asarray(g)[real] if g.shape[: real.ndim] == real.shape else np.asarray(g)
-            for name, g in gradients.items()
-        },
-    )
+
+    def of_examples(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {
+            name: np.asarray(x)[real] if x.shape[: real.ndim] == real.shape else np.asarray(x)
+            for name, x in arrays.items()
+        }
+
+    return Inside(float(seen.loss), of_examples(seen.activations), of_examples(seen.gradients))
 
 
 def squashed(inside: Inside) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from llm_jax.config import Execution, GPTConfig
 from llm_jax.layers.dropout import Dropout
 from llm_jax.models import gpt
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
-from llm_jax.models.makemore.looking_in import Watch, unwatched
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Key
 from train.first_principles.makemore.examples import Examples, sequences, windows
 

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from llm_jax.layers.dropout import Dropout
-from llm_jax.models.makemore.looking_in import Watch, unwatched
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int
 from train.first_principles.makemore.examples import Examples
 from train.first_principles.makemore.models import Model

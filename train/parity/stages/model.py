@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from llm_jax.inspect import recorder
 from llm_jax.layers.loss import token_losses
 from llm_jax.models import gpt
 from llm_jax.shapes import Array, Int
-from train.parity.stages.models_compared import Ours, by_parameter, recorder
+from train.parity.stages.models_compared import Ours, by_parameter
 from train.pretrain.step import accumulate_gradients
 
 MICRO_BATCHES = 2
@@ -29,19 +30,20 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
 
     @jax.jit
     def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
-        streams, plan = recorder(ours.plan)
-        cast = gpt.cast(params, plan)
-        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, plan)
+        streams, watch = recorder()
+        cast = gpt.cast(params, ours.plan)
+        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, ours.plan, watch=watch)
         losses_BT = token_losses(hidden_BTD, cast.head_VD, tokens_BT[:, 1:], ours.config.vocab_size)
         total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.plan)
-        return streams, (hidden_BTD, gpt.logits(cast, hidden_BTD, ours.config, ours.plan), losses_BT, total / weight)
+        logits_BTV = gpt.logits(cast, hidden_BTD, ours.config, ours.plan)
+        # A list of values: jit would sort the names.
+        return list(streams.values()), (hidden_BTD, logits_BTV, losses_BT, total / weight)
 
     streams, rest = run(ours.params, jnp.asarray(tokens_BT))
     names = ["embedding"]
     for number in range(1, ours.config.n_layers + 1):
         names += [f"block {number}, after attention", f"block {number}, after MLP"]
-    # The stream is also placed where a stack of blocks begins; the last of equal entries is as good as the first.
-    named = dict(zip(names, streams[-len(names) :], strict=True))
+    named = dict(zip(names, streams, strict=True))
     return named | dict(zip(("final norm", "logits", "loss of each token", "mean loss"), rest, strict=True))
 
 

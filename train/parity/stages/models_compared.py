@@ -43,7 +43,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both models; `theirs` is float32 whatever `ours.how` is, and mixed precision is its autocast."""
+    """Both models; `theirs` is float32 whatever `ours.plan` is, and mixed precision is its autocast."""
 
     ours: Ours
     theirs: transformers.GPT2LMHeadModel
@@ -64,20 +64,6 @@ def loaded(name_or_path: str, execution: Execution) -> Sides:
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
     return Sides(Ours(found.config, gpt.make_plan(execution), found.params), theirs.eval())
-
-
-def recorder(plan: gpt.Plan) -> tuple[list[Array], gpt.Plan]:
-    """A plan under which a forward pass writes down the residual stream: after the embedding and after each half block.
-
-    The model hands its stream to `plan.constrain` at exactly these points, to have it placed on a mesh.
-    """
-    streams: list[Array] = []
-
-    def write_down(x: Array, letters: str) -> Array:
-        streams.append(x)
-        return x
-
-    return streams, plan._replace(constrain=write_down)
 
 
 def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from transformers.activations import ACT2FN, NewGELUActivation
 
 from llm_jax.config import GPTConfig
+from llm_jax.inspect import recorder
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention
@@ -28,7 +29,7 @@ from llm_jax.layers.mlp import MLP, mlp
 from llm_jax.layers.norm import Norm
 from llm_jax.models import gpt
 from train.parity.compare import Gathered, Theirs, compare
-from train.parity.stages.models_compared import Ours, Sides, recorder
+from train.parity.stages.models_compared import Ours, Sides
 from train.parity.verdict import Row
 
 SECTION = "operations"
@@ -142,9 +143,9 @@ def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Callable[..., np.ndarray
 
     def embed(token: jax.Array, position: jax.Array) -> jax.Array:
         params = dataclasses.replace(ours.params, token_embedding=token, position_embedding=position, blocks=())
-        streams, plan = recorder(ours.plan)
-        gpt.forward(params, jnp.asarray(tokens_BT), config, plan)
-        return streams[0]
+        seen, watch = recorder()
+        gpt.forward(params, jnp.asarray(tokens_BT), config, ours.plan, watch=watch)
+        return seen["embedding"]
 
     def torch_embed(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         ids = torch.tensor(tokens_BT, device=token.device)
