@@ -285,6 +285,18 @@ def test_complete_and_chat_show_what_the_server_sends(server, monkeypatch, capsy
     assert capsys.readouterr().out == f"{text}\n{further['choices'][0]['text']}\n"
 
 
+def test_generate_asks_a_server_for_all_prompts_and_ends_each_at_its_stop(server, monkeypatch, capsys):
+    monkeypatch.setenv("LLM_JAX_API_KEY", server.key)
+    texts = ["the quick", "and the dog"]
+    whole = [server.complete(prompt=text, max_tokens=8, temperature=0)[1]["choices"][0]["text"] for text in texts]
+    stop = whole[0][2:5]
+    flags = [flag for text in texts for flag in ("--prompt", text)]
+    greedy = ["--temperature", "0", "--max-new-tokens", "8", "--stop", stop]
+    assert front_door("serve", "", COMMANDS, ["generate", server.url, *flags, *greedy]) == 0
+    expected = [f"{text}{answer.split(stop)[0]}\n\n" for text, answer in zip(texts, whole, strict=True)]
+    assert capsys.readouterr().out == "".join(expected)
+
+
 def test_the_harness_gets_from_a_server_what_it_gets_from_the_decoder(server, directory, monkeypatch):
     """Log-likelihoods within 1e-3 and the same greedy verdicts, through lm-evaluation-harness's own client."""
     from lm_eval.api.instance import Instance
