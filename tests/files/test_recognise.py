@@ -113,7 +113,7 @@ def _sqlite(tmp_path: Path) -> bytes:
         (_tar(), "a tar archive; unpack it"),
         (gzip.compress(_tar(), mtime=0), "a tar archive inside gzip"),
         (zstandard(_tar()), "a tar archive inside zstandard"),
-        (gzip.compress(gzip.compress(b"x"), mtime=0), "compressed twice"),
+        (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "compressed twice"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a PNG image"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG"),

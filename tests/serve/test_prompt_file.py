@@ -17,7 +17,7 @@ TEXT = "one prompt\n\na naïve one\n"
         TEXT.encode("utf-16"),
         TEXT.encode("utf-16-le"),
         TEXT.replace("\n", "\r\n").encode("utf-8-sig"),
-        gzip.compress(TEXT.encode()),
+        gzip.compress(TEXT.encode(), mtime=0),
     ],
     ids=["plain", "marked", "utf-16", "utf-16 without a mark", "of Windows", "gzip"],
 )
