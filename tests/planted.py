@@ -28,7 +28,7 @@ from train.optim import optimizer
 from train.parity.comparison import Comparison
 from train.parity.report.terminal import number
 from train.parity.stages import model, step
-from train.parity.stages.models_compared import Sides, drawn
+from train.parity.stages.models_compared import ModelsCompared, drawn
 from train.parity.stages.stream import drawn as drawn_stream
 from train.parity.verdict import SEVERITY, Row, Verdict
 
@@ -43,33 +43,35 @@ class Fault:
     """A mistake, and the first row in which it must be called wrong: among all, and among the model's own."""
 
     name: str
-    plant: Callable[[Sides], AbstractContextManager[Sides]]
+    plant: Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]
     first: tuple[str, str]  # section, row
     in_model: tuple[str, str] | None = None  # where `first` is an operation
 
 
-def _changing(change: Callable[[Any], Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+def _changing(change: Callable[[Any], Any]) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
     """Plants by changing our side: its config or its parameters."""
 
     @contextlib.contextmanager
-    def plant(sides: Sides) -> Iterator[Sides]:
+    def plant(sides: ModelsCompared) -> Iterator[ModelsCompared]:
         yield dataclasses.replace(sides, ours=change(sides.ours))
 
     return plant
 
 
-def _replacing(module: Any, name: str, wrap: Callable[..., Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+def _replacing(
+    module: Any, name: str, wrap: Callable[..., Any]
+) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
     """Plants by replacing `module.name` with `wrap`, which is given the original first."""
 
     @contextlib.contextmanager
-    def plant(sides: Sides) -> Iterator[Sides]:
+    def plant(sides: ModelsCompared) -> Iterator[ModelsCompared]:
         with patch.object(module, name, partial(wrap, getattr(module, name))):
             yield sides
 
     return plant
 
 
-def _computing(**wraps: Callable[..., Any]) -> Callable[[Sides], AbstractContextManager[Sides]]:
+def _computing(**wraps: Callable[..., Any]) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
     """Plants by our side's plan: each function named is replaced by a wrap, which is given the original first."""
 
     def change(ours):
@@ -127,7 +129,7 @@ def _untrained_head(loss, params, tokens, targets, config, plan, weights=None):
 
 
 @contextlib.contextmanager
-def _padding_seen(sides: Sides) -> Iterator[Sides]:
+def _padding_seen(sides: ModelsCompared) -> Iterator[ModelsCompared]:
     with (
         patch.object(loss, "without_padding", lambda logits, vocab_size: logits),
         patch.object(fused_loss, "without_padding", lambda logits, vocab_size: logits),

@@ -6,7 +6,7 @@ from planted import TINY
 
 from llm_jax.config import Execution
 from train.parity.comparison import Comparison
-from train.parity.stages.models_compared import Sides, drawn
+from train.parity.stages.models_compared import ModelsCompared, drawn
 from train.parity.stages.stream import drawn as drawn_stream
 
 
@@ -33,12 +33,12 @@ def programs_are_kept(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sides() -> Sides:
+def sides() -> ModelsCompared:
     """Both models with the same weights."""
     return drawn(TINY, Execution(dtype="float32", loss_chunks=2), seed=0)
 
 
 @pytest.fixture(scope="session")
-def comparison(sides: Sides) -> Comparison:
+def comparison(sides: ModelsCompared) -> Comparison:
     """A comparison without a fault; `against` plants one."""
     return Comparison(sides, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0), steps=5, new_tokens=16)

@@ -19,7 +19,7 @@ from train.parity.rounding import FORMATS, Format
 from train.parity.stages.curve import LossCurves, curve_row, train_both
 from train.parity.stages.decode import PROMPT, decode_row
 from train.parity.stages.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
-from train.parity.stages.models_compared import Ours, Sides, ours_by_parameter
+from train.parity.stages.models_compared import ModelsCompared, Ours, ours_by_parameter
 from train.parity.stages.operations import operation_rows
 from train.parity.stages.step import Training, given_step_rows, our_own_step, our_training, their_own_step
 from train.parity.stages.stream import Stream
@@ -33,7 +33,7 @@ OWN_STEP = "AdamW step, own gradients"
 class Comparison:
     """What is compared. The numbers of PyTorch's side are gathered once, when first needed."""
 
-    sides: Sides
+    sides: ModelsCompared
     stream: Stream
     steps: int = 100
     learning_rate: float = 6e-4

@@ -13,10 +13,10 @@ from llm_jax.config import Execution, gpt2
 from train.parity.comparison import Comparison
 from train.parity.config import ParityConfig
 from train.parity.report.values import Report, promises
-from train.parity.stages import models_compared as both
+from train.parity.stages import models_compared
 from train.parity.stages import stream as streams
 from train.parity.stages.decode import PROMPT
-from train.parity.stages.models_compared import Sides
+from train.parity.stages.models_compared import ModelsCompared
 from train.parity.stages.stream import Stream
 from train.parity.verdict import Row, fingerprint
 
@@ -28,9 +28,9 @@ def run(options: ParityConfig) -> Report:
     device = _device(options)
     execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
     if options.hf:
-        sides = both.loaded(options.hf, execution)
+        sides = models_compared.loaded(options.hf, execution)
     else:
-        sides = both.drawn(gpt2(options.preset), execution, options.seed)
+        sides = models_compared.drawn(gpt2(options.preset), execution, options.seed)
     torch.nn.Module.to(sides.theirs, device)  # transformers' own `to` hides its types
     comparison = Comparison(
         sides,
@@ -50,7 +50,7 @@ def run(options: ParityConfig) -> Report:
     return Report(setup, rows, comparison.curve, made)
 
 
-def _stream(options: ParityConfig, sides: Sides) -> Stream:
+def _stream(options: ParityConfig, sides: ModelsCompared) -> Stream:
     config = sides.ours.config
     if not PROMPT <= options.length <= config.context_length:
         raise ValueError(
@@ -74,7 +74,7 @@ def _device(options: ParityConfig) -> str:
     return "cuda"
 
 
-def _setup(options: ParityConfig, sides: Sides) -> dict[str, Any]:
+def _setup(options: ParityConfig, sides: ModelsCompared) -> dict[str, Any]:
     return {
         "model": options.hf or options.preset,
         "parameters": sides.ours.config.n_parameters,

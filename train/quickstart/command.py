@@ -16,6 +16,6 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
-    from train.quickstart.stations import travel
+    from train.quickstart.stations import run_stations
 
-    return travel(options)
+    return run_stations(options)

@@ -37,7 +37,7 @@ RESERVE_SECONDS = 20.0  # for what comes after training: counting, export, verif
 RESERVE_FRACTION = 0.15  # of the minutes: machines are not steady
 
 
-def travel(options: QuickstartConfig) -> int:
+def run_stations(options: QuickstartConfig) -> int:
     """Runs the road and prints what was reached; returns the exit status."""
     started = time.monotonic()
     console = Console(soft_wrap=True)

@@ -15,7 +15,7 @@ from llm_jax.runs import CONFIG, METRICS, SUMMARY, folder_of
 
 
 @contextmanager
-def made_anew(runs: Path, name: str, command: str) -> Iterator[Path]:
+def replace_run(runs: Path, name: str, command: str) -> Iterator[Path]:
     """Yields an empty folder for a run; after the block, which has to write its SUMMARY, it is `runs/name`.
 
     An older run of that name and command is replaced. If the block raises, the older one is as it was, and nothing is

@@ -40,7 +40,7 @@ def main(options: Options) -> int:
     from llm_jax.files.json_files import write_json
     from train.first_principles.digits import data as digits_data
     from train.first_principles.digits.engines import ENGINES, require
-    from train.record import replace as run_anew
+    from train.record.replace import replace_run
 
     require(options.engine)
     digits = digits_data.load(options.data)
@@ -48,7 +48,7 @@ def main(options: Options) -> int:
         f"{digits.source}: {len(digits.train_BD):,} images to train on, {len(digits.validation_BD):,} to choose "
         f"settings by, {len(digits.test_BD):,} to test on"
     )
-    with run_anew.made_anew(options.runs, options.run, "digits") as folder:
+    with replace_run(options.runs, options.run, "digits") as folder:
         if options.engine != "all":
             parameters, _ = train(options.engine, options.config, digits, folder)
         else:

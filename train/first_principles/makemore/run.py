@@ -22,8 +22,8 @@ from train.first_principles.makemore.lines import Lines
 from train.first_principles.makemore.recipes import adjusted
 from train.first_principles.makemore.sampling import Predictor
 from train.record import metrics, plots
-from train.record import replace as run_anew
 from train.record.progress import print_table
+from train.record.replace import replace_run
 
 MEASUREMENTS = 40  # of the dev loss in a run
 CURVE_EXAMPLES = 8192  # of the dev split, for the curve; the losses at the end are over all of it
@@ -38,7 +38,7 @@ def run(options: MakemoreConfig) -> int:
     data = lines.read(options.data, options.split)
     prompt = sampling.encode_prompt(data.alphabet, options.prompt, data.longest)
     name = options.run or f"makemore-{options.model}"
-    with run_anew.made_anew(options.runs, name, "makemore") as folder:
+    with replace_run(options.runs, name, "makemore") as folder:
         summary, predict = _count(options, data) if options.is_counted else _train(options, data, folder)
         made = sampling.sample(predict, prompt, options.samples, data.longest, options.temperature, options.seed)
         texts = [data.alphabet.decode(ids) for ids in made]

@@ -22,7 +22,7 @@ from train.optim.optimizer import learning_rate
 from train.parity.compare import autocast
 from train.parity.rounding import FLOAT32, FORMATS, Format, Rounding
 from train.parity.stages.model import their_losses
-from train.parity.stages.models_compared import Ours, Sides
+from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.stages.step import Training, clip, their_optimizer
 from train.parity.stages.stream import Stream
 from train.parity.verdict import Error, Row, fingerprint, judge
@@ -43,7 +43,7 @@ class LossCurves:
 
 
 def train_both(
-    sides: Sides, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
+    sides: ModelsCompared, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
 ) -> LossCurves:
     """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate

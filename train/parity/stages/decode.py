@@ -19,7 +19,7 @@ from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
 from train.parity.compare import autocast
 from train.parity.rounding import FORMATS
-from train.parity.stages.models_compared import Ours, Sides
+from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.verdict import Error, Row, fingerprint, judge
 
 SECTION = "greedy decoding"
@@ -35,7 +35,7 @@ class Continuation:
     margin: np.ndarray
 
 
-def decode_row(sides: Sides, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
+def decode_row(sides: ModelsCompared, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
     """How many tokens differ, as a row. `logit_noise`: root mean square of what rounding does to one logit."""
     continuations = _our_tokens(sides.ours, prompt, n_tokens), _their_tokens(sides, prompt, n_tokens)
     ours, theirs = (_read_back(sides, prompt, tokens) for tokens in continuations)
@@ -75,7 +75,7 @@ def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
 
 
 @torch.no_grad()
-def _their_tokens(sides: Sides, prompt: Sequence[int], n_tokens: int) -> list[int]:
+def _their_tokens(sides: ModelsCompared, prompt: Sequence[int], n_tokens: int) -> list[int]:
     model, tokens = sides.theirs, []
     cache = transformers.DynamicCache(config=model.config)  # written in place
     inputs = torch.tensor([list(prompt)], device=model.device)
@@ -88,7 +88,7 @@ def _their_tokens(sides: Sides, prompt: Sequence[int], n_tokens: int) -> list[in
 
 
 @torch.no_grad()
-def _read_back(sides: Sides, prompt: Sequence[int], tokens: list[int]) -> Continuation:
+def _read_back(sides: ModelsCompared, prompt: Sequence[int], tokens: list[int]) -> Continuation:
     """Float64's opinion of a continuation: it is given the tokens, and asked at each what it would have said."""
     judged = torch.tensor(tokens, device=sides.theirs.device)
     ids = torch.tensor([[*prompt, *tokens[:-1]]], device=sides.theirs.device)

@@ -42,28 +42,28 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Sides:
+class ModelsCompared:
     """Both models; `theirs` is float32 whatever `ours.plan` is, and mixed precision is its autocast."""
 
     ours: Ours
     theirs: transformers.GPT2LMHeadModel
 
 
-def drawn(config: GPTConfig, execution: Execution, seed: int) -> Sides:
+def drawn(config: GPTConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both sides with random weights."""
     params = _telling(gpt.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
     theirs = transformers.GPT2LMHeadModel(_their_config(config))
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
     theirs.load_state_dict({names.HEAD: weights[names.saved(names.EMBEDDING)]} | weights)
-    return Sides(Ours(config, gpt.make_plan(execution), params), theirs.eval())
+    return ModelsCompared(Ours(config, gpt.make_plan(execution), params), theirs.eval())
 
 
-def loaded(name_or_path: str, execution: Execution) -> Sides:
+def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
     """Both sides from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
-    return Sides(Ours(found.config, gpt.make_plan(execution), found.params), theirs.eval())
+    return ModelsCompared(Ours(found.config, gpt.make_plan(execution), found.params), theirs.eval())
 
 
 def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from llm_jax.layers.mlp import MLP, mlp
 from llm_jax.layers.norm import Norm
 from llm_jax.models import gpt
 from train.parity.compare import Gathered, Theirs, compare
-from train.parity.stages.models_compared import Ours, Sides
+from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.verdict import Row
 
 SECTION = "operations"
@@ -56,7 +56,7 @@ class Inputs(torch.nn.Module):
 
 
 def operation_rows(
-    sides: Sides, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
+    sides: ModelsCompared, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
 ) -> Iterator[Row]:
     """The rows of every operation, at the model's own shapes. `gathered`: an operation's name and PyTorch's side of
     it → its numbers.
@@ -96,7 +96,7 @@ def _gradient_name(operation: Operation, name: str) -> str:
     return f"{operation.name}, gradient of {name}"
 
 
-def _operations(sides: Sides, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
+def _operations(sides: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
     ours, epsilon = sides.ours, sides.theirs.config.layer_norm_epsilon
     config, plan, kernels = ours.config, ours.plan, ours.plan.kernels
     batch, length = tokens_BT[:, :-1].shape

@@ -31,7 +31,7 @@ from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.parity.compare import Tensors, Theirs, compare, gather
 from train.parity.rounding import FLOAT32
-from train.parity.stages.models_compared import Ours, Sides, by_parameter
+from train.parity.stages.models_compared import ModelsCompared, Ours, by_parameter
 from train.parity.verdict import Row
 from train.pretrain.step import Measured, TrainState, make_train_step
 
@@ -39,7 +39,7 @@ STEP = "AdamW step"
 NORM = "gradient norm"
 
 
-def given_step_rows(sides: Sides, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
+def given_step_rows(sides: ModelsCompared, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
     """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
     ours = _our_given_step(sides.ours, gradients, config)
     given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, sides.ours.config).items()}
