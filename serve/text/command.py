@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
-from llm_jax.interrupts import EXIT_INTERRUPTED
 
+from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
 from serve.text.config import Settings, is_url, refuse_empty_stops
 from serve.text.prompt_file import read_lines

@@ -26,7 +26,7 @@ HEARTBEAT_SECONDS = 20  # as tests/slurm/conftest.py sets it
 
 SLOWLY = """
 import os, time
-from train.signals import StopRequest
+from train.cluster.signals import StopRequest
 agreed = StopRequest.agreed
 def agreed_after_a_moment(self):
     if "SLURM_RESTART_COUNT" not in os.environ:

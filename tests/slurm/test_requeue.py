@@ -129,7 +129,7 @@ def test_new_checkpoint_begins_the_count_anew(batch):
 
 DIES = """
 import os, runpy, signal, sys
-from train.signals import StopRequest
+from train.cluster.signals import StopRequest
 StopRequest.agreed = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # at the first step
 sys.argv = ["train", *sys.argv[4:]]  # python -m train …
 runpy.run_module("train", run_name="__main__")
