@@ -52,8 +52,8 @@ def _changing(change: Callable[[Any], Any]) -> Callable[[ModelsCompared], Abstra
     """Plants by changing our side: its config or its parameters."""
 
     @contextlib.contextmanager
-    def plant(sides: ModelsCompared) -> Iterator[ModelsCompared]:
-        yield dataclasses.replace(sides, ours=change(sides.ours))
+    def plant(models: ModelsCompared) -> Iterator[ModelsCompared]:
+        yield dataclasses.replace(models, ours=change(models.ours))
 
     return plant
 
@@ -64,9 +64,9 @@ def _replacing(
     """Plants by replacing `module.name` with `wrap`, which is given the original first."""
 
     @contextlib.contextmanager
-    def plant(sides: ModelsCompared) -> Iterator[ModelsCompared]:
+    def plant(models: ModelsCompared) -> Iterator[ModelsCompared]:
         with patch.object(module, name, partial(wrap, getattr(module, name))):
-            yield sides
+            yield models
 
     return plant
 
@@ -129,12 +129,12 @@ def _untrained_head(loss, params, tokens, targets, config, plan, weights=None):
 
 
 @contextlib.contextmanager
-def _padding_seen(sides: ModelsCompared) -> Iterator[ModelsCompared]:
+def _padding_seen(models: ModelsCompared) -> Iterator[ModelsCompared]:
     with (
         patch.object(loss, "without_padding", lambda logits, vocab_size: logits),
         patch.object(fused_loss, "without_padding", lambda logits, vocab_size: logits),
     ):
-        yield sides
+        yield models
 
 
 def _tf32(linear, layer, x, n_inputs=1):
@@ -255,20 +255,20 @@ def _print_figures() -> None:
     clean = _comparison(TINY, "float32")
     print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
     for fault in FAULTS:
-        with fault.plant(clean.sides) as faulty:
+        with fault.plant(clean.models) as faulty:
             _print_figure(fault.name, clean.against(faulty.ours))
     wide = _comparison(WIDE, "bfloat16")
-    with bfloat16_sums(wide.sides) as faulty:
+    with bfloat16_sums(wide.models) as faulty:
         _print_figure("bfloat16 sums, in bfloat16", wide.against(faulty.ours), "suspicious")
-    with FUSED_ADAMW(clean.sides):
+    with FUSED_ADAMW(clean.models):
         rows = _comparison(TINY, "float32").given_step()
     worst = max((row for row in rows), key=lambda row: row.ours.yardsticks)
     print(f"| PyTorch's AdamW fused | none: {worst.verdict} at most | {number(worst.ours.yardsticks)} | 0 | 0 |")
 
 
 def _comparison(config: GPTConfig, dtype: Any) -> Comparison:
-    sides = drawn(config, Execution(dtype=dtype, loss_chunks=2), seed=0)
-    return Comparison(sides, drawn_stream(config.vocab_size, batch=2, length=16, seed=0))
+    models = drawn(config, Execution(dtype=dtype, loss_chunks=2), seed=0)
+    return Comparison(models, drawn_stream(config.vocab_size, batch=2, length=16, seed=0))
 
 
 def _print_figure(name: str, comparison: Comparison, least: Verdict = "wrong") -> None:

@@ -33,12 +33,12 @@ def programs_are_kept(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sides() -> ModelsCompared:
+def models() -> ModelsCompared:
     """Both models with the same weights."""
     return drawn(TINY, Execution(dtype="float32", loss_chunks=2), seed=0)
 
 
 @pytest.fixture(scope="session")
-def comparison(sides: ModelsCompared) -> Comparison:
+def comparison(models: ModelsCompared) -> Comparison:
     """A comparison without a fault; `against` plants one."""
-    return Comparison(sides, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0), steps=5, new_tokens=16)
+    return Comparison(models, drawn_stream(TINY.vocab_size, batch=2, length=16, seed=0), steps=5, new_tokens=16)

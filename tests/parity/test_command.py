@@ -22,10 +22,10 @@ def run(*arguments: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def directory(sides, tmp_path_factory):
+def directory(models, tmp_path_factory):
     """A tiny GPT-2 as transformers saves it."""
     folder = tmp_path_factory.mktemp("hf") / "tiny"
-    sides.theirs.save_pretrained(folder)
+    models.theirs.save_pretrained(folder)
     return folder
 
 
@@ -167,8 +167,8 @@ def test_without_pytorch_it_says_which_group_to_install(monkeypatch, capsys):
     assert "torch cannot be found: install the group `test`" in capsys.readouterr().err
 
 
-def test_dropout_is_off_whatever_the_directory_says(sides, tmp_path):
-    config = transformers.GPT2Config.from_dict(sides.theirs.config.to_dict() | {"resid_pdrop": 0.5, "attn_pdrop": 0.5})
+def test_dropout_is_off_whatever_the_directory_says(models, tmp_path):
+    config = transformers.GPT2Config.from_dict(models.theirs.config.to_dict() | {"resid_pdrop": 0.5, "attn_pdrop": 0.5})
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
     theirs = models_compared.loaded(str(tmp_path), both.Execution(dtype="float32")).theirs
     assert theirs.config.resid_pdrop == theirs.config.attn_pdrop == 0

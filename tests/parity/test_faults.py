@@ -19,8 +19,8 @@ def test_without_a_fault_every_row_is_rounding(comparison):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, sides, comparison):
-    with fault.plant(sides) as faulty:
+def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, models, comparison):
+    with fault.plant(models) as faulty:
         faulty_comparison = comparison.against(faulty.ours)
         row = first_wrong(faulty_comparison)
         assert row is not None
@@ -32,17 +32,17 @@ def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, sides, compari
 
 
 def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
-    sides = drawn(WIDE, Execution(dtype="bfloat16", loss_chunks=2), seed=0)
-    wide = Comparison(sides, comparison.stream)
+    models = drawn(WIDE, Execution(dtype="bfloat16", loss_chunks=2), seed=0)
+    wide = Comparison(models, comparison.stream)
     assert not [row for row in wide.operations() if row.verdict not in ("equal", "rounding")]
-    with bfloat16_sums(sides) as faulty:
+    with bfloat16_sums(models) as faulty:
         row = first_wrong(wide.against(faulty.ours), least="suspicious")
     assert row is not None
     assert (row.section, row.name) == ("operations", "attention")
 
 
-def test_pytorchs_fused_adamw_differs_by_rounding_only(sides, comparison):
-    with FUSED_ADAMW(sides):
+def test_pytorchs_fused_adamw_differs_by_rounding_only(models, comparison):
+    with FUSED_ADAMW(models):
         rows = comparison.given_step()
     assert {row.verdict for row in rows} == {"equal", "rounding"}
 
@@ -50,8 +50,8 @@ def test_pytorchs_fused_adamw_differs_by_rounding_only(sides, comparison):
 def test_one_of_gpt2s_relatives_agrees_too(comparison):
     """Another activation and width, scores by layer, and a head of its own, all named in rows of their own."""
     fields = {"activation": "gelu", "mlp_width": 48, "scale_scores_by_layer": True, "tied_head": False}
-    sides = drawn(dataclasses.replace(WIDE, d_model=32, **fields), Execution(dtype="float32", loss_chunks=2), seed=0)
-    found = Comparison(sides, comparison.stream)
+    models = drawn(dataclasses.replace(WIDE, d_model=32, **fields), Execution(dtype="float32", loss_chunks=2), seed=0)
+    found = Comparison(models, comparison.stream)
     rows = [*found.operations(), *found.activations(), *found.gradients(), *found.given_step()]
     assert {row.name for row in rows} >= {"gelu", "head", "head: first moment"}
     assert {row.verdict for row in rows} == {"equal", "rounding"}

@@ -19,8 +19,8 @@ def a_gpu():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_on_a_gpu_nothing_is_wrong_and_both_kernels_are_compared(dtype, sides, tmp_path):
-    sides.theirs.save_pretrained(tmp_path / "hf")
+def test_on_a_gpu_nothing_is_wrong_and_both_kernels_are_compared(dtype, models, tmp_path):
+    models.theirs.save_pretrained(tmp_path / "hf")
     flags = ("--device", "gpu", "--dtype", dtype, "--steps", "4", "--length", "16", "--out", str(tmp_path))
     assert command_line.run("", "", COMMANDS, ["parity", "--hf", str(tmp_path / "hf"), *flags]) == 0
     rows = json.loads((tmp_path / "parity.json").read_text())["rows"]

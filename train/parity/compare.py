@@ -58,7 +58,7 @@ def gather(theirs: Theirs, format: Format, draws: int = DRAWS) -> Gathered:
 
 
 def compare(section: str, ours: Mapping[str, Any], gathered: Gathered) -> list[Row]:
-    """One row for each of our arrays, in their order. Raises KeyError for a name that PyTorch's side does not have."""
+    """One row for each of our arrays, in their order. Raises KeyError for a name that PyTorch's results do not have."""
     return [
         measure(
             section,

@@ -1,4 +1,4 @@
-"""All six sections of one comparison, each to be had by itself: same weights, same tokens, section after section."""
+"""One comparison, section by section, with the same weights and the same tokens. Each section can be run by itself."""
 
 import dataclasses
 import math
@@ -31,9 +31,9 @@ OWN_STEP = "AdamW step, own gradients"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared. The numbers of PyTorch's side are gathered once, when first needed."""
+    """What is compared. PyTorch's numbers are computed once, when they are first needed."""
 
-    sides: ModelsCompared
+    models: ModelsCompared
     stream: Stream
     steps: int = 100
     learning_rate: float = 6e-4
@@ -42,8 +42,8 @@ class Comparison:
     kept: dict[str, Gathered] = field(default_factory=dict)  # PyTorch's numbers, by section or operation
 
     def against(self, ours: Ours) -> "Comparison":
-        """The same comparison for another of our sides (a planted fault); what PyTorch has computed is kept."""
-        return dataclasses.replace(self, sides=dataclasses.replace(self.sides, ours=ours))
+        """The same comparison with another model of ours (a planted fault); PyTorch's numbers are kept."""
+        return dataclasses.replace(self, models=dataclasses.replace(self.models, ours=ours))
 
     def sections(self) -> list[tuple[str, Callable[[], Iterable[Row]]]]:
         """What each section does, and the section, in the order of the computation."""
@@ -59,38 +59,38 @@ class Comparison:
         ]
 
     def operations(self) -> Iterable[Row]:
-        return operation_rows(self.sides, self.tokens_BT, self.seed, self._gather)
+        return operation_rows(self.models, self.tokens_BT, self.seed, self._gather)
 
     def activations(self) -> list[Row]:
-        return compare(ACTIVATIONS, our_activations(self.sides.ours, self.tokens_BT), self.gathered)
+        return compare(ACTIVATIONS, our_activations(self.models.ours, self.tokens_BT), self.gathered)
 
     def gradients(self) -> list[Row]:
-        return compare(GRADIENTS, ours_by_parameter(self.our_gradients, self.sides.ours.config), self.gathered)
+        return compare(GRADIENTS, ours_by_parameter(self.our_gradients, self.models.ours.config), self.gathered)
 
     def accumulated(self) -> list[Row]:
-        gradients = our_gradients(self.sides.ours, self.tokens_BT, MICRO_BATCHES)
-        return compare(ACCUMULATED, ours_by_parameter(gradients, self.sides.ours.config), self.gathered)
+        gradients = our_gradients(self.models.ours, self.tokens_BT, MICRO_BATCHES)
+        return compare(ACCUMULATED, ours_by_parameter(gradients, self.models.ours.config), self.gathered)
 
     def given_step(self) -> list[Row]:
         norm = float(jax.jit(optax.tree_utils.tree_norm)(self.our_gradients))
         clipping = dataclasses.replace(self.optimizer, clip_norm=norm / 2)
-        return given_step_rows(self.sides, self.our_gradients, clipping)
+        return given_step_rows(self.models, self.our_gradients, clipping)
 
     def own_step(self) -> list[Row]:
-        ours = our_own_step(self.sides.ours, self.our_training, self.tokens_BT, self.learning_rate)
+        ours = our_own_step(self.models.ours, self.our_training, self.tokens_BT, self.learning_rate)
         return compare(OWN_STEP, ours, self.gathered)
 
     def training(self) -> list[Row]:
         return [curve_row(self.curve)]
 
     def decoding(self) -> list[Row]:
-        prompt, context = self.tokens_BT[0, :PROMPT].tolist(), self.sides.ours.config.context_length
+        prompt, context = self.tokens_BT[0, :PROMPT].tolist(), self.models.ours.config.context_length
         logit_noise = self.gathered.noise["logits"] / math.sqrt(self.gathered.reference["logits"].size)
-        return [decode_row(self.sides, prompt, min(self.new_tokens, context - PROMPT), logit_noise)]
+        return [decode_row(self.models, prompt, min(self.new_tokens, context - PROMPT), logit_noise)]
 
     @property
     def format(self) -> Format:
-        return FORMATS[str(self.sides.ours.plan.dtype)]
+        return FORMATS[str(self.models.ours.plan.dtype)]
 
     @cached_property
     def tokens_BT(self) -> np.ndarray:
@@ -99,7 +99,7 @@ class Comparison:
 
     @cached_property
     def our_gradients(self) -> gpt.GPT:
-        return our_gradients(self.sides.ours, self.tokens_BT)
+        return our_gradients(self.models.ours, self.tokens_BT)
 
     @property
     def optimizer(self) -> OptimizerConfig:
@@ -107,17 +107,17 @@ class Comparison:
 
     @cached_property
     def our_training(self) -> Training:
-        return our_training(self.sides.ours, self.optimizer)
+        return our_training(self.models.ours, self.optimizer)
 
     @property
     def gathered(self) -> Gathered:
         """Activations, gradients and one step of PyTorch's model."""
 
         def evaluate(model: torch.nn.Module) -> Mapping[str, Any]:
-            found = their_pass(model, self.tokens_BT, self.sides.ours)
-            return found | their_own_step(model, self.sides.ours, self.optimizer)
+            found = their_pass(model, self.tokens_BT, self.models.ours)
+            return found | their_own_step(model, self.models.ours, self.optimizer)
 
-        return self._gather("model", Theirs(self.sides.theirs, evaluate))
+        return self._gather("model", Theirs(self.models.theirs, evaluate))
 
     def _gather(self, name: str, theirs: Theirs) -> Gathered:
         if name not in self.kept:
@@ -127,4 +127,4 @@ class Comparison:
     @cached_property
     def curve(self) -> LossCurves:
         loss_noise = self.gathered.noise["mean loss"]
-        return train_both(self.sides, self.our_training, self.stream, self.steps, self.optimizer, loss_noise)
+        return train_both(self.models, self.our_training, self.stream, self.steps, self.optimizer, loss_noise)

@@ -28,13 +28,13 @@ def run(options: ParityConfig) -> Report:
     device = _device(options)
     execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
     if options.hf:
-        sides = models_compared.loaded(options.hf, execution)
+        models = models_compared.loaded(options.hf, execution)
     else:
-        sides = models_compared.drawn(gpt2(options.preset), execution, options.seed)
-    torch.nn.Module.to(sides.theirs, device)  # transformers' own `to` hides its types
+        models = models_compared.drawn(gpt2(options.preset), execution, options.seed)
+    torch.nn.Module.to(models.theirs, device)  # transformers' own `to` hides its types
     comparison = Comparison(
-        sides,
-        _stream(options, sides),
+        models,
+        _stream(options, models),
         steps=options.steps,
         learning_rate=options.learning_rate,
         new_tokens=options.new_tokens,
@@ -45,13 +45,13 @@ def run(options: ParityConfig) -> Report:
         for what, section in comparison.sections():
             status.update(what)
             rows += section()
-    setup = _setup(options, sides) | {"our numbers": fingerprint("".join(row.fingerprint for row in rows).encode())}
-    made = promises(rows, sides.ours.config, options.dtype, options.learning_rate) if options.device == "cpu" else []
+    setup = _setup(options, models) | {"our numbers": fingerprint("".join(row.fingerprint for row in rows).encode())}
+    made = promises(rows, models.ours.config, options.dtype, options.learning_rate) if options.device == "cpu" else []
     return Report(setup, rows, comparison.curve, made)
 
 
-def _stream(options: ParityConfig, sides: ModelsCompared) -> Stream:
-    config = sides.ours.config
+def _stream(options: ParityConfig, models: ModelsCompared) -> Stream:
+    config = models.ours.config
     if not PROMPT <= options.length <= config.context_length:
         raise ValueError(
             f"--length must lie between {PROMPT} and the model's context, {config.context_length}; got {options.length}"
@@ -74,14 +74,14 @@ def _device(options: ParityConfig) -> str:
     return "cuda"
 
 
-def _setup(options: ParityConfig, sides: ModelsCompared) -> dict[str, Any]:
+def _setup(options: ParityConfig, models: ModelsCompared) -> dict[str, Any]:
     return {
         "model": options.hf or options.preset,
-        "parameters": sides.ours.config.n_parameters,
+        "parameters": models.ours.config.n_parameters,
         "weights": "loaded" if options.hf else f"drawn, seed {options.seed}",
         "dtype": options.dtype,
         "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",
-        "attention": sides.ours.plan.attention,
+        "attention": models.ours.plan.attention,
         "batch": f"{options.batch} × {options.length} tokens, {options.data or 'drawn by Zipf’s law'}",
         "curve": f"{options.steps} steps, AdamW, peak learning rate {options.learning_rate:g}",
         "versions": f"JAX {jax.__version__}, PyTorch {torch.__version__}, transformers {transformers.__version__}",

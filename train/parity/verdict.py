@@ -92,8 +92,8 @@ def measure(
         ulps = None if is_zero else float(np.max(np.abs(x - r) / _ulp(scale, UNIT_ROUNDOFF[format])))
         return Error(norm, ulps, norm / yardstick if yardstick else (0.0 if norm == 0 else np.inf))
 
-    sides = error(o), error(t)
-    verdict = judge(sides[0])
+    our_error, their_error = error(o), error(t)
+    verdict = judge(our_error)
     return Row(
         section=section,
         name=name,
@@ -103,11 +103,11 @@ def measure(
         relative_norm=None if is_zero else float(np.linalg.norm(o - t)) / length,
         reference_norm=length,
         yardstick=yardstick,
-        ours=sides[0],
-        theirs=sides[1],
+        ours=our_error,
+        theirs=their_error,
         verdict="equal" if verdict == "rounding" and not apart.any() else verdict,
         fingerprint=fingerprint(ours),
-        note="; ".join(filter(None, ["true value 0: judged by its absolute size" * is_zero, note_on(sides[1])])),
+        note="; ".join(filter(None, ["true value 0: judged by its absolute size" * is_zero, note_on(their_error)])),
     )
 
 

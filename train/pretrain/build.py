@@ -74,11 +74,11 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
             plots.read_curve(where.reference)  # a mistake in it is told now, not when it is drawn
         opened = None
         if place and place.is_first:  # before the others are called: what is wrong now is told to all
-            opened = _take(where, config, folder, stack, place)
+            opened = _lock_and_open(where, config, folder, stack, place)
         devices.join_processes(place, slurm_job.shared_folder(folder))
         if opened is None and jax.process_index() == 0:
             try:
-                opened = _take(where, config, folder, stack)
+                opened = _lock_and_open(where, config, folder, stack)
             except KeyboardInterrupt:
                 if not stop:
                     raise
@@ -109,7 +109,7 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
         return EXIT_SAVED
 
 
-def _take(
+def _lock_and_open(
     where: RunOptions, config: TrainConfig, folder: Path, stack: ExitStack, place: Place | None = None
 ) -> tuple[Manifest, Tokenizer | None]:
     """On the first process: locks the run, for all, and opens its data, which may have to be prepared first."""

@@ -1,9 +1,8 @@
 """Train a GPT-2 on prepared shards: `python -m train pretrain PRESET --data DIR --run NAME`.
 
-PRESET is one of gpt2-nano, gpt2-124m, gpt2-350m, gpt2-774m, gpt2-1558m, shakespeare-char; every other flag replaces
-one value of it. The run's folder holds everything; --resume goes on from its newest checkpoint, with the settings that
-the run has (and not the preset's) where no flag says otherwise. SIGTERM, SIGUSR1 and Ctrl-C save and leave with exit
-status 75.
+A preset is a named set of values; without one, this command lists them. Every flag replaces one value. The run's folder
+holds all that the run writes. --resume continues from its newest checkpoint with the run's own settings, not the
+preset's; a flag replaces one of them. On SIGTERM, SIGUSR1 or Ctrl-C the run saves and exits with status 75.
 """
 
 import dataclasses

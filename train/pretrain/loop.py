@@ -1,7 +1,7 @@
-"""The order of events in a run: step, evaluate, record, save, sample, and leave when asked.
+"""The order of events in a run: step, evaluate, record, save, sample, and stop when asked.
 
-The step itself is pure (`step`); this module knows when things happen and nothing about the command line. The device is
-kept one step ahead: while it computes step s, the numbers of step s − 1 are read and recorded.
+The step itself is a pure function (`step`). This module decides when each event happens and knows nothing of the
+command line. The device works one step ahead: while it computes step s, the numbers of step s − 1 are recorded.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
     pending: tuple[int, Measured, float] | None = None
     run.clock.restart()
     try:
-        if run.unfinished and not _act(run, start, state, run.unfinished, run.stop.agreed()):
+        if run.unfinished and not _do_what_is_due(run, start, state, run.unfinished, run.stop.agreed()):
             return state, False
         for step, batch in enumerate(batches, start + 1):
             lr = learning_rate(run.config.schedule, run.config.optimizer.learning_rate, total, step - 1)
@@ -77,7 +77,7 @@ def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
             if asked or _is_due(run.config, step):
                 values = _measure(run, *pending)
                 pending = None
-                if not _act(run, step, state, values, asked):
+                if not _do_what_is_due(run, step, state, values, asked):
                     return state, False
     finally:
         batches.close()
@@ -94,11 +94,11 @@ def _falls_on(config: TrainConfig, step: int, every: int) -> bool:
     return step == config.steps or bool(every and step % every == 0)
 
 
-def _act(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: bool) -> bool:
-    """Evaluates, records, saves and samples, whatever is due at `step`. False when asked to stop before or on the way.
+def _do_what_is_due(run: Run, step: int, state: TrainState, values: dict[str, Any], asked: bool) -> bool:
+    """Evaluates, records, saves and samples: whatever is due at `step`. Returns False after a stop request.
 
-    What a stop request prevents is noted in the checkpoint, and made up for when the run is resumed. Samples come last:
-    whatever goes wrong with them costs no checkpoint that was due.
+    If a stop request prevents an evaluation or a sample, the checkpoint notes it, and the resumed run does it first.
+    Samples come last, so that a failure in sampling cannot prevent a checkpoint.
     """
     evaluates = _falls_on(run.config, step, run.config.cadence.eval_every)
     samples = _falls_on(run.config, step, run.config.cadence.sample_every)

@@ -1,8 +1,9 @@
-"""The state a run starts from: fresh parameters, or the newest checkpoint, with a word on how exact going on will be.
+"""The state a run starts from: fresh parameters or the newest checkpoint. A resume prints how exact it will be.
 
-Three tiers. On the same devices a resumed run is bit-equal to one that never stopped. On others it sees the same
-tokens, and its losses agree up to the order of summation. With other settings it is another run from there on, which is
-said; with another batch, data, tokenizer or seed it is refused unless allowed (`run_folder.refuse_another_run`).
+On the same devices a resumed run is bit-equal to one that never stopped. On other devices it sees the same tokens, and
+its losses agree up to the order of summation. With other settings it resumes, and prints that this is no longer the
+same run. With another batch, data, tokenizer or seed it is refused, unless the user allows it
+(`run_folder.refuse_another_run`).
 """
 
 from collections.abc import Callable, Sequence

@@ -18,10 +18,10 @@ PATHS = ("data", "reference", "hellaswag")  # of RunOptions: what a run reads
 
 @dataclass(frozen=True)
 class Identity:
-    """What must not change under a run: with the step, it decides which tokens come next and what they mean."""
+    """What must stay the same during a run: together with the step it determines the next tokens and their meaning."""
 
     data: str  # the manifest's fingerprint
-    tokenizer: str  # the tokenizer's fingerprint, or its name where nobody wrote one down
+    tokenizer: str  # the tokenizer's fingerprint, or its name where the data has no fingerprint
     global_batch: int  # sequences
     context_length: int  # tokens
     seed: int
@@ -29,10 +29,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a resume does otherwise than the start before it, each as "name old → new"."""
+    """Settings that differ from the run's last start, each as "name old → new"."""
 
-    numbers: tuple[str, ...] = ()  # other parameters come out
-    rest: tuple[str, ...] = ()  # other things are measured, saved or shown, or at other times or places
+    numbers: tuple[str, ...] = ()  # these change the trained parameters
+    rest: tuple[str, ...] = ()  # these change only what is measured, saved or printed, when and on which devices
 
 
 UNCHANGED = Changes()
@@ -95,11 +95,11 @@ def read_paths(run: Path) -> dict[str, Any]:
 
 
 def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow_changes: bool) -> Changes:
-    """Raises ValueError, with both values, when a resume would go on with something else than what was begun.
+    """Raises ValueError, with both values, when a resume would not continue the same run.
 
-    Another model or optimizer never fits a checkpoint. Other data, batch, tokenizer or seed fit, and `allow_changes`
-    lets them. What else differs (learning rate, number of steps, …) somebody has asked for, by a flag. All that is let
-    through is returned, to be announced.
+    Another model or optimizer never fits the checkpoints. Other data, batch, tokenizer or seed do fit; they are refused
+    unless `allow_changes`. Any other difference (learning rate, number of steps, …) comes from a flag that the user
+    gave, and is accepted. Returns every accepted difference, for the caller to print.
     """
     was, began_as = read(run)
     pairs = {f.name: (getattr(was.model, f.name), getattr(config.model, f.name)) for f in dataclasses.fields(was.model)}

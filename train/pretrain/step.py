@@ -24,7 +24,7 @@ from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 @pytree
 class TrainState:
-    """All that a run needs to go on, apart from its place in the data, which is a function of `step`."""
+    """All that a run needs to continue. Its place in the data is a function of `step`."""
 
     params: gpt.GPT
     optimizer: Any
@@ -75,8 +75,8 @@ def make_train_step(
     The learning rate is an argument: one compiled program serves every schedule and length of run. So are the targets'
     weights, where there are any (each is 1 without): rows of T numbers.
 
-    `micro_batches` must divide B. Micro-batch a holds rows a, a + A, a + 2A, …: so each device cuts its own rows, and
-    none are moved.
+    `micro_batches` must divide B. Micro-batch a holds rows a, a + A, a + 2A, …, so every device has rows of each
+    micro-batch and XLA moves none between devices.
     """
 
     def train_step(
@@ -119,8 +119,8 @@ def accumulate_gradients(
 
     The mean is over all targets of all micro-batches, by their weights: not a mean of the micro-batches' means, which
     would count the tokens of one with few targets more than those of another. The weights are known before the losses,
-    so it is they that are divided by their sum: then losses and gradients add up to the mean, and no pass over the
-    gradients is needed to divide them.
+    so the weights are divided by their sum. Losses and gradients then add up to the mean, and no extra pass over the
+    gradients has to divide them.
     """
     targets_ABT = tokens_ABT[..., 1:]
     given = jnp.ones(targets_ABT.shape, jnp.float32) if weights_ABT is None else weights_ABT

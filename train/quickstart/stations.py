@@ -38,7 +38,7 @@ RESERVE_FRACTION = 0.15  # of the minutes: machines are not steady
 
 
 def run_stations(options: QuickstartConfig) -> int:
-    """Runs the road and prints what was reached; returns the exit status."""
+    """Runs the stations in order and prints the results; returns the exit status."""
     started = time.monotonic()
     console = Console(soft_wrap=True)
     folder = folder_of(options.runs, options.run)
@@ -49,7 +49,7 @@ def run_stations(options: QuickstartConfig) -> int:
     manifest = _prepare(options, folder, console)
     console.rule("2  training", align="left")
     deadline = started + 60 * options.minutes * (1 - RESERVE_FRACTION) - RESERVE_SECONDS
-    config = _settle(options, folder, manifest, deadline)
+    config = _choose_config(options, folder, manifest, deadline)
     where = RunOptions(data=manifest.folder, run=options.run, runs=options.runs, auto_resume=True)
     status = build.pretrain(where, config)
     if status:
@@ -74,8 +74,8 @@ def _prepare(options: QuickstartConfig, folder: Path, console: Console) -> Manif
     return prepare(PrepareConfig(source=(source,), out=folder / "data", tokenizer=TOKENIZER), console)
 
 
-def _settle(options: QuickstartConfig, folder: Path, manifest: Manifest, deadline: float) -> TrainConfig:
-    """The run's config: as it was begun, or as many steps as fit before the deadline at the speed of this machine."""
+def _choose_config(options: QuickstartConfig, folder: Path, manifest: Manifest, deadline: float) -> TrainConfig:
+    """The config of a run that has begun; for a new one, as many steps as this machine takes before the deadline."""
     if (folder / CONFIG).exists():
         return run_folder.read(folder)[0]
     config = dataclasses.replace(quickstart(), seed=options.seed)
@@ -100,9 +100,8 @@ def _settle(options: QuickstartConfig, folder: Path, manifest: Manifest, deadlin
 
 
 def _time_step(config: TrainConfig, manifest: Manifest) -> float:
-    """Median seconds of the steps of some seconds, after the compilation that the run will then find in the cache.
-
-    Of fewer steps a passing load on the machine could make most: the run would be a fraction of what the time allows.
+    """Median seconds of a step. Steps are timed for a few seconds, so that a short load on the machine does not set the
+    length of the run. The compiled step stays in the cache, where the run finds it.
     """
     job = devices.open_job(config.mesh, config.model)
     letters: Any = gpt.dimension_letters(config.model)

@@ -4,14 +4,14 @@ import time
 
 
 class Clock:
-    """Counts from its making or last `restart`; `lap` tells the seconds since the lap before."""
+    """Counts seconds from its creation or the last `restart`; `lap` returns the seconds since the lap before."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds  # up to the last lap
         self.restart()
 
     def restart(self) -> None:
-        """Leaves out what has passed since the last lap."""
+        """Does not count the time since the last lap."""
         self._last = time.monotonic()
 
     def lap(self) -> float:

@@ -1,11 +1,11 @@
 """The record of a run: `metrics.jsonl`, one line a step, and the same numbers for TensorBoard.
 
-A line is written when its step is known to be done and before a checkpoint of that step is committed. So whatever a
-checkpoint says has happened is in the file, and going on from it means cutting off what came after: no gap, no
-duplicate. JSON has no word for what is not finite: a skipped step's loss is null.
+A line is written after its step is done and before a checkpoint of that step is committed. So the file holds every step
+up to a checkpoint; a resume cuts off the lines after it, and no step is missing or written twice. JSON has no infinity
+and no NaN: the loss of a skipped step is null.
 
-It is a record, and nothing depends on it: readers leave out what is damaged, and a run that is resumed `mend`s it. The
-line of a step whose numbers are lost then holds the step alone.
+Training does not depend on this file. Readers leave out damaged lines, and a resume repairs the file (`mend`): the line
+of a step whose numbers are lost then holds only the step.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Runs that never resume (`digits`, `makemore`): made apart, and put in an older one's place once they are whole.
+"""Runs that never resume (`digits`, `makemore`): written to a temporary folder, which replaces an older run at the end.
 
-A wrong flag, a diverging loss or an interrupt thus costs the new run alone. The rules for runs that do resume are in
-`run_folder`.
+After a wrong flag, a diverging loss or an interrupt the older run is still there. The rules for runs that do resume are
+in `train.pretrain.run_folder`.
 """
 
 from collections.abc import Iterator

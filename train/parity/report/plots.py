@@ -47,7 +47,7 @@ def error_through_the_model(report: Report) -> str:
             places, ROUNDING * yardstick, color=LIMIT, lw=1, alpha=0.7, label=f"{ROUNDING:g} yardsticks: rounding"
         )
         axes.plot(places, yardstick, "--", color=MUTED, lw=1, label="yardstick")
-        for label, color, error in _sides():
+        for label, color, error in _models():
             values = [error(row).norm / row.reference_norm or np.nan for row in rows]
             axes.plot(places, values, "o-", color=color, ms=4, lw=1.3, label=label)
         axes.set_yscale("log")
@@ -62,7 +62,7 @@ def gradients_by_parameter(report: Report) -> str:
     groups = [group for group in report.groups() if group.section == GRADIENTS]
     with _figure(9.5, 0.8 + 0.26 * len(groups)) as (figure, finish):
         axes = figure.subplots()
-        for offset, (label, color, error) in zip((-0.14, 0.14), _sides(), strict=True):
+        for offset, (label, color, error) in zip((-0.14, 0.14), _models(), strict=True):
             points = [(error(row).yardsticks, y + offset) for y, group in enumerate(groups) for row in group.rows]
             x, y = np.array(points).T
             axes.plot(np.where(x > 0, x, np.nan), y, "o", color=color, ms=4, alpha=0.6, mew=0, label=label)
@@ -100,7 +100,7 @@ def curves(report: Report) -> str:
         return finish()
 
 
-def _sides() -> Iterator[tuple[str, str, Callable]]:
+def _models() -> Iterator[tuple[str, str, Callable]]:
     yield "ours", OURS, lambda row: row.ours
     yield "PyTorch", THEIRS, lambda row: row.theirs
 

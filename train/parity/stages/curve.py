@@ -43,18 +43,18 @@ class LossCurves:
 
 
 def train_both(
-    sides: ModelsCompared, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
+    models: ModelsCompared, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
 ) -> LossCurves:
     """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
     rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
-    format = FORMATS[str(sides.ours.plan.dtype)]
-    ours = np.array(list(_our_losses(sides.ours, training, stream, rates)))
-    theirs = np.array(list(_their_losses(copy.deepcopy(sides.theirs), stream, rates, config, format)))
-    reference = np.array(list(_their_losses(copy.deepcopy(sides.theirs).double(), stream, rates, config, FLOAT32)))
+    format = FORMATS[str(models.ours.plan.dtype)]
+    ours = np.array(list(_our_losses(models.ours, training, stream, rates)))
+    theirs = np.array(list(_their_losses(copy.deepcopy(models.theirs), stream, rates, config, format)))
+    reference = np.array(list(_their_losses(copy.deepcopy(models.theirs).double(), stream, rates, config, FLOAT32)))
     other = theirs
     if format is not FLOAT32:
-        double = copy.deepcopy(sides.theirs).double()
+        double = copy.deepcopy(models.theirs).double()
         with Rounding(format, seed=0):
             other = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
     yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)

@@ -35,10 +35,10 @@ class Continuation:
     margin: np.ndarray
 
 
-def decode_row(sides: ModelsCompared, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
+def decode_row(models: ModelsCompared, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
     """How many tokens differ, as a row. `logit_noise`: root mean square of what rounding does to one logit."""
-    continuations = _our_tokens(sides.ours, prompt, n_tokens), _their_tokens(sides, prompt, n_tokens)
-    ours, theirs = (_read_back(sides, prompt, tokens) for tokens in continuations)
+    continuations = _our_tokens(models.ours, prompt, n_tokens), _their_tokens(models, prompt, n_tokens)
+    ours, theirs = (_read_back(models, prompt, tokens) for tokens in continuations)
     tie = math.sqrt(2) * logit_noise  # two logits, each off by the noise
 
     def error(side: Continuation) -> Error:
@@ -75,11 +75,11 @@ def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
 
 
 @torch.no_grad()
-def _their_tokens(sides: ModelsCompared, prompt: Sequence[int], n_tokens: int) -> list[int]:
-    model, tokens = sides.theirs, []
+def _their_tokens(models: ModelsCompared, prompt: Sequence[int], n_tokens: int) -> list[int]:
+    model, tokens = models.theirs, []
     cache = transformers.DynamicCache(config=model.config)  # written in place
     inputs = torch.tensor([list(prompt)], device=model.device)
-    with autocast(model, FORMATS[str(sides.ours.plan.dtype)]):
+    with autocast(model, FORMATS[str(models.ours.plan.dtype)]):
         for _ in range(n_tokens):
             # By position: the name of the second argument depends on the version of transformers.
             inputs = model(inputs, cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
@@ -88,11 +88,11 @@ def _their_tokens(sides: ModelsCompared, prompt: Sequence[int], n_tokens: int) -
 
 
 @torch.no_grad()
-def _read_back(sides: ModelsCompared, prompt: Sequence[int], tokens: list[int]) -> Continuation:
+def _read_back(models: ModelsCompared, prompt: Sequence[int], tokens: list[int]) -> Continuation:
     """Float64's opinion of a continuation: it is given the tokens, and asked at each what it would have said."""
-    judged = torch.tensor(tokens, device=sides.theirs.device)
-    ids = torch.tensor([[*prompt, *tokens[:-1]]], device=sides.theirs.device)
-    logits_GV = copy.deepcopy(sides.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
+    judged = torch.tensor(tokens, device=models.theirs.device)
+    ids = torch.tensor([[*prompt, *tokens[:-1]]], device=models.theirs.device)
+    logits_GV = copy.deepcopy(models.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
     best = logits_GV.topk(2).values
     regret = best[:, 0] - logits_GV.gather(1, judged[:, None])[:, 0]
     return Continuation(tokens, regret.cpu().numpy(), (best[:, 0] - best[:, 1]).cpu().numpy())

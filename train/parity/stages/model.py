@@ -26,7 +26,8 @@ MICRO_BATCHES = 2
 
 
 def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
-    """Residual streams, logits and losses by name."""
+    """Residual streams, by the names under which the model is watched; final norm, logits and losses."""
+    names: list[str] = []  # in the order of the computation: jit would sort the keys of a dictionary
 
     @jax.jit
     def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
@@ -36,13 +37,10 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
         losses_BT = token_losses(hidden_BTD, cast.head_VD, tokens_BT[:, 1:], ours.config.vocab_size)
         total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.plan)
         logits_BTV = gpt.logits(cast, hidden_BTD, ours.config, ours.plan)
-        # A list of values: jit would sort the names.
+        names[:] = streams
         return list(streams.values()), (hidden_BTD, logits_BTV, losses_BT, total / weight)
 
     streams, rest = run(ours.params, jnp.asarray(tokens_BT))
-    names = ["embedding"]
-    for number in range(1, ours.config.n_layers + 1):
-        names += [f"block {number}, after attention", f"block {number}, after MLP"]
     named = dict(zip(names, streams, strict=True))
     return named | dict(zip(("final norm", "logits", "loss of each token", "mean loss"), rest, strict=True))
 

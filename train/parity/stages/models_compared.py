@@ -1,12 +1,12 @@
-"""The two sides: our GPT and transformers' `GPT2LMHeadModel`, from one set of weights.
+"""The models compared: our GPT and transformers' `GPT2LMHeadModel`, with the same weights.
 
-Weights come from a Hugging Face directory, which each side reads with its own code, or are drawn so that faults show. A
-fresh GPT-2 would hide them: its gains are one and its biases zero, so a forgotten one changes nothing; its matrices are
-small, so softmax is nearly uniform and GELU nearly straight. Here gains and biases are drawn, and the blocks' matrices
-have the spread 1/√inputs, about that of a trained GPT-2.
+Weights come from a Hugging Face directory, which our code and transformers each read, or are drawn at random. A fresh
+GPT-2 would hide faults: its gains are one and its biases zero, so leaving one out changes nothing; its matrices are
+small, so softmax is nearly uniform and GELU nearly linear. Therefore gains and biases are drawn too, and the matrices
+of the blocks have the standard deviation 1/√inputs, about that of a trained GPT-2.
 
-Theirs runs without dropout and with `eager` attention: the formula as written, each step an operation of its own, where
-`sdpa` picks a fused kernel by device, format and mask, and so another for float64.
+PyTorch's model runs without dropout and with `eager` attention: the formula as written, each step an operation of its
+own. `sdpa` picks a fused kernel by device, format and mask, and so another one for float64.
 """
 
 import re
@@ -50,7 +50,7 @@ class ModelsCompared:
 
 
 def drawn(config: GPTConfig, execution: Execution, seed: int) -> ModelsCompared:
-    """Both sides with random weights."""
+    """Both models with the same random weights."""
     params = _telling(gpt.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
     theirs = transformers.GPT2LMHeadModel(_their_config(config))
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
@@ -59,7 +59,7 @@ def drawn(config: GPTConfig, execution: Execution, seed: int) -> ModelsCompared:
 
 
 def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
-    """Both sides from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
+    """Both models from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)

@@ -56,18 +56,18 @@ class Inputs(torch.nn.Module):
 
 
 def operation_rows(
-    sides: ModelsCompared, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
+    models: ModelsCompared, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
 ) -> Iterator[Row]:
     """The rows of every operation, at the model's own shapes. `gathered`: an operation's name and PyTorch's side of
     it → its numbers.
     """
-    for operation in _operations(sides, tokens_BT, np.random.default_rng(seed)):
-        ours, theirs = _both(operation, seed)
+    for operation in _operations(models, tokens_BT, np.random.default_rng(seed)):
+        ours, theirs = _ours_and_theirs(operation, seed)
         yield from compare(SECTION, ours, gathered(operation.name, theirs))
 
 
-def _both(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
-    """Output and, for one random cotangent, the gradient of every input, on both sides."""
+def _ours_and_theirs(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
+    """Our output and the gradient of every input for one random cotangent; and how PyTorch computes the same."""
     inputs = {name: jnp.asarray(value) for name, value in operation.inputs.items()}
     shape = jax.eval_shape(lambda given: operation.ours(**given), inputs)
     cotangent = np.random.default_rng(seed + 1).normal(size=shape.shape).astype(np.float32)
@@ -96,8 +96,8 @@ def _gradient_name(operation: Operation, name: str) -> str:
     return f"{operation.name}, gradient of {name}"
 
 
-def _operations(sides: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
-    ours, epsilon = sides.ours, sides.theirs.config.layer_norm_epsilon
+def _operations(models: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
+    ours, epsilon = models.ours, models.theirs.config.layer_norm_epsilon
     config, plan, kernels = ours.config, ours.plan, ours.plan.kernels
     batch, length = tokens_BT[:, :-1].shape
     width = config.d_model

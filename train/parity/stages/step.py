@@ -39,14 +39,14 @@ STEP = "AdamW step"
 NORM = "gradient norm"
 
 
-def given_step_rows(sides: ModelsCompared, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
+def given_step_rows(models: ModelsCompared, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
     """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
-    ours = _our_given_step(sides.ours, gradients, config)
-    given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, sides.ours.config).items()}
+    ours = _our_given_step(models.ours, gradients, config)
+    given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, models.ours.config).items()}
     rows = {NORM: compare(STEP, {NORM: ours[NORM]}, gather(Theirs(_Tensors(given), _their_norm), FLOAT32))[0]}
     # Block by block: parameters and moments of a whole model, in float64 and twice over, fill a machine's memory.
-    for part in _parts(dict(sides.theirs.named_parameters())):
-        evaluate = partial(_their_given_step, given=given, ours=sides.ours, config=config)
+    for part in _parts(dict(models.theirs.named_parameters())):
+        evaluate = partial(_their_given_step, given=given, ours=models.ours, config=config)
         gathered = gather(Theirs(_Tensors(part), evaluate), FLOAT32)
         rows |= {row.name: row for row in compare(STEP, {name: ours[name] for name in gathered.theirs}, gathered)}
     return [rows[name] for name in ours]

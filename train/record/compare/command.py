@@ -36,8 +36,7 @@ def main(options: Options) -> int:
     """Shows the table, the plot and the verdict; 0 within each other's band, 1 apart."""
     from rich.console import Console
 
-    from train.record.compare import bands
-    from train.record.compare import report as bands_shown
+    from train.record.compare import bands, report
 
     folder = _folder(options.run_a, options.runs)
     a = _run(folder)
@@ -47,14 +46,14 @@ def main(options: Options) -> int:
         b = _run(_folder(options.run_b, options.runs))
     comparison = bands.compare(a, b)
     console = Console(highlight=False)
-    console.print(bands_shown.table(a, b, comparison))
-    bands_shown.draw(options.out, a, b, comparison)
+    console.print(report.table(a, b, comparison))
+    report.draw(options.out, a, b, comparison)
     for curve in (a, b):
         if curve.lost:
-            console.print(bands_shown.lost(curve), markup=False)
+            console.print(report.lost(curve), markup=False)
     partings = comparison.partings()
     style = "bold red" if partings else "bold green"
-    console.print(bands_shown.verdict(a, b, comparison, partings), style=style, markup=False)
+    console.print(report.verdict(a, b, comparison, partings), style=style, markup=False)
     console.print(f"{options.out} is written")
     return 1 if partings else 0
 
