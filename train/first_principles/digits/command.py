@@ -1,7 +1,7 @@
 """Handwritten digits, read by a network of two layers whose gradients come from an engine of your choice.
 
-By hand in NumPy, by our own autodiff, by JAX with optax, or by PyTorch: from the same initial weights and the same
-batches all four go the same way, step by step. Plots and metrics are written to RUNS/RUN.
+The engines are derivatives by hand in NumPy, our own autodiff, JAX with optax, and PyTorch. From the same initial
+weights and the same batches all four take the same steps. Plots and metrics are written to RUNS/RUN.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     engine: Literal["numpy", "autodiff", "jax", "torch", "all"] = "numpy"
-    """Who finds the gradients; all: each in turn, and how far they part."""
+    """What computes the gradients; all: every engine in turn, and by how much they differ."""
     data: str = "embedded"
     """embedded (8×8 digits), mnist (downloaded once), or a folder of idx files."""
     config: Annotated[DigitsConfig, tyro.conf.arg(name="")] = field(default_factory=DigitsConfig)
@@ -69,7 +69,7 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
     """Trains with one engine, validates after every epoch, writes metrics; returns the parameters and all losses.
 
     Raises:
-        ValueError: the loss grows beyond all measure; names the step and the learning rate.
+        ValueError: the training diverges; names the step and the learning rate.
     """
     import shutil
     import time

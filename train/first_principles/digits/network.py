@@ -24,7 +24,9 @@ QUIET = 0.1
 
 
 def initial_parameters(config: DigitsConfig, pixels: int) -> Parameters:
-    """Weights with variance 1/(inputs), biases 0; float32. The last layer is a tenth of that: it guesses at first."""
+    """Float32 weights with variance 1/(inputs), biases 0. Weights of the last layer are a tenth as large: the first
+    probabilities are then near uniform.
+    """
     rng = np.random.default_rng(config.seed)
     w1_DF = rng.normal(size=(pixels, config.hidden)) / math.sqrt(pixels)
     w2_FV = QUIET * rng.normal(size=(config.hidden, CLASSES)) / math.sqrt(config.hidden)
@@ -33,7 +35,7 @@ def initial_parameters(config: DigitsConfig, pixels: int) -> Parameters:
 
 
 def batches(config: DigitsConfig, digits: Digits) -> Iterator[Batch]:
-    """Every epoch in a new order; images that do not fill the last batch of an epoch have their turn in another."""
+    """Every epoch in a new order; images that do not fill the last batch of an epoch are left out of it."""
     rng = np.random.default_rng(config.seed + 1)
     shift = config.shift if config.shift is not None else SHIFT * digits.rows
     count = len(digits.train_BD)

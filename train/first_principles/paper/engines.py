@@ -1,4 +1,4 @@
-"""The same gradient as `two_layers`, found by engines that were not told how: both of ours, JAX and PyTorch.
+"""The gradient of `two_layers` from automatic differentiation: both of our engines, JAX and PyTorch.
 
 Each takes the example and the parameters by name, and returns derivatives by name.
 """
