@@ -10,6 +10,7 @@ import transformers
 from planted import FAULTS
 
 from llm_jax import command_line
+from llm_jax.config import Execution
 from train.__main__ import COMMANDS
 from train.parity.command import Options
 from train.parity.stages import models_compared
@@ -89,7 +90,7 @@ def test_another_seed_gives_other_bits(first_run, directory, tmp_path):
 
 def test_a_fault_is_exit_status_1_and_named(directory, tmp_path, capsys, monkeypatch):
     fault = next(fault for fault in FAULTS if fault.name == "square projection transposed")
-    clean = models_compared.loaded(str(directory), both.Execution(dtype="float32", loss_chunks=2))
+    clean = models_compared.loaded(str(directory), Execution(dtype="float32", loss_chunks=2))
     with fault.plant(clean) as faulty:
         monkeypatch.setattr(both, "loaded", lambda *_: faulty)
         assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path)) == 1
@@ -170,7 +171,7 @@ def test_without_pytorch_it_says_which_group_to_install(monkeypatch, capsys):
 def test_dropout_is_off_whatever_the_directory_says(models, tmp_path):
     config = transformers.GPT2Config.from_dict(models.theirs.config.to_dict() | {"resid_pdrop": 0.5, "attn_pdrop": 0.5})
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
-    theirs = models_compared.loaded(str(tmp_path), both.Execution(dtype="float32")).theirs
+    theirs = models_compared.loaded(str(tmp_path), Execution(dtype="float32")).theirs
     assert theirs.config.resid_pdrop == theirs.config.attn_pdrop == 0
     assert not theirs.training
 

@@ -1,11 +1,11 @@
 """What one comparison says, and the rule that turns it into a word.
 
-Both sides are judged against PyTorch in float64. Their error's norm is divided by the *yardstick*: the norm of what
-rounding to the compared format does at this very place, measured by `train.parity.rounding`. The quotient needs no
+Both models are judged against PyTorch in float64. Their error's norm is divided by the *yardstick*: the norm of what
+rounding to the compared format does to the same tensor, measured by `train.parity.rounding`. The quotient needs no
 tolerance that someone has to choose for each layer, because depth, format and the conditioning of these weights on this
 batch are all in the yardstick.
 
-    equal        the two sides agree in every bit (and are not both beyond rounding)
+    equal        the two models agree in every bit (and are not both beyond rounding)
     rounding     error ≤ 3 yardsticks: what is left of three standard deviations
     suspicious   error ≤ 30 yardsticks: a decimal digit more than rounding explains
     wrong        error > 30 yardsticks, or not a number
