@@ -92,7 +92,7 @@ def test_a_fault_is_exit_status_1_and_named(directory, tmp_path, capsys, monkeyp
     fault = next(fault for fault in FAULTS if fault.name == "square projection transposed")
     clean = models_compared.loaded(str(directory), Execution(dtype="float32", loss_chunks=2))
     with fault.plant(clean) as faulty:
-        monkeypatch.setattr(both, "loaded", lambda *_: faulty)
+        monkeypatch.setattr(models_compared, "loaded", lambda *_: faulty)
         assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path)) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "The two first part at: activations, block 1, after attention" in said
