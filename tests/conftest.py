@@ -1,7 +1,9 @@
 """What every test shares: eight fake CPU devices, run-time shape checks, and real data where it is at hand."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before JAX is imported anywhere: sharding is tested on one machine with eight fake devices.
@@ -36,6 +38,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory() -> Iterator[None]:
+    """After each file, drops the programs it compiled: else a process grows to 5 GB, and collecting garbage slows it."""
+    yield
+    if "jax" in sys.modules:
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
+    gc.freeze()  # what is left, mostly modules, is not searched again
 
 
 @pytest.fixture(scope="session")
