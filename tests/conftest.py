@@ -35,6 +35,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if alone or all(path.suffix == ".py" for path in paths) else 2
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes get the argument's name: archives hold the time, and both processes must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`
