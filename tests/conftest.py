@@ -47,7 +47,7 @@ sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folde
 
 @pytest.fixture(scope="module", autouse=True)
 def _bounded_memory() -> Iterator[None]:
-    """After each file, drops the programs it compiled: else a process grows to 5 GB, and collecting garbage slows it."""
+    """After each file, drops the programs it compiled: a large process spends its time on collecting garbage."""
     yield
     if "jax" in sys.modules:
         import jax
