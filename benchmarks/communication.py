@@ -28,8 +28,8 @@ import tyro
 from measuring import machine, save, show
 
 from llm_jax import sharding
-from llm_jax.config import Execution, GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig, Execution
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step, state_shardings
@@ -62,7 +62,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    config = GPTConfig(options.vocabulary, options.length, options.width, n_heads=8, n_layers=options.layers)
+    config = DecoderConfig(options.vocabulary, options.length, options.width, n_heads=8, n_layers=options.layers)
     n = jax.device_count()
     meshes = {"data": (n, 1, 1), "fsdp": (1, n, 1), "tensor": (1, 1, n)}
     result: dict = {"machine": machine(), "devices": n, "parameters": config.n_parameters, "meshes": {}}
@@ -77,11 +77,11 @@ def main(options: Options) -> None:
     save(options.out, result)
 
 
-def compiled_step(config: GPTConfig, batch: int, shape: tuple[int, int, int]) -> str:
+def compiled_step(config: DecoderConfig, batch: int, shape: tuple[int, int, int]) -> str:
     """The program of one step on this mesh, after partitioning."""
     mesh = sharding.make_mesh(*shape)
-    optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(config))
-    plan = gpt.make_plan(Execution(), sharding.Constrain(mesh))
+    optimizer = make_optimizer(OptimizerConfig(), decoder.dimension_letters(config))
+    plan = decoder.make_plan(Execution(), sharding.Constrain(mesh))
     places = state_shardings(mesh, config, optimizer)
     step = jax.jit(
         make_train_step(config, plan, optimizer, 1),
@@ -129,7 +129,7 @@ def group_size(text: str) -> int:
     return int(found[1]) if found[1] else found[2].count(",") + 1
 
 
-def formula(name: str, config: GPTConfig, batch: int, n: int) -> float:
+def formula(name: str, config: DecoderConfig, batch: int, n: int) -> float:
     """What theory says for this mesh, in bytes."""
     parameters = config.n_parameters + (config.padded_vocab_size - config.vocab_size) * config.d_model
     share = (n - 1) / n

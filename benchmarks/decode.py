@@ -34,11 +34,11 @@ import tyro  # noqa: E402
 from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 
-from llm_jax.config import Execution, GPTConfig  # noqa: E402
+from llm_jax.config import DecoderConfig, Execution  # noqa: E402
 from llm_jax.decode.loop import generate, prepare  # noqa: E402
 from llm_jax.decode.options import Sampling  # noqa: E402
 from llm_jax.hf import config as hf_config  # noqa: E402
-from llm_jax.models import gpt  # noqa: E402
+from llm_jax.models import decoder  # noqa: E402
 
 Side = Callable[[list[list[int]], int], Any]  # prompts, number of new tokens → continuations, when they are all there
 READ, WIDTH, READS = 2**28, 4096, 16  # bytes that are read to measure bandwidth, columns of their matrix, how often
@@ -73,7 +73,7 @@ class Options:
 
 def main(options: Options) -> None:
     where = machine()
-    config = GPTConfig(n_layers=options.layers)
+    config = DecoderConfig(n_layers=options.layers)
     generator = np.random.default_rng(0)
     result: dict = {"machine": where, "prompt": options.prompt, "new": options.new, "batches": {}}
     with contextlib.ExitStack() as stack:
@@ -123,7 +123,7 @@ def speed(median: dict[str, float], name: str, batch: int, new: int, bound: floa
     }
 
 
-def bytes_of_step(config: GPTConfig, batch: int, options: Options) -> float:
+def bytes_of_step(config: DecoderConfig, batch: int, options: Options) -> float:
     """Weights once (positions are a single row), and every row's keys and values: on average those of the prompt and of
     half of the new tokens.
     """
@@ -145,14 +145,14 @@ def read_memory() -> Callable[[], Any]:
     return read
 
 
-def ours(config: GPTConfig) -> Side:
-    plan = gpt.make_plan(Execution())
-    params = gpt.init(jax.random.key(0), config)
+def ours(config: DecoderConfig) -> Side:
+    plan = decoder.make_plan(Execution())
+    params = decoder.init(jax.random.key(0), config)
     prepared = functools.cache(lambda n_rows: jax.block_until_ready(prepare(params, plan, n_rows)))
     return lambda prompts, new: generate(prepared(len(prompts)), prompts, config, plan, Sampling(temperature=0.0), new)
 
 
-def hugging_face(config: GPTConfig, static: bool) -> tuple[Side, None]:
+def hugging_face(config: DecoderConfig, static: bool) -> tuple[Side, None]:
     import torch
     import transformers
 
@@ -199,7 +199,7 @@ if __name__ == "__main__":
 
 
 @contextlib.contextmanager
-def vllm(config: GPTConfig, python: str) -> Iterator[Side]:
+def vllm(config: DecoderConfig, python: str) -> Iterator[Side]:
     """A child process with the same shape of model, loaded once."""
     on_gpu = jax.default_backend() == "gpu"
     with tempfile.TemporaryDirectory() as name:

@@ -38,14 +38,14 @@ import numpy as np  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: E402
 
-from llm_jax.config import Execution, GPTConfig  # noqa: E402
+from llm_jax.config import DecoderConfig, Execution  # noqa: E402
 from llm_jax.decode.loop import generate, prepare  # noqa: E402
 from llm_jax.decode.options import Sampling  # noqa: E402
 from llm_jax.hardware import catalogue  # noqa: E402
-from llm_jax.models import gpt  # noqa: E402
+from llm_jax.models import decoder  # noqa: E402
 
 TARGETS = {"train": 578_000, 1: 4_000, 1024: 300_000}  # tokens/s on one H200
-TOY = GPTConfig(vocab_size=300, context_length=64, d_model=64, n_heads=2, n_layers=2)
+TOY = DecoderConfig(vocab_size=300, context_length=64, d_model=64, n_heads=2, n_layers=2)
 
 
 def mfu(flops_per_second: float) -> float | None:
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
-    work = Work(GPTConfig(), 512, 1024, options.micro_batches, options.loss_chunks)
+    work = Work(DecoderConfig(), 512, 1024, options.micro_batches, options.loss_chunks)
     if options.toy:
         work = Work(TOY, 4, 64, micro_batches=2, loss_chunks=2)
     sides: dict[str, Side] = {"ours": ours(work)}
@@ -113,9 +113,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def decode(toy: bool) -> dict[int, Any]:
-    config, batches, prompt, new = (TOY, (1, 2), 8, 8) if toy else (GPTConfig(), (1, 8, 64, 1024), 32, 256)
-    plan = gpt.make_plan(Execution())
-    params = prepare(gpt.init(jax.random.key(0), config), plan)
+    config, batches, prompt, new = (TOY, (1, 2), 8, 8) if toy else (DecoderConfig(), (1, 8, 64, 1024), 32, 256)
+    plan = decoder.make_plan(Execution())
+    params = prepare(decoder.init(jax.random.key(0), config), plan)
     generator = np.random.default_rng(0)
     found = {}
     for batch in batches:

@@ -27,12 +27,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from measuring import machine, save, show
 
 from llm_jax import backend
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
 from llm_jax.hardware import catalogue
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=0, help="also list so many of the dearest kernels")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     options = parser.parse_args()
-    context = GPTConfig().context_length
+    context = DecoderConfig().context_length
     if options.layers < 1:
         parser.error(f"--layers must be 1 or more; got {options.layers}")
     if options.micro_batches < 1 or options.batch < 1 or options.batch % options.micro_batches:
@@ -82,7 +82,7 @@ def main() -> None:
     if options.loss_chunks < 2 or context % options.loss_chunks:
         parser.error(f"--loss-chunks must be 2 or more and divide {context:,}; got {options.loss_chunks}")
     on_gpu = described(options.gpu)
-    config = GPTConfig(n_layers=options.layers)
+    config = DecoderConfig(n_layers=options.layers)
     print(f"compiled for an {options.gpu} that is not here, by jax {jax.__version__}")
     result = {
         "machine": machine() | {"compiled_for": options.gpu},
@@ -104,10 +104,10 @@ def described(name: str) -> NamedSharding:
     return NamedSharding(Mesh(devices, ("gpu",)), PartitionSpec())
 
 
-def training_step(config: GPTConfig, options: argparse.Namespace) -> tuple[Any, tuple]:
+def training_step(config: DecoderConfig, options: argparse.Namespace) -> tuple[Any, tuple]:
     """The function, and the shapes of what it takes."""
-    plan = gpt.make_plan(Execution(loss_chunks=options.loss_chunks), platform="gpu")
-    optimizer = make_optimizer(OptimizerConfig(optimizer="adamw"), gpt.dimension_letters(config))
+    plan = decoder.make_plan(Execution(loss_chunks=options.loss_chunks), platform="gpu")
+    optimizer = make_optimizer(OptimizerConfig(optimizer="adamw"), decoder.dimension_letters(config))
     state = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((options.batch, config.context_length + 1), jnp.int32)
     step = jax.jit(
@@ -118,7 +118,7 @@ def training_step(config: GPTConfig, options: argparse.Namespace) -> tuple[Any, 
     return step, (state, tokens, jax.ShapeDtypeStruct((), jnp.float32))
 
 
-def training(config: GPTConfig, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
+def training(config: DecoderConfig, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
     text, memory = compiled(*training_step(config, options), {}, on_gpu)
     kernels = list(Program(text).kernels())
     n_tokens = options.batch * config.context_length
@@ -143,10 +143,10 @@ def training(config: GPTConfig, options: argparse.Namespace, on_gpu: NamedShardi
     return {"tokens": n_tokens, "memory_bytes": memory, "parts": found, "least_milliseconds": least}
 
 
-def decoding(config: GPTConfig, batch: int, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
+def decoding(config: DecoderConfig, batch: int, options: argparse.Namespace, on_gpu: NamedSharding) -> dict[str, Any]:
     """One step of the loop with a cache of 288 tokens, as at the end of 32 and 256 new ones."""
-    rows, prompt, slots, plan = max(batch, 2), 32, 288, gpt.make_plan(Execution(), platform="gpu")
-    params = jax.eval_shape(lambda: loop.prepare(gpt.init(jax.random.key(0), config), plan, batch))
+    rows, prompt, slots, plan = max(batch, 2), 32, 288, decoder.make_plan(Execution(), platform="gpu")
+    params = jax.eval_shape(lambda: loop.prepare(decoder.init(jax.random.key(0), config), plan, batch))
     choice = jax.eval_shape(lambda: rule(Sampling(temperature=0.0)))
     keys = jax.eval_shape(lambda: jax.vmap(jax.random.key)(jnp.arange(rows)))
     numbers = partial(jax.ShapeDtypeStruct, dtype=jnp.int32)

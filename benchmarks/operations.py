@@ -32,7 +32,7 @@ from train_step import BOUND, BURST, PRODUCT, STREAM, WORK, Preset  # noqa: E402
 
 from llm_jax.config import Execution  # noqa: E402
 from llm_jax.layers.norm import init_norm  # noqa: E402
-from llm_jax.models import gpt  # noqa: E402
+from llm_jax.models import decoder  # noqa: E402
 from train.optim.config import OptimizerConfig  # noqa: E402
 from train.optim.optimizer import make_optimizer  # noqa: E402
 from train.pretrain.step import init_state, make_train_step  # noqa: E402
@@ -96,9 +96,9 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     heads = [jax.random.normal(key, (b, t, model.n_heads, model.d_head)) for key in keys]
     x, embedding = jax.random.normal(keys[0], (b, t, d)), 0.02 * jax.random.normal(keys[1], (v, d))
     targets, weights, norm = jnp.zeros((b, t), jnp.int32), jnp.ones((b, t)), init_norm(d)
-    kernels = gpt.make_plan(Execution()).kernels
-    params = gpt.init(keys[2], model)
-    optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(model))
+    kernels = decoder.make_plan(Execution()).kernels
+    params = decoder.init(keys[2], model)
+    optimizer = make_optimizer(OptimizerConfig(), decoder.dimension_letters(model))
 
     differentiate = cast(Any, jax.vjp)
 
@@ -148,8 +148,8 @@ def parts(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def budget(work: Work, repeats: int) -> tuple[float, dict[str, float]]:
     """Mean seconds of a step under the profiler, and what each source file has of it."""
-    optimizer = make_optimizer(OptimizerConfig(), gpt.dimension_letters(work.model))
-    plan = gpt.make_plan(Execution(loss_chunks=work.loss_chunks))
+    optimizer = make_optimizer(OptimizerConfig(), decoder.dimension_letters(work.model))
+    plan = decoder.make_plan(Execution(loss_chunks=work.loss_chunks))
     state = init_state(jax.random.key(0), work.model, optimizer)
     tokens, lr = jnp.asarray(work.draw()), np.float32(1e-4)
     step = jax.jit(make_train_step(work.model, plan, optimizer, work.micro_batches), donate_argnums=0)

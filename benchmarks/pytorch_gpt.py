@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 
 
 class Block(nn.Module):
-    def __init__(self, config: GPTConfig):
+    def __init__(self, config: DecoderConfig):
         super().__init__()
         width, self.heads = config.d_model, config.n_heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -28,7 +28,7 @@ class Block(nn.Module):
 
 
 class CompactGPT(nn.Module):
-    def __init__(self, config: GPTConfig):
+    def __init__(self, config: DecoderConfig):
         super().__init__()
         self.tokens = nn.Embedding(config.padded_vocab_size, config.d_model)
         self.positions = nn.Embedding(config.context_length, config.d_model)

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from llm_jax import backend
-from llm_jax.config import Execution, GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig, Execution
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step
@@ -26,7 +26,7 @@ LEARNING_RATE = 1e-4
 class Work:
     """What a step computes."""
 
-    model: GPTConfig
+    model: DecoderConfig
     batch: int  # sequences, all micro-batches together
     length: int  # tokens in a sequence
     micro_batches: int = 1
@@ -58,8 +58,8 @@ class Side:
 
 def ours(work: Work, optimizer_name: Any = "adamw") -> Side:
     config = OptimizerConfig(optimizer=optimizer_name)
-    optimizer = make_optimizer(config, gpt.dimension_letters(work.model))
-    plan = gpt.make_plan(Execution(loss_chunks=work.loss_chunks))
+    optimizer = make_optimizer(config, decoder.dimension_letters(work.model))
+    plan = decoder.make_plan(Execution(loss_chunks=work.loss_chunks))
     step = jax.jit(
         make_train_step(work.model, plan, optimizer, work.micro_batches),
         donate_argnums=0,

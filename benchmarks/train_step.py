@@ -29,7 +29,7 @@ from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: E402
 
-from llm_jax.config import GPTConfig  # noqa: E402
+from llm_jax.config import DecoderConfig  # noqa: E402
 from train.cluster import devices  # noqa: E402
 from train.pretrain import presets  # noqa: E402
 from train.pretrain.config import TrainConfig  # noqa: E402
@@ -172,7 +172,7 @@ TITLES: dict[Name, str] = {
 
 
 def _gpt2(length: int) -> Work:
-    return Work(GPTConfig(), batch=4, length=length)
+    return Work(DecoderConfig(), batch=4, length=length)
 
 
 def _run(config: TrainConfig) -> Work:
@@ -184,7 +184,7 @@ WORK = {
     "124m-256": lambda: _gpt2(256),
     "quickstart": lambda: _run(presets.quickstart()),
     "shakespeare-char": lambda: _run(presets.shakespeare_char()),
-    "toy": lambda: Work(GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=2, n_layers=2), 2, 16),
+    "toy": lambda: Work(DecoderConfig(vocab_size=100, context_length=16, d_model=32, n_heads=2, n_layers=2), 2, 16),
 }
 
 

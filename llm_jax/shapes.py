@@ -14,13 +14,14 @@ mesh axis, so a dimension has the same name in the formula and on the mesh.
 | D      | model width (the residual stream)           |
 | E      | width of a character's embedding (makemore) |
 | N      | attention heads                             |
+| K      | heads of keys and values (N, or fewer)      |
 | R      | rows: batch and heads merged, or batch and T|
 | H      | width of one head                           |
 | F      | hidden width of the MLP                     |
 | V      | vocabulary; cut into C pieces of W tokens   |
 | L      | layers                                      |
 | G      | tokens generated                            |
-| K      | tokens that stop a row                      |
+| Z      | tokens that stop a row                      |
 """
 
 from typing import TypeVar, dataclass_transform

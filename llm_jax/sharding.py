@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -52,7 +52,7 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
     return jax.make_mesh((data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
-def check_divides(config: GPTConfig, mesh: Mesh) -> None:
+def check_divides(config: DecoderConfig, mesh: Mesh) -> None:
     """Raises ValueError when a dimension of the model cannot be split evenly over its mesh axis."""
     sizes = {
         "d_model": (config.d_model, "fsdp"),

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm_jax.config import GPTConfig
-    from llm_jax.models.gpt import GPT
+    from llm_jax.config import DecoderConfig
+    from llm_jax.models.decoder import Decoder
     from llm_jax.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Model:
-    config: "GPTConfig"
-    params: "GPT"
+    config: "DecoderConfig"
+    params: "Decoder"
     tokenizer: "Tokenizer"
     name: str
     folder: Path | None  # of its tokenizer's files, where they are on this machine
@@ -43,7 +43,7 @@ def load_model(source: str, step: int | None = None, whole: bool = False) -> Mod
     return replace(model, params=params, config=config)
 
 
-def trimmed(params: "GPT", config: "GPTConfig", n_ids: int) -> "tuple[GPT, GPTConfig]":
+def trimmed(params: "Decoder", config: "DecoderConfig", n_ids: int) -> "tuple[Decoder, DecoderConfig]":
     """Removes the ids from `n_ids` on, which have no token: many vocabularies are padded to a round number."""
     if n_ids == config.vocab_size:
         return params, config

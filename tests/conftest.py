@@ -71,6 +71,6 @@ def shared_data() -> Path:
 def plan():
     """Everything in float32, as comparisons want it."""
     from llm_jax.config import Execution
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
 
-    return gpt.make_plan(Execution(dtype="float32"))
+    return decoder.make_plan(Execution(dtype="float32"))

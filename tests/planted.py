@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.kernels import loss as fused_loss
 from llm_jax.layers import loss
 from llm_jax.layers.attention import attend
 from llm_jax.layers.mlp import gelu
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim import optimizer
 from train.parity.comparison import Comparison
 from train.parity.report.terminal import number
@@ -33,7 +33,7 @@ from train.parity.stages.stream import drawn as drawn_stream
 from train.parity.verdict import SEVERITY, Row, Verdict
 
 # Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
-TINY = GPTConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
+TINY = DecoderConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
 # Sums long enough to tell whether they are kept in bfloat16 or in float32.
 WIDE = dataclasses.replace(TINY, d_model=256)
 
@@ -87,11 +87,11 @@ def _epsilon(ours):
 
 
 def _other_weights(ours):
-    return dataclasses.replace(ours, params=gpt.init(jax.random.key(99), ours.config))
+    return dataclasses.replace(ours, params=decoder.init(jax.random.key(99), ours.config))
 
 
 def _transposed_projection(ours):
-    def transpose(block: gpt.Block) -> gpt.Block:
+    def transpose(block: decoder.Block) -> decoder.Block:
         weight_NHD = block.attention.out.weight
         out = dataclasses.replace(block.attention.out, weight=weight_NHD.reshape(-1, weight_NHD.shape[-1]).T)
         out = dataclasses.replace(out, weight=out.weight.reshape(weight_NHD.shape))
@@ -193,7 +193,7 @@ FAULTS = (
     Fault("ε 1e-6 instead of 1e-5", _changing(_epsilon), ("operations", "layer norm"), AFTER_ATTENTION),
     Fault(
         "positions off by one",
-        _replacing(gpt, "forward", _positions_off_by_one),
+        _replacing(decoder, "forward", _positions_off_by_one),
         ("operations", "embedding"),
         EMBEDDING,
     ),
@@ -205,7 +205,7 @@ FAULTS = (
     ),
     Fault("missing 1/√H", _computing(causal_attend=_unscaled), ("operations", "attention"), AFTER_ATTENTION),
     Fault("head is another matrix", _computing(logits_of=_other_head), LOGITS),
-    Fault("head is not trained", _replacing(gpt, "loss", _untrained_head), ("gradients", "token_embedding")),
+    Fault("head is not trained", _replacing(decoder, "loss", _untrained_head), ("gradients", "token_embedding")),
     Fault(
         "decay on biases and gains",
         _replacing(optimizer, "is_matrix", lambda is_matrix, letters: True),
@@ -216,7 +216,7 @@ FAULTS = (
         _replacing(optimizer, "scale_by_adam", _uncorrected_epsilon),
         ("AdamW step", "token_embedding"),
     ),
-    Fault("dropout of 0.1 left on", _replacing(gpt, "mlp", _dropped), AFTER_MLP),
+    Fault("dropout of 0.1 left on", _replacing(decoder, "mlp", _dropped), AFTER_MLP),
     Fault(
         "accumulation forgets to divide",
         _replacing(model, "accumulate_gradients", _undivided),
@@ -266,7 +266,7 @@ def _print_figures() -> None:
     print(f"| PyTorch's AdamW fused | none: {worst.verdict} at most | {number(worst.ours.yardsticks)} | 0 | 0 |")
 
 
-def _comparison(config: GPTConfig, dtype: Any) -> Comparison:
+def _comparison(config: DecoderConfig, dtype: Any) -> Comparison:
     models = drawn(config, Execution(dtype=dtype, loss_chunks=2), seed=0)
     return Comparison(models, drawn_stream(config.vocab_size, batch=2, length=16, seed=0))
 

@@ -2,15 +2,15 @@
 
 import jax
 
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
 
 
-def opinionated(config: GPTConfig, factor: float) -> gpt.GPT:
+def opinionated(config: DecoderConfig, factor: float) -> decoder.Decoder:
     """As at initialisation, with larger matrices: attention and positions matter, and no two tokens are alike."""
-    return jax.tree.map(lambda x: factor * x if x.ndim > 1 else x, gpt.init(jax.random.key(0), config))
+    return jax.tree.map(lambda x: factor * x if x.ndim > 1 else x, decoder.init(jax.random.key(0), config))
 
 
 def bytes_tokenizer() -> BytePairTokenizer:

@@ -15,7 +15,7 @@ import jax
 import pytest
 
 from llm_jax.checkpoint import Checkpoints
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim.optimizer import make_optimizer
 from train.pretrain import run_folder
 from train.pretrain.build import init_state
@@ -79,7 +79,7 @@ class Run:
     def state(self) -> list[Any]:
         """All arrays of the newest checkpoint: parameters, optimizer, counters and the random key's data."""
         config, _ = run_folder.read(self.folder)
-        optimizer = make_optimizer(config.optimizer, gpt.dimension_letters(config.model))
+        optimizer = make_optimizer(config.optimizer, decoder.dimension_letters(config.model))
         template = jax.eval_shape(lambda key: init_state(key, config.model, optimizer), jax.random.key(0))
         checkpoints = Checkpoints(self.folder / "checkpoints")
         state = checkpoints.restore(template).state

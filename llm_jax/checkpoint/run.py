@@ -12,8 +12,8 @@ import jax
 
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
-from llm_jax.config import GPTConfig, from_dict
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig, from_dict
+from llm_jax.models import decoder
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, read_config
 from llm_jax.tokenizer import Tokenizer
 
@@ -22,8 +22,8 @@ from llm_jax.tokenizer import Tokenizer
 class LoadedRun:
     """A trained model and what is needed to use it."""
 
-    config: GPTConfig
-    params: gpt.GPT  # float32, on the first device
+    config: DecoderConfig
+    params: decoder.Decoder  # float32, on the first device
     tokenizer: Tokenizer
     step: int
 
@@ -44,18 +44,18 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
         raise FileNotFoundError(f"{run / 'tokenizer'} is missing: the run's folder is incomplete, copy all of it")
     tokenizer = tokenizers.load(run / TOKENIZER)
     chosen, _ = layout.choose(run / CHECKPOINTS, step)
-    template = jax.eval_shape(partial(gpt.init, config=config), jax.random.key(0))
+    template = jax.eval_shape(partial(decoder.init, config=config), jax.random.key(0))
     params = layout.read(run / CHECKPOINTS, template, chosen, prefix="params.")
     return LoadedRun(config, params, tokenizer, chosen)
 
 
-def _model_config(run: Path) -> GPTConfig:
+def _model_config(run: Path) -> DecoderConfig:
     content, path = read_config(run), run / CONFIG
     if "model" not in content:
         raise ValueError(
             f"{path} is not the config of a run (it has no 'model'): restore it from a copy, or train again"
         )
     try:
-        return from_dict(GPTConfig, content["model"])
+        return from_dict(DecoderConfig, content["model"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} describes no model this version knows: {error}") from None

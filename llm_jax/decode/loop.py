@@ -13,20 +13,20 @@ For requests that join a running batch see `llm_jax.decode.slots`. Left out: spe
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import LENGTH_MULTIPLE, Prompts, bucket, check, pad
 from llm_jax.layers import cache as kv
 from llm_jax.layers.linear import Linear
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
 LEAST_SLOTS = 64  # of a cache; fewer would save no time
@@ -46,10 +46,10 @@ class State:
 
 
 def generate(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     prompts: Prompts,
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
@@ -70,10 +70,10 @@ def generate(
 
 
 def stream(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     prompts: Prompts,
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     sampling: Sampling,
     max_new_tokens: int,
     stop_tokens: Sequence[int] = (),
@@ -88,7 +88,7 @@ def stream(
         raise ValueError(f"chunk must be at least 1 token a row; got {chunk}")
     tokens_BT, lengths_B = pad(prompts, plan.kernels.fewest_decode_rows)
     keys_B = keys_of([sampling.seed + row for row in range(len(lengths_B))])
-    choice, stop_K = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
+    choice, stop_Z = rule(sampling), jnp.array(sorted(set(stop_tokens)), jnp.int32)
     length, n_rows = tokens_BT.shape[1], len(prompts)
     most_slots = bucket(length + max_new_tokens, LENGTH_MULTIPLE)
 
@@ -99,12 +99,12 @@ def stream(
                 slots = min(2 * slots, most_slots)
                 state = grow(state, slots)
             count = min(until, slots - length + 1)
-            state = advance(params, state, jnp.int32(count), choice, stop_K, config, plan)
+            state = advance(params, state, jnp.int32(count), choice, stop_Z, config, plan)
         return state
 
     def pieces():
         slots = min(most_slots, max(LEAST_SLOTS, 1 << length.bit_length()))
-        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_K, config, plan, slots)
+        state = prefill(params, tokens_BT, lengths_B, n_rows, keys_B, choice, stop_Z, config, plan, slots)
         shown, until = 0, 1
         while True:
             chosen_BG, stopped_B = np.asarray(state.chosen_BG)[:n_rows], np.asarray(state.stopped_B)
@@ -117,7 +117,7 @@ def stream(
     return pieces()
 
 
-def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.GPT:
+def prepare(params: decoder.Decoder, plan: decoder.Plan, n_rows: int | None = None) -> decoder.Decoder:
     """Parameters for decoding: casts the matrices to the compute format once, so that no step has to.
 
     With `n_rows=1` the blocks' weights are stored as the plan's `store_for_one_row` says, if it has one. Such weights
@@ -127,32 +127,39 @@ def prepare(params: gpt.GPT, plan: gpt.Plan, n_rows: int | None = None) -> gpt.G
     blocks = cast.blocks
     store = plan.kernels.store_for_one_row
     if n_rows == 1 and store:
-        blocks = jax.tree.map(
-            lambda part: store(part) if isinstance(part, Linear) else part,
-            blocks,
-            is_leaf=lambda part: isinstance(part, Linear),
-        )
+        blocks = tuple(_stored(block, store) for block in blocks)
     # A step reads one row of the position embedding per token: casting it would save nothing.
     return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
 
 
+def _stored(block: decoder.Block, store: Callable[[Linear, int], Linear]) -> decoder.Block:
+    """A block whose weights are stored by `store`; the projection after attention has two input dimensions."""
+
+    def every(part):
+        one_input = lambda layer: store(layer, 1) if isinstance(layer, Linear) else layer  # noqa: E731
+        return jax.tree.map(one_input, part, is_leaf=lambda layer: isinstance(layer, Linear))
+
+    attention = dataclasses.replace(block.attention, qkv=every(block.attention.qkv), out=store(block.attention.out, 2))
+    return dataclasses.replace(block, attention=attention, mlp=every(block.mlp))
+
+
 @partial(jax.jit, static_argnames=("config", "plan", "slots"))
 def prefill(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     tokens_BT: Int[Array, "B T"],
     lengths_B: Int[Array, "B"],
     n_rows: int | Int[Array, ""],
     keys_B: Key[Array, "B"],
     choice: Rule,
-    stop_K: Int[Array, "K"],
-    config: GPTConfig,
-    plan: gpt.Plan,
+    stop_Z: Int[Array, "Z"],
+    config: DecoderConfig,
+    plan: decoder.Plan,
     slots: int,
 ) -> State:
     """Runs the prompts and chooses each row's first token. Rows from `n_rows` on are padding and start as stopped."""
     batch, length = tokens_BT.shape
-    cache = gpt.empty_cache(config, batch, length, plan.dtype)
-    hidden_BTD, cache = gpt.forward(params, tokens_BT, config, plan, cache)
+    cache = decoder.empty_cache(config, batch, length, plan.dtype)
+    hidden_BTD, cache = decoder.forward(params, tokens_BT, config, plan, cache)
     assert cache is not None
     state = State(
         cache=kv.extend(kv.forget_padding(cache, lengths_B), slots),
@@ -163,18 +170,18 @@ def prefill(
         count=jnp.zeros((), jnp.int32),
     )
     last_BD = hidden_BTD[jnp.arange(batch), lengths_B - 1]
-    return _choose_next(params, state, last_BD, choice, stop_K, config, plan)
+    return _choose_next(params, state, last_BD, choice, stop_Z, config, plan)
 
 
 @partial(jax.jit, static_argnames=("config", "plan"), donate_argnames=("state",))
 def advance(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     state: State,
     until: Int[Array, ""],
     choice: Rule,
-    stop_K: Int[Array, "K"],
-    config: GPTConfig,
-    plan: gpt.Plan,
+    stop_Z: Int[Array, "Z"],
+    config: DecoderConfig,
+    plan: decoder.Plan,
 ) -> State:
     """Decodes until `until` tokens are generated or every row has stopped."""
 
@@ -182,10 +189,10 @@ def advance(
         return (state.count < until) & ~state.stopped_B.all()
 
     def step(state: State) -> State:
-        hidden_BTD, cache = gpt.forward(params, state.token_B[:, None], config, plan, state.cache)
+        hidden_BTD, cache = decoder.forward(params, state.token_B[:, None], config, plan, state.cache)
         assert cache is not None
         state = dataclasses.replace(state, cache=cache)
-        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_K, config, plan)
+        return _choose_next(params, state, hidden_BTD[:, 0], choice, stop_Z, config, plan)
 
     return jax.lax.while_loop(goes_on, step, state)
 
@@ -198,9 +205,11 @@ def grow(state: State, slots: int) -> State:
     return dataclasses.replace(state, cache=kv.extend(state.cache, slots), chosen_BG=chosen_BG)
 
 
-def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: GPTConfig, plan: gpt.Plan) -> State:
+def _choose_next(
+    params, state: State, hidden_BD, choice: Rule, stop_Z, config: DecoderConfig, plan: decoder.Plan
+) -> State:
     """Chooses the next token of every row from its last hidden state, and stores it in the state."""
-    logits_BV = gpt.logits(params, hidden_BD, config, plan)
+    logits_BV = decoder.logits(params, hidden_BD, config, plan)
     # The key depends on the row's key and the token's position only, not on the batch or its padding.
     keys_B = jax.vmap(jax.random.fold_in)(state.keys_B, state.cache.lengths_B)
     token_B = choose(logits_BV, keys_B, choice)
@@ -208,7 +217,7 @@ def _choose_next(params, state: State, hidden_BD, choice: Rule, stop_K, config: 
     return dataclasses.replace(
         state,
         token_B=token_B,
-        stopped_B=state.stopped_B | (token_B[:, None] == stop_K).any(axis=-1),
+        stopped_B=state.stopped_B | (token_B[:, None] == stop_Z).any(axis=-1),
         chosen_BG=jax.lax.dynamic_update_slice(state.chosen_BG, shown_B[:, None], (0, state.count)),
         count=state.count + 1,
     )

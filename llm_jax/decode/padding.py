@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 
 LENGTH_MULTIPLE = 16  # tokens: lengths are rounded up to a multiple; finer buckets would save no time
 Prompts = Sequence[Sequence[int] | np.ndarray] | np.ndarray  # ids, a row each
@@ -24,7 +24,7 @@ def bucket(size: int, multiple: int = 1, bits: int = 4) -> int:
     return -(-size // step) * step
 
 
-def check(prompts: Prompts, config: GPTConfig, max_new_tokens: int) -> None:
+def check(prompts: Prompts, config: DecoderConfig, max_new_tokens: int) -> None:
     """Raises ValueError, with the numbers and the cure, if the prompts cannot be decoded."""
     if not len(prompts):
         raise ValueError("there is nothing to continue: give at least one prompt")

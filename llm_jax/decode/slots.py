@@ -13,8 +13,8 @@ request that fits in the cache is that long:
     row 0        4    5    6    -    0    1    2    3      has seen seven tokens, the latest in column 2
     row 1        0    1    2    -    -    -    -    -      joined a moment ago with three
 
-`gpt.forward` knows nothing of requests: the positions stored with the cache tell what each row may attend to. A draw
-depends on the row's key and position only, so a request gets the same tokens alone, in a batch, and in any row.
+`decoder.forward` knows nothing of requests: the positions stored with the cache tell what each row may attend to. A
+draw depends on the row's key and position only, so a request gets the same tokens alone, in a batch, and in any row.
 
 Left out: paged memory (Kwon et al. 2023), so every row reserves memory for the longest sequence; sharing the prefix of
 prompts; chunked prefill between steps.
@@ -27,12 +27,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import log_probabilities
 from llm_jax.decode.adjust import Adjusted, adjust, count, put
 from llm_jax.decode.choose import Rule, choose, keys_of
 from llm_jax.layers import cache as kv
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 LEAST_ROOM = 256  # columns of a prompt's own cache at least, so that most prompts share one compiled program
@@ -59,25 +59,25 @@ class Scores:
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "rows", "columns"))
-def empty(config: GPTConfig, plan: gpt.Plan, rows: int, columns: int) -> Slots:
+def empty(config: DecoderConfig, plan: decoder.Plan, rows: int, columns: int) -> Slots:
     """Rows without requests. `columns` is the most tokens of a request, prompt and answer together."""
     return Slots(
-        cache=gpt.empty_cache(config, rows, columns, plan.dtype),
+        cache=decoder.empty_cache(config, rows, columns, plan.dtype),
         token_B=jnp.zeros(rows, jnp.int32),
         keys_B=keys_of([0] * rows),
     )
 
 
 def join(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     slots: Slots,
     row: int,
     tokens_T: Int[np.ndarray, "T"],
     length: int,
     seed: int,
     rule: Rule,
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     n_top: int = 0,
     changes: Adjusted | None = None,
 ) -> tuple[Slots, Int[Array, ""], Scores]:
@@ -94,10 +94,10 @@ def join(
 
 @partial(jax.jit, static_argnames=("config", "plan", "n_top"), donate_argnames=("slots",))
 def advance(
-    params: gpt.GPT, slots: Slots, rule: Rule, config: GPTConfig, plan: gpt.Plan, n_top: int = 0
+    params: decoder.Decoder, slots: Slots, rule: Rule, config: DecoderConfig, plan: decoder.Plan, n_top: int = 0
 ) -> tuple[Slots, Int[Array, "B"], Scores]:
     """Chooses the next token of every row. Returns the slots, the tokens and their scores."""
-    hidden_BTD, cache = gpt.forward(params, slots.token_B[:, None], config, plan, slots.cache)
+    hidden_BTD, cache = decoder.forward(params, slots.token_B[:, None], config, plan, slots.cache)
     assert cache is not None
     keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
     adjusted = slots.adjusted
@@ -108,16 +108,18 @@ def advance(
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "n_top"))
-def score(params: gpt.GPT, tokens_T: Int[Array, "T"], config: GPTConfig, plan: gpt.Plan, n_top: int = 0) -> Scores:
+def score(
+    params: decoder.Decoder, tokens_T: Int[Array, "T"], config: DecoderConfig, plan: decoder.Plan, n_top: int = 0
+) -> Scores:
     """Scores a text, padded on the right: entry t is about token t + 1, given the tokens up to t."""
     # Nothing is decoded, but with a cache the padding may exceed the model's positions.
-    cache = gpt.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
-    hidden_BTD, _ = gpt.forward(params, tokens_T[None], config, plan, cache)
+    cache = decoder.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
+    hidden_BTD, _ = decoder.forward(params, tokens_T[None], config, plan, cache)
     pieces_CWD = hidden_BTD[0].reshape(-1, PIECE, hidden_BTD.shape[-1])
     next_CW = jnp.roll(tokens_T, -1).reshape(-1, PIECE)
     # In pieces: all logits of a long text at once would be the largest array in memory.
     scores = jax.lax.map(
-        lambda piece: _score(gpt.logits(params, piece[0], config, plan), piece[1], n_top), (pieces_CWD, next_CW)
+        lambda piece: _score(decoder.logits(params, piece[0], config, plan), piece[1], n_top), (pieces_CWD, next_CW)
     )
     # Not −1: with n_top = 0 the array is empty, and reshape cannot infer a size.
     return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), scores)
@@ -159,10 +161,10 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "room"))
-def _read(params, tokens_T, length, config: GPTConfig, plan: gpt.Plan, room: int):
+def _read(params, tokens_T, length, config: DecoderConfig, plan: decoder.Plan, room: int):
     """Runs a prompt: its keys and values in a cache of its own with `room` columns, and its last hidden state."""
-    one = gpt.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
-    hidden_BTD, one = gpt.forward(params, tokens_T[None], config, plan, one)
+    one = decoder.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
+    hidden_BTD, one = decoder.forward(params, tokens_T[None], config, plan, one)
     assert one is not None
     one = kv.extend(kv.forget_padding(one, length[None]), room)
     return one, jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)
@@ -197,8 +199,8 @@ def _first(
     key,
     rule: Rule,
     changes: Adjusted | None,
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     n_top: int,
 ):
     length_B = slots.cache.lengths_B[row][None]
@@ -221,12 +223,12 @@ def _choose(
     rule: Rule,
     adjusted: Adjusted | None,
     lengths_B,
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     n_top: int,
 ):
     """Chooses tokens from the adjusted logits; the scores come from the logits before adjustment."""
-    logits_BV = gpt.logits(params, hidden_BD, config, plan)
+    logits_BV = decoder.logits(params, hidden_BD, config, plan)
     changed_BV = logits_BV if adjusted is None else adjust(logits_BV, adjusted, lengths_B)
     token_B = choose(changed_BV, keys_B, rule)
     return token_B, _score(logits_BV, token_B, n_top)

@@ -1,9 +1,9 @@
-"""`config.json` of Hugging Face ↔ GPTConfig. A setting that this code does not compute is refused by name."""
+"""`config.json` of Hugging Face ↔ DecoderConfig. A setting that this code does not compute is refused by name."""
 
 from pathlib import Path
 from typing import Any
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.tokenizer import Borders
 from llm_jax.tokenizer.hf_files.saving import generation_fields
@@ -34,7 +34,7 @@ SIZES = {
 }
 
 
-def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
+def write(config: DecoderConfig, borders: Borders) -> dict[str, Any]:
     """The fields transformers and vLLM read. Ids of tokens are null where the tokenizer names none."""
     ids = {"bos_token_id": None, "eos_token_id": None, **generation_fields(borders)}
     fields = {
@@ -64,7 +64,7 @@ def write(config: GPTConfig, borders: Borders) -> dict[str, Any]:
     return fields | variations(config)  # in the order of earlier exports, so that their bytes stay the same
 
 
-def variations(config: GPTConfig) -> dict[str, Any]:
+def variations(config: DecoderConfig) -> dict[str, Any]:
     """The fields in which GPT-2's relatives differ from it."""
     return {
         "n_inner": config.mlp_width,
@@ -73,7 +73,7 @@ def variations(config: GPTConfig) -> dict[str, Any]:
     }
 
 
-def read(directory: Path) -> GPTConfig:
+def read(directory: Path) -> DecoderConfig:
     """The config of a directory. Raises FileNotFoundError, or ValueError naming the file, the field and its value."""
     path = directory / FILE_NAME
     if not path.is_file():
@@ -90,7 +90,7 @@ def read(directory: Path) -> GPTConfig:
     if type(epsilon) is not float:
         raise ValueError(f"{path}: layer_norm_epsilon is {epsilon!r}; expected a number between 0 and 1")
     try:
-        return GPTConfig(**{ours: fields[name] for name, ours in SIZES.items()}, norm_epsilon=epsilon, **more)
+        return DecoderConfig(**{ours: fields[name] for name, ours in SIZES.items()}, norm_epsilon=epsilon, **more)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -12,13 +12,13 @@ from safetensors.numpy import save_file
 
 from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import load_run
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.files import replacing_folder, write
 from llm_jax.files.faults import safe
 from llm_jax.files.json_files import read_json
 from llm_jax.hf import card, names, single_file, tensors
 from llm_jax.hf import config as hf_config
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files import companions
 from llm_jax.tokenizer.hf_files.saving import generation_fields
@@ -50,8 +50,8 @@ TOLERANCE = 1e-4  # on logits, float32
 class Loaded:
     """A model read from a Hugging Face directory."""
 
-    config: GPTConfig
-    params: gpt.GPT  # float32
+    config: DecoderConfig
+    params: decoder.Decoder  # float32
     tokenizer: Tokenizer | None  # None where the directory has none
 
 
@@ -81,7 +81,7 @@ def load(name_or_path: str | Path) -> Loaded:
     return Loaded(config, params, tokenizers.load(directory) if tokenizers.is_there(directory) else None)
 
 
-def check(directory: Path) -> GPTConfig:
+def check(directory: Path) -> DecoderConfig:
     """Checks all that `load` checks, without reading the weights, and that there is a tokenizer.
 
     For a directory that another program will load.
@@ -106,8 +106,8 @@ def export_run(run: Path, out: Path, step: int | None = None, overwrite: bool = 
 
 
 def export(
-    params: gpt.GPT,
-    config: GPTConfig,
+    params: decoder.Decoder,
+    config: DecoderConfig,
     tokenizer: Tokenizer,
     out: Path,
     readme: str,
@@ -148,7 +148,7 @@ def _why_foreign(folder: Path) -> str | None:
     return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a GPT-2"
 
 
-def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, readme: str) -> None:
+def _write(folder: Path, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, readme: str) -> None:
     tokenizer.save(folder, config.context_length)
     for name, content in (
         (hf_config.FILE_NAME, hf_config.write(config, tokenizer.borders)),
@@ -161,15 +161,15 @@ def _write(folder: Path, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenize
     write(folder / "README.md", readme)
 
 
-def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
+def _compare(params: decoder.Decoder, config: DecoderConfig, reloaded: Loaded) -> float:
     """Largest difference of float32 logits on one sequence of random tokens."""
-    plan = gpt.make_plan(Execution(dtype="float32"))
+    plan = decoder.make_plan(Execution(dtype="float32"))
     length = min(CHECK_TOKENS, config.context_length)
     tokens_BT = jnp.asarray(np.random.default_rng(0).integers(0, config.vocab_size, (1, length)), jnp.int32)
 
     @jax.jit
     def logits_of(params):
-        return gpt.logits(params, gpt.forward(params, tokens_BT, config, plan)[0], config)
+        return decoder.logits(params, decoder.forward(params, tokens_BT, config, plan)[0], config)
 
     difference = float(jnp.abs(logits_of(params) - logits_of(reloaded.params)).max())
     if not difference <= TOLERANCE:
@@ -177,7 +177,7 @@ def _compare(params: gpt.GPT, config: GPTConfig, reloaded: Loaded) -> float:
     return difference
 
 
-def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -> dict[str, np.ndarray]:
+def _checked(directory: Path, found: dict[str, np.ndarray], config: DecoderConfig) -> dict[str, np.ndarray]:
     """The tensors of the table by their names without prefix.
 
     A tied head is the embedding, stored under either name; stored under both, the two must be equal.
@@ -200,7 +200,7 @@ def _checked(directory: Path, found: dict[str, np.ndarray], config: GPTConfig) -
     return bare
 
 
-def _refuse_unknown_ids(directory: Path, tokenizer: Tokenizer, config: GPTConfig) -> None:
+def _refuse_unknown_ids(directory: Path, tokenizer: Tokenizer, config: DecoderConfig) -> None:
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(
             f"{directory}: the tokenizer has {tokenizer.vocab_size} ids, the model knows {config.vocab_size}: "

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 
 PREFIX = "transformer."
 EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
@@ -39,7 +39,7 @@ BLOCK = (
 )
 
 
-def table(config: GPTConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
+def table(config: DecoderConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Path of a parameter (as `jax.tree_util.keystr` writes it) → its HF name, without prefix, and shape there."""
     sizes = {
         "V": config.vocab_size,
@@ -61,7 +61,7 @@ def table(config: GPTConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def tied(config: GPTConfig) -> frozenset[str]:
+def tied(config: DecoderConfig) -> frozenset[str]:
     """The names under which one tensor may be stored: embedding and head, where the config ties the two."""
     if not config.tied_head:
         return frozenset()
@@ -73,7 +73,7 @@ def saved(name: str) -> str:
     return name if name == HEAD else PREFIX + name
 
 
-def to_hf(params: gpt.GPT, config: GPTConfig) -> dict[str, np.ndarray]:
+def to_hf(params: decoder.Decoder, config: DecoderConfig) -> dict[str, np.ndarray]:
     """Parameters → HF tensors, float32 in memory of the host, with the prefix that GPT2LMHeadModel saves."""
     names = table(config)
     tensors = {}
@@ -84,10 +84,10 @@ def to_hf(params: gpt.GPT, config: GPTConfig) -> dict[str, np.ndarray]:
     return tensors
 
 
-def from_hf(tensors: Mapping[str, np.ndarray], config: GPTConfig) -> gpt.GPT:
+def from_hf(tensors: Mapping[str, np.ndarray], config: DecoderConfig) -> decoder.Decoder:
     """HF tensors, named without prefix and of the shapes in `table`, → float32 parameters."""
     names = table(config)
-    template = jax.eval_shape(lambda key: gpt.init(key, config), jax.random.key(0))
+    template = jax.eval_shape(lambda key: decoder.init(key, config), jax.random.key(0))
 
     def take(path, leaf):
         name, _ = names[jax.tree_util.keystr(path)]

@@ -19,10 +19,10 @@ LEAST_LENGTH = 128  # queries; a shorter sequence is computed in one piece
 
 
 def attend_in_pieces(
-    q_BTNH: Float[Array, "B T N H"], k_BTNH: Float[Array, "B T N H"], v_BTNH: Float[Array, "B T N H"]
+    q_BTNH: Float[Array, "B T N H"], k_BTKH: Float[Array, "B T K H"], v_BTKH: Float[Array, "B T K H"]
 ) -> Float[Array, "B T N H"]:
     """softmax(q·kᵀ/√H)·v, each position over itself and those before it; scores and softmax in float32."""
-    return _attend(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTNH, v_BTNH))).swapaxes(1, 2)
+    return _attend(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH))).swapaxes(1, 2)
 
 
 def masked_softmax(
@@ -35,9 +35,9 @@ def masked_softmax(
 
 @jax.custom_vjp
 def _attend(
-    q_BNTH: Float[Array, "B N T H"], k_BNTH: Float[Array, "B N T H"], v_BNTH: Float[Array, "B N T H"]
+    q_BNTH: Float[Array, "B N T H"], k_BKTH: Float[Array, "B K T H"], v_BKTH: Float[Array, "B K T H"]
 ) -> Float[Array, "B N T H"]:
-    return _forward(q_BNTH, k_BNTH, v_BNTH)[0]
+    return _forward(q_BNTH, k_BKTH, v_BKTH)[0]
 
 
 def _pieces(length: int) -> list[tuple[int, int]]:
@@ -45,36 +45,56 @@ def _pieces(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def _forward(q_BNTH, k_BNTH, v_BNTH):
-    weights, mixed = [], []
+def _shared(x_BNTH: Float[Array, "B N t H"], n_kv_heads: int) -> Float[Array, "B K Gt H"]:
+    """The queries of the N/K heads that share a head of keys, one head after the other."""
+    return x_BNTH.reshape(x_BNTH.shape[0], n_kv_heads, -1, x_BNTH.shape[-1])
+
+
+def _forward(q_BNTH, k_BKTH, v_BKTH):
+    n_kv_heads, weights, mixed = k_BKTH.shape[1], [], []
     for start, end in _pieces(q_BNTH.shape[2]):
-        scores_BNTS = _product("BNTH,BNSH->BNTS", q_BNTH[:, :, start:end], k_BNTH[:, :, :end])
+        here_BNTH = q_BNTH[:, :, start:end]
+        scores_BKTS = _product("BKTH,BKSH->BKTS", _shared(here_BNTH, n_kv_heads), k_BKTH[:, :, :end])
         mask_TS = jnp.arange(start, end)[:, None] >= jnp.arange(end)
-        weights.append(masked_softmax(scores_BNTS, mask_TS[None], q_BNTH.shape[-1]))
-        mixed.append(jnp.einsum("BNTS,BNSH->BNTH", weights[-1].astype(v_BNTH.dtype), v_BNTH[:, :, :end]))
+        scores_BNTS = scores_BKTS.reshape(*here_BNTH.shape[:3], end)
+        weights.append(masked_softmax(scores_BNTS, mask_TS[None], q_BNTH.shape[-1]).reshape(scores_BKTS.shape))
+        mixed_BKTH = jnp.einsum("BKTS,BKSH->BKTH", weights[-1].astype(v_BKTH.dtype), v_BKTH[:, :, :end])
+        mixed.append(mixed_BKTH.reshape(here_BNTH.shape))
     mixed_BNTH = jnp.concatenate(mixed, axis=2)
-    return mixed_BNTH, (q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH)
+    return mixed_BNTH, (q_BNTH, k_BKTH, v_BKTH, weights, mixed_BNTH)
 
 
 def _backward(kept, d_BNTH):
     """With weights P and incoming D: dV = Pᵀ·D, dS = P∘(D·Vᵀ − Σ_H D∘out), dQ = dS·K/√H, dK = dSᵀ·Q/√H."""
-    q_BNTH, k_BNTH, v_BNTH, weights, mixed_BNTH = kept
-    length, scale = q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
+    q_BNTH, k_BKTH, v_BKTH, weights, mixed_BNTH = kept
+    n_kv_heads, length, scale = k_BKTH.shape[1], q_BNTH.shape[2], q_BNTH.shape[-1] ** -0.5
+    pieces, d_k_BKHT, d_v_BKHT = [], jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
     # Without the barrier XLA fuses the transposes into the products and transposes P and dS instead.
     d_BNHT, q_BNHT = jax.lax.optimization_barrier((d_BNTH.swapaxes(2, 3), q_BNTH.swapaxes(2, 3)))
-    pieces, d_k_BNHT, d_v_BNHT = [], jnp.zeros((), jnp.float32), jnp.zeros((), jnp.float32)
-    for (start, end), weights_BNTS in zip(_pieces(length), weights, strict=True):
+    for (start, end), weights_BKTS in zip(_pieces(length), weights, strict=True):
         here = slice(start, end)
-        d_weights_BNTS = _product("BNTH,BNSH->BNTS", d_BNTH[:, :, here], v_BNTH[:, :, :end])
-        sums_BNT = _product("BNTH,BNTH->BNT", d_BNTH[:, :, here], mixed_BNTH[:, :, here])
-        d_scores_BNTS = (weights_BNTS * (d_weights_BNTS - sums_BNT[..., None])).astype(q_BNTH.dtype)
-        pieces.append(_product("BNTS,BNSH->BNTH", d_scores_BNTS, k_BNTH[:, :, :end]))
+        d_BKTH, out_BKTH = (_shared(x[:, :, here], n_kv_heads) for x in (d_BNTH, mixed_BNTH))
+        d_BKHT, q_BKHT = (_shared_transposed(x[..., here], n_kv_heads) for x in (d_BNHT, q_BNHT))
+        d_weights_BKTS = _product("BKTH,BKSH->BKTS", d_BKTH, v_BKTH[:, :, :end])
+        sums_BKT = _product("BKTH,BKTH->BKT", d_BKTH, out_BKTH)
+        d_scores_BKTS = (weights_BKTS * (d_weights_BKTS - sums_BKT[..., None])).astype(q_BNTH.dtype)
+        d_q_BKTH = _product("BKTS,BKSH->BKTH", d_scores_BKTS, k_BKTH[:, :, :end])
+        pieces.append(d_q_BKTH.reshape(*q_BNTH.shape[:2], end - start, -1))
         later = ((0, 0), (0, 0), (0, 0), (0, length - end))
-        d_k_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", q_BNHT[..., here], d_scores_BNTS), later)
-        weights_BNTS = weights_BNTS.astype(v_BNTH.dtype)
-        d_v_BNHT += jnp.pad(_product("BNHT,BNTS->BNHS", d_BNHT[..., here], weights_BNTS), later)
-    gradients = scale * jnp.concatenate(pieces, axis=2), (scale * d_k_BNHT).swapaxes(2, 3), d_v_BNHT.swapaxes(2, 3)
+        d_k_BKHT += jnp.pad(_product("BKHT,BKTS->BKHS", q_BKHT, d_scores_BKTS), later)
+        weights_BKTS = weights_BKTS.astype(v_BKTH.dtype)
+        d_v_BKHT += jnp.pad(_product("BKHT,BKTS->BKHS", d_BKHT, weights_BKTS), later)
+    gradients = scale * jnp.concatenate(pieces, axis=2), (scale * d_k_BKHT).swapaxes(2, 3), d_v_BKHT.swapaxes(2, 3)
     return tuple(x.astype(q_BNTH.dtype) for x in gradients)
+
+
+def _shared_transposed(x_BNHT: Float[Array, "B N H t"], n_kv_heads: int) -> Float[Array, "B K H Gt"]:
+    """As `_shared`, of transposed queries."""
+    batch, n_heads, d_head, _ = x_BNHT.shape
+    if n_heads == n_kv_heads:
+        return x_BNHT
+    grouped = x_BNHT.reshape(batch, n_kv_heads, n_heads // n_kv_heads, d_head, -1)
+    return grouped.swapaxes(2, 3).reshape(batch, n_kv_heads, d_head, -1)
 
 
 _attend.defvjp(_forward, _backward)

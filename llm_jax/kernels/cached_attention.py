@@ -17,9 +17,11 @@ def attend_in_cache_layout(
 ) -> Float[Array, "B T N H"]:
     """softmax(q·kᵀ/√H)·v over the slots of a cache where the mask is True."""
     batch, length, n_heads, d_head = q_BTNH.shape
-    q_RTH = heads_first(q_BTNH)
+    # The heads of queries that share a head of keys are consecutive: they become further queries of its row.
+    q_RTH = heads_first(q_BTNH).reshape(cache.k_RSH.shape[0], -1, d_head)
     scores_RTS = jnp.einsum("RTH,RSH->RTS", q_RTH, cache.k_RSH, preferred_element_type=jnp.float32)
     scores_BNTS = scores_RTS.reshape(batch, n_heads, length, -1)
     weights_BNTS = masked_softmax(scores_BNTS, mask_BTS, d_head)
     weights_RTS = weights_BNTS.reshape(scores_RTS.shape).astype(cache.v_RSH.dtype)
-    return heads_last(jnp.einsum("RTS,RSH->RTH", weights_RTS, cache.v_RSH), batch)
+    mixed_RTH = jnp.einsum("RTS,RSH->RTH", weights_RTS, cache.v_RSH)
+    return heads_last(mixed_RTH.reshape(batch * n_heads, length, d_head), batch)

@@ -17,19 +17,21 @@ MOST_D_HEAD = 128  # the widest head that cuDNN's kernels support on every GPU
 
 def attend_by_cudnn(
     q_BTNH: Float[Array, "B T N H"],
-    k_BTNH: Float[Array, "B T N H"],
-    v_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v, causal. A head width that cuDNN does not support is computed in pieces.
+    """softmax(q·kᵀ/√H)·v, causal; cuDNN takes grouped heads as they are.
+
+    A head width that cuDNN does not support is computed in pieces.
 
     `implementation` is passed to JAX: "xla" computes the same call on a machine without cuDNN.
     """
     length, d_head = q_BTNH.shape[1], q_BTNH.shape[3]
     if d_head % 8 or d_head > MOST_D_HEAD:
-        return attend_in_pieces(q_BTNH, k_BTNH, v_BTNH)
+        return attend_in_pieces(q_BTNH, k_BTKH, v_BTKH)
     # cuDNN needs an even length. No earlier token attends to the token added at the end.
-    q_BTNH, k_BTNH, v_BTNH = (jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q_BTNH, k_BTNH, v_BTNH))
+    q_BTNH, k_BTKH, v_BTKH = (jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q_BTNH, k_BTKH, v_BTKH))
     # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).
-    mixed_BTNH = jax.nn.dot_product_attention(q_BTNH, k_BTNH, v_BTNH, is_causal=True, implementation=implementation)
+    mixed_BTNH = jax.nn.dot_product_attention(q_BTNH, k_BTKH, v_BTKH, is_causal=True, implementation=implementation)
     return mixed_BTNH[:, :length]

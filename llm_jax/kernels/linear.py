@@ -30,35 +30,40 @@ class OutputFirst(Linear):
     """A `Linear` whose weight has its output dimensions first, for decoding one row; `output_first` makes it."""
 
 
-def output_first(layer: Linear) -> OutputFirst:
-    """A copy with the weight transposed; `linear_on_cpu` accepts it."""
-    n_inputs = layer.weight.ndim - layer.bias.ndim
+def output_first(layer: Linear, n_inputs: int = 1) -> OutputFirst:
+    """A copy with the weight transposed, of which `n_inputs` dimensions are inputs; `linear_on_cpu` accepts it."""
     return OutputFirst(weight=jnp.moveaxis(layer.weight, range(n_inputs), range(-n_inputs, 0)), bias=layer.bias)
 
 
 def linear_on_cpu(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Float[Array, "B *outputs"]:
     flat, bias = _flat(layer, x, n_inputs)
     if isinstance(layer, OutputFirst):
-        weight = layer.weight.reshape(bias.size, -1).astype(x.dtype)
-        affine = _output_first_product(flat, weight) + bias
+        outputs = layer.weight.shape[: layer.weight.ndim - n_inputs]
+        affine = _plus(_output_first_product(flat, layer.weight.reshape(-1, flat.shape[-1]).astype(x.dtype)), bias)
     else:
-        weight = layer.weight.reshape(-1, bias.size).astype(x.dtype)
+        outputs = layer.weight.shape[n_inputs:]
+        weight = layer.weight.reshape(flat.shape[-1], -1).astype(x.dtype)
         if math.prod(flat.shape[:-1]) in DECODE_ROWS:
-            affine = _few_rows_product(flat, weight) + bias
+            affine = _plus(_few_rows_product(flat, weight), bias)
         else:
             affine = _affine_on_cpu(flat, weight, bias)
-    return affine.reshape(*affine.shape[:-1], *layer.bias.shape)
+    return affine.reshape(*affine.shape[:-1], *outputs)
 
 
 def linear_on_gpu(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Float[Array, "B *outputs"]:
     flat, bias = _flat(layer, x, n_inputs)
-    affine = _affine_on_gpu(flat, layer.weight.reshape(-1, bias.size).astype(x.dtype), bias)
-    return affine.reshape(*affine.shape[:-1], *layer.bias.shape)
+    affine = _affine_on_gpu(flat, layer.weight.reshape(flat.shape[-1], -1).astype(x.dtype), bias)
+    return affine.reshape(*affine.shape[:-1], *layer.weight.shape[n_inputs:])
 
 
-def _flat(layer: Linear, x: Array, n_inputs: int) -> tuple[Array, Array]:
+def _flat(layer: Linear, x: Array, n_inputs: int) -> tuple[Array, Array | None]:
     """x and bias with their feature dimensions merged into one."""
-    return x.reshape(*x.shape[: x.ndim - n_inputs], -1), layer.bias.reshape(-1).astype(x.dtype)
+    bias = None if layer.bias is None else layer.bias.reshape(-1).astype(x.dtype)
+    return x.reshape(*x.shape[: x.ndim - n_inputs], -1), bias
+
+
+def _plus(product: Array, bias: Array | None) -> Array:
+    return product if bias is None else product + bias
 
 
 def _few_rows_product(
@@ -78,19 +83,19 @@ def _output_first_product(
     return products.T.reshape(*x.shape[:-1], -1)
 
 
-def _with_gradient(weight_gradient: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array], Array]:
+def _with_gradient(weight_gradient: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array | None], Array]:
     """x·W + b for a flat W; `weight_gradient` is one of `kernels.products`."""
 
     @jax.custom_vjp
     def affine(x, weight, bias):
-        return x @ weight + bias
+        return _plus(x @ weight, bias)
 
     def forward(x, weight, bias):
-        return x @ weight + bias, (x, weight)
+        return affine(x, weight, bias), (x, weight, bias)
 
     def backward(kept, d):
-        x, weight = kept
-        d_bias = d.reshape(-1, d.shape[-1]).sum(0)
+        x, weight, bias = kept
+        d_bias = None if bias is None else d.reshape(-1, d.shape[-1]).sum(0)
         return jnp.einsum("...o,io->...i", d, weight), weight_gradient(x, d).astype(weight.dtype), d_bias
 
     affine.defvjp(forward, backward)

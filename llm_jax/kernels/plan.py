@@ -19,14 +19,14 @@ from llm_jax.kernels.gelu import gelu_tanh_from_x
 from llm_jax.kernels.linear import linear_on_cpu, linear_on_gpu, output_first
 from llm_jax.kernels.logits import logits_of_few
 from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
-from llm_jax.kernels.norm import layer_norm_by_hand
+from llm_jax.kernels.norm import layer_norm_by_hand, rms_norm_by_hand
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
 from llm_jax.layers.attention import cached_attend, causal_attend
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
-from llm_jax.layers.norm import layer_norm
+from llm_jax.layers.norm import layer_norm, rms_norm
 from llm_jax.shapes import Array
 
 Kernel = Callable[..., Any]
@@ -39,12 +39,13 @@ class Kernels(NamedTuple):
     causal_attend: Kernel = causal_attend
     cached_attend: Kernel = cached_attend
     layer_norm: Kernel = layer_norm
+    rms_norm: Kernel = rms_norm
     gelu_tanh: Kernel = gelu_tanh
     cross_entropy: Kernel = cross_entropy
     logits_of: Kernel = logits_of
     projections_apart: Kernel | None = None  # queries, keys and values from three products
     lay_out_stream: Callable[[Array], Array] | None = None  # the residual stream's layout in memory
-    store_for_one_row: Callable[[Linear], Linear] | None = None  # how weights are stored for decoding one row
+    store_for_one_row: Callable[[Linear, int], Linear] | None = None  # how weights are stored for decoding one row
     fewest_decode_rows: int = 1  # a decoding step's batch is padded to this many rows
 
 
@@ -54,6 +55,7 @@ ON_CPU = Kernels(
     causal_attend=attend_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
+    rms_norm=rms_norm_by_hand,
     cross_entropy=cross_entropy_on_cpu,
     logits_of=logits_of_few,
     store_for_one_row=output_first,
@@ -63,6 +65,7 @@ ON_GPU = Kernels(
     causal_attend=attend_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
+    rms_norm=rms_norm_by_hand,
     gelu_tanh=gelu_tanh_from_x,
     cross_entropy=cross_entropy_on_gpu,
     logits_of=logits_of_few,

@@ -14,8 +14,9 @@ from llm_jax.shapes import Array, Float
 def projections_apart(layer: Linear, x: Float[Array, "B T inputs"]) -> tuple[Float[Array, "B T *outputs"], ...]:
     """x·W + b, returned as one array per index of the first output dimension (queries, keys, values)."""
     weight = layer.weight.reshape(*layer.weight.shape[:2], -1).astype(x.dtype)
-    parts = _affine_apart(x, weight, layer.bias.reshape(weight.shape[1:]).astype(x.dtype))
-    return tuple(part.reshape(*x.shape[:-1], *layer.bias.shape[1:]) for part in parts)
+    bias = jnp.zeros(weight.shape[1:], x.dtype) if layer.bias is None else layer.bias.reshape(weight.shape[1:])
+    parts = _affine_apart(x, weight, bias.astype(x.dtype))
+    return tuple(part.reshape(*x.shape[:-1], *layer.weight.shape[2:]) for part in parts)
 
 
 @jax.custom_vjp

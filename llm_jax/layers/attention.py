@@ -1,8 +1,9 @@
 """Multi-head attention (Vaswani et al. 2017, §3.2): each query takes a weighted mean of the values it may attend to.
 
 One formula serves training and decoding; only the mask differs. In training a position attends to itself and to all
-earlier positions. With a cache (`llm_jax.layers.cache`) it attends to every token that its row has written so far. Left
-out: dropout on the attention weights, because fused kernels do not support it.
+earlier positions. With a cache (`llm_jax.layers.cache`) it attends to every token that its row has written so far.
+Several heads of queries may share one head of keys and values (grouped queries, Ainslie et al. 2023, §2.2). Left out:
+dropout on the attention weights, because fused kernels do not support it.
 """
 
 from collections.abc import Callable
@@ -10,30 +11,53 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from llm_jax.config import DecoderConfig
 from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
+from llm_jax.layers.norm import RMSNorm, init_rms_norm
 from llm_jax.shapes import Array, Bool, Float, Key, pytree
 
 
 @pytree
+class Projections:
+    """Queries, keys and values by three matrices."""
+
+    q: Linear  # D → (N, H)
+    k: Linear  # D → (K, H)
+    v: Linear  # D → (K, H)
+
+
+@pytree
 class Attention:
-    qkv: Linear  # D → (3, N, H)
+    qkv: Linear | Projections  # D → (3, N, H), or three matrices
     out: Linear  # (N, H) → D
+    q_norm: RMSNorm | None = None  # over H
+    k_norm: RMSNorm | None = None
 
 
-def init_attention(key: Key[Array, ""], d_model: int, n_heads: int, std: float, residual_std: float) -> Attention:
+def init_attention(key: Key[Array, ""], config: DecoderConfig, std: float, residual_std: float) -> Attention:
     qkv_key, out_key = jax.random.split(key)
-    heads = (n_heads, d_model // n_heads)
-    return Attention(
-        qkv=init_linear(qkv_key, (d_model,), (3, *heads), std),
-        out=init_linear(out_key, heads, (d_model,), residual_std),
-    )
+    width, heads, kv_heads = config.d_model, (config.n_heads, config.d_head), (config.kv_heads, config.d_head)
+    has_bias = config.attention_bias != "none"
+    if config.is_qkv_fused:
+        qkv = init_linear(qkv_key, (width,), (3, *heads), std, has_bias)
+    else:
+        q, k, v = (
+            init_linear(one_key, (width,), outputs, std, has_bias)
+            for one_key, outputs in zip(jax.random.split(qkv_key, 3), (heads, kv_heads, kv_heads), strict=True)
+        )
+        qkv = Projections(q, k, v)
+    head_norm = init_rms_norm(config.d_head) if config.query_key_norm else None
+    out = init_linear(out_key, heads, (width,), residual_std, config.attention_bias == "all")
+    return Attention(qkv=qkv, out=out, q_norm=head_norm, k_norm=head_norm)
 
 
 def queries_keys_values(
-    layer: Linear, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
-) -> tuple[Float[Array, "B T N H"], ...]:
-    """Projects to queries, keys and values with one matrix product."""
+    layer: Linear | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
+) -> tuple[Float[Array, "B T N H"], Float[Array, "B T K H"], Float[Array, "B T K H"]]:
+    """Projects to queries, keys and values, with one matrix product or with three."""
+    if isinstance(layer, Projections):
+        return linear(layer.q, x_BTD), linear(layer.k, x_BTD), linear(layer.v, x_BTD)
     # split, not three slices: the gradient of a split is one concatenation; slices would pad with zeros and add.
     q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(linear(layer, x_BTD), 3, axis=2))
     return q_BTNH, k_BTNH, v_BTNH
@@ -41,11 +65,16 @@ def queries_keys_values(
 
 def attend(
     q_BTNH: Float[Array, "B T N H"],
-    k_BSNH: Float[Array, "B S N H"],
-    v_BSNH: Float[Array, "B S N H"],
+    k_BSKH: Float[Array, "B S K H"],
+    v_BSKH: Float[Array, "B S K H"],
     mask_BTS: Bool[Array, "#B T S"],
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1), over the keys where the mask is True. Softmax in float32."""
+    """softmax(q·kᵀ/√H)·v (Vaswani et al. 2017, eq. 1), over the keys where the mask is True. Softmax in float32.
+
+    N/K consecutive heads of queries share a head of keys and values.
+    """
+    n_shared = q_BTNH.shape[2] // k_BSKH.shape[2]
+    k_BSNH, v_BSNH = (jnp.repeat(x, n_shared, axis=2) if n_shared > 1 else x for x in (k_BSKH, v_BSKH))
     scores_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
     scores_BNTS *= q_BTNH.shape[-1] ** -0.5
     scores_BNTS = jnp.where(mask_BTS[:, None], scores_BNTS, jnp.finfo(jnp.float32).min)
@@ -54,16 +83,16 @@ def attend(
 
 
 def causal_attend(
-    q_BTNH: Float[Array, "B T N H"], k_BTNH: Float[Array, "B T N H"], v_BTNH: Float[Array, "B T N H"]
+    q_BTNH: Float[Array, "B T N H"], k_BTKH: Float[Array, "B T K H"], v_BTKH: Float[Array, "B T K H"]
 ) -> Float[Array, "B T N H"]:
     """`attend` with the causal mask: each position attends to itself and to all earlier positions."""
     position_T = jnp.arange(q_BTNH.shape[1])
-    return attend(q_BTNH, k_BTNH, v_BTNH, (position_T[:, None] >= position_T)[None])
+    return attend(q_BTNH, k_BTKH, v_BTKH, (position_T[:, None] >= position_T)[None])
 
 
 def cached_attend(
     q_BTNH: Float[Array, "B T N H"], cache: LayerCache, mask_BTS: Bool[Array, "B T S"]
 ) -> Float[Array, "B T N H"]:
     """`attend` over the keys and values of a cache."""
-    k_BSNH, v_BSNH = (heads_last(x_RSH, q_BTNH.shape[0]) for x_RSH in (cache.k_RSH, cache.v_RSH))
-    return attend(q_BTNH, k_BSNH, v_BSNH, mask_BTS)
+    k_BSKH, v_BSKH = (heads_last(x_RSH, q_BTNH.shape[0]) for x_RSH in (cache.k_RSH, cache.v_RSH))
+    return attend(q_BTNH, k_BSKH, v_BSKH, mask_BTS)

@@ -10,8 +10,9 @@ of different lengths differ only in the mask:
     positions    0    1    2    3  |  4    5          then two tokens decoded
                  0    1    -    -  |  2    3
 
-Batch and heads are merged into one dimension R, the batch dimension of the matrix products: XLA then neither transposes
-nor copies the cache in a decoding step. Left out: paged blocks (Kwon et al. 2023) and sliding windows.
+With grouped queries the cache is smaller, for it holds the heads of keys and values only. Batch and heads are merged
+into one dimension R, the batch dimension of the matrix products: XLA then neither transposes nor copies the cache in a
+decoding step. Left out: paged blocks (Kwon et al. 2023) and sliding windows.
 """
 
 import dataclasses
@@ -50,9 +51,9 @@ class Window:
     mask_BTS: Bool[Array, "B T S"]
 
 
-def empty(n_layers: int, n_heads: int, d_head: int, batch: int, length: int, dtype: jnp.dtype) -> Cache:
-    """A cache of `length` slots for `batch` rows: 2·layers·heads·width·length·batch numbers."""
-    shape = (batch * n_heads, length, d_head)
+def empty(n_layers: int, n_kv_heads: int, d_head: int, batch: int, length: int, dtype: jnp.dtype) -> Cache:
+    """A cache of `length` slots for `batch` rows: 2·layers·(KV heads)·width·length·batch numbers."""
+    shape = (batch * n_kv_heads, length, d_head)
     return Cache(
         layers=tuple(LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(n_layers)),
         positions_BS=jnp.full((batch, length), EMPTY, jnp.int32),
@@ -75,14 +76,14 @@ def advance(cache: Cache, length: int) -> tuple[Cache, Window, Int[Array, "B T"]
 
 
 def write(
-    layer: LayerCache, k_BTNH: Float[Array, "B T N H"], v_BTNH: Float[Array, "B T N H"], start: Int[Array, ""]
+    layer: LayerCache, k_BTKH: Float[Array, "B T K H"], v_BTKH: Float[Array, "B T K H"], start: Int[Array, ""]
 ) -> LayerCache:
     """Writes a chunk's keys and values to the slots from `start` on."""
 
-    def put(old_RSH, new_BTNH):
-        return jax.lax.dynamic_update_slice(old_RSH, heads_first(new_BTNH).astype(old_RSH.dtype), (0, start, 0))
+    def put(old_RSH, new_BTKH):
+        return jax.lax.dynamic_update_slice(old_RSH, heads_first(new_BTKH).astype(old_RSH.dtype), (0, start, 0))
 
-    return LayerCache(k_RSH=put(layer.k_RSH, k_BTNH), v_RSH=put(layer.v_RSH, v_BTNH))
+    return LayerCache(k_RSH=put(layer.k_RSH, k_BTKH), v_RSH=put(layer.v_RSH, v_BTKH))
 
 
 def heads_first(x_BTNH: Float[Array, "B T N H"]) -> Float[Array, "R T H"]:

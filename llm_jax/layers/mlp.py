@@ -1,4 +1,7 @@
-"""The Transformer's position-wise MLP: project up, apply an activation, project down (Vaswani et al. 2017, §3.3)."""
+"""The Transformer's position-wise MLP: project up, apply an activation, project down (Vaswani et al. 2017, §3.3).
+
+A gated MLP multiplies what is projected up by an activated gate (Shazeer 2020, eq. 6); with SiLU it is SwiGLU.
+"""
 
 import math
 from collections.abc import Callable
@@ -14,13 +17,24 @@ from llm_jax.shapes import Array, Float, Key, pytree
 class MLP:
     up: Linear  # D → F
     down: Linear  # F → D
+    gate: Linear | None = None  # D → F
 
 
-def init_mlp(key: Key[Array, ""], d_model: int, d_hidden: int, std: float, residual_std: float) -> MLP:
+def init_mlp(
+    key: Key[Array, ""],
+    d_model: int,
+    d_hidden: int,
+    std: float,
+    residual_std: float,
+    is_gated: bool = False,
+    has_bias: bool = True,
+) -> MLP:
     up_key, down_key = jax.random.split(key)
+    gate_key = jax.random.fold_in(up_key, 1)
     return MLP(
-        up=init_linear(up_key, (d_model,), (d_hidden,), std),
-        down=init_linear(down_key, (d_hidden,), (d_model,), residual_std),
+        up=init_linear(up_key, (d_model,), (d_hidden,), std, has_bias),
+        down=init_linear(down_key, (d_hidden,), (d_model,), residual_std, has_bias),
+        gate=init_linear(gate_key, (d_model,), (d_hidden,), std, has_bias) if is_gated else None,
     )
 
 
@@ -34,7 +48,7 @@ def gelu(x: Float[Array, "*rest F"]) -> Float[Array, "*rest F"]:
     return x * (0.5 * jax.lax.erfc(-x * math.sqrt(0.5)))
 
 
-# Keys are the values of `GPTConfig.activation`.
+# Keys are the values of `DecoderConfig.activation`.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_tanh": gelu_tanh,
     "gelu": gelu,
@@ -49,5 +63,7 @@ def mlp(
     activation: Callable[[Array], Array] = gelu_tanh,
     linear: Callable[..., Array] = linear,
 ) -> Float[Array, "B T D"]:
-    """down(activation(up(x)))."""
-    return linear(layer.down, activation(linear(layer.up, x_BTD)))
+    """down(activation(up(x))), or down(activation(gate(x))·up(x)) if the MLP has a gate."""
+    up_BTF = linear(layer.up, x_BTD)
+    hidden_BTF = activation(up_BTF) if layer.gate is None else activation(linear(layer.gate, x_BTD)) * up_BTF
+    return linear(layer.down, hidden_BTF)

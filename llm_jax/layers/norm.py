@@ -1,6 +1,7 @@
-"""Layer norm (Ba, Kiros & Hinton 2016, eq. 4): subtract the mean, scale to unit variance, apply gain and bias.
+"""Layer norm (Ba, Kiros & Hinton 2016, eq. 4) and RMS norm (Zhang & Sennrich 2019, eq. 4).
 
-Mean and variance are computed in float32 for every compute format: a bfloat16 mean over 768 values has two digits.
+Layer norm subtracts the mean and scales to unit variance; RMS norm only scales to unit mean square. Means are computed
+in float32 for every compute format: a bfloat16 mean over 768 values has two digits.
 """
 
 import jax
@@ -15,8 +16,17 @@ class Norm:
     bias: Float[Array, "D"]
 
 
-def init_norm(d_model: int) -> Norm:
-    return Norm(gain=jnp.ones(d_model), bias=jnp.zeros(d_model))
+@pytree
+class RMSNorm:
+    gain: Float[Array, "D"]
+
+
+def init_norm(width: int) -> Norm:
+    return Norm(gain=jnp.ones(width), bias=jnp.zeros(width))
+
+
+def init_rms_norm(width: int) -> RMSNorm:
+    return RMSNorm(gain=jnp.ones(width))
 
 
 def layer_norm(norm: Norm, x: Float[Array, "*rest D"], epsilon: float) -> Float[Array, "*rest D"]:
@@ -25,3 +35,10 @@ def layer_norm(norm: Norm, x: Float[Array, "*rest D"], epsilon: float) -> Float[
     centred = wide - wide.mean(axis=-1, keepdims=True)
     variance = jnp.square(centred).mean(axis=-1, keepdims=True)
     return (centred * jax.lax.rsqrt(variance + epsilon) * norm.gain + norm.bias).astype(x.dtype)
+
+
+def rms_norm(norm: RMSNorm, x: Float[Array, "*rest D"], epsilon: float) -> Float[Array, "*rest D"]:
+    """x / √(mean(x²) + ε) · gain over the last axis."""
+    wide = x.astype(jnp.float32)
+    mean_square = jnp.square(wide).mean(axis=-1, keepdims=True)
+    return (wide * jax.lax.rsqrt(mean_square + epsilon) * norm.gain).astype(x.dtype)

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import log_probabilities
 from llm_jax.decode.padding import bucket
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring.requests import Request, cut
 from llm_jax.shapes import Array, Float, Int, pytree
 
@@ -42,9 +42,11 @@ class Scored(NamedTuple):
     margins: np.ndarray  # between the best and the second best
 
 
-def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfig, plan: gpt.Plan) -> TokenScores:
+def token_scores(
+    params: decoder.Decoder, tokens_BU: Int[Array, "B U"], config: DecoderConfig, plan: decoder.Plan
+) -> TokenScores:
     """Scores of the last U − 1 tokens of each row, in float32; rows may be padded on the right. For use under `jit`."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BU[:, :-1], config, plan)
+    hidden_BTD, _ = decoder.forward(params, tokens_BU[:, :-1], config, plan)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
     one = partial(_score_slice, params, config, plan)
@@ -58,14 +60,14 @@ def token_scores(params: gpt.GPT, tokens_BU: Int[Array, "B U"], config: GPTConfi
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
-def _score_slice(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, piece) -> TokenScores:
+def _score_slice(params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
     logits_BTV = plan.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
     best_BT, margin_BT = log_probabilities.best_and_margin(logits_BTV)
     return TokenScores(log_probabilities.of_tokens(logits_BTV, targets_BT), best_BT, margin_BT)
 
 
-def scorer(params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> Callable[[np.ndarray], TokenScores]:
+def scorer(params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan) -> Callable[[np.ndarray], TokenScores]:
     """`token_scores` of these parameters, compiled; for `score` on one device."""
     return lambda tokens_BU: _compiled(params, tokens_BU, config, plan)
 

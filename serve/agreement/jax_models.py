@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import log_probabilities, loop
 from llm_jax.decode.options import Sampling
 from llm_jax.layers import cache as kv
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring.likelihood import score, scorer
 from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts
@@ -30,7 +30,9 @@ class FullForward:
 
     name = "jax full"
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, plan: gpt.Plan, draft: np.ndarray | None = None) -> None:
+    def __init__(
+        self, params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan, draft: np.ndarray | None = None
+    ) -> None:
         self._call, self._config, self._draft = scorer(params, config, plan), config, draft
         self._platform = plan.platform
 
@@ -63,7 +65,7 @@ class CachedDecode:
 
     name = "jax cached"
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, plan: gpt.Plan) -> None:
+    def __init__(self, params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan) -> None:
         self._params, self._config, self._plan = params, config, plan
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
@@ -80,20 +82,20 @@ class CachedDecode:
 
 
 @partial(jax.jit, static_argnames=("config", "plan"))
-def _cached_scores(params: gpt.GPT, prompts_BT, chosen_BG, config: GPTConfig, plan: gpt.Plan):
+def _cached_scores(params: decoder.Decoder, prompts_BT, chosen_BG, config: DecoderConfig, plan: decoder.Plan):
     """Log-probabilities and margins (B, G) of given tokens, computed one by one after a prefill."""
     batch, length = prompts_BT.shape
-    cache = gpt.empty_cache(config, batch, length, plan.dtype)
-    hidden_BTD, cache = gpt.forward(params, prompts_BT, config, plan, cache)
+    cache = decoder.empty_cache(config, batch, length, plan.dtype)
+    hidden_BTD, cache = decoder.forward(params, prompts_BT, config, plan, cache)
     assert cache is not None
     cache = kv.extend(cache, length + chosen_BG.shape[1])
 
     def step(carry, token_B):
         cache, hidden_BD = carry
-        logits_BV = gpt.logits(params, hidden_BD, config, plan)
+        logits_BV = decoder.logits(params, hidden_BD, config, plan)
         chosen_B = log_probabilities.of_tokens(logits_BV, token_B)
         _, margin_B = log_probabilities.best_and_margin(logits_BV)
-        hidden_BTD, cache = gpt.forward(params, token_B[:, None], config, plan, cache)
+        hidden_BTD, cache = decoder.forward(params, token_B[:, None], config, plan, cache)
         return (cache, hidden_BTD[:, 0]), (chosen_B, margin_B)
 
     _, (found_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)

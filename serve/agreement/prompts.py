@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode.loop import generate
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
 from serve.text.prompt_file import read_lines
 
@@ -20,7 +20,12 @@ LENGTHS = (5, 16, 33, 64)  # tokens of the prompts, in turn; fewer where the con
 
 
 def write_prompts(
-    params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan, number: int, new_tokens: int
+    params: decoder.Decoder,
+    config: DecoderConfig,
+    tokenizer: Tokenizer,
+    plan: decoder.Plan,
+    number: int,
+    new_tokens: int,
 ) -> list[list[int]]:
     """Beginnings of texts that the model draws at temperature 1. Raises ValueError if the context is too short."""
     lengths = [min(length, _room(config, new_tokens)) for length in LENGTHS]
@@ -30,7 +35,9 @@ def write_prompts(
     return [(start + text)[: lengths[row % len(lengths)]] for row, text in enumerate(texts)]
 
 
-def read_prompts(file: Path, config: GPTConfig, tokenizer: Tokenizer, number: int, new_tokens: int) -> list[list[int]]:
+def read_prompts(
+    file: Path, config: DecoderConfig, tokenizer: Tokenizer, number: int, new_tokens: int
+) -> list[list[int]]:
     """The first `number` lines that are not empty, cut to the context. Raises FileNotFoundError or ValueError."""
     lines = [line for line in read_lines(file) if line.strip()]
     room = _room(config, new_tokens)
@@ -47,7 +54,7 @@ def by_length(prompts: Sequence[Sequence[int]], rows: int) -> list[list[int]]:
     ]
 
 
-def _room(config: GPTConfig, new_tokens: int) -> int:
+def _room(config: DecoderConfig, new_tokens: int) -> int:
     """The most tokens of a prompt. One position stays free, because vLLM keeps one."""
     room = config.context_length - new_tokens - 1
     if room < 1:

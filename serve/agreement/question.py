@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llm_jax import hf
 from llm_jax.config import Execution
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.runs import EXPORT, is_run
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.requests import cut
@@ -22,7 +22,7 @@ class Question:
         """Loads the model; `stack` removes the temporary export of a run. Raises as `load_model` and `hf.load` do."""
         model = models.load_model(config.model, config.step, whole=True)  # the other programs keep the whole vocabulary
         self.name, self.config, self.params = model.name, model.config, model.params
-        self.plan = gpt.make_plan(Execution(dtype="float32"))
+        self.plan = decoder.make_plan(Execution(dtype="float32"))
         self.directory = _directory(config, stack)
         if config.prompt_file:
             lines = config.prompt_file

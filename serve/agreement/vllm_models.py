@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.hf.config import ARCHITECTURE
 from llm_jax.scoring.requests import Request
@@ -127,7 +127,7 @@ class Endpoint:
                 yield choice["logprobs"]
 
 
-def open_engine(directory: Path, config: GPTConfig, python: Path | None) -> VllmEngine:
+def open_engine(directory: Path, config: DecoderConfig, python: Path | None) -> VllmEngine:
     """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
     return VllmEngine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
 

@@ -16,9 +16,9 @@ from llm_jax.decode.options import Adjustment, Sampling
 from serve.api.sizes import Size, Sizes
 
 if TYPE_CHECKING:
-    from llm_jax.config import GPTConfig
+    from llm_jax.config import DecoderConfig
     from llm_jax.decode.slots import Scores
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
 
 MOST_TOP = 20  # log-probabilities beside the chosen one; one program computes all or none
 IDLE = Sampling(temperature=0.0)
@@ -39,7 +39,9 @@ class Scored:
 class Batch:
     """The slots and their possible sizes. `n_top` is the number of most likely tokens that a row reports."""
 
-    def __init__(self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int):
+    def __init__(
+        self, params: "decoder.Decoder", config: "DecoderConfig", plan: "decoder.Plan", rows: int, columns: int
+    ):
         """`rows` is the largest number of rows, `columns` the longest sequence, which is rounded up."""
         import jax
 

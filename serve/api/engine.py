@@ -22,8 +22,8 @@ from serve.api.requests import Closing, Ended, Event, Full, Request
 from serve.api.sizes import Size
 
 if TYPE_CHECKING:
-    from llm_jax.config import GPTConfig
-    from llm_jax.models import gpt
+    from llm_jax.config import DecoderConfig
+    from llm_jax.models import decoder
 
 __all__ = ["Closing", "Ended", "Engine", "Event", "Full", "Request", "Scored"]
 
@@ -34,7 +34,13 @@ class Engine:
     """The rows, the queue and the thread."""
 
     def __init__(
-        self, params: "gpt.GPT", config: "GPTConfig", plan: "gpt.Plan", rows: int, columns: int, max_waiting: int
+        self,
+        params: "decoder.Decoder",
+        config: "DecoderConfig",
+        plan: "decoder.Plan",
+        rows: int,
+        columns: int,
+        max_waiting: int,
     ):
         """An engine whose thread is not started yet.
 

@@ -18,11 +18,11 @@ def start_engine(model: "Model", config: ApiConfig, context: int) -> "Engine":
     Raises RuntimeError if the engine cannot decode its largest batch.
     """
     from llm_jax.decode.loop import prepare
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
     from serve.api.engine import Engine
     from serve.door.guard import MOST_SEQUENCES
 
-    plan = gpt.make_plan(config.execution)
+    plan = decoder.make_plan(config.execution)
     params = prepare(model.params, plan, config.rows)
     # The guard counts requests, the engine counts their sequences.
     most_sequences = config.door.max_requests * MOST_SEQUENCES

@@ -46,9 +46,9 @@ def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
     from llm_jax.config import Execution
     from llm_jax.decode.loop import prepare, stream
     from llm_jax.decode.options import Sampling
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
 
-    plan = gpt.make_plan(Execution())
+    plan = decoder.make_plan(Execution())
     params, greedy = prepare(model.params, plan, len(texts)), Sampling(temperature=0.0)
     ids = [model.tokenizer.encode(text) for text in texts]
 
@@ -75,9 +75,9 @@ def roofline(model: "Model", length: int) -> Bound:
     import jax.numpy as jnp
 
     from llm_jax.config import Execution
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
 
-    config, dtype = model.config, gpt.make_plan(Execution()).dtype
+    config, dtype = model.config, decoder.make_plan(Execution()).dtype
     n_weights = config.n_parameters - config.context_length * config.d_model
     weight_bytes = n_weights * dtype.itemsize
 

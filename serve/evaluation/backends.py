@@ -78,13 +78,13 @@ def opened(candidate: Candidate, access: Access) -> Iterator[LM]:
 
 def _open_jax(candidate: Candidate, access: Access) -> LM:
     from llm_jax.config import Execution
-    from llm_jax.models import gpt
+    from llm_jax.models import decoder
     from serve.evaluation.jax_lm import JaxLM
     from serve.models import load_model
 
     # The whole vocabulary: the other backends keep it, and log-likelihoods must be the same.
     model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
-    return JaxLM(model.params, model.config, model.tokenizer, gpt.make_plan(Execution(dtype=access.dtype)))
+    return JaxLM(model.params, model.config, model.tokenizer, decoder.make_plan(Execution(dtype=access.dtype)))
 
 
 def _directory(candidate: Candidate, stack: ExitStack) -> str:

@@ -13,11 +13,11 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring.likelihood import Scored, score, scorer
 from llm_jax.scoring.requests import Request, encode_request, windows
 from llm_jax.tokenizer import Tokenizer
@@ -33,10 +33,12 @@ logger = logging.getLogger(__name__)
 class JaxLM(LM):
     """Our decoder as a model of the harness."""
 
-    def __init__(self, params: gpt.GPT, config: GPTConfig, tokenizer: Tokenizer, plan: gpt.Plan) -> None:
+    def __init__(
+        self, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, plan: decoder.Plan
+    ) -> None:
         super().__init__()
         self._config, self._tokenizer, self._plan = config, tokenizer, plan
-        self._call = scorer(gpt.cast(params, plan), config, plan)
+        self._call = scorer(decoder.cast(params, config, plan), config, plan)
         # Generation writes only ids that have a token.
         self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)
 

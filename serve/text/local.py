@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from llm_jax.config import Execution
 from llm_jax.decode import loop
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from serve.models import Model
 from serve.text.config import Piece, Settings
 from serve.text.continuation import Continuation
@@ -17,7 +17,7 @@ class Local:
 
     def __init__(self, model: Model, n_texts: int = 1):
         self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
-        self._plan = gpt.make_plan(Execution())
+        self._plan = decoder.make_plan(Execution())
         self._params = loop.prepare(model.params, self._plan, n_texts)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:

@@ -69,10 +69,10 @@ def step_for_a_gpu(tmp_path_factory) -> str:
 import argparse, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
 import gpu_compiled
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 on_gpu = gpu_compiled.described("H100")
 options = argparse.Namespace(batch=64, micro_batches=2, loss_chunks=4)
-step, arguments = gpu_compiled.training_step(GPTConfig(n_layers=2), options)
+step, arguments = gpu_compiled.training_step(DecoderConfig(n_layers=2), options)
 text, _ = gpu_compiled.compiled(step, arguments, {{}}, on_gpu)
 open({str(out)!r}, "w").write(text)
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 def test_flops_of_a_step_at_full_context_are_the_models_own_count():
     from step_sides import Work
 
-    model = GPTConfig()
+    model = DecoderConfig()
     for convention in ("nanogpt", "llm.c"):
         work = Work(model, batch=3, length=1024)
         assert work.flops(convention) == 3 * 1024 * model.flops_per_token(convention)

@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import pytest
 
 from llm_jax.checkpoint import Checkpoints, Damaged, load_run
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 from llm_jax.shapes import pytree
 from llm_jax.tokenizer import CharacterTokenizer
 
-CONFIG = GPTConfig(vocab_size=5, context_length=8, d_model=8, n_heads=2, n_layers=2)
+CONFIG = DecoderConfig(vocab_size=5, context_length=8, d_model=8, n_heads=2, n_layers=2)
 
 
 @pytree
 class State:
     """As the trainer's: the parameters among other fields."""
 
-    params: gpt.GPT
-    moments: gpt.GPT
+    params: decoder.Decoder
+    moments: decoder.Decoder
     step: jax.Array
 
 
@@ -31,8 +31,8 @@ def with_model(**changes) -> str:
     return json.dumps({"format": 1, "model": model})
 
 
-def parameters(seed: int) -> gpt.GPT:
-    return gpt.init(jax.random.key(seed), CONFIG)
+def parameters(seed: int) -> decoder.Decoder:
+    return decoder.init(jax.random.key(seed), CONFIG)
 
 
 @pytest.fixture

@@ -12,20 +12,20 @@ from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import bucket
 from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.layers import cache as kv
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 
 PROMPTS = [[7, 3, 250], list(range(20)), [299], [5, 5, 5, 5, 5]]
 GREEDY = Sampling(temperature=0.0)
 NO_STOP = jnp.zeros(0, jnp.int32)
 
 
-cached_forward = jax.jit(gpt.forward, static_argnames=("config", "plan"))
+cached_forward = jax.jit(decoder.forward, static_argnames=("config", "plan"))
 
 
 @partial(jax.jit, static_argnames=("config", "plan"))
 def logits_of(params, tokens, config, plan):
-    hidden, _ = gpt.forward(params, tokens, config, plan)
-    return gpt.logits(params, hidden, config)
+    hidden, _ = decoder.forward(params, tokens, config, plan)
+    return decoder.logits(params, hidden, config)
 
 
 def full_logits(params, sequence, config, plan):
@@ -47,28 +47,28 @@ def test_cached_decode_equals_full_forward_at_every_position(params, config, pla
     tokens = np.zeros((len(PROMPTS), max(lengths)), np.int32)
     for row, length in enumerate(lengths):
         tokens[row, :length] = sequences[row][:length]
-    cache = gpt.empty_cache(config, len(PROMPTS), tokens.shape[1], plan.dtype)
+    cache = decoder.empty_cache(config, len(PROMPTS), tokens.shape[1], plan.dtype)
     hidden, cache = cached_forward(params, jnp.array(tokens), config, plan, cache)
     cache = kv.extend(kv.forget_padding(cache, jnp.array(lengths)), tokens.shape[1] + 12)
     expected = [full_logits(params, sequence, config, plan) for sequence in sequences]
-    prefilled = gpt.logits(params, hidden, config)
+    prefilled = decoder.logits(params, hidden, config)
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(prefilled[row, :length], expected[row][:length], rtol=1e-5, atol=1e-5)
     for step in range(12):
         new = jnp.array([[sequence[length + step]] for sequence, length in zip(sequences, lengths, strict=True)])
         hidden, cache = cached_forward(params, new, config, plan, cache)
-        logits = gpt.logits(params, hidden[:, 0], config)
+        logits = decoder.logits(params, hidden[:, 0], config)
         for row, length in enumerate(lengths):
             np.testing.assert_allclose(logits[row], expected[row][length + step], rtol=1e-5, atol=1e-5)
 
 
 def test_a_prompt_read_in_chunks_equals_full_forward(params, config, plan):
     sequence = np.random.default_rng(9).integers(0, 300, 24).tolist()
-    cache = gpt.empty_cache(config, 1, 32, plan.dtype)
+    cache = decoder.empty_cache(config, 1, 32, plan.dtype)
     pieces = []
     for start in range(0, 24, 8):
         hidden, cache = cached_forward(params, jnp.array([sequence[start : start + 8]]), config, plan, cache)
-        pieces.append(gpt.logits(params, hidden[0], config))
+        pieces.append(decoder.logits(params, hidden[0], config))
     expected = full_logits(params, sequence, config, plan)
     np.testing.assert_allclose(np.concatenate(pieces), expected, rtol=1e-5, atol=1e-5)
 
@@ -214,7 +214,7 @@ def test_transposed_weights_for_one_row_give_the_same_logits(params, config, pla
     shape = params.blocks[0].mlp.up.weight.shape
     assert transposed.blocks[0].mlp.up.weight.shape == shape[::-1]
     tokens = jnp.arange(1, 12).reshape(1, -1)
-    (one, _), (other, _) = (gpt.forward(p, tokens, config, plan) for p in (params, transposed))
+    (one, _), (other, _) = (decoder.forward(p, tokens, config, plan) for p in (params, transposed))
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     for prompts in ([[1, 2, 3]], [[1, 2, 3], [7] * 9]):
         answers = [loop.generate(p, prompts, config, plan, GREEDY, 8) for p in (params, transposed)]

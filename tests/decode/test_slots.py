@@ -9,7 +9,7 @@ from llm_jax.decode import loop, slots
 from llm_jax.decode.choose import rule_of_rows
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import LENGTH_MULTIPLE, bucket
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 
 ROWS, COLUMNS = 3, 48
 IDLE = Sampling(temperature=0.0)
@@ -113,8 +113,8 @@ def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, plan
         prompt, _, new, _ = REQUESTS[number]
         sequence = prompt + run.tokens[number][:new]
         padded = jnp.array(sequence + [0] * (-len(sequence) % slots.PIECE), jnp.int32)
-        hidden, _ = gpt.forward(params, padded[None], config, plan)
-        expected = np.asarray(jax.nn.log_softmax(gpt.logits(params, hidden[0], config)))
+        hidden, _ = decoder.forward(params, padded[None], config, plan)
+        expected = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden[0], config)))
         for step in range(new):
             position = len(prompt) + step - 1
             found = run.scores[number][step]

@@ -14,20 +14,20 @@ from parity import assert_agrees
 from safetensors.numpy import load_file, save_file
 
 from llm_jax import hf
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hf import directory as hf_directory
 from llm_jax.hf import names, tensors
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.tokenizer import CharacterTokenizer, train_bpe
 
-CONFIG = GPTConfig(vocab_size=300, context_length=32, d_model=48, n_heads=4, n_layers=2)
+CONFIG = DecoderConfig(vocab_size=300, context_length=32, d_model=48, n_heads=4, n_layers=2)
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
 
 
 @pytest.fixture(scope="module")
 def params():
     """Random in every parameter: fresh biases are zero and would hide a swapped one."""
-    fresh = gpt.init(jax.random.key(0), CONFIG)
+    fresh = decoder.init(jax.random.key(0), CONFIG)
     leaves, tree = jax.tree.flatten(fresh)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [x + 0.05 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)]
@@ -42,8 +42,8 @@ def vocabulary():
 
 @pytest.fixture(scope="module")
 def exported(params, vocabulary, tmp_path_factory) -> Path:
-    config = GPTConfig(**{**vars(CONFIG), "vocab_size": vocabulary.vocab_size})
-    fitting = gpt.init(jax.random.key(0), config)
+    config = DecoderConfig(**{**vars(CONFIG), "vocab_size": vocabulary.vocab_size})
+    fitting = decoder.init(jax.random.key(0), config)
     out = tmp_path_factory.mktemp("hf") / "model"
     report = hf.export(fitting, config, vocabulary, out, "card")
     assert report.max_abs_logit_diff == 0
@@ -59,8 +59,8 @@ def directory(exported, tmp_path) -> Path:
 
 
 def logits_of(params, config, tokens):
-    plan = gpt.make_plan(Execution(dtype="float32"))
-    compute = jax.jit(lambda params: gpt.logits(params, gpt.forward(params, tokens, config, plan)[0], config))
+    plan = decoder.make_plan(Execution(dtype="float32"))
+    compute = jax.jit(lambda params: decoder.logits(params, decoder.forward(params, tokens, config, plan)[0], config))
     return np.asarray(compute(params))
 
 
@@ -106,7 +106,7 @@ def test_logits_match_hf_gpt2(d_model, n_heads, n_layers):
     with torch.no_grad():  # fresh biases are zero and gains one: they would hide a mistake
         for parameter in theirs.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    config = GPTConfig(vocab_size=500, context_length=64, d_model=d_model, n_heads=n_heads, n_layers=n_layers)
+    config = DecoderConfig(vocab_size=500, context_length=64, d_model=d_model, n_heads=n_heads, n_layers=n_layers)
     state = {name.removeprefix(names.PREFIX): x.numpy() for name, x in theirs.state_dict().items()}
     params = names.from_hf(state, config)
     tokens = np.random.default_rng(0).integers(0, 500, (1, 32))
@@ -136,7 +136,7 @@ def test_greedy_continuations_are_those_of_transformers(exported):
     from llm_jax.decode.loop import generate, prepare
     from llm_jax.decode.options import Sampling
 
-    ours, plan = hf.load(exported), gpt.make_plan(Execution(dtype="float32"))
+    ours, plan = hf.load(exported), decoder.make_plan(Execution(dtype="float32"))
     theirs = AutoModelForCausalLM.from_pretrained(exported).eval()
     prompt = [5, 80, 17]
     expected = theirs.generate(
@@ -156,8 +156,8 @@ def test_an_export_holds_no_padding_no_head_and_no_pickle(exported):
 
 def test_a_character_model_has_no_end_of_text(tmp_path):
     vocabulary = CharacterTokenizer.from_text(TEXT)
-    config = GPTConfig(**{**vars(CONFIG), "vocab_size": vocabulary.vocab_size})
-    hf.export(gpt.init(jax.random.key(0), config), config, vocabulary, tmp_path / "out", "card")
+    config = DecoderConfig(**{**vars(CONFIG), "vocab_size": vocabulary.vocab_size})
+    hf.export(decoder.init(jax.random.key(0), config), config, vocabulary, tmp_path / "out", "card")
     fields = json.loads((tmp_path / "out" / "config.json").read_text())
     assert fields["eos_token_id"] is None
     reloaded = hf.load(tmp_path / "out").tokenizer
@@ -492,9 +492,9 @@ def test_an_export_goes_where_a_link_points_and_to_the_current_folder(directory,
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_not_exported(params, tmp_path):
     vocabulary = CharacterTokenizer.from_text("seventeen letters")
-    config = GPTConfig(**{**vars(CONFIG), "vocab_size": 5})
+    config = DecoderConfig(**{**vars(CONFIG), "vocab_size": 5})
     with pytest.raises(ValueError, match=f"the tokenizer has {vocabulary.vocab_size} ids, the model knows 5"):
-        hf.export(gpt.init(jax.random.key(0), config), config, vocabulary, tmp_path / "out", "card")
+        hf.export(decoder.init(jax.random.key(0), config), config, vocabulary, tmp_path / "out", "card")
     assert not list(tmp_path.iterdir())
 
 

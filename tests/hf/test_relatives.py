@@ -11,20 +11,20 @@ from parity import assert_agrees
 from safetensors.numpy import load_file
 
 from llm_jax import hf, sharding
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.hf import config as hf_config
 from llm_jax.hf import names
 from llm_jax.kernels.plan import FORMULAS
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.tokenizer import train_bpe
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 SIZES = {"vocab_size": 300, "n_positions": 32, "n_embd": 32, "n_head": 4, "n_layer": 3}
-CONFIG = GPTConfig(vocab_size=300, context_length=32, d_model=32, n_heads=4, n_layers=3)
+CONFIG = DecoderConfig(vocab_size=300, context_length=32, d_model=32, n_heads=4, n_layers=3)
 UNTIED = {"tie_word_embeddings": False}
 KINDS: dict[str, tuple[dict, dict]] = {  # transformers' fields, ours
     "exact GELU": ({"activation_function": "gelu"}, {"activation": "gelu"}),
@@ -64,7 +64,7 @@ def kind(request, tmp_path_factory):
 
 
 def logits_of(params, config, tokens, plan):
-    return gpt.logits(params, gpt.forward(params, tokens, config, plan)[0], config, plan)
+    return decoder.logits(params, decoder.forward(params, tokens, config, plan)[0], config, plan)
 
 
 def test_each_kind_is_transformers_function_however_it_is_executed(kind):
@@ -72,13 +72,13 @@ def test_each_kind_is_transformers_function_however_it_is_executed(kind):
     loaded = hf.load(folder)
     assert loaded.config == config
     tokens = np.random.default_rng(0).integers(0, 300, (2, 20))
-    plan = gpt.make_plan(Execution(dtype="float32"))
+    plan = decoder.make_plan(Execution(dtype="float32"))
 
     def evaluate(model):
         with torch.no_grad():
             return {"logits": model(torch.tensor(tokens), use_cache=False).logits}
 
-    for one in (plan, plan._replace(kernels=FORMULAS), gpt.make_plan(Execution(dtype="float32", scan_layers=True))):
+    for one in (plan, plan._replace(kernels=FORMULAS), decoder.make_plan(Execution(dtype="float32", scan_layers=True))):
         found = jax.jit(lambda params, one=one: logits_of(params, config, jnp.asarray(tokens), one))(loaded.params)
         (row,) = assert_agrees({"logits": np.asarray(found)}, theirs, evaluate)
         assert row.largest_absolute < 1e-4
@@ -86,7 +86,7 @@ def test_each_kind_is_transformers_function_however_it_is_executed(kind):
 
 def test_each_kind_decodes_greedily_as_transformers_does(kind):
     theirs, folder, config = kind
-    prompt, plan = [5, 80, 17], gpt.make_plan(Execution(dtype="float32"))
+    prompt, plan = [5, 80, 17], decoder.make_plan(Execution(dtype="float32"))
     ids = torch.tensor([prompt])
     more = {"max_new_tokens": 12, "min_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
     expected = theirs.generate(ids, attention_mask=torch.ones_like(ids), **more)[0, 3:].tolist()
@@ -113,14 +113,14 @@ def test_each_kind_has_as_many_parameters_letters_and_gradients_as_it_says(kind)
     theirs, folder, config = kind
     params = hf.load(folder).params
     assert config.n_parameters == sum(parameter.numel() for parameter in theirs.parameters())
-    letters = gpt.dimension_letters(config)
+    letters = decoder.dimension_letters(config)
     sizes = {"V": 384, "D": 32, "P": 32, "N": 4, "H": 8, "F": config.d_hidden, "3": 3}
     jax.tree.map(lambda x, axes: np.testing.assert_equal(x.shape, tuple(sizes[a] for a in axes)), params, letters)
 
-    tokens, plan = np.random.default_rng(1).integers(0, 300, (1, 9)), gpt.make_plan(Execution(dtype="float32"))
+    tokens, plan = np.random.default_rng(1).integers(0, 300, (1, 9)), decoder.make_plan(Execution(dtype="float32"))
 
     def mean(params):
-        total, weight = gpt.loss(params, jnp.asarray(tokens[:, :-1]), jnp.asarray(tokens[:, 1:]), config, plan)
+        total, weight = decoder.loss(params, jnp.asarray(tokens[:, :-1]), jnp.asarray(tokens[:, 1:]), config, plan)
         return total / weight
 
     gradients = names.to_hf(jax.jit(jax.grad(mean))(params), config)

@@ -12,11 +12,11 @@ from safetensors.numpy import load_file, save_file
 from small_models import bytes_tokenizer
 
 from llm_jax import hf
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 from llm_jax.tokenizer import Borders, BytePairTokenizer, with_borders
 
-CONFIG = GPTConfig(vocab_size=260, context_length=16, d_model=8, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=260, context_length=16, d_model=8, n_heads=2, n_layers=1)
 SPECIAL = {"<s>": 256, "</s>": 257, "<pad>": 258, "<|endoftext|>": 259}
 
 
@@ -24,7 +24,7 @@ SPECIAL = {"<s>": 256, "</s>": 257, "<pad>": 258, "<|endoftext|>": 259}
 def exported(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("stored") / "model"
     tokenizer = BytePairTokenizer({bytes([i]): i for i in range(256)}, special_tokens=SPECIAL)
-    hf.export(gpt.init(jax.random.key(0), CONFIG), CONFIG, tokenizer, out, "card")
+    hf.export(decoder.init(jax.random.key(0), CONFIG), CONFIG, tokenizer, out, "card")
     return out
 
 
@@ -123,8 +123,8 @@ def test_an_export_writes_the_borders_that_were_read_and_transformers_reads_them
 
 
 def test_an_export_with_one_border_has_the_fields_that_it_has_always_had(tmp_path):
-    config = GPTConfig(**{**vars(CONFIG), "vocab_size": 257})
-    hf.export(gpt.init(jax.random.key(0), config), config, bytes_tokenizer(), tmp_path / "out", "card")
+    config = DecoderConfig(**{**vars(CONFIG), "vocab_size": 257})
+    hf.export(decoder.init(jax.random.key(0), config), config, bytes_tokenizer(), tmp_path / "out", "card")
     generation = (tmp_path / "out" / "generation_config.json").read_text()
     assert generation == '{\n  "_from_model_config": true,\n  "bos_token_id": 256,\n  "eos_token_id": 256\n}\n'
     fields = json.loads((tmp_path / "out" / "config.json").read_text())

@@ -5,17 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.inspect import look, recorder
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 
-CONFIG = GPTConfig(vocab_size=17, context_length=8, d_model=8, n_heads=2, n_layers=2)
+CONFIG = DecoderConfig(vocab_size=17, context_length=8, d_model=8, n_heads=2, n_layers=2)
 NAMES = ["embedding"] + [f"block {n}, after {part}" for n in (1, 2) for part in ("attention", "MLP")]
 
 
 @pytest.fixture(scope="module")
 def params():
-    return gpt.init(jax.random.key(0), CONFIG)
+    return decoder.init(jax.random.key(0), CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def tokens_BT():
 
 
 def mean_loss(params, tokens_BT, plan, watch):
-    hidden_BTD, _ = gpt.forward(params, tokens_BT[:, :-1], CONFIG, plan, watch=watch)
-    logits_BTV = gpt.logits(params, hidden_BTD, CONFIG, plan)
+    hidden_BTD, _ = decoder.forward(params, tokens_BT[:, :-1], CONFIG, plan, watch=watch)
+    logits_BTV = decoder.logits(params, hidden_BTD, CONFIG, plan)
     log_probabilities = jax.nn.log_softmax(logits_BTV)
     return -jnp.take_along_axis(log_probabilities, tokens_BT[:, 1:, None], axis=-1).mean()
 
@@ -41,8 +41,8 @@ def test_a_chain_has_the_gradients_that_the_chain_rule_gives():
 
 def test_every_half_block_of_a_gpt_is_seen_in_order_and_nothing_changes(params, tokens_BT, plan):
     seen, watch = recorder()
-    watched, _ = gpt.forward(params, tokens_BT, CONFIG, plan, watch=watch)
-    plain, _ = gpt.forward(params, tokens_BT, CONFIG, plan)
+    watched, _ = decoder.forward(params, tokens_BT, CONFIG, plan, watch=watch)
+    plain, _ = decoder.forward(params, tokens_BT, CONFIG, plan)
     assert list(seen) == NAMES
     np.testing.assert_array_equal(watched, plain)
 
@@ -62,7 +62,7 @@ def test_a_gradient_is_what_a_small_change_of_the_activation_does_to_the_loss(pa
 
 def test_what_comes_after_a_token_does_not_reach_its_activations(params, tokens_BT, plan):
     def loss(watch):
-        return gpt.forward(params, tokens_BT, CONFIG, plan, watch=watch)[0][:, 2].sum()
+        return decoder.forward(params, tokens_BT, CONFIG, plan, watch=watch)[0][:, 2].sum()
 
     for name, gradient_BTD in look(loss).gradients.items():
         assert not np.asarray(gradient_BTD)[:, 3:].any(), name

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU, make_plan
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 
-CONFIG = GPTConfig(vocab_size=90, context_length=24, d_model=32, n_heads=4, n_layers=2)
+CONFIG = DecoderConfig(vocab_size=90, context_length=24, d_model=32, n_heads=4, n_layers=2)
 LIBRARY = Path(__file__).resolve().parents[2] / "llm_jax"
 
 
@@ -67,7 +67,7 @@ def test_below_the_plan_nothing_asks_for_the_device(folder):
 @pytest.mark.parametrize("name", ["CPU", "GPU", "GPU with cuDNN"])
 def test_the_model_is_the_same_function_under_every_plan(name, length, n_heads):
     config = replace(CONFIG, n_heads=n_heads)
-    params = gpt.init(jax.random.key(3), config)
+    params = decoder.init(jax.random.key(3), config)
     tokens = jax.random.randint(jax.random.key(4), (2, length + 1), 0, 90)
     plan = make_plan(Execution(dtype="float32"), platform="cpu")
     fused = make_plan(Execution(), platform="gpu").kernels
@@ -80,7 +80,7 @@ def test_the_model_is_the_same_function_under_every_plan(name, length, n_heads):
 
     @partial(jax.jit, static_argnums=1)
     def both(params, plan):
-        return jax.value_and_grad(lambda p: gpt.loss(p, tokens[:, :-1], tokens[:, 1:], config, plan)[0])(params)
+        return jax.value_and_grad(lambda p: decoder.loss(p, tokens[:, :-1], tokens[:, 1:], config, plan)[0])(params)
 
     found = both(params, plan._replace(kernels=kernels))
     expected = both(params, plan._replace(kernels=FORMULAS))

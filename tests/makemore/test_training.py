@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.models.makemore import lookup, mlp
 from train.first_principles.makemore import by_hand, models, training
 from train.first_principles.makemore.examples import Examples
@@ -43,7 +43,9 @@ def test_how_steps_are_chunked_changes_nothing(data):
 
 
 def test_dropout_is_for_training_and_the_same_however_steps_are_chunked(data):
-    model = models.build(GPTConfig(data.vocab_size, data.longest + 1, d_model=16, n_heads=2, n_layers=1), data.longest)
+    model = models.build(
+        DecoderConfig(data.vocab_size, data.longest + 1, d_model=16, n_heads=2, n_layers=1), data.longest
+    )
     examples, start = model.examples(data.splits["train"]), model.init(jax.random.key(0))
 
     def losses(chunk: int, dropout: float) -> list[float]:

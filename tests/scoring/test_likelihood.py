@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring import likelihood
 from llm_jax.scoring.likelihood import score, scorer
 from llm_jax.scoring.requests import Request, cut, encode_request, windows
@@ -22,8 +22,8 @@ def log_probabilities(params, config, plan):
 
     @jax.jit
     def compute(tokens):
-        hidden, _ = gpt.forward(params, tokens[None], config, plan)
-        return jax.nn.log_softmax(gpt.logits(params, hidden[0], config))
+        hidden, _ = decoder.forward(params, tokens[None], config, plan)
+        return jax.nn.log_softmax(decoder.logits(params, hidden[0], config))
 
     def of(ids):
         return np.asarray(compute(np.array(list(ids) + [0] * (config.context_length - len(ids)))))

@@ -19,7 +19,7 @@ import pytest
 from small_models import opinionated
 
 from llm_jax import hf
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.tokenizer import train_bpe
 from serve.vllm import environment as vllm_environment
 
@@ -47,7 +47,7 @@ def directory(tmp_path_factory) -> Path:
     if given := os.environ.get("LLM_JAX_SERVED"):
         return Path(given)
     vocabulary = train_bpe([TEXT], 290)
-    config = GPTConfig(vocabulary.vocab_size, context_length=1024, d_model=64, n_heads=2, n_layers=1)
+    config = DecoderConfig(vocabulary.vocab_size, context_length=1024, d_model=64, n_heads=2, n_layers=1)
     out = tmp_path_factory.mktemp("served") / "tiny"
     hf.export(opinionated(config, 6), config, vocabulary, out, "card")
     return out

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from small_models import bytes_tokenizer, opinionated
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Adjustment, Sampling
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from serve.api import completions
 from serve.api.application import Served, application
 from serve.api.engine import Ended, Engine, Request
 from serve.text.continuation import Continuation
 
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 KEY = "a-key-of-this-test"
 END = 256
 PROMPT = [97, 98, 97]
@@ -75,8 +75,8 @@ def reference(params, plan, new: int, **changes) -> tuple[list[int], list[float]
     answer, scores = [], []
     while len(answer) < new:
         tokens = jnp.asarray([PROMPT + answer + [0] * (new - len(answer))], jnp.int32)  # one shape, one program
-        hidden, _ = gpt.forward(params, tokens, CONFIG, plan)
-        raw = np.asarray(gpt.logits(params, hidden[0, len(PROMPT) + len(answer) - 1], CONFIG))
+        hidden, _ = decoder.forward(params, tokens, CONFIG, plan)
+        raw = np.asarray(decoder.logits(params, hidden[0, len(PROMPT) + len(answer) - 1], CONFIG))
         logits = raw.copy()
         if len(answer) < wish.min_tokens:
             logits[list(wish.ends)] = -np.inf

@@ -12,7 +12,7 @@ from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.scoring.hellaswag import Item
@@ -22,7 +22,7 @@ from serve.agreement.answers import Continuations
 from serve.agreement.compare import compare, compare_task
 from serve.agreement.jax_models import CachedDecode, FullForward
 
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=64, n_heads=2, n_layers=2)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=64, n_heads=2, n_layers=2)
 PROMPTS = [[5, 6, 7], [8, 9, 10], [1] * 9, [256]]
 
 

@@ -12,7 +12,7 @@ import pytest
 from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import slots
 from llm_jax.decode.options import Sampling
 from serve.api.config import ApiConfig
@@ -36,7 +36,7 @@ def ready(*arguments):
 how_to_call, ready_message.how_to_call = ready_message.how_to_call, ready
 raise SystemExit(run("serve", "", COMMANDS))
 """
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 
 
 @pytest.fixture(scope="module")

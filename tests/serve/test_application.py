@@ -8,13 +8,13 @@ import httpx
 import pytest
 from small_models import bytes_tokenizer, opinionated
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Sampling
 from serve.api.application import UNKNOWN_FAILURE, Served, application
 from serve.api.engine import Engine
 
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 KEY = "a-key-of-this-test"
 TEXT = "é x 🎉"  # characters of one, two and four tokens
 

@@ -11,12 +11,12 @@ import pytest
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import Execution, GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig, Execution
+from llm_jax.models import decoder
 from llm_jax.tokenizer import Borders, BytePairTokenizer, with_borders
 from serve.__main__ import COMMANDS
 
-CONFIG = GPTConfig(vocab_size=259, context_length=64, d_model=16, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=259, context_length=64, d_model=16, n_heads=2, n_layers=1)
 TOKENIZER = BytePairTokenizer(
     {bytes([i]): i for i in range(256)}, special_tokens={"<s>": 256, "</s>": 257, "<|endoftext|>": 258}
 )
@@ -25,7 +25,7 @@ TOKENIZER = BytePairTokenizer(
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     """A model that says </s> after everything, and whose files name no border."""
-    params = gpt.init(jax.random.key(0), CONFIG)
+    params = decoder.init(jax.random.key(0), CONFIG)
     embedding = params.token_embedding.at[257].set(1.0)
     norm = replace(params.norm, gain=0.1 * params.norm.gain, bias=jnp.ones(CONFIG.d_model))
     out = tmp_path_factory.mktemp("borders") / "model"
@@ -78,7 +78,7 @@ def test_evaluation_begins_a_document_as_the_harness_s_hf_model_does(directory):
         edit(directory, "tokenizer_config.json", **{"bos_token": None, **fields})
         loaded = hf.load(directory)
         assert loaded.tokenizer is not None
-        ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, gpt.make_plan(Execution(dtype="float32")))
+        ours = JaxLM(loaded.params, loaded.config, loaded.tokenizer, decoder.make_plan(Execution(dtype="float32")))
         theirs = HFLM(str(directory), dtype="float32", device="cpu", batch_size=2)
         found.append(ours.loglikelihood_rolling(documents))
         assert found[-1] == pytest.approx(theirs.loglikelihood_rolling(documents, disable_tqdm=True), rel=1e-5)

@@ -12,10 +12,10 @@ from small_models import bytes_tokenizer, opinionated
 from llm_jax import hf
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.command_line import run as front_door
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import pytree
 from llm_jax.tokenizer import Tokenizer
 from serve import models
@@ -23,7 +23,7 @@ from serve.__main__ import COMMANDS
 from serve.text import chat_command as chat
 from serve.text import client
 
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
 
 
@@ -31,7 +31,7 @@ GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
 class State:
     """As the trainer's: the parameters among other fields."""
 
-    params: gpt.GPT
+    params: decoder.Decoder
     step: jnp.ndarray
 
 
@@ -49,7 +49,7 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def params() -> gpt.GPT:
+def params() -> decoder.Decoder:
     return opinionated(CONFIG, 6)
 
 

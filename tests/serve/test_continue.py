@@ -7,7 +7,7 @@ from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode.options import Sampling
 from llm_jax.tokenizer import BytePairTokenizer
 from serve.commands import COMMANDS
@@ -18,7 +18,7 @@ from serve.text.continuation import Continuation
 from serve.text.local import Local
 from serve.text.stopping import Interrupted
 
-CONFIG = GPTConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
+CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 GREEDY = ("--temperature", "0", "--max-new-tokens", "8")
 NAMES = ["generate", "complete"]
 

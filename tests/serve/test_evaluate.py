@@ -10,7 +10,7 @@ from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
 from serve.__main__ import COMMANDS
@@ -53,7 +53,7 @@ ROWS = {"hellaswag": HELLASWAG, "arc_easy": ARC, "piqa": PIQA, "lambada_openai":
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
     """A tiny model whose token is a byte, exported; large weights, so that it has opinions."""
-    config = GPTConfig(vocab_size=257, context_length=128, d_model=32, n_heads=2, n_layers=2)
+    config = DecoderConfig(vocab_size=257, context_length=128, d_model=32, n_heads=2, n_layers=2)
     out = tmp_path_factory.mktemp("model") / "hf"
     hf.export(opinionated(config, 4), config, bytes_tokenizer(), out, "test")
     return out

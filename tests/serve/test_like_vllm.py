@@ -6,7 +6,7 @@ import pytest
 
 from llm_jax import hf
 from llm_jax.config import Execution
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from serve.api.engine import Engine
 
 FIELDS = [
@@ -34,7 +34,7 @@ def ours(directory):
     from serve.api.application import Served, application
 
     loaded = hf.load(str(directory))
-    engine = Engine(loaded.params, loaded.config, gpt.make_plan(Execution(dtype="float32")), 1, 128, 8)
+    engine = Engine(loaded.params, loaded.config, decoder.make_plan(Execution(dtype="float32")), 1, 128, 8)
     engine.start()
     app = application(Served(engine, loaded.tokenizer, "tiny", 128, None), "a-key-of-this-test", 8)
 

@@ -7,20 +7,20 @@ from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
 from llm_jax.command_line import run as front_door
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.tokenizer import train_bpe
 from serve.__main__ import COMMANDS
 from serve.models import load_model
 
-PADDED = GPTConfig(vocab_size=400, context_length=64, d_model=32, n_heads=2, n_layers=1)
+PADDED = DecoderConfig(vocab_size=400, context_length=64, d_model=32, n_heads=2, n_layers=1)
 N_KNOWN = 257  # ids of the tokenizer
 
 
 @pytest.fixture(scope="module")
-def params() -> gpt.GPT:
+def params() -> decoder.Decoder:
     return opinionated(PADDED, 6)
 
 
@@ -32,7 +32,7 @@ def padded(params, tmp_path) -> str:
 
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_refused_with_both_numbers(padded, tmp_path):
-    config = GPTConfig(**{**vars(PADDED), "vocab_size": N_KNOWN})
+    config = DecoderConfig(**{**vars(PADDED), "vocab_size": N_KNOWN})
     hf.export(opinionated(config, 6), config, bytes_tokenizer(), tmp_path / "small", "card")
     larger = train_bpe(["one two three one two three " * 9], 262)
     larger.save(tmp_path / "small")
@@ -47,7 +47,7 @@ def test_ids_without_a_token_are_cut_off_and_the_logits_of_the_others_stay(padde
     tokens = jnp.arange(1, 21)[None]
 
     def logits(params, config):
-        return gpt.logits(params, gpt.forward(params, tokens, config, plan)[0], config)
+        return decoder.logits(params, decoder.forward(params, tokens, config, plan)[0], config)
 
     whole = load_model(padded, whole=True)
     assert whole.config == PADDED

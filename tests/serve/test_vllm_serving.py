@@ -7,7 +7,7 @@ import pytest
 from small_models import opinionated
 
 from llm_jax import hf
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.tokenizer import CharacterTokenizer
 from serve.door.listening import Door
 from serve.vllm import environment as vllm_environment
@@ -21,7 +21,7 @@ def test_the_printed_example_fits_the_served_directory(tmp_path, monkeypatch, ca
     monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(vllm_environment, "find_for", lambda *_: Environment(Path("python"), "0", on_cpu=True))
     tokenizer = CharacterTokenizer(["x", "y", "z"])
-    config = GPTConfig(tokenizer.vocab_size, context_length=16, d_model=32, n_heads=1, n_layers=1)
+    config = DecoderConfig(tokenizer.vocab_size, context_length=16, d_model=32, n_heads=1, n_layers=1)
     hf.export(opinionated(config, 1), config, tokenizer, tmp_path / "tiny", "card")
     server = server_of(VllmConfig(tmp_path / "tiny", door=Door(port=0, max_model_len=max_model_len)))
     prompt, n_tokens = server._request()

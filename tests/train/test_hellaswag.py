@@ -7,7 +7,7 @@ import pytest
 from llm_jax.checkpoint import load_run
 from llm_jax.command_line import run as front_door
 from llm_jax.config import Execution
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
 from train.__main__ import COMMANDS
@@ -50,7 +50,7 @@ def test_accuracies_on_record_are_those_of_the_saved_model(files, tmp_path):
     assert [line["step"] for line in lines if set(names) <= set(line)] == [2, 4]
     model = load_run(tmp_path / "a")
     items = hellaswag.read_items(files / "items.jsonl", limit=14)
-    call = scorer(model.params, model.config, gpt.make_plan(Execution(dtype="float32")))
+    call = scorer(model.params, model.config, decoder.make_plan(Execution(dtype="float32")))
     found = hellaswag.evaluate(items, model.tokenizer, call, model.config.context_length)
     assert [lines[-1][name] for name in names] == [found[name].value for name in hellaswag.CONVENTIONS]
     assert lines[-1]["hellaswag_sum"] != lines[-1]["hellaswag_character"]  # else any convention would pass

@@ -7,19 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import MUON_RMS, is_hidden_matrix, is_matrix, learning_rate, make_optimizer, muon_dimensions
 
-TINY = GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=2)
-LETTERS = gpt.dimension_letters(TINY)
+TINY = DecoderConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=2)
+LETTERS = decoder.dimension_letters(TINY)
 PLAIN = {"clip_norm": 0.0, "weight_decay": 0.0}
 
 
 @pytest.fixture(scope="module")
 def params():
-    return gpt.init(jax.random.key(0), TINY)
+    return decoder.init(jax.random.key(0), TINY)
 
 
 @pytest.fixture(scope="module")

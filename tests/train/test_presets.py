@@ -15,7 +15,7 @@ def test_the_type_of_model_names_lists_every_model():
 
 @pytest.mark.parametrize("name", config.PRESETS)
 def test_every_named_model_has_a_run_that_trains_it(name):
-    assert preset(name).model == config.gpt2(name)
+    assert preset(name).model == config.model_preset(name)
 
 
 def test_help_without_a_preset_lists_every_preset(capsys):

@@ -7,8 +7,8 @@ import pytest
 from small_models import bytes_tokenizer
 
 from llm_jax import sharding
-from llm_jax.config import GPTConfig
-from llm_jax.models import gpt
+from llm_jax.config import DecoderConfig
+from llm_jax.models import decoder
 from llm_jax.tokenizer import CharacterTokenizer
 from train.pretrain.config import CadenceConfig, TrainConfig
 from train.pretrain.measure.sampling import Sampler
@@ -16,11 +16,11 @@ from train.pretrain.measure.sampling import Sampler
 
 def sample(folder, vocabulary, sample_tokens, context_length=8) -> list[str]:
     """Lets a fresh model write once; what the log says of it."""
-    model = GPTConfig(vocabulary.vocab_size, context_length, d_model=8, n_heads=2, n_layers=1)
+    model = DecoderConfig(vocabulary.vocab_size, context_length, d_model=8, n_heads=2, n_layers=1)
     cadence = CadenceConfig(sample_tokens=sample_tokens)
     job = SimpleNamespace(is_first=True, mesh=sharding.make_mesh(0, 1, 1))
     said: list[str] = []
-    params = gpt.init(jax.random.key(0), model)
+    params = decoder.init(jax.random.key(0), model)
     assert Sampler(TrainConfig(model=model, cadence=cadence), vocabulary, folder, job, said.append)(
         params, 3, lambda: False
     )

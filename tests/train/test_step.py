@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from llm_jax import sharding
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.layers.loss import token_losses
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import TrainState, accumulate_gradients, init_state, make_train_step, state_shardings
 
-TINY = GPTConfig(vocab_size=100, context_length=8, d_model=32, n_heads=8, n_layers=1)
-PLAN = gpt.make_plan(Execution())
-OPTIMIZER = make_optimizer(OptimizerConfig(), gpt.dimension_letters(TINY))
+TINY = DecoderConfig(vocab_size=100, context_length=8, d_model=32, n_heads=8, n_layers=1)
+PLAN = decoder.make_plan(Execution())
+OPTIMIZER = make_optimizer(OptimizerConfig(), decoder.dimension_letters(TINY))
 LR = np.float32(3e-3)
 
 
@@ -87,7 +87,7 @@ def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(st
     def definition(params):
         losses = []
         for row, weight in zip(tokens, weights, strict=True):  # one sequence at a time, each token's loss by itself
-            hidden, _ = gpt.forward(params, row[None, :-1], TINY, PLAN)
+            hidden, _ = decoder.forward(params, row[None, :-1], TINY, PLAN)
             losses.append((token_losses(hidden[0], params.token_embedding, row[1:], TINY.vocab_size) * weight).sum())
         return sum(losses) / weights.sum()
 
@@ -140,7 +140,7 @@ def one_device(tokens):
 @pytest.mark.parametrize(("data", "fsdp", "tensor"), MESHES)
 def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_device, data, fsdp, tensor):
     mesh = sharding.make_mesh(data, fsdp, tensor)
-    plan = gpt.make_plan(Execution(), sharding.Constrain(mesh))
+    plan = decoder.make_plan(Execution(), sharding.Constrain(mesh))
     places = state_shardings(mesh, TINY, OPTIMIZER)
     state = jax.device_put(init_state(jax.random.key(0), TINY, OPTIMIZER), places)
     placed = jax.device_put(tokens, sharding.named(mesh, "BT"))
@@ -162,7 +162,7 @@ def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_dev
 def test_optimizer_moments_live_where_their_parameters_do():
     mesh = sharding.make_mesh(1, 4, 2)
     for config in (OptimizerConfig(), OptimizerConfig(optimizer="muon")):
-        places = state_shardings(mesh, TINY, make_optimizer(config, gpt.dimension_letters(TINY)))
+        places = state_shardings(mesh, TINY, make_optimizer(config, decoder.dimension_letters(TINY)))
         moments = [
             place
             for path, place in jax.tree_util.tree_leaves_with_path(places.optimizer)
@@ -191,4 +191,4 @@ def test_a_mesh_of_no_devices_at_all_is_refused():
 def test_a_mesh_that_does_not_divide_the_model_is_refused():
     mesh = sharding.make_mesh(1, 1, 8)
     with pytest.raises(ValueError, match="tensor=8 must divide the model's n_heads=12"):
-        sharding.check_divides(GPTConfig(), mesh)
+        sharding.check_divides(DecoderConfig(), mesh)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from llm_jax import sharding
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.hardware import catalogue
 from train.cluster import place as places
 from train.cluster import rendezvous
@@ -82,7 +82,7 @@ def _find_coordinator(place: Place, shared: Path) -> rendezvous.Coordinator:
     return rendezvous.announce(shared, place) if place.is_first else rendezvous.find(shared, place)
 
 
-def open_job(config: MeshConfig, model: GPTConfig) -> Job:
+def open_job(config: MeshConfig, model: DecoderConfig) -> Job:
     """The mesh of a run. Raises ValueError, before anything is allocated, when the devices are not those asked for."""
     mesh = sharding.make_mesh(config.data_parallel, config.fsdp, config.tensor_parallel)
     sharding.check_divides(model, mesh)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import torch
 
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.parity.compare import Gathered, Theirs, compare, gather
 from train.parity.rounding import FORMATS, Format
@@ -98,7 +98,7 @@ class Comparison:
         return self.stream(0)
 
     @cached_property
-    def our_gradients(self) -> gpt.GPT:
+    def our_gradients(self) -> decoder.Decoder:
         return our_gradients(self.models.ours, self.tokens_BT)
 
     @property

@@ -9,7 +9,7 @@ import torch
 import transformers
 from rich.console import Console
 
-from llm_jax.config import Execution, gpt2
+from llm_jax.config import Execution, model_preset
 from train.parity.comparison import Comparison
 from train.parity.config import ParityConfig
 from train.parity.report.values import Report, promises
@@ -30,7 +30,7 @@ def run(options: ParityConfig) -> Report:
     if options.hf:
         models = models_compared.loaded(options.hf, execution)
     else:
-        models = models_compared.drawn(gpt2(options.preset), execution, options.seed)
+        models = models_compared.drawn(model_preset(options.preset), execution, options.seed)
     torch.nn.Module.to(models.theirs, device)  # transformers' own `to` hides its types
     comparison = Comparison(
         models,

@@ -18,7 +18,7 @@ from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints, RunLock
 from llm_jax.checkpoint.layout import committed_steps
 from llm_jax.files.faults import safe
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
 from train.cluster import devices
@@ -140,7 +140,7 @@ def _build(
 ) -> tuple[Any, Any]:
     """Everything the loop needs, and the state it starts from."""
     folder = folder_of(where.runs, where.run)
-    plan = gpt.make_plan(config.execution, sharding.Constrain(job.mesh))
+    plan = decoder.make_plan(config.execution, sharding.Constrain(job.mesh))
     if job.is_first:
         rows = estimate.describe(config, dict(job.mesh.shape), plan.dtype.itemsize, plan.attention == "cudnn")
         print_table(f"run {where.run}", rows)
@@ -158,7 +158,7 @@ def _build(
             raise ValueError(
                 f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
             )
-    letters: Any = gpt.dimension_letters(config.model)
+    letters: Any = decoder.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
     evaluate = Evaluator(make_eval_step(config.model, plan), manifest, vocabulary, config, job)
@@ -205,7 +205,7 @@ def _build(
 
 
 def compile_step(
-    config: TrainConfig, plan: gpt.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
+    config: TrainConfig, plan: decoder.Plan, optimizer: optax.GradientTransformationExtraArgs, job: devices.Job
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The step, compiled ahead for its exact shapes with the state's buffers donated, and the initialisation."""
     places: Any = state_shardings(job.mesh, config.model, optimizer)

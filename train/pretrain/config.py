@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_jax.config import Execution, GPTConfig, from_dict
+from llm_jax.config import DecoderConfig, Execution, from_dict
 from train.cluster.mesh import MeshConfig
 from train.data.shards import BareIds
 from train.optim.config import OptimizerConfig, ScheduleConfig
@@ -56,7 +56,7 @@ class CadenceConfig:
 class TrainConfig:
     """A run: model, optimizer, batch, length and cadence."""
 
-    model: GPTConfig = GPTConfig()
+    model: DecoderConfig = DecoderConfig()
     execution: Execution = Execution()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -117,7 +117,7 @@ class TrainConfig:
 
 
 NESTED: dict[str, type] = {
-    "model": GPTConfig,
+    "model": DecoderConfig,
     "execution": Execution,
     "optimizer": OptimizerConfig,
     "schedule": ScheduleConfig,

@@ -6,14 +6,14 @@ The GPT-2 sizes follow Radford et al. 2019, table 2; learning rates and batch fo
 
 from collections.abc import Callable
 
-from llm_jax.config import Execution, GPTConfig, gpt2
+from llm_jax.config import DecoderConfig, Execution, model_preset
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.pretrain.config import CadenceConfig, TrainConfig
 
 
 def _pretraining(size: str, learning_rate: float, micro_batch: int, remat: bool = False) -> TrainConfig:
     """GPT-2 on 10 billion tokens: half a million a step, cosine to a tenth after 700 steps of warm-up."""
-    model = gpt2(size)
+    model = model_preset(size)
     return TrainConfig(
         model=model,
         execution=Execution(remat=remat, loss_chunks=4),
@@ -42,7 +42,7 @@ def gpt2_1558m() -> TrainConfig:
 def gpt2_nano() -> TrainConfig:
     """A few million parameters: for CPUs, tests, and a first look."""
     return TrainConfig(
-        model=gpt2("gpt2-nano"),
+        model=model_preset("gpt2-nano"),
         optimizer=OptimizerConfig(optimizer="muon", learning_rate=3e-3),
         schedule=ScheduleConfig(schedule="wsd", warmup_steps=20, decay_fraction=0.4, final_fraction=0.0),
         cadence=CadenceConfig(eval_every=100, eval_tokens=65_536, sample_every=250, checkpoint_every=100),
@@ -54,7 +54,7 @@ def gpt2_nano() -> TrainConfig:
 def quickstart() -> TrainConfig:
     """What `train quickstart` trains; it sets the number of steps by the machine's speed."""
     return TrainConfig(
-        model=GPTConfig(vocab_size=4096, context_length=256, d_model=128, n_heads=4, n_layers=4),
+        model=DecoderConfig(vocab_size=4096, context_length=256, d_model=128, n_heads=4, n_layers=4),
         optimizer=OptimizerConfig(optimizer="muon", learning_rate=4e-3),
         schedule=ScheduleConfig(schedule="wsd", warmup_steps=40, decay_fraction=0.5, final_fraction=0.0),
         cadence=CadenceConfig(eval_tokens=65_536, sample_tokens=120),
@@ -67,7 +67,7 @@ def quickstart() -> TrainConfig:
 def shakespeare_char() -> TrainConfig:
     """Characters of Shakespeare on a CPU, in about three minutes on two cores."""
     return TrainConfig(
-        model=GPTConfig(vocab_size=65, context_length=64, d_model=128, n_heads=4, n_layers=4),
+        model=DecoderConfig(vocab_size=65, context_length=64, d_model=128, n_heads=4, n_layers=4),
         optimizer=OptimizerConfig(optimizer="muon", learning_rate=4e-3),
         schedule=ScheduleConfig(schedule="wsd", warmup_steps=30, decay_fraction=0.5, final_fraction=0.0),
         cadence=CadenceConfig(eval_every=400, sample_every=400, sample_tokens=64, checkpoint_every=400, log_every=50),

@@ -16,9 +16,9 @@ import optax
 from jax.sharding import Mesh
 
 from llm_jax import sharding
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.layers.loss import counted
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
 
@@ -26,7 +26,7 @@ from llm_jax.shapes import Array, Float, Int, Key, pytree
 class TrainState:
     """All that a run needs to continue. Its place in the data is a function of `step`."""
 
-    params: gpt.GPT
+    params: decoder.Decoder
     optimizer: Any
     step: Int[Array, ""]  # optimizer steps taken, skipped ones included
     skipped: Int[Array, ""]  # non-finite steps in a row, up to now
@@ -42,16 +42,16 @@ class Measured(NamedTuple):
     weight: Float[Array, ""] | None = None  # of all targets together; 0 where the batch has none
 
 
-def init_state(key: Key[Array, ""], config: GPTConfig, optimizer: optax.GradientTransformation) -> TrainState:
-    params = gpt.init(key, config)
+def init_state(key: Key[Array, ""], config: DecoderConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    params = decoder.init(key, config)
     moments = optimizer.init(cast(Any, params))  # optax's types know arrays and dicts, not dataclasses
     step, skipped = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
     return TrainState(params=params, optimizer=moments, step=step, skipped=skipped, key=key)
 
 
-def state_shardings(mesh: Mesh, config: GPTConfig, optimizer: optax.GradientTransformation) -> TrainState:
+def state_shardings(mesh: Mesh, config: DecoderConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """Where every leaf of the state lives: optimizer moments beside their parameters, scalars everywhere."""
-    params: Any = sharding.shardings(mesh, gpt.dimension_letters(config))
+    params: Any = sharding.shardings(mesh, decoder.dimension_letters(config))
     everywhere: Any = sharding.named(mesh, "")
     shapes = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
     # A moment is named like its parameter, behind the optimizer's own names; whatever else there is, is a scalar.
@@ -65,8 +65,8 @@ def state_shardings(mesh: Mesh, config: GPTConfig, optimizer: optax.GradientTran
 
 
 def make_train_step(
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     optimizer: optax.GradientTransformationExtraArgs,
     micro_batches: int,
 ) -> Callable[..., tuple[TrainState, Measured]]:
@@ -109,10 +109,10 @@ def make_train_step(
 
 
 def accumulate_gradients(
-    params: gpt.GPT,
+    params: decoder.Decoder,
     tokens_ABT: Int[Array, "A B T+1"],
-    config: GPTConfig,
-    plan: gpt.Plan,
+    config: DecoderConfig,
+    plan: decoder.Plan,
     weights_ABT: Float[Array, "A B T"] | None = None,
 ) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Any]:
     """(mean loss, Σ weight) and the mean's gradient, one micro-batch's activations in memory at a time.
@@ -129,9 +129,9 @@ def accumulate_gradients(
     shares_ABT = weights_ABT / weight
 
     def loss_of(cast_params, tokens_BT, shares_BT):
-        return gpt.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, plan, shares_BT)[0]
+        return decoder.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, plan, shares_BT)[0]
 
-    value_and_grad, cast_params = jax.value_and_grad(loss_of), gpt.cast(params, plan)
+    value_and_grad, cast_params = jax.value_and_grad(loss_of), decoder.cast(params, config, plan)
     if tokens_ABT.shape[0] == 1:
         loss, gradients = value_and_grad(cast_params, tokens_ABT[0], shares_ABT[0])
         gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
@@ -145,14 +145,16 @@ def accumulate_gradients(
     return (jnp.where(weight > 0, loss, jnp.nan), weight), gradients
 
 
-def make_eval_step(config: GPTConfig, plan: gpt.Plan) -> Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]:
+def make_eval_step(
+    config: DecoderConfig, plan: decoder.Plan
+) -> Callable[..., tuple[Float[Array, ""], Float[Array, ""]]]:
     """(params, tokens (B, T+1), weights (B,)) → Σ weight·loss in nats over the rows' tokens, and Σ weight."""
 
     def eval_step(
-        params: gpt.GPT, tokens_BT: Int[Array, "B T+1"], weights_B: Float[Array, "B"]
+        params: decoder.Decoder, tokens_BT: Int[Array, "B T+1"], weights_B: Float[Array, "B"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         inputs_BT, targets_BT = tokens_BT[:, :-1], tokens_BT[:, 1:]
         weights_BT = jnp.broadcast_to(weights_B[:, None], targets_BT.shape)
-        return gpt.loss(gpt.cast(params, plan), inputs_BT, targets_BT, config, plan, weights_BT)
+        return decoder.loss(decoder.cast(params, config, plan), inputs_BT, targets_BT, config, plan, weights_BT)
 
     return eval_step

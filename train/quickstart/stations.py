@@ -15,7 +15,7 @@ from rich.table import Table
 
 from llm_jax import hf, sharding, tokenizer
 from llm_jax.files.json_files import write_json
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.runs import CONFIG, EXPORT, LOSS_PLOT, SAMPLES, SUMMARY, folder_of
 from train.cluster import devices
 from train.data.loader import TokenBatches
@@ -104,9 +104,9 @@ def _time_step(config: TrainConfig, manifest: Manifest) -> float:
     length of the run. The compiled step stays in the cache, where the run finds it.
     """
     job = devices.open_job(config.mesh, config.model)
-    letters: Any = gpt.dimension_letters(config.model)
+    letters: Any = decoder.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
-    plan = gpt.make_plan(config.execution, sharding.Constrain(job.mesh))
+    plan = decoder.make_plan(config.execution, sharding.Constrain(job.mesh))
     step, initialise = build.compile_step(config, plan, optimizer, job)
     tokens = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed).batch(0)
     state = initialise(jax.random.key(config.seed))

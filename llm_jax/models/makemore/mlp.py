@@ -65,8 +65,8 @@ def init(key: Key[Array, ""], config: Config) -> CharacterMLP:
     out_std = 1.0 if is_original else LAST_LAYER_GAIN / math.sqrt(config.width)
     out = init_linear(out_key, (config.width,), (config.vocab_size,), out_std)
     if is_original:
-        hidden = dataclasses.replace(hidden, bias=jax.random.normal(bias_key, hidden.bias.shape))
-        out = dataclasses.replace(out, bias=jax.random.normal(jax.random.fold_in(bias_key, 1), out.bias.shape))
+        hidden = dataclasses.replace(hidden, bias=jax.random.normal(bias_key, (config.width,)))
+        out = dataclasses.replace(out, bias=jax.random.normal(jax.random.fold_in(bias_key, 1), (config.vocab_size,)))
     return CharacterMLP(
         embedding=jax.random.normal(embedding_key, (config.vocab_size, config.embedding)),
         hidden=hidden,

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.layers.dropout import Dropout
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
 from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Key
 from train.first_principles.makemore.examples import Examples, sequences, windows
 
-ModelConfig = lookup.Config | mlp.Config | wavenet.Config | recurrent.Config | GPTConfig
+ModelConfig = lookup.Config | mlp.Config | wavenet.Config | recurrent.Config | DecoderConfig
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Model:
 
 def build(config: ModelConfig, longest_line: int) -> Model:
     """The model of a config. Sequences are as long as the longest line and its break (or the Transformer's context)."""
-    if isinstance(config, GPTConfig):
-        plan = gpt.make_plan(Execution())
+    if isinstance(config, DecoderConfig):
+        plan = decoder.make_plan(Execution())
         return Model(
             config=config,
             reads="sequences",
             length=config.context_length,
-            init=partial(gpt.init, config=config),
+            init=partial(decoder.init, config=config),
             logits=partial(_gpt_logits, config, plan),
-            letters=lambda params: gpt.dimension_letters(config),
+            letters=lambda params: decoder.dimension_letters(config),
             calibrate=lambda params, tokens: params,
             noisy_logits=lambda params, tokens, noise: _gpt_logits(config, plan, params, tokens, noise=noise),
         )
@@ -64,13 +64,13 @@ MODULES = {lookup.Config: lookup, mlp.Config: mlp, wavenet.Config: wavenet, recu
 
 
 def _gpt_logits(
-    config: GPTConfig,
-    plan: gpt.Plan,
-    params: gpt.GPT,
+    config: DecoderConfig,
+    plan: decoder.Plan,
+    params: decoder.Decoder,
     tokens_BT: Array,
     watch: Watch = unwatched,
     noise: Dropout | None = None,
 ) -> Array:
     """The GPT has no layers to watch but its last hidden states."""
-    hidden_BTD, _ = gpt.forward(params, tokens_BT, config, plan, noise=noise)
-    return gpt.logits(params, watch("hidden", hidden_BTD), config, plan)
+    hidden_BTD, _ = decoder.forward(params, tokens_BT, config, plan, noise=noise)
+    return decoder.logits(params, watch("hidden", hidden_BTD), config, plan)

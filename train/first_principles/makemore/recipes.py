@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
 from train.first_principles.makemore.config import MakemoreConfig
 from train.first_principles.makemore.lines import Lines
@@ -46,7 +46,7 @@ RECIPES: dict[str, Named] = {
         lambda v, _: recurrent.Config(v, gated=True), _recipe(6_000, 64, 2e-3, weight_decay=0.3, clip_norm=1.0)
     ),
     "transformer": Named(
-        lambda v, longest: GPTConfig(vocab_size=v, context_length=longest + 1, d_model=96, n_heads=6, n_layers=4),
+        lambda v, longest: DecoderConfig(vocab_size=v, context_length=longest + 1, d_model=96, n_heads=6, n_layers=4),
         _recipe(12_000, 64, 4e-3, weight_decay=0.5, dropout=0.2, clip_norm=1.0, optimizer="muon"),
     ),
 }

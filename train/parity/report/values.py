@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_jax.config import GPTConfig, gpt2
+from llm_jax.config import DecoderConfig, model_preset
 from llm_jax.files.json_files import write_json
 from train.parity import comparison
 from train.parity.stages import curve, decode, operations, step
@@ -112,9 +112,9 @@ class Report:
         write_json(path, _finite(record))
 
 
-def promises(rows: list[Row], config: GPTConfig, dtype: str, peak_rate: float) -> list[Promise]:
+def promises(rows: list[Row], config: DecoderConfig, dtype: str, peak_rate: float) -> list[Promise]:
     """The project's bounds on a CPU; none for models larger than GPT-2 124M."""
-    if config.n_parameters > gpt2("gpt2-124m").n_parameters:
+    if config.n_parameters > model_preset("gpt2-124m").n_parameters:
         return []
     return _bfloat16_promises(rows, config.n_layers) if dtype == "bfloat16" else _float32_promises(rows, peak_rate)
 

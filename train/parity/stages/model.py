@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from llm_jax.inspect import recorder
 from llm_jax.layers.loss import token_losses
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import Array, Int
 from train.parity.stages.models_compared import Ours, by_parameter
 from train.pretrain.step import accumulate_gradients
@@ -30,13 +30,13 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
     names: list[str] = []  # in the order of the computation: jit would sort the keys of a dictionary
 
     @jax.jit
-    def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
+    def run(params: decoder.Decoder, tokens_BT: Int[Array, "B T+1"]):
         streams, watch = recorder()
-        cast = gpt.cast(params, ours.plan)
-        hidden_BTD, _ = gpt.forward(cast, tokens_BT[:, :-1], ours.config, ours.plan, watch=watch)
+        cast = decoder.cast(params, ours.config, ours.plan)
+        hidden_BTD, _ = decoder.forward(cast, tokens_BT[:, :-1], ours.config, ours.plan, watch=watch)
         losses_BT = token_losses(hidden_BTD, cast.head_VD, tokens_BT[:, 1:], ours.config.vocab_size)
-        total, weight = gpt.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.plan)
-        logits_BTV = gpt.logits(cast, hidden_BTD, ours.config, ours.plan)
+        total, weight = decoder.loss(cast, tokens_BT[:, :-1], tokens_BT[:, 1:], ours.config, ours.plan)
+        logits_BTV = decoder.logits(cast, hidden_BTD, ours.config, ours.plan)
         names[:] = streams
         return list(streams.values()), (hidden_BTD, logits_BTV, losses_BT, total / weight)
 
@@ -45,11 +45,11 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
     return named | dict(zip(("final norm", "logits", "loss of each token", "mean loss"), rest, strict=True))
 
 
-def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> gpt.GPT:
+def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> decoder.Decoder:
     """The training step's gradients."""
 
     @jax.jit
-    def run(params: gpt.GPT, tokens_BT: Int[Array, "B T+1"]):
+    def run(params: decoder.Decoder, tokens_BT: Int[Array, "B T+1"]):
         tokens_ABT = tokens_BT.reshape(-1, micro_batches, tokens_BT.shape[-1]).swapaxes(0, 1)
         return accumulate_gradients(params, tokens_ABT, ours.config, ours.plan)[1]
 

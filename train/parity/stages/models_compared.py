@@ -19,10 +19,10 @@ import torch
 import transformers
 
 from llm_jax import hf
-from llm_jax.config import Execution, GPTConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hf import config as hf_config
 from llm_jax.hf import names
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.shapes import Array
 from train.optim.optimizer import is_hidden_matrix, is_matrix
 
@@ -36,9 +36,9 @@ SPREAD = 0.1  # of drawn gains around one and biases around zero
 class Ours:
     """Our model: which function, how it is computed, and its parameters."""
 
-    config: GPTConfig
-    plan: gpt.Plan
-    params: gpt.GPT
+    config: DecoderConfig
+    plan: decoder.Plan
+    params: decoder.Decoder
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class ModelsCompared:
     theirs: transformers.GPT2LMHeadModel
 
 
-def drawn(config: GPTConfig, execution: Execution, seed: int) -> ModelsCompared:
+def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
-    params = _telling(gpt.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
+    params = _telling(decoder.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
     theirs = transformers.GPT2LMHeadModel(_their_config(config))
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
     theirs.load_state_dict({names.HEAD: weights[names.saved(names.EMBEDDING)]} | weights)
-    return ModelsCompared(Ours(config, gpt.make_plan(execution), params), theirs.eval())
+    return ModelsCompared(Ours(config, decoder.make_plan(execution), params), theirs.eval())
 
 
 def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
@@ -63,10 +63,10 @@ def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
     theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
-    return ModelsCompared(Ours(found.config, gpt.make_plan(execution), found.params), theirs.eval())
+    return ModelsCompared(Ours(found.config, decoder.make_plan(execution), found.params), theirs.eval())
 
 
-def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any]:
+def by_parameter(tensors: Mapping[str, Any], config: DecoderConfig) -> dict[str, Any]:
     """Tensors by transformers' names (parameters, gradients, moments) → by ours, blocks counted from 1.
 
     A part of the model will do. The bias of queries, keys and values is three entries.
@@ -85,12 +85,12 @@ def by_parameter(tensors: Mapping[str, Any], config: GPTConfig) -> dict[str, Any
     return named
 
 
-def ours_by_parameter(tree: gpt.GPT, config: GPTConfig) -> dict[str, Any]:
+def ours_by_parameter(tree: decoder.Decoder, config: DecoderConfig) -> dict[str, Any]:
     """`by_parameter` for a tree shaped like our parameters."""
     return by_parameter(names.to_hf(tree, config), config)
 
 
-def _telling(params: gpt.GPT, config: GPTConfig, key: Any) -> gpt.GPT:
+def _telling(params: decoder.Decoder, config: DecoderConfig, key: Any) -> decoder.Decoder:
     """Fresh parameters with drawn gains and biases, and matrices that keep the spread of what they are given."""
 
     def draw(letters: str, leaf: Array, key: Any) -> Array:
@@ -102,11 +102,11 @@ def _telling(params: gpt.GPT, config: GPTConfig, key: Any) -> gpt.GPT:
         return leaf / FRESH * inputs**-0.5
 
     leaves, tree = jax.tree.flatten(params)
-    letters = jax.tree.leaves(gpt.dimension_letters(config))
+    letters = jax.tree.leaves(decoder.dimension_letters(config))
     return jax.tree.unflatten(tree, map(draw, letters, leaves, jax.random.split(key, len(leaves))))
 
 
-def _their_config(config: GPTConfig) -> transformers.GPT2Config:
+def _their_config(config: DecoderConfig) -> transformers.GPT2Config:
     return transformers.GPT2Config(
         vocab_size=config.vocab_size,
         n_positions=config.context_length,

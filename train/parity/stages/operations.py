@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 from transformers.activations import ACT2FN, NewGELUActivation
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.inspect import recorder
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.layers import cache as kv
@@ -27,7 +27,7 @@ from llm_jax.layers.attention import Attention
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, mlp
 from llm_jax.layers.norm import Norm
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.parity.compare import Gathered, Theirs, compare
 from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.verdict import Row
@@ -119,7 +119,7 @@ def _operations(models: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Ge
     yield Operation(
         "tanh GELU" if config.activation == "gelu_tanh" else config.activation,
         {"x": draw(batch, length, width, spread=2.0)},
-        lambda x: mlp(MLP(identity, identity), x.astype(plan.dtype), gpt.activation(config, plan), kernels.linear),
+        lambda x: mlp(MLP(identity, identity), x.astype(plan.dtype), decoder.activation(config, plan), kernels.linear),
         lambda x: activation(x),
     )
     weights = {
@@ -129,10 +129,10 @@ def _operations(models: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Ge
         "out": draw(config.n_heads, config.d_head, width, spread=width**-0.5),
         "out_bias": draw(width, spread=0.2),
     }
-    yield Operation("attention", weights, partial(_attention, plan), _torch_attention)
+    yield Operation("attention", weights, partial(_attention, config, plan), _torch_attention)
     if plan.attention == "cudnn":
         by_xla = plan._replace(kernels=kernels._replace(causal_attend=attend_in_pieces, projections_apart=None))
-        yield Operation("attention by XLA", weights, partial(_attention, by_xla), _torch_attention)
+        yield Operation("attention by XLA", weights, partial(_attention, config, by_xla), _torch_attention)
     yield Operation("attention with cache", weights, partial(_cached_attention, config, plan), _torch_attention)
     yield _cross_entropy(ours, tokens_BT[:, 1:], draw)
 
@@ -144,7 +144,7 @@ def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Callable[..., np.ndarray
     def embed(token: jax.Array, position: jax.Array) -> jax.Array:
         params = dataclasses.replace(ours.params, token_embedding=token, position_embedding=position, blocks=())
         seen, watch = recorder()
-        gpt.forward(params, jnp.asarray(tokens_BT), config, ours.plan, watch=watch)
+        decoder.forward(params, jnp.asarray(tokens_BT), config, ours.plan, watch=watch)
         return seen["embedding"]
 
     def torch_embed(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
@@ -186,19 +186,19 @@ def _layer(qkv, qkv_bias, out, out_bias) -> Attention:
     return Attention(qkv=Linear(qkv, qkv_bias), out=Linear(out, out_bias))
 
 
-def _attention(plan: gpt.Plan, x, **weights) -> jax.Array:
-    return gpt.attention(_layer(**weights), x.astype(plan.dtype), plan)[0]
+def _attention(config: DecoderConfig, plan: decoder.Plan, x, **weights) -> jax.Array:
+    return decoder.attention(_layer(**weights), x.astype(plan.dtype), config, plan)[0]
 
 
-def _cached_attention(config: GPTConfig, plan: gpt.Plan, x, **weights) -> jax.Array:
+def _cached_attention(config: DecoderConfig, plan: decoder.Plan, x, **weights) -> jax.Array:
     """The first half of the sequence at once, then a token, then the rest: what decoding does, and chunked prefill."""
     batch, length = x.shape[:2]
     cache = kv.empty(1, config.n_heads, config.d_head, batch, length, plan.dtype)
     pieces, start = [], 0
     for end in (length // 2, length // 2 + 1, length):
         cache, window, _ = kv.advance(cache, end - start)
-        piece, layer = gpt.attention(
-            _layer(**weights), x[:, start:end].astype(plan.dtype), plan, cache.layers[0], window
+        piece, layer = decoder.attention(
+            _layer(**weights), x[:, start:end].astype(plan.dtype), config, plan, cache.layers[0], window
         )
         cache, start = dataclasses.replace(cache, layers=(layer,)), end
         pieces.append(piece)

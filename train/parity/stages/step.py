@@ -26,7 +26,7 @@ import optax
 import torch
 
 from llm_jax.hf import names
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.parity.compare import Tensors, Theirs, compare, gather
@@ -39,7 +39,7 @@ STEP = "AdamW step"
 NORM = "gradient norm"
 
 
-def given_step_rows(models: ModelsCompared, gradients: gpt.GPT, config: OptimizerConfig) -> list[Row]:
+def given_step_rows(models: ModelsCompared, gradients: decoder.Decoder, config: OptimizerConfig) -> list[Row]:
     """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
     ours = _our_given_step(models.ours, gradients, config)
     given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, models.ours.config).items()}
@@ -73,8 +73,8 @@ def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tenso
     return list(parts.values())
 
 
-def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> dict[str, Any]:
-    letters: Any = gpt.dimension_letters(ours.config)
+def _our_given_step(ours: Ours, gradients: decoder.Decoder, config: OptimizerConfig) -> dict[str, Any]:
+    letters: Any = decoder.dimension_letters(ours.config)
     optimizer = make_optimizer(config, letters)
 
     @jax.jit
@@ -92,15 +92,15 @@ def _our_given_step(ours: Ours, gradients: gpt.GPT, config: OptimizerConfig) -> 
 class Training(NamedTuple):
     """Our training step, compiled once for everything that trains: the very step of `train pretrain`."""
 
-    start: Callable[[gpt.GPT], TrainState]  # a state that begins at a copy of these parameters
+    start: Callable[[decoder.Decoder], TrainState]  # a state that begins at a copy of these parameters
     step: Callable[..., tuple[TrainState, Measured]]  # state (given up), ids (B, T + 1), learning rate
 
 
 def our_training(ours: Ours, config: OptimizerConfig) -> Training:
     """Compiles when first called."""
-    optimizer = make_optimizer(config, gpt.dimension_letters(ours.config))
+    optimizer = make_optimizer(config, decoder.dimension_letters(ours.config))
 
-    def start(params: gpt.GPT) -> TrainState:
+    def start(params: decoder.Decoder) -> TrainState:
         params = jax.tree.map(jnp.copy, params)
         return TrainState(
             params=params,

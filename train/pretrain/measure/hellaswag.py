@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from llm_jax import sharding
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import TokenScores, score, token_scores
 from llm_jax.tokenizer import Tokenizer
@@ -26,13 +26,15 @@ class HellaSwag:
     """The items, as ids, and the compiled scoring; the same items every time."""
 
     def __init__(
-        self, items: list[hellaswag.Item], vocabulary: Tokenizer, config: TrainConfig, plan: gpt.Plan, job: Job
+        self, items: list[hellaswag.Item], vocabulary: Tokenizer, config: TrainConfig, plan: decoder.Plan, job: Job
     ) -> None:
         self._items, self._requests = items, hellaswag.encode(items, vocabulary)
         self._context_length, self._job, self._platform = config.model.context_length, job, plan.platform
         everywhere = sharding.named(job.mesh, "")
         compute = partial(token_scores, config=config.model, plan=plan)
-        self._compiled = jax.jit(lambda params, ids: compute(gpt.cast(params, plan), ids), out_shardings=everywhere)
+        self._compiled = jax.jit(
+            lambda params, ids: compute(decoder.cast(params, config.model, plan), ids), out_shardings=everywhere
+        )
 
     def __call__(self, params: Any, should_stop: Callable[[], bool]) -> dict[str, float] | None:
         """Accuracies under the names of `train.record.metrics`; None when asked to stop on the way."""
@@ -52,7 +54,7 @@ class HellaSwag:
 
 
 def open_hellaswag(
-    path: Path | None, vocabulary: Tokenizer | None, config: TrainConfig, plan: gpt.Plan, job: Job
+    path: Path | None, vocabulary: Tokenizer | None, config: TrainConfig, plan: decoder.Plan, job: Job
 ) -> HellaSwag | None:
     """None where no file is given. Raises FileNotFoundError or ValueError for one that cannot be used."""
     if path is None:

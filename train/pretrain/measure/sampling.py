@@ -10,7 +10,7 @@ from llm_jax import sharding
 from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 from llm_jax.runs import SAMPLES
 from llm_jax.tokenizer import Tokenizer
 from train.cluster.devices import Job
@@ -33,7 +33,7 @@ class Sampler:
     ) -> None:
         self._model, self._vocabulary, self._is_first, self._say = config.model, vocabulary, job.is_first, say
         self._path = folder / SAMPLES
-        self._plan = gpt.make_plan(config.execution)  # on one device: nothing to place
+        self._plan = decoder.make_plan(config.execution)  # on one device: nothing to place
         self._sampling = Sampling(temperature=TEMPERATURE, top_k=TOP_K, seed=config.seed)
         self._gather = jax.jit(lambda params: prepare(params, self._plan), out_shardings=sharding.named(job.mesh, ""))
         if vocabulary:

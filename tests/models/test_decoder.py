@@ -1,4 +1,4 @@
-"""Properties of the GPT: causality, size, initialisation, and independence of how it is executed."""
+"""Properties of the Decoder: causality, size, initialisation, and independence of how it is executed."""
 
 import dataclasses
 import inspect
@@ -10,16 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import PRESETS, Execution, GPTConfig, from_dict, gpt2
+from llm_jax.config import PRESETS, DecoderConfig, Execution, from_dict, model_preset
 from llm_jax.layers.dropout import Dropout
-from llm_jax.models import gpt
+from llm_jax.models import decoder
 
-TINY = GPTConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=3)
+TINY = DecoderConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=3)
 
 
 @pytest.fixture(scope="module")
 def params():
-    return gpt.init(jax.random.key(0), TINY)
+    return decoder.init(jax.random.key(0), TINY)
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +29,36 @@ def tokens():
 
 def loss_and_gradients(params, tokens, execution):
     def mean(params):
-        total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], TINY, gpt.make_plan(execution))
+        total, weight = decoder.loss(params, tokens[:, :-1], tokens[:, 1:], TINY, decoder.make_plan(execution))
         return total / weight
 
     return jax.value_and_grad(mean)(params)
 
 
 def test_parameter_counts_are_the_published_ones():
-    assert gpt2("gpt2-124m").n_parameters == 124_439_808
-    assert gpt2("gpt2-350m").n_parameters == 354_823_168
-    assert gpt2("gpt2-774m").n_parameters == 774_030_080
-    assert gpt2("gpt2-1558m").n_parameters == 1_557_611_200
+    assert model_preset("gpt2-124m").n_parameters == 124_439_808
+    assert model_preset("gpt2-350m").n_parameters == 354_823_168
+    assert model_preset("gpt2-774m").n_parameters == 774_030_080
+    assert model_preset("gpt2-1558m").n_parameters == 1_557_611_200
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameter_count_is_that_of_the_tree(name):
-    config = gpt2(name)
-    tree = jax.eval_shape(lambda key: gpt.init(key, config), jax.random.key(0))
+    config = model_preset(name)
+    tree = jax.eval_shape(lambda key: decoder.init(key, config), jax.random.key(0))
     stored = sum(leaf.size for leaf in jax.tree.leaves(tree))
     assert stored - (config.padded_vocab_size - config.vocab_size) * config.d_model == config.n_parameters
 
 
 def test_flops_per_token_are_those_of_nanogpt_and_llm_c():
-    config = gpt2("gpt2-124m")
+    config = model_preset("gpt2-124m")
     assert config.flops_per_token("nanogpt") == pytest.approx(855.4e6, rel=1e-4)
     assert config.flops_per_token("llm.c") == pytest.approx(803.5e6, rel=1e-4)
 
 
 def test_dimension_letters_name_every_axis_of_every_parameter(params):
     sizes = {"V": 128, "D": 32, "P": 16, "N": 4, "H": 8, "F": 128, "3": 3}
-    letters = gpt.dimension_letters(TINY)
+    letters = decoder.dimension_letters(TINY)
     jax.tree.map(lambda x, axes: np.testing.assert_equal(x.shape, tuple(sizes[a] for a in axes)), params, letters)
 
 
@@ -66,7 +66,7 @@ def test_future_tokens_get_zero_gradient(params, tokens):
     def logit_at(embedded_BTD, position):
         x_BTD = embedded_BTD
         for layer in params.blocks:
-            x_BTD, _ = gpt.block(layer, x_BTD, TINY, gpt.make_plan(Execution()))
+            x_BTD, _ = decoder.block(layer, x_BTD, TINY, decoder.make_plan(Execution()))
         return x_BTD[0, position].sum()
 
     embedded = params.token_embedding[tokens[:, :-1]]
@@ -77,7 +77,7 @@ def test_future_tokens_get_zero_gradient(params, tokens):
 
 def test_positions_are_told_apart(params):
     same = jnp.full((1, 8), 7)
-    hidden, _ = gpt.forward(params, same, TINY, gpt.make_plan(Execution()))
+    hidden, _ = decoder.forward(params, same, TINY, decoder.make_plan(Execution()))
     assert np.abs(np.diff(np.asarray(hidden[0]), axis=0)).max(axis=1).min() > 1e-3
 
 
@@ -102,29 +102,31 @@ def test_execution_changes_no_number_beyond_rounding(params, tokens, execution):
 def test_dropout_is_the_same_however_the_layers_are_run(params, tokens, execution):
     """And it is in every place: after the embedding, and in each block after the attention and after the MLP."""
     noise = Dropout(jax.random.key(3), 0.25)
-    expected, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(Execution()), noise=noise)
-    found, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(execution), noise=noise)
+    expected, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()), noise=noise)
+    found, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(execution), noise=noise)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("place", ["embedding", "attention", "mlp"])
 def test_dropout_is_where_gpt2_has_it(params, tokens, place):
     """With all but one place silenced, what dropout does is still seen, as zeros at its rate."""
-    plan, noise = gpt.make_plan(Execution()), Dropout(jax.random.key(3), 0.25)
+    plan, noise = decoder.make_plan(Execution()), Dropout(jax.random.key(3), 0.25)
     if place == "embedding":
         still = jax.tree.map(lambda x: x * 0, params.blocks)  # blocks that add nothing
-        seen, _ = gpt._blocks(still, jnp.ones((1, 8, TINY.d_model)), TINY, plan, None, None, noise)
+        seen, _ = decoder._blocks(still, jnp.ones((1, 8, TINY.d_model)), TINY, plan, None, None, None, noise)
         assert (seen == 1).all()
-        embedded = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan, noise=noise)[0]
-        plain = gpt.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan)[0]
+        embedded = decoder.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan, noise=noise)[
+            0
+        ]
+        plain = decoder.forward(dataclasses.replace(params, blocks=still), tokens[:, :-1], TINY, plan)[0]
         assert (embedded != plain).all(axis=-1).all()
         return
     layer = params.blocks[0]
     other = "mlp" if place == "attention" else "attention"
     layer = dataclasses.replace(layer, **{other: jax.tree.map(lambda x: x * 0, getattr(layer, other))})
     x_BTD = params.token_embedding[tokens[:, :-1]]
-    added, _ = gpt.block(layer, x_BTD, TINY, plan, noise=noise)
-    plain, _ = gpt.block(layer, x_BTD, TINY, plan)
+    added, _ = decoder.block(layer, x_BTD, TINY, plan, noise=noise)
+    plain, _ = decoder.block(layer, x_BTD, TINY, plan)
     is_left_out = np.asarray(added == x_BTD)
     assert is_left_out.mean() == pytest.approx(0.25, abs=0.06)
     np.testing.assert_allclose(np.where(is_left_out, 0, (plain - x_BTD) / 0.75), added - x_BTD, rtol=1e-3, atol=1e-6)
@@ -141,16 +143,16 @@ def test_bfloat16_stays_within_its_precision(params, tokens):
 
 
 def test_initial_loss_is_that_of_a_uniform_guess():
-    config = gpt2("gpt2-nano")
-    params = gpt.init(jax.random.key(0), config)
+    config = model_preset("gpt2-nano")
+    params = decoder.init(jax.random.key(0), config)
     tokens = jax.random.randint(jax.random.key(1), (2, 65), 0, config.vocab_size)
-    total, weight = gpt.loss(params, tokens[:, :-1], tokens[:, 1:], config, gpt.make_plan(Execution()))
+    total, weight = decoder.loss(params, tokens[:, :-1], tokens[:, 1:], config, decoder.make_plan(Execution()))
     assert float(total / weight) == pytest.approx(math.log(config.vocab_size), abs=0.1)
 
 
 def test_initial_spread_is_gpt2s():
-    config = GPTConfig(vocab_size=2000, context_length=64, d_model=256, n_heads=4, n_layers=8)
-    params = gpt.init(jax.random.key(0), config)
+    config = DecoderConfig(vocab_size=2000, context_length=64, d_model=256, n_heads=4, n_layers=8)
+    params = decoder.init(jax.random.key(0), config)
     layer = params.blocks[3]
     residual = 0.02 / math.sqrt(2 * config.n_layers)
     for weight, std in (
@@ -167,8 +169,8 @@ def test_initial_spread_is_gpt2s():
 
 
 def test_logits_have_no_padding(params, tokens):
-    hidden, _ = gpt.forward(params, tokens[:, :-1], TINY, gpt.make_plan(Execution()))
-    logits = gpt.logits(params, hidden, TINY)
+    hidden, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()))
+    logits = decoder.logits(params, hidden, TINY)
     assert logits.shape[-1] == TINY.vocab_size
     assert np.isfinite(logits).all()
 
@@ -183,7 +185,7 @@ def test_cudnn_attention_is_refused_where_it_cannot_run():
     if jax.default_backend() == "gpu":
         pytest.skip("this machine can")
     with pytest.raises(ValueError, match="attention=cudnn needs a GPU and bfloat16"):
-        gpt.make_plan(Execution(attention="cudnn"))
+        decoder.make_plan(Execution(attention="cudnn"))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_cudnn_attention_is_refused_where_it_cannot_run():
 )
 def test_nonsense_configs_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
-        GPTConfig(**values)
+        DecoderConfig(**values)
 
 
 @pytest.mark.parametrize(
@@ -233,17 +235,17 @@ ADDED = {"mlp_width", "activation", "tied_head", "scale_scores", "scale_scores_b
 
 def test_a_config_from_before_gpt2s_relatives_is_that_of_a_gpt2():
     values = dataclasses.asdict(TINY)
-    assert from_dict(GPTConfig, {name: value for name, value in values.items() if name not in ADDED}) == TINY
+    assert from_dict(DecoderConfig, {name: value for name, value in values.items() if name not in ADDED}) == TINY
 
 
-@pytest.mark.parametrize("lost", [field.name for field in dataclasses.fields(GPTConfig) if field.name not in ADDED])
+@pytest.mark.parametrize("lost", [field.name for field in dataclasses.fields(DecoderConfig) if field.name not in ADDED])
 def test_a_model_s_config_that_lost_a_field_is_refused_and_not_filled_in(lost):
     values = dataclasses.asdict(TINY)
-    assert from_dict(GPTConfig, values) == TINY
-    with pytest.raises(ValueError, match=f"GPTConfig needs a '{lost}'"):
-        from_dict(GPTConfig, {name: value for name, value in values.items() if name != lost})
-    with pytest.raises(ValueError, match="GPTConfig needs a 'context_length'"):
-        from_dict(GPTConfig, {})
+    assert from_dict(DecoderConfig, values) == TINY
+    with pytest.raises(ValueError, match=f"DecoderConfig needs a '{lost}'"):
+        from_dict(DecoderConfig, {name: value for name, value in values.items() if name != lost})
+    with pytest.raises(ValueError, match="DecoderConfig needs a 'context_length'"):
+        from_dict(DecoderConfig, {})
 
 
 def test_a_setting_newer_than_a_file_takes_its_default_where_that_is_asked_for():
@@ -254,19 +256,19 @@ def test_a_setting_newer_than_a_file_takes_its_default_where_that_is_asked_for()
 
 @pytest.mark.parametrize("shape", [(2, 17), (2, 0), (0, 4), (4,), (1, 2, 3)], ids=str)
 def test_tokens_that_are_no_rows_within_the_context_are_refused_before_anything_is_computed(params, shape):
-    forward = inspect.unwrap(gpt.forward)  # without the tests' own check of annotations, which users do not have
+    forward = inspect.unwrap(decoder.forward)  # without the tests' own check of annotations, which users do not have
     tokens, plan, message = (
         jnp.zeros(shape, jnp.int32),
-        gpt.make_plan(Execution()),
+        decoder.make_plan(Execution()),
         "rows of 1 to 16 ids, .* got shape ",
     )
     with pytest.raises(ValueError, match=message + re.escape(str(shape))):
         forward(params, tokens, TINY, plan)
     if shape != (2, 17):  # with a cache, padding may go beyond the context
         with pytest.raises(ValueError, match=message):
-            forward(params, tokens, TINY, plan, gpt.empty_cache(TINY, 2, 32, plan.dtype))
+            forward(params, tokens, TINY, plan, decoder.empty_cache(TINY, 2, 32, plan.dtype))
 
 
 def test_unknown_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'gpt3'; one of: gpt2-nano"):
-        gpt2("gpt3")
+        model_preset("gpt3")

@@ -1,13 +1,14 @@
-"""GPT-2 (Radford et al. 2019) as pure functions over a tree of parameters.
+"""The decoder as pure functions over a tree of parameters: GPT-2 (Radford et al. 2019), Llama (Touvron et al. 2023), …
 
-    embed   token + position
+    embed   token (+ position, where positions are learned)
     block   x + attention(norm(x)), then x + mlp(norm(x))      × L
     norm    then the head: logits = h·Wᵀ, where W is the token embedding (tied) or a matrix of its own
 
-One `forward` serves training, prefill and cached decoding. A plan (`llm_jax.kernels.plan`) names the function that
-computes each formula. Every axis of a parameter has a letter (`llm_jax.models.gpt_parameters`): `llm_jax.sharding` maps
-letters to mesh axes, and the optimizer tells matrices from vectors by them. Dropout is applied where GPT-2 applies it,
-except to the attention weights, because fused kernels do not support that.
+The families differ in a config (`llm_jax.config.DecoderConfig`). One `forward` serves training, prefill and cached
+decoding. A plan (`llm_jax.kernels.plan`) names the function that computes each formula. Every axis of a parameter has a
+letter (`llm_jax.models.decoder_parameters`): `llm_jax.sharding` maps letters to mesh axes, and the optimizer tells
+matrices from vectors by them. Dropout is applied where GPT-2 applies it, except to the attention weights, because fused
+kernels do not support that.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from llm_jax.config import GPTConfig
+from llm_jax.config import DecoderConfig
 from llm_jax.kernels.plan import FORMULAS
 from llm_jax.kernels.plan import Plan as Plan
 from llm_jax.kernels.plan import make_plan as make_plan
@@ -27,16 +28,17 @@ from llm_jax.layers import cache as kv
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
-from llm_jax.models.gpt_parameters import GPT as GPT
-from llm_jax.models.gpt_parameters import Block as Block
-from llm_jax.models.gpt_parameters import block_letters
-from llm_jax.models.gpt_parameters import dimension_letters as dimension_letters
-from llm_jax.models.gpt_parameters import init as init
+from llm_jax.layers.rotary import Rotation, rotate, rotation
+from llm_jax.models.decoder_parameters import Block as Block
+from llm_jax.models.decoder_parameters import Decoder as Decoder
+from llm_jax.models.decoder_parameters import block_letters
+from llm_jax.models.decoder_parameters import dimension_letters as dimension_letters
+from llm_jax.models.decoder_parameters import init as init
 from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int
 
 
-def cast(params: GPT, plan: Plan) -> GPT:
+def cast(params: Decoder, config: DecoderConfig, plan: Plan) -> Decoder:
     """Casts the blocks' matrices to the compute format: once per step, not at every use.
 
     Embeddings and head stay float32, because their gradients are summed in float32 (the embedding's from a scatter and,
@@ -46,20 +48,20 @@ def cast(params: GPT, plan: Plan) -> GPT:
     def cast_matrix(x: Array, letters: str) -> Array:
         return x.astype(plan.dtype) if "D" in letters and len(letters) > 1 else x
 
-    letters = block_letters()
+    letters = block_letters(config)
     blocks = tuple(jax.tree.map(cast_matrix, block, letters) for block in params.blocks)
     return dataclasses.replace(params, blocks=blocks)
 
 
-def empty_cache(config: GPTConfig, batch: int, length: int, dtype: jnp.dtype) -> kv.Cache:
-    """A cache for `batch` rows of up to `length` tokens: 2·L·D·length·batch numbers."""
-    return kv.empty(config.n_layers, config.n_heads, config.d_head, batch, length, dtype)
+def empty_cache(config: DecoderConfig, batch: int, length: int, dtype: jnp.dtype) -> kv.Cache:
+    """A cache for `batch` rows of up to `length` tokens: 2·L·K·H·length·batch numbers."""
+    return kv.empty(config.n_layers, config.kv_heads, config.d_head, batch, length, dtype)
 
 
 def forward(
-    params: GPT,
+    params: Decoder,
     tokens_BT: Int[Array, "B T"],
-    config: GPTConfig,
+    config: DecoderConfig,
     plan: Plan,
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
@@ -81,16 +83,20 @@ def forward(
         raise ValueError(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
-    window = None
-    if cache is None:
-        position = params.position_embedding[: tokens_BT.shape[1]]
+    positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if cache is not None:
+        cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
+    x_BTD = params.token_embedding[tokens_BT]
+    if params.position_embedding is None:
+        by = rotation(config, positions)
+    elif cache is None:
+        by, x_BTD = None, x_BTD + params.position_embedding[: tokens_BT.shape[1]]
     else:
-        cache, window, positions_BT = kv.advance(cache, tokens_BT.shape[1])
-        position = params.position_embedding.at[positions_BT].get(mode="clip")
+        by, x_BTD = None, x_BTD + params.position_embedding.at[positions].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
-    x_BTD = dropout((params.token_embedding[tokens_BT] + position).astype(plan.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, in_blocks, watch)
-    x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
+    x_BTD = dropout(x_BTD.astype(plan.dtype), at_embedding)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, by, in_blocks, watch)
+    x_BTD = norm(config, plan)(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
     return x_BTD, cache
@@ -99,31 +105,40 @@ def forward(
 def block(
     params: Block,
     x_BTD: Float[Array, "B T D"],
-    config: GPTConfig,
+    config: DecoderConfig,
     plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
+    by: Rotation | None = None,
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
     watch: Watch = unwatched,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
-    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0."""
-    layer_norm = plan.kernels.layer_norm
-    normal_BTD = layer_norm(params.norm_1, x_BTD, config.norm_epsilon)
-    mixed_BTD, cache = attention(params.attention, normal_BTD, plan, cache, window, _score_factor(config, number))
+    """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0.
+
+    `by` rotates queries and keys, where positions are rotary.
+    """
+    normalise = norm(config, plan)
+    normal_BTD = normalise(params.norm_1, x_BTD, config.norm_epsilon)
+    mixed_BTD, cache = attention(params.attention, normal_BTD, config, plan, cache, window, by, number)
     after_attention, after_mlp = split(noise, 2)
     x_BTD = watch("after attention", _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention)))
-    normal_BTD = layer_norm(params.norm_2, x_BTD, config.norm_epsilon)
+    normal_BTD = normalise(params.norm_2, x_BTD, config.norm_epsilon)
     hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), plan.kernels.linear)
     return watch("after MLP", _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp))), cache
 
 
-def activation(config: GPTConfig, plan: Plan) -> Callable[[Array], Array]:
+def norm(config: DecoderConfig, plan: Plan) -> Callable[..., Array]:
+    """The function that computes the model's norm."""
+    return plan.kernels.layer_norm if config.norm == "layer" else plan.kernels.rms_norm
+
+
+def activation(config: DecoderConfig, plan: Plan) -> Callable[[Array], Array]:
     """The MLP's activation function: the plan's kernel for GPT-2's GELU, the formula for any other."""
     return plan.kernels.gelu_tanh if config.activation == "gelu_tanh" else ACTIVATIONS[config.activation]
 
 
-def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Array | None:
+def _score_factor(config: DecoderConfig, number: int | Int[Array, ""]) -> float | Array | None:
     """The factor by which the scores of layer `number` are multiplied beside 1/√H; None if it is 1."""
     if config.scale_scores and not config.scale_scores_by_layer:
         return None
@@ -134,30 +149,37 @@ def _score_factor(config: GPTConfig, number: int | Int[Array, ""]) -> float | Ar
 def attention(
     layer: Attention,
     x_BTD: Float[Array, "B T D"],
+    config: DecoderConfig,
     plan: Plan,
     cache: kv.LayerCache | None = None,
     window: kv.Window | None = None,
-    score_factor: float | Array | None = None,
+    by: Rotation | None = None,
+    number: int | Int[Array, ""] = 0,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """Projects to queries, keys and values, attends, and projects back to the model's width.
 
     With a cache, the keys and values of the chunk are written at `window.start`; then its queries attend to every token
-    that their row has written so far. `score_factor` is multiplied into the queries, which scales the scores, so
-    kernels do not have to support it.
+    that their row has written so far. Keys are stored rotated.
     """
     kernels = plan.kernels
     # A chunk as long as the cache has no earlier tokens: prefill attends as training does.
     alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
-    if alone and kernels.projections_apart:
-        q_BTNH, k_BTNH, v_BTNH = kernels.projections_apart(layer.qkv, x_BTD)
+    if alone and kernels.projections_apart and config.is_qkv_fused:
+        q_BTNH, k_BTKH, v_BTKH = kernels.projections_apart(layer.qkv, x_BTD)
     else:
-        q_BTNH, k_BTNH, v_BTNH = queries_keys_values(layer.qkv, x_BTD, kernels.linear)
-    if score_factor is not None:
-        q_BTNH = (q_BTNH * jnp.float32(score_factor)).astype(q_BTNH.dtype)
+        q_BTNH, k_BTKH, v_BTKH = queries_keys_values(layer.qkv, x_BTD, kernels.linear)
+    if layer.q_norm is not None and layer.k_norm is not None:
+        q_BTNH = kernels.rms_norm(layer.q_norm, q_BTNH, config.norm_epsilon)
+        k_BTKH = kernels.rms_norm(layer.k_norm, k_BTKH, config.norm_epsilon)
+    if by is not None:
+        q_BTNH, k_BTKH = rotate(q_BTNH, by), rotate(k_BTKH, by)
+    if (factor := _score_factor(config, number)) is not None:
+        # Into the queries, which scales the scores: so kernels do not have to support it.
+        q_BTNH = (q_BTNH * jnp.float32(factor)).astype(q_BTNH.dtype)
     if cache is not None and window is not None:
-        cache = kv.write(cache, k_BTNH, v_BTNH, window.start)
+        cache = kv.write(cache, k_BTKH, v_BTKH, window.start)
     if alone:
-        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTNH, v_BTNH)
+        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH)
     else:
         assert window is not None
         mixed_BTNH = kernels.cached_attend(q_BTNH, cache, window.mask_BTS)
@@ -171,11 +193,12 @@ def _blocks(
     plan: Plan,
     cache: kv.Cache | None,
     window: kv.Window | None,
+    by: Rotation | None,
     noise: Dropout | None,
     watch: Watch = unwatched,
 ):
     """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
-    one = partial(block, config=config, plan=plan, window=window)
+    one = partial(block, config=config, plan=plan, window=window, by=by)
     if plan.execution.remat:
         one = jax.checkpoint(one)
     x_BTD = watch("embedding", _constrain(plan, x_BTD))
@@ -201,7 +224,7 @@ def _in_block(watch: Watch, index: int) -> Watch:
 
 
 def logits(
-    params: GPT, hidden: Float[Array, "*rest D"], config: GPTConfig, plan: Plan | None = None
+    params: Decoder, hidden: Float[Array, "*rest D"], config: DecoderConfig, plan: Plan | None = None
 ) -> Float[Array, "*rest V"]:
     """Next-token logits in float32, without the padding: V is `config.vocab_size`. Without a plan, by the formula."""
     kernels = plan.kernels if plan else FORMULAS
@@ -209,10 +232,10 @@ def logits(
 
 
 def loss(
-    params: GPT,
+    params: Decoder,
     tokens_BT: Int[Array, "B T"],
     targets_BT: Int[Array, "B T"],
-    config: GPTConfig,
+    config: DecoderConfig,
     plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
