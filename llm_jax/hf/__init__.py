@@ -1,6 +1,7 @@
 """Hugging Face directories, which transformers, vLLM and lm-evaluation-harness read.
 
-names       one table: HF tensor name ↔ our parameter, and its shape there
+families    one table a family: HF tensor name ↔ our parameter, its shape there, fields of the config
+names       our parameters ↔ HF tensors, by that table
 config      HF config.json ↔ DecoderConfig; a setting that this code does not compute is refused by name
 tensors     safetensors files, read only after their headers have been checked
 directory   load a directory or hub name; export a run, reload it, compare logits

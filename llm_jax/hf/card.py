@@ -5,6 +5,7 @@ from typing import Any
 
 from llm_jax.checkpoint import LoadedRun
 from llm_jax.files.json_files import read_log
+from llm_jax.hf import families
 from llm_jax.runs import METRICS
 
 
@@ -28,11 +29,11 @@ def describe(run: Path, loaded: LoadedRun) -> str:
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
-tags: [gpt2, jax]
+tags: [{families.of(config).model_type}, jax]
 ---
 # {run.name}
 
-A GPT-2 trained with llm-jax, in the standard Hugging Face format.
+A {families.of(config).architecture} trained with llm-jax, in the standard Hugging Face format.
 
 | | |
 |---|---|

@@ -16,7 +16,7 @@ from llm_jax.config import DecoderConfig, Execution
 from llm_jax.files import replacing_folder, write
 from llm_jax.files.faults import safe
 from llm_jax.files.json_files import read_json
-from llm_jax.hf import card, names, single_file, tensors
+from llm_jax.hf import card, families, names, single_file, tensors
 from llm_jax.hf import config as hf_config
 from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
@@ -41,7 +41,6 @@ WRITTEN = (
     "README.md",
 )
 ON_THE_HUB = {name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
-IGNORED = (".attn.bias", ".attn.masked_bias")  # old transformers saved the causal mask as a tensor
 CHECK_TOKENS = 64
 TOLERANCE = 1e-4  # on logits, float32
 
@@ -51,7 +50,7 @@ class Loaded:
     """A model read from a Hugging Face directory."""
 
     config: DecoderConfig
-    params: decoder.Decoder  # float32
+    params: decoder.Decoder
     tokenizer: Tokenizer | None  # None where the directory has none
 
 
@@ -64,8 +63,10 @@ class ExportReport:
     n_parameters: int
 
 
-def load(name_or_path: str | Path) -> Loaded:
+def load(name_or_path: str | Path, keeps_format: bool = False) -> Loaded:
     """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
+
+    With `keeps_format` matrices stay in the number format of the file; otherwise they become float32.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -76,8 +77,9 @@ def load(name_or_path: str | Path) -> Loaded:
     single_file.refuse(directory)
     if not directory.is_dir():
         directory = _download(str(name_or_path))
-    config = hf_config.read(directory)
-    params = names.from_hf(_checked(directory, tensors.read(directory, names.tied(config)), config), config)
+    config, family = hf_config.read_with_family(directory)
+    found = _checked(directory, tensors.read(directory, family.tied(config)), config, family)
+    params = names.from_hf(found, config, family, keeps_format)
     return Loaded(config, params, tokenizers.load(directory) if tokenizers.is_there(directory) else None)
 
 
@@ -91,8 +93,8 @@ def check(directory: Path) -> DecoderConfig:
         ValueError: the tokenizer has more ids than the model.
     """
     single_file.refuse(directory)
-    config = hf_config.read(directory)
-    _checked(directory, tensors.read(directory, names.tied(config)), config)
+    config, family = hf_config.read_with_family(directory)
+    _checked(directory, tensors.read(directory, family.tied(config)), config, family)
     if not tokenizers.is_there(directory):
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
     _refuse_unknown_ids(directory, tokenizers.load(directory), config)
@@ -142,10 +144,10 @@ def _why_foreign(folder: Path) -> str | None:
     if foreign:
         return f"{foreign[0]} is no part of one"
     try:
-        is_ours = read_json(folder / hf_config.FILE_NAME)["model_type"] == "gpt2"
+        is_ours = read_json(folder / hf_config.FILE_NAME)["model_type"] in families.FAMILIES
     except (ValueError, KeyError, TypeError, RecursionError):
         is_ours = False
-    return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a GPT-2"
+    return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a model of ours"
 
 
 def _write(folder: Path, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, readme: str) -> None:
@@ -177,25 +179,27 @@ def _compare(params: decoder.Decoder, config: DecoderConfig, reloaded: Loaded) -
     return difference
 
 
-def _checked(directory: Path, found: dict[str, np.ndarray], config: DecoderConfig) -> dict[str, np.ndarray]:
+def _checked(
+    directory: Path, found: dict[str, np.ndarray], config: DecoderConfig, family: families.Family
+) -> dict[str, np.ndarray]:
     """The tensors of the table by their names without prefix.
 
     A tied head is the embedding, stored under either name; stored under both, the two must be equal.
     """
-    read = [name for name in found if not name.endswith(IGNORED)]
-    bare = {name.removeprefix(names.PREFIX): found[name] for name in read}
-    twice = [name for name in read if name.startswith(names.PREFIX) and name.removeprefix(names.PREFIX) in found]
-    _refuse(f"is there twice, with and without {names.PREFIX!r}", directory, twice)
-    head = bare.pop(names.HEAD, None) if config.tied_head else None
+    prefix, read = family.prefix, [name for name in found if not name.endswith(family.ignored)]
+    bare = {name.removeprefix(prefix): found[name] for name in read}
+    twice = [name for name in read if name.startswith(prefix) and name.removeprefix(prefix) in found]
+    _refuse(f"is there twice, with and without {prefix!r}", directory, twice)
+    head = bare.pop(family.head, None) if config.tied_head else None
     if head is not None:
-        bare.setdefault(names.EMBEDDING, head)  # safetensors' `save_model` keeps only the head's name
-    expected = dict(names.table(config).values())
+        bare.setdefault(family.embedding, head)  # safetensors' `save_model` keeps only the head's name
+    expected = dict(names.table(config, family).values())
     _refuse("is missing", directory, expected.keys() - bare.keys())
-    _refuse("is not part of a GPT-2 of this config", directory, bare.keys() - expected.keys())
+    _refuse(f"is not part of a {family.model_type} of this config", directory, bare.keys() - expected.keys())
     for name, shape in expected.items():
         if bare[name].shape != shape:
             raise ValueError(f"{directory}: tensor {name!r} has shape {bare[name].shape}; its config says {shape}")
-    if head is not None and not np.array_equal(head, bare[names.EMBEDDING]):
+    if head is not None and not np.array_equal(head, bare[family.embedding]):
         raise ValueError(f"{directory}: lm_head.weight is not the embedding, though its config ties the two")
     return bare
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from llm_jax.config import DecoderConfig
 from llm_jax.files.json_files import read_json
-from llm_jax.hf.config import ARCHITECTURE
+from llm_jax.hf.config import architecture
 from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.door import listening
@@ -44,7 +44,7 @@ class VllmEngine:
         asked = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
-            "settings": {"hf_overrides": {"architectures": [ARCHITECTURE]}}
+            "settings": {"hf_overrides": {"architectures": [architecture(self._directory)]}}
             | ({} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY}),
             "prompts": [list(map(int, prompt)) for prompt in prompts],
             "n_tokens": n_tokens,

@@ -3,7 +3,7 @@
 import json
 
 from llm_jax import hf, tokenizer
-from llm_jax.hf.config import ARCHITECTURE
+from llm_jax.hf.config import architecture
 from serve.door import listening, ready_message
 from serve.vllm import environment as vllm_environment
 from serve.vllm.config import VllmConfig
@@ -40,7 +40,7 @@ def arguments_of(config: VllmConfig, port: int, on_cpu: bool) -> list[str]:
         *("--served-model-name", config.door.name_of(config.model)),
         *("--host", config.door.host, "--port", str(port)),
         # vLLM would serve a trunk that was saved without its head as a model of embeddings.
-        *("--hf-overrides", json.dumps({"architectures": [ARCHITECTURE]})),
+        *("--hf-overrides", json.dumps({"architectures": [architecture(config.model)]})),
         *("--dtype", dtype),
         *("--max-num-seqs", str(config.max_num_seqs)),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),

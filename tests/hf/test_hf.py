@@ -17,9 +17,11 @@ from llm_jax import hf
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hf import directory as hf_directory
 from llm_jax.hf import names, tensors
+from llm_jax.hf.families.gpt2 import FAMILY
 from llm_jax.models import decoder
 from llm_jax.tokenizer import CharacterTokenizer, train_bpe
 
+PREFIX = FAMILY.prefix
 CONFIG = DecoderConfig(vocab_size=300, context_length=32, d_model=48, n_heads=4, n_layers=2)
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
 
@@ -32,7 +34,7 @@ def params():
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [x + 0.05 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)]
     noisy = tree.unflatten(noisy)
-    return names.from_hf({name.removeprefix(names.PREFIX): x for name, x in names.to_hf(noisy, CONFIG).items()}, CONFIG)
+    return names.from_hf({name.removeprefix(PREFIX): x for name, x in names.to_hf(noisy, CONFIG).items()}, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def logits_at(tokens):
 
 @pytest.mark.long
 def test_parameters_survive_the_round_trip_bit_for_bit(params):
-    out = {name.removeprefix(names.PREFIX): x for name, x in names.to_hf(params, CONFIG).items()}
+    out = {name.removeprefix(PREFIX): x for name, x in names.to_hf(params, CONFIG).items()}
     jax.tree.map(np.testing.assert_array_equal, names.from_hf(out, CONFIG), params)
 
 
@@ -107,7 +109,7 @@ def test_logits_match_hf_gpt2(d_model, n_heads, n_layers):
         for parameter in theirs.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     config = DecoderConfig(vocab_size=500, context_length=64, d_model=d_model, n_heads=n_heads, n_layers=n_layers)
-    state = {name.removeprefix(names.PREFIX): x.numpy() for name, x in theirs.state_dict().items()}
+    state = {name.removeprefix(PREFIX): x.numpy() for name, x in theirs.state_dict().items()}
     params = names.from_hf(state, config)
     tokens = np.random.default_rng(0).integers(0, 500, (1, 32))
     found = logits_of(params, config, jnp.asarray(tokens, jnp.int32))

@@ -1,4 +1,4 @@
-"""The models compared: our GPT and transformers' `GPT2LMHeadModel`, with the same weights.
+"""The models compared: our decoder and transformers' class of its family, with the same weights.
 
 Weights come from a Hugging Face directory, which our code and transformers each read, or are drawn at random. A fresh
 GPT-2 would hide faults: its gains are one and its biases zero, so leaving one out changes nothing; its matrices are
@@ -21,12 +21,14 @@ import transformers
 from llm_jax import hf
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hf import config as hf_config
-from llm_jax.hf import names
+from llm_jax.hf import families, names
 from llm_jax.models import decoder
 from llm_jax.shapes import Array
+from llm_jax.tokenizer import Borders
 from train.optim.optimizer import is_hidden_matrix, is_matrix
 
-PLAIN = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "attn_implementation": "eager"}
+PLAIN = {"attn_implementation": "eager"}
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # of GPT-2, in whose files they may be above 0
 QKV = ("queries", "keys", "values")
 FRESH = 0.02  # spread of a fresh GPT-2's matrices
 SPREAD = 0.1  # of drawn gains around one and biases around zero
@@ -46,15 +48,17 @@ class ModelsCompared:
     """Both models; `theirs` is float32 whatever `ours.plan` is, and mixed precision is its autocast."""
 
     ours: Ours
-    theirs: transformers.GPT2LMHeadModel
+    theirs: transformers.PreTrainedModel
 
 
 def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
     params = _telling(decoder.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
-    theirs = transformers.GPT2LMHeadModel(_their_config(config))
+    family = families.of(config)
+    settings = transformers.AutoConfig.for_model(**hf_config.write(config, Borders()), **PLAIN)
+    theirs = getattr(transformers, family.architecture)(settings).to(torch.float32)
     weights = {name: torch.tensor(tensor) for name, tensor in names.to_hf(params, config).items()}
-    theirs.load_state_dict({names.HEAD: weights[names.saved(names.EMBEDDING)]} | weights)
+    theirs.load_state_dict({family.head: weights[family.saved(family.embedding)]} | weights)
     return ModelsCompared(Ours(config, decoder.make_plan(execution), params), theirs.eval())
 
 
@@ -62,7 +66,11 @@ def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
     """Both models from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
-    theirs = transformers.GPT2LMHeadModel.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN)
+    family = families.of(found.config)
+    more = NO_DROPOUT if family.model_type == "gpt2" else {}
+    theirs = getattr(transformers, family.architecture).from_pretrained(
+        name_or_path, dtype=torch.float32, **PLAIN, **more
+    )
     return ModelsCompared(Ours(found.config, decoder.make_plan(execution), found.params), theirs.eval())
 
 
@@ -71,9 +79,9 @@ def by_parameter(tensors: Mapping[str, Any], config: DecoderConfig) -> dict[str,
 
     A part of the model will do. The bias of queries, keys and values is three entries.
     """
-    named: dict[str, Any] = {}
+    named, family = {}, families.of(config)
     for path, (name, _) in names.table(config).items():
-        tensor = tensors.get(names.saved(name))
+        tensor = tensors.get(family.saved(name))
         if tensor is None:
             continue
         path = re.sub(r"^\.blocks\[(\d+)\]\.", lambda block: f"block {int(block[1]) + 1}, ", path).removeprefix(".")
@@ -104,18 +112,3 @@ def _telling(params: decoder.Decoder, config: DecoderConfig, key: Any) -> decode
     leaves, tree = jax.tree.flatten(params)
     letters = jax.tree.leaves(decoder.dimension_letters(config))
     return jax.tree.unflatten(tree, map(draw, letters, leaves, jax.random.split(key, len(leaves))))
-
-
-def _their_config(config: DecoderConfig) -> transformers.GPT2Config:
-    return transformers.GPT2Config(
-        vocab_size=config.vocab_size,
-        n_positions=config.context_length,
-        n_embd=config.d_model,
-        n_head=config.n_heads,
-        n_layer=config.n_layers,
-        layer_norm_epsilon=config.norm_epsilon,
-        bos_token_id=None,
-        eos_token_id=None,
-        **hf_config.variations(config),
-        **PLAIN,
-    )

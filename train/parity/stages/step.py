@@ -68,7 +68,7 @@ def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tenso
     """Each block's parameters, each embedding, the final norm."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in parameters.items():
-        prefix = re.sub(r"(h\.\d+|[^.]+)\..*", r"\1", name.removeprefix(names.PREFIX))
+        prefix = re.sub(r"^\w+\.((h|layers)\.\d+|[^.]+)\..*", r"\1", name)
         parts.setdefault(prefix, {})[name] = tensor
     return list(parts.values())
 
