@@ -1,9 +1,9 @@
 """Units of text → parts: files of token ids, one per unit, by one process per core.
 
-A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document), and what was
-found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that exist are exactly the
-work that is done; after a kill, a run repeats only the units that were unfinished. A part depends on its unit alone, so
-units may be shared out in any way, also over the tasks of a job array.
+A part is an `.npz` with two arrays, `tokens` (of the type that the shards have) and `lengths` (uint32: tokens of each
+document), and what was found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that
+exist are exactly the work that is done; after a kill, a run repeats only the units that were unfinished. A part depends
+on its unit alone, so units may be shared out in any way, also over the tasks of a job array.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ import numpy as np
 from llm_jax.command_line import interrupts
 from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
-from train.data.shards import TOKEN
+from train.data.shards import fitted
 from train.prepare.findings import Findings, special_names
 from train.prepare.plan import UnitPlan
 from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
@@ -59,7 +59,7 @@ class Work:
                 self._count(documents, n_bytes, n_tokens)
                 documents = n_bytes = n_tokens = 0
         self._count(documents, n_bytes, n_tokens)
-        tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind")
+        tokens = fitted(np.concatenate(pieces), self.tokenizer.vocab_size)
         with replacing(self.plan.part(number)) as file:
             found = np.array(findings.to_json())
             np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32), findings=found)
