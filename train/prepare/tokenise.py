@@ -8,9 +8,8 @@ on its unit alone, so units may be shared out in any way, also over the tasks of
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -112,7 +111,8 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
             interrupts.check()
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
-    work.counted = context.Array("q", list(work.counted))
+    with interrupts.held():  # starts a process, too
+        work.counted = context.Array("q", list(work.counted))
     pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
         _share_out(pool, iter(missing), 2 * processes, progress)
@@ -126,19 +126,20 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
 
 
 def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
-    # The processes begin here. Ctrl-C reaches them with their parent, which lets the units in hand finish.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        running: set[Future[int]] = {pool.submit(_Worker.make_part, number) for number in islice(missing, at_once)}
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    running = _submit(pool, islice(missing, at_once))
     while running:
         done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
         interrupts.check()
         for future in done:
             progress.advance(future.result())
-        running |= {pool.submit(_Worker.make_part, number) for number in islice(missing, len(done))}
+        running |= _submit(pool, islice(missing, len(done)))
         progress.refresh()
+
+
+def _submit(pool: ProcessPoolExecutor, numbers: Iterable[int]) -> set[Future[int]]:
+    """Hands units to the processes, and starts one where there are fewer than there may be."""
+    with interrupts.held():
+        return {pool.submit(_Worker.make_part, number) for number in numbers}
 
 
 class _Worker:
