@@ -28,7 +28,7 @@ def main(options: Options) -> int:
     manifest = prepare(options, console)
     console.print(_table(manifest))
     if manifest.dtype == "uint32":
-        console.print(f"four bytes a token: the vocabulary has {manifest.tokenizer.vocab_size:,} ids", highlight=False)
+        console.print(f"shards of uint32: the vocabulary has {manifest.tokenizer.vocab_size:,} ids", highlight=False)
     for what, count in manifest.left_out.items():
         console.print(f"left out, {what}: {count:,}", highlight=False)
     console.print(f"next: python -m train pretrain gpt2-nano --data {manifest.folder}", markup=False, soft_wrap=True)
