@@ -116,10 +116,15 @@ def check() -> None:
 
 
 def leave_at_once() -> None:
-    """Ends this process, whatever it is doing."""
+    """Ends this process and the workers that it started, whatever they are doing."""
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")  # a progress bar has hidden the cursor
     os.write(2, b"interrupted twice: left at once\n")
+    with contextlib.suppress(Exception):
+        if "multiprocessing" in sys.modules:
+            from llm_jax.command_line import children
+
+            children.end_all()
     os._exit(EXIT_INTERRUPTED)
 
 

@@ -1,5 +1,6 @@
 """Killed at any instant, the same command goes on and ends with the same bytes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -144,7 +145,8 @@ def test_sigkill_at_random_instants_again_and_again(options, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")
-def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback(json_lines, tmp_path):
+@pytest.mark.parametrize(("presses", "said"), [(1, "interrupted\n"), (2, "interrupted twice: left at once\n")])
+def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback(json_lines, tmp_path, presses, said):
     """The first worker is stopped before it has read what to do, so the press arrives in the midst of the writing."""
     alphabet = [chr(number) for number in range(30_000)]
     CharacterTokenizer(alphabet).save(tmp_path / "large")  # more than a pipe holds
@@ -162,11 +164,13 @@ def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback
         worker = next((child for child in children_of(process.pid) if b"spawn_main" in command_of(child)), None)
     assert worker is not None, process.communicate()
     os.kill(worker, signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    os.kill(worker, signal.SIGCONT)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    with contextlib.suppress(ProcessLookupError):  # the second press ends it
+        os.kill(worker, signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "interrupted\n")
+    assert (process.returncode, errors) == (130, said)
 
 
 def children_of(pid: int) -> list[int]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llm_jax.command_line import interrupts
+from llm_jax.command_line import children, interrupts
 from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data.shards import fitted
@@ -111,7 +111,7 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
             interrupts.check()
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
-    with interrupts.held():  # starts a process, too
+    with interrupts.held(), children.quiet_tracker():  # starts a process, too
         work.counted = context.Array("q", list(work.counted))
     pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
