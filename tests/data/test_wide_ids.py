@@ -19,7 +19,7 @@ from train.data.integrity import open_data, verify
 from train.data.loader import TokenBatches
 from train.data.shards import FORMATS, ShardError, dtype_for, fitted, open_tokens, write_header
 from train.prepare.config import PrepareConfig
-from train.prepare.preparation import prepare
+from train.prepare.preparation import prepare, prepare_share
 from train.pretrain.config import RunOptions, TrainConfig
 from train.pretrain.inputs import open_inputs
 
@@ -212,6 +212,14 @@ def test_the_order_of_the_data_does_not_depend_on_the_width(tmp_path, shard_byte
     for step in (0, 7, 100):
         assert (narrow.batch(step) == wide.batch(step)).all()
         assert wide.batch(step).dtype == np.int32
+
+
+def test_tasks_that_share_the_work_give_the_same_wide_shards(options):
+    """As the tasks of a job array, and `train curate`, make them."""
+    expected = files_of(prepare(options("whole")).folder)
+    for task in (1, 0):
+        prepare_share(options(task=task, tasks=2))
+    assert files_of(prepare(options(assemble=True)).folder) == expected
 
 
 class Stopped(BaseException):
