@@ -2,6 +2,7 @@
 
 front_door   finds the command, parses its flags, runs it, prints a mistake in one line
 interrupts   Ctrl-C: the first asks, the second ends at once
+children     worker processes, when their parent leaves at once
 """
 
 from llm_jax.command_line.front_door import USER_ERRORS, Commands, run

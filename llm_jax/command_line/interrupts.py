@@ -6,6 +6,7 @@ is open
 
 - the exception is raised only where no frame of JAX is on the stack, and again until the front door catches it;
 - a command that must save between steps opens `told` instead: a press calls its listener, and nothing is raised;
+- code that starts processes opens `held`: a press waits until they have begun;
 - a thread sees every press even during a long call into C++, and ends the process at the second.
 
 A process that was started with SIGINT ignored (`nohup`, a background job of a script) still ignores it.
@@ -77,6 +78,32 @@ def told(listener: Callable[[], None]) -> Iterator[None]:
             _state.listener = before
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Until the block ends, Ctrl-C does nothing; at its end, a press does what it would have done.
+
+    For starting processes with multiprocessing. It sends a child what to do through a pipe, and a child that gets only
+    the half of it prints a traceback. Masking SIGINT does not suffice: Python runs the handler in the main thread
+    whichever thread receives the signal. It is masked all the same, for the children inherit the mask: Ctrl-C in a
+    terminal reaches every process, and only the parent is to act on it.
+    """
+    pressed: list[bool] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    with watched():
+        before = _state.listener
+        if is_main:
+            _state.listener = lambda: pressed.append(True)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if is_main:
+                _state.listener = before
+            if pressed:
+                _press(signal.SIGINT, sys._getframe())
+
+
 def heard() -> None:
     """Resets the count after a press was handled: the next press is a first one again."""
     _state.presses = 0
@@ -89,10 +116,15 @@ def check() -> None:
 
 
 def leave_at_once() -> None:
-    """Ends this process, whatever it is doing."""
+    """Ends this process and the workers that it started, whatever they are doing."""
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")  # a progress bar has hidden the cursor
     os.write(2, b"interrupted twice: left at once\n")
+    with contextlib.suppress(Exception):
+        if "multiprocessing" in sys.modules:
+            from llm_jax.command_line import children
+
+            children.end_all()
     os._exit(EXIT_INTERRUPTED)
 
 

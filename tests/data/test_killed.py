@@ -1,5 +1,6 @@
 """Killed at any instant, the same command goes on and ends with the same bytes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_jax.tokenizer import CharacterTokenizer
 from train.data.integrity import NOTES, open_data
 from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
@@ -140,6 +142,47 @@ def test_sigkill_at_random_instants_again_and_again(options, tmp_path):
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) >= 3
     assert files_of(killed.out) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")
+@pytest.mark.parametrize(("presses", "said"), [(1, "interrupted\n"), (2, "interrupted twice: left at once\n")])
+def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback(json_lines, tmp_path, presses, said):
+    """The first worker is stopped before it has read what to do, so the press arrives in the midst of the writing."""
+    alphabet = [chr(number) for number in range(30_000)]
+    CharacterTokenizer(alphabet).save(tmp_path / "large")  # more than a pipe holds
+    command = [sys.executable, "-m", "train", "prepare", "--source", str(json_lines), "--out", str(tmp_path / "out")]
+    command += ["--tokenizer", str(tmp_path / "large"), "--border", "none", "--processes", "2"]
+    process = subprocess.Popen(
+        [*command, "--unit-megabytes", "0.002"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    worker = None
+    while worker is None and process.poll() is None:
+        worker = next((child for child in children_of(process.pid) if b"spawn_main" in command_of(child)), None)
+    assert worker is not None, process.communicate()
+    os.kill(worker, signal.SIGSTOP)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    with contextlib.suppress(ProcessLookupError):  # the second press ends it
+        os.kill(worker, signal.SIGCONT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, said)
+
+
+def children_of(pid: int) -> list[int]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")

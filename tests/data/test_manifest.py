@@ -77,7 +77,8 @@ def test_a_link_inside_the_folder_is_allowed(manifest):
     ("change", "message"),
     [
         (lambda m: m.update(format_version=2), "format_version 2; expected 1"),
-        (lambda m: m.update(dtype="uint32"), "dtype 'uint32'; expected 'uint16'"),
+        (lambda m: m.update(dtype="int32"), "dtype 'int32'; expected 'uint16' or 'uint32'"),
+        (lambda m: m.update(dtype=["uint16"]), r"dtype \['uint16'\]; expected 'uint16' or 'uint32'"),
         (lambda m: m.pop("tokenizer"), "KeyError\\('tokenizer'\\)"),
         (lambda m: m["tokenizer"].update(vocab_size="many"), "tokenizer.vocab_size is 'many'"),
         (lambda m: m["shards"][0].update(tokens=True), "shard.tokens is True"),
@@ -94,7 +95,11 @@ def test_a_link_inside_the_folder_is_allowed(manifest):
         (lambda m: m["splits"]["val"].update(documents=-1), "splits.val.documents is -1; expected none below 0"),
         (lambda m: m["shards"][1].update(tokens=0), "'train_000001.bin' has 0 tokens; expected at least 1"),
         (lambda m: m["tokenizer"].update(vocab_size=0), "vocab_size 0; expected 1 to 65,536"),
-        (lambda m: m["tokenizer"].update(vocab_size=65537), "vocab_size 65537; expected 1 to 65,536"),
+        (lambda m: m["tokenizer"].update(vocab_size=65537), "vocab_size 65537; expected 1 to 65,536, which uint16"),
+        (
+            lambda m: m.update(dtype="uint32") or m["tokenizer"].update(vocab_size=2**31 + 1),
+            "vocab_size 2147483649; expected 1 to 2,147,483,648, which uint32",
+        ),
     ],
 )
 def test_a_malformed_manifest_is_refused_and_the_field_named(manifest, change, message):

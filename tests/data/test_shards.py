@@ -37,15 +37,25 @@ def test_opening_a_shard_reads_nothing_but_its_header(tmp_path, shard_bytes):
     assert len(open_tokens(path)) == 10**9
 
 
+WIDE = {"magic": 20240801, "version": 7, "width": "I"}
 REFUSALS = {
     "wrong magic": ({"magic": 123}, "magic 123; expected 20240520", "train prepare"),
-    "Llama 3 magic": ({"magic": 20240801}, "magic 20240801", "four-byte tokens"),
+    "Llama 3 magic alone": ({"magic": 20240801}, "version 1; expected 7, which magic 20240801", "Convert"),
     "wrong version": ({"version": 2}, "version 2; expected 1", "Convert"),
+    "version of the other width": ({"version": 7}, "version 7; expected 1, which magic 20240520", "Convert"),
     "truncated": ({"count": 6}, "10 bytes of tokens; expected 12 for the 6 tokens", "Truncated"),
     "appended": ({"count": 3}, "10 bytes of tokens; expected 6 for the 3 tokens", "appended"),
     "four bytes a token": ({"width": "I"}, r"4 bytes a token \(20 bytes for 5 tokens\); expected 2 bytes", "uint16"),
     "no tokens": ({"count": 0}, "0 tokens in the header; expected at least 1", "again"),
     "negative count": ({"count": -1}, "-1 tokens in the header", "again"),
+    "wide, truncated": (WIDE | {"count": 6}, "20 bytes of tokens; expected 24 for the 6 tokens", "Truncated"),
+    "wide, appended": (WIDE | {"count": 3}, "20 bytes of tokens; expected 12 for the 3 tokens", "appended"),
+    "wide, two bytes a token": (
+        WIDE | {"width": "H"},
+        r"2 bytes a token \(10 bytes for 5 tokens\); expected 4 bytes a token \(uint32\)",
+        "Truncated, or ids of another type: write the tokens as uint32",
+    ),
+    "wide, no tokens": (WIDE | {"count": 0}, "0 tokens in the header; expected at least 1", "again"),
 }
 
 
@@ -73,8 +83,10 @@ def test_a_missing_shard_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("array", "finding"),
     [
-        (np.array(TOKENS, np.uint32), r"uint32 of shape \(5,\); expected uint16"),
-        (np.array([TOKENS], np.uint16), r"uint16 of shape \(1, 5\); expected uint16 of shape \(tokens,\)"),
+        (np.array(TOKENS, np.int32), r"int32 of shape \(5,\); expected uint16 or uint32 of shape \(tokens,\)"),
+        (np.array(TOKENS, np.uint64), r"uint64 of shape \(5,\); expected uint16 or uint32"),
+        (np.array([TOKENS], np.uint16), r"uint16 of shape \(1, 5\); expected uint16 or uint32 of shape \(tokens,\)"),
+        (np.array([TOKENS], np.uint32), r"uint32 of shape \(1, 5\)"),
         (np.array([], np.uint16), r"uint16 of shape \(0,\)"),
         (np.array(TOKENS, ">u2"), ">u2 of shape|>u2|uint16 of shape"),
     ],

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import pickle
+import re
 import sqlite3
 import tarfile
 import zipfile
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from llm_jax.files.content import open_utf8, read_text, recognise
+from llm_jax.files.content import formats, open_utf8, read_text, recognise
 
 TEXT = "Naïve river, 河 and 17 stones.\nДве строки 🌊\n" * 40
 
@@ -119,7 +120,7 @@ def _sqlite(tmp_path: Path) -> bytes:
         (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG"),
         (_sqlite, "an SQLite database"),
         (b"\x7fELF\x02\x01\x01" + bytes(20), "an ELF program"),
-        (pickle.dumps({"itos": {1: "a"}}), "a pickle; a pickle may run any code"),
+        (pickle.dumps({"itos": {1: "a"}}), "a pickle; reading one may run any code"),
         (pickle.dumps(["a"], 0), "a pickle"),
         (b"PAR1\x15\x04" + b"x" * 50, "table \\(parquet\\)"),
         (b"GGUF\x03\0\0\0" + bytes(20), "a GGUF model"),
@@ -136,6 +137,13 @@ def test_what_is_no_text_is_refused_by_name(tmp_path, content, what):
     path.write_bytes(content(tmp_path) if callable(content) else content)
     with pytest.raises(ValueError, match=rf"story\.txt: .*{what}"):
         read_text(path)
+
+
+def test_no_cure_says_again_what_the_file_is():
+    for what, cure, _ in formats.FORMATS:
+        noun = re.sub(r" \(.*\)", "", what).split()[-1].removesuffix("s")
+        assert noun in ("file", "text") or not re.search(rf"\b{noun}s?\b", cure, re.IGNORECASE), (what, cure)
+        assert not re.search(r"\bit is an? ", cure), (what, cure)
 
 
 @pytest.mark.parametrize("packing", ["gzip", "bzip2", "xz", "zstandard", "utf-16 in gzip"])

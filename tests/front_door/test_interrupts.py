@@ -59,6 +59,25 @@ def steps():
         print("saved", flush=True)
     return 75
 
+def starting():
+    import multiprocessing
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=len, args=(bytes(10 ** 7),))  # far more than a pipe holds
+    with interrupts.held():
+        print("begun", flush=True)
+        child.start()
+    print("lost", flush=True)
+
+def starting_and_told():
+    asked = []
+    with interrupts.told(lambda: asked.append(True)):
+        with interrupts.held():
+            print("begun", flush=True)
+            time.sleep(0.5)
+            print(asked)
+        print(asked)
+    return 75
+
 module = types.ModuleType("driver")
 module.main = lambda _: globals()[sys.argv[1]]() or 0
 module.parse = lambda _: None
@@ -90,6 +109,8 @@ def start(kind: str, ignored: bool = False) -> subprocess.Popen[str]:
         ("swallowed", 130, "tidied\n"),
         ("in_jax", 130, "compiled\n"),
         ("steps", 75, "saved\n"),
+        ("starting", 130, ""),
+        ("starting_and_told", 75, "[]\n[True]\n"),
     ],
 )
 def test_one_press_ends_the_command_in_good_order(kind, status, said):

@@ -1,4 +1,4 @@
-"""Devices: joining the processes of a multi-host job, the mesh, and what the hardware can do at best."""
+"""Joins the processes of a multi-host job, makes the mesh, and looks up the devices' peak FLOP/s."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Job:
         }
 
 
-HEARTBEAT_SECONDS = 100  # after so long without a sign of life, a process counts as dead and the others end
+HEARTBEAT_SECONDS = 100  # a process that is silent for so long counts as dead, and the others end
 
 
 def join_processes(place: Place | None, shared: Path) -> None:
@@ -44,7 +44,7 @@ def join_processes(place: Place | None, shared: Path) -> None:
     `place` is this process's place in a SLURM step, or None; `shared` a folder that all processes see. Raises
     ValueError when the devices are not those that SLURM gave, RuntimeError when process 0 failed, TimeoutError.
     """
-    # Its handler of SIGTERM would take the place of ours (train.cluster.signals).
+    # JAX's preemption service would replace our handler of SIGTERM (train.cluster.signals).
     jax.config.update("jax_enable_preemption_service", False)
     heartbeat = _heartbeat_seconds(os.environ)
     if "JAX_COORDINATOR_ADDRESS" in os.environ and place is None:

@@ -1,11 +1,11 @@
-"""What a run and its batch script tell each other, in a folder that slurm/env.sh names: `LLM_JAX_JOB`.
+"""The files by which a run and its batch script inform each other, in the folder `LLM_JAX_JOB` of slurm/env.sh.
 
     run        the run's folder, so that the script can look for new checkpoints before it requeues a job that died
     stopped    exit status, and why this job must not be requeued: a mistake of the user's, or a run that stopped itself
     rendezvous-…    see `train.cluster.rendezvous`
 
-srun reports the largest exit status of all tasks. When one process stops for a real reason, those that it leaves behind
-are ended by JAX with a larger one, which looks like a node that died; hence the file `stopped`.
+srun reports the largest exit status of all tasks. When one process stops for a reason of its own, JAX ends the others
+with a larger status, as if a node had died. So the status that counts is written to the file `stopped`.
 """
 
 import contextlib
@@ -47,8 +47,8 @@ def introduce(run: Path) -> None:
 def stop(run: Path, status: int, reason: str) -> None:
     """Tells the batch script not to requeue the job."""
     path = shared_folder(run) / "stopped"
-    # The first word counts: the others only say that they end, too. And a folder that cannot be written to may be the
-    # very reason.
+    # The first process to write names the cause; the others end because of it. Errors are ignored, because the cause
+    # may be that the folder cannot be written to.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x") as file:
@@ -82,10 +82,10 @@ def _is_start(line: dict) -> bool:
 
 @contextlib.contextmanager
 def ending_together(run: Path, place: Place | None) -> Iterator[None]:
-    """What goes wrong in one process ends the step, at once and with its message; outside of SLURM it does nothing.
+    """An error in one process ends the whole job step, at once and with its message. Does nothing outside of SLURM.
 
-    A mistake is noted for the batch script. A process that would leave by the usual way waits at JAX's exit for the
-    others, who wait for it in the middle of a step; so once they have joined, it leaves without.
+    The error is noted for the batch script. A process that has joined others then leaves without Python's usual exit:
+    JAX would wait there for the others, which wait for this process in the middle of a step.
     """
     if place is None:
         yield
@@ -109,7 +109,7 @@ def ending_together(run: Path, place: Place | None) -> Iterator[None]:
 
 
 def _tells_of_a_dead_peer(error: BaseException) -> bool:
-    """JAX has no class of its own for it: it is an error of the runtime, or one that was made of its text."""
+    """JAX has no exception class for this: it raises an error of the runtime, or another error with its text."""
     return isinstance(error, jax.errors.JaxRuntimeError) or bool(OF_THE_RUNTIME.search(str(error)))
 
 

@@ -40,7 +40,7 @@ class Place:
 
     @property
     def attempt(self) -> str:
-        """Names this step of this start of the job; no two at once share it."""
+        """A name for this step and this start of the job, unique among all that run at the same time."""
         return f"{self.job}.{self.step}-{self.restarts}"
 
 
@@ -85,7 +85,7 @@ def here(environment: Mapping[str, str]) -> Place | None:
 
 
 def _refuse_heterogeneous(environment: Mapping[str, str]) -> None:
-    """Its components number their tasks each for itself: every one would train a run of its own, in one folder."""
+    """Each component numbers its tasks from 0, so each would train a run of its own, all in one folder."""
     for name in ("SLURM_HET_SIZE", "SLURM_PACK_SIZE"):
         if environment.get(name, "1") not in ("0", "1", ""):
             raise ValueError(
@@ -101,7 +101,7 @@ def _refuse_heterogeneous(environment: Mapping[str, str]) -> None:
 
 
 def _tasks_per_node(environment: Mapping[str, str], processes: int) -> list[int]:
-    """Of the step. Without the variable it is known where there is one task, or one node."""
+    """The tasks on each node of the step. If the variable is missing, there must be one task, or one node."""
     name = "SLURM_STEP_TASKS_PER_NODE"
     if name not in environment:
         nodes = environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", ""))
@@ -150,7 +150,7 @@ def expand_counts(text: str) -> list[int]:
 
 
 def visible_gpus(environment: Mapping[str, str], devices: Path = Path("/dev")) -> int:
-    """How many NVIDIA GPUs this process can see: those it was told of, or else the device files there are."""
+    """How many NVIDIA GPUs this process can see: as many as CUDA_VISIBLE_DEVICES lists, or else as device files."""
     told = environment.get("CUDA_VISIBLE_DEVICES")
     if told is None:
         return sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in devices.glob("nvidia*"))

@@ -1,5 +1,5 @@
-"""What SLURM knows of jobs: squeue of those that wait or run, scontrol of those that ended a moment ago, sacct of older
-ones where the cluster keeps accounts (many do not)."""
+"""Looks jobs up in SLURM: squeue lists those that wait or run, scontrol those that ended a moment ago, and sacct older
+ones, if the cluster keeps accounts (many do not)."""
 
 import re
 import shutil
@@ -95,6 +95,6 @@ def _nodes(partition: str | None, field: str) -> list[str]:
 
 
 def default_partition() -> str | None:
-    """Where jobs go that name no partition; sinfo marks it with a star."""
+    """The partition of jobs that name none; sinfo marks it with a star."""
     names = _lines("sinfo", "--noheader", "-o", "%P")
     return next((name.removesuffix("*") for name in names if name.endswith("*")), None)

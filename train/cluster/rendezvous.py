@@ -1,10 +1,10 @@
-"""How the processes of a job step find each other: by a file on the file system that they share anyway.
+"""The processes of a job step find each other through a file on the file system that they share.
 
-JAX needs one address, of process 0, that all processes can reach. It cannot be computed: a port derived from the job's
-number, as JAX does it, is taken when two steps of a job (or two jobs, modulo 4096) meet on a node, and the name of a
-node need not resolve on the others. So process 0 picks a free port and writes it down with all the addresses it might
-be reached under; the others wait for the file and take the first address that answers. If process 0 fails before that,
-it writes why, and all end at once with the same message.
+JAX needs one address of process 0 that all processes can reach. JAX computes it, which may fail: the port follows from
+the job's number, so two steps of a job on one node (or two jobs whose numbers are equal modulo 4096) get the same one,
+and a node's name may not resolve on the others. So process 0 picks a free port and writes it to the file, with every
+address under which it may be reached. The others wait for the file and take the first address that answers. If process
+0 fails earlier, it writes why, and all processes end at once with that message.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def find(folder: Path, place: Place, timeout: float = WAIT_SECONDS) -> Coordinat
     path, deadline = _file(folder, place), time.monotonic() + timeout
     tried: list[str] = []
     while time.monotonic() < deadline:
-        # Listing the folder makes NFS look again; opening a name that was not there a moment ago would not.
+        # NFS remembers for a while that a name does not exist; listing the folder makes it ask the server again.
         if path.parent.is_dir() and path.name in os.listdir(path.parent):
             note = read_json(path)
             if "failed" in note:
@@ -73,7 +73,7 @@ def find(folder: Path, place: Place, timeout: float = WAIT_SECONDS) -> Coordinat
 
 
 def clear(folder: Path, place: Place) -> None:
-    """On process 0, when all have come: nobody needs the file any more."""
+    """On process 0, when all processes have joined: removes the file."""
     _file(folder, place).unlink(missing_ok=True)
 
 
@@ -93,7 +93,7 @@ def _own_hosts(place: Place) -> list[str]:
 
 
 def _own_addresses() -> list[str]:
-    """The address on the way to the node that launched the step, and those that the own name stands for."""
+    """The address of the interface towards the node that launched the step, and those of this node's own name."""
     found = []
     if launcher := os.environ.get("SLURM_LAUNCH_NODE_IPADDR"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -1,7 +1,7 @@
-"""A polite request to stop: SIGTERM at SLURM's time limit or at preemption, SIGUSR1 by --signal, Ctrl-C by a person.
+"""A request to stop: SIGTERM at SLURM's time limit or at preemption, SIGUSR1 by --signal, Ctrl-C by a person.
 
-The handler only raises a flag. The loop polls it between steps, and so do evaluation and sampling; the run then saves
-and leaves with `EXIT_SAVED`, which the batch script takes as "requeue me". Ctrl-C a second time leaves at once.
+The handler only sets a flag. The loop polls it between steps, and so do evaluation and sampling. The run then saves and
+exits with `EXIT_SAVED`, and the batch script requeues the job. A second Ctrl-C ends the process at once.
 """
 
 import signal
@@ -36,7 +36,7 @@ class StopRequest:
         return self.name is not None
 
     def agreed(self) -> bool:
-        """Whether any process of the job was asked: all must leave the loop at the same step."""
+        """Whether any process of the job was asked to stop. All get the same answer, so all stop at the same step."""
         import jax
 
         if jax.process_count() == 1:

@@ -1,7 +1,7 @@
-"""slurm/site.env: what is particular to a cluster, as the environment that sourcing the file leaves.
+"""The settings of a cluster: the environment that is left after bash has sourced slurm/site.env.
 
-sbatch reads `SBATCH_PARTITION` and its like from the environment, but ranks them above the script's directives and
-below its command line. `train submit` turns them into directives, so that the script it shows is what will happen.
+sbatch itself reads variables such as `SBATCH_PARTITION`: they override the script's directives, and its command line
+overrides them. `train submit` turns them into directives, so that the script it shows holds all that applies.
 """
 
 import os
@@ -42,5 +42,5 @@ def directives(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_directives(environment: Mapping[str, str]) -> dict[str, str]:
-    """What sbatch is started with: it must not override the script by the same options once more."""
+    """The environment for sbatch, without the variables that would override the script's directives."""
     return {name: value for name, value in environment.items() if not name.startswith(PREFIX)}

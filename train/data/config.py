@@ -14,8 +14,9 @@ class VerifyConfig:
     folder: Annotated[Path, tyro.conf.Positional] = Path("data/stdlib")
     """Folder of shards."""
 
-    vocab_size: int = 50257
-    """Every id must be below it. Only for a folder without manifest.json, which has its own."""
+    vocab_size: int | None = None
+    """Every id must be below it. Only for a folder without manifest.json, which has its own. Default: GPT-2's 50,257
+    for shards of two bytes a token, Llama 3's 128,256 for shards of four."""
 
     token_dtype: BareIds = "none"
     """Type of the ids in .bin files without headers, such as nanoGPT's."""

@@ -23,11 +23,13 @@ from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
 from llm_jax.tokenizer.pretrained import load
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
-from train.data.manifest import GPT2_VOCABULARY, Manifest, Shard
-from train.data.shards import BareIds, ShardError, open_tokens
+from train.data.manifest import Manifest, Shard
+from train.data.shards import BareIds, ShardError, dtype_of, open_tokens
+from train.data.without_manifest import assumed_vocabulary, common_dtype, derived, refuse_bare, split_of
 
 NOTES = ".examined.json"
 CHUNK_BYTES = 1 << 23
+MOST_IDS = 1 << 20  # no tokenizer has as many
 
 OnBytes = Callable[[int], None]  # told how many bytes were just read
 
@@ -42,37 +44,35 @@ class Facts:
 
 
 def open_data(
-    folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None, bare: BareIds = "none"
+    folder: Path, vocab_size: int | None = None, on_bytes: OnBytes | None = None, bare: BareIds = "none"
 ) -> Manifest:
     """The manifest of a folder whose every shard has been checked: what a training run opens.
 
-    Without a manifest.json one is derived, and ids must be below `vocab_size`; with one, its own vocab_size rules.
+    Without a manifest.json one is derived, and ids must be below `vocab_size` (None: `assumed_vocabulary`); with one,
+    its own vocab_size rules.
     `bare`: the type of the ids in a folder whose .bin files have no headers.
     Raises FileNotFoundError or ValueError (ShardError) naming the first file at fault, what was found, what was
     expected, the cure.
     """
+    refuse_bare(folder, bare, vocab_size)
     if (folder / manifests.FILE_NAME).exists():
-        _refuse_bare(folder, bare)
         manifest = manifests.read(folder)
         facts = examine_all([manifest.path(shard) for shard in manifest.shards], folder / NOTES, on_bytes)
     else:
         names = manifests.shard_names(folder)
         facts = examine_all([folder / name for name in names], folder / NOTES, on_bytes, bare)
         hashes = {name: facts[folder / name].sha256 for name in names}
-        manifest = manifests.derived(folder, hashes, vocab_size, bare)
+        manifest = derived(folder, hashes, vocab_size, bare)
     for shard in manifest.shards:
         check(shard, facts[manifest.path(shard)], manifest)
     return manifest
 
 
-def _refuse_bare(folder: Path, bare: BareIds) -> None:
-    if bare != "none":
-        raise ValueError(f"{folder}: has a {manifests.FILE_NAME}, so its shards have headers: leave out --token-dtype")
-
-
 def check(shard: Shard, facts: Facts, manifest: Manifest) -> None:
     """Raises ShardError if what a shard holds is not what the manifest says of it."""
     path, again = manifest.path(shard), "Copy it back, or prepare the text again."
+    if (dtype := dtype_of(open_tokens(path, manifest.bare))) != manifest.dtype:
+        raise ShardError(path, f"ids of {dtype}", f"{manifest.dtype}, as in the manifest", again)
     if facts.tokens != shard.tokens:
         raise ShardError(path, f"{facts.tokens:,} tokens", f"{shard.tokens:,}, as in the manifest", again)
     if facts.sha256 != shard.sha256:
@@ -80,12 +80,14 @@ def check(shard: Shard, facts: Facts, manifest: Manifest) -> None:
         found = f"the contents of {twin}" if twin else f"sha256 {facts.sha256}"
         cure = f"The files were swapped: rename {path.name} to {twin}." if twin else f"The file was changed. {again}"
         raise ShardError(path, found, f"sha256 {shard.sha256}, as in the manifest", cure)
-    _check_ids(path, facts, manifest.tokenizer.vocab_size)
+    _check_ids(path, facts, manifest.tokenizer.vocab_size, manifest.bare)
 
 
-def _check_ids(path: Path, facts: Facts, vocab_size: int) -> None:
+def _check_ids(path: Path, facts: Facts, vocab_size: int, bare: BareIds) -> None:
     if facts.largest_id >= vocab_size:
         cure = "Give the tokenizer's own --vocab-size, or prepare the text again."
+        if bare == "uint32" and facts.largest_id >= MOST_IDS:
+            cure = "No vocabulary is that large: two ids of two bytes are read as one. Say --token-dtype uint16."
         raise ShardError(path, f"token id {facts.largest_id:,}", f"ids below the vocabulary's {vocab_size:,}", cure)
 
 
@@ -100,28 +102,41 @@ class Verdict:
 
 
 def verify(
-    folder: Path, vocab_size: int = GPT2_VOCABULARY, on_bytes: OnBytes | None = None, bare: BareIds = "none"
+    folder: Path, vocab_size: int | None = None, on_bytes: OnBytes | None = None, bare: BareIds = "none"
 ) -> list[Verdict]:
-    """Reads every byte of every shard and goes on after a fault. Raises only if there is nothing to verify."""
-    if (folder / manifests.FILE_NAME).exists():
-        _refuse_bare(folder, bare)
+    """Reads every byte of every shard and goes on after a fault. Raises only if there is nothing to verify.
+
+    `vocab_size` as in `open_data`. Without a manifest, the first shard that can be opened decides the type of the ids.
+    """
+    refuse_bare(folder, bare, vocab_size)
     manifest = manifests.read(folder) if (folder / manifests.FILE_NAME).exists() else None
 
     def judge(name: str) -> Verdict:
-        facts, split = None, listed[name].split if manifest else manifests.split_of(name)
+        facts, split = None, listed[name].split if manifest else split_of(name)
         try:
             facts = examine(folder / name, on_bytes, bare)
             if manifest:
                 check(listed[name], facts, manifest)
             else:
-                _check_ids(folder / name, facts, vocab_size)
+                dtype = common_dtype(folder, [first or name, name], bare)
+                _check_ids(folder / name, facts, vocab_size or assumed_vocabulary(dtype, bare), bare)
         except (ValueError, OSError) as error:
             return Verdict(name, split, facts, str(error))
         return Verdict(name, split, facts)
 
     listed = {shard.name: shard for shard in manifest.shards} if manifest else {}
+    names = list(listed) if manifest else manifests.shard_names(folder)
+    first = next((name for name in names if _can_be_opened(folder / name, bare)), None)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(judge, listed if manifest else manifests.shard_names(folder)))
+        return list(pool.map(judge, names))
+
+
+def _can_be_opened(path: Path, bare: BareIds) -> bool:
+    try:
+        open_tokens(path, bare)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def verify_tokenizer(folder: Path) -> str:

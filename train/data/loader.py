@@ -3,13 +3,12 @@
 A split is cut into windows of T + 1 tokens, each beginning with the last token of the one before, so that every token
 but the first of a shard is predicted once an epoch (inputs are `window[:-1]`, targets `window[1:]`, as in llm.c).
 Sequence i of the run, counted over all steps, is window `permute(i mod windows, epoch)` of epoch `i // windows`; step
-s of a global batch B takes sequences s·B … s·B + B − 1. No state is kept: a run that stops may go on from its step
-number alone, on any number of devices or hosts, each of which reads only its own rows of the batch.
+s of a global batch B takes sequences s·B … s·B + B − 1. The loader keeps no state: a stopped run resumes from its step
+number alone, on any number of devices or hosts. Each host reads only its own rows of the batch.
 
-grain carries the pipeline (reading ahead on a thread, its position, its end). The element it moves is a whole batch
-and not a window: grain's usual `source.shuffle().batch()` costs some 20 µs of Python for each window,
-`benchmarks/loader.py`. Windows are gathered by NumPy from the memory-mapped shards, one fancy index for each shard
-touched.
+grain reads ahead on a thread. Its element is a whole batch, not a window: the usual `source.shuffle().batch()` costs
+some 20 µs of Python for each window (`benchmarks/loader.py`). NumPy gathers the windows from the memory-mapped shards,
+with one fancy index for each shard that a batch touches.
 """
 
 import sys
@@ -64,7 +63,7 @@ class TokenBatches:
     def batch(self, step: int, rows: slice = slice(None)) -> np.ndarray:
         """Tokens of step `step`, int32 [rows, T + 1]: inputs `[:, :-1]`, targets `[:, 1:]`.
 
-        `rows` are the rows of the global batch that are wanted here, by default all; nothing else is read.
+        `rows` selects rows of the global batch, by default all; no others are read.
         """
         index = self.windows_of(step, rows)
         shard = np.searchsorted(self._ends, index, side="right")

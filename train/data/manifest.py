@@ -2,7 +2,7 @@
 
     format_version    1
     tokenizer         name, fingerprint (sha256), vocab_size
-    dtype             "uint16"
+    dtype             "uint16", or "uint32" for a vocabulary over 65,536
     source            where the text came from, and the settings that shaped the shards
     splits            for train and val: documents, bytes of text, tokens
     shards            for each: name, split, tokens, sha256 of the whole file (as `sha256sum` prints it)
@@ -11,8 +11,7 @@
 The order of the shards is the order of the data. Nothing in the file depends on when, where or with how many
 processes it was made, so preparing the same text twice gives the same bytes.
 
-A folder of llm.c's or build-nanogpt's shards has no manifest; `derived` makes one from the names (those with "val" in
-them are validation), under the assumption that the ids are GPT-2's.
+A folder of llm.c's, build-nanogpt's or nanoGPT's shards has none: `without_manifest.py`.
 """
 
 import hashlib
@@ -22,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files.json_files import read_json, write_json
-from train.data.shards import LARGEST_VOCABULARY, SUFFIXES, BareIds, open_tokens
+from train.data.shards import FORMATS, SUFFIXES, BareIds, TokenDtype
 
 FILE_NAME = "manifest.json"
-GPT2_VOCABULARY = 50257
 FORMAT_VERSION = 1
 SPLITS = ("val", "train")
 UNFINISHED = ".prepare"  # folder of a preparation that is under way, or was interrupted
@@ -65,6 +63,7 @@ class Manifest:
     splits: dict[str, Split]
     shards: tuple[Shard, ...]
     left_out: dict[str, int] = field(default_factory=dict)  # {"documents without text": 3}
+    dtype: TokenDtype = "uint16"  # of the ids in every shard
     bare: BareIds = "none"  # type of the ids where the shards have no headers; such a folder has no manifest.json
 
     @property
@@ -93,7 +92,7 @@ class Manifest:
             {
                 "format_version": FORMAT_VERSION,
                 "tokenizer": asdict(self.tokenizer),
-                "dtype": "uint16",
+                "dtype": self.dtype,
                 "source": self.source,
                 "splits": {name: asdict(split) for name, split in self.splits.items()},
                 "shards": [asdict(shard) for shard in self.shards],
@@ -117,8 +116,8 @@ def read(folder: Path) -> Manifest:
                 f"{path}: format_version {fields['format_version']}; expected {FORMAT_VERSION}. "
                 "Prepare the text again, or use the release that made it."
             )
-        if fields["dtype"] != "uint16":
-            raise ValueError(f"{path}: dtype {fields['dtype']!r}; expected 'uint16'. Prepare the text again.")
+        if fields["dtype"] not in list(FORMATS):
+            raise ValueError(f"{path}: dtype {fields['dtype']!r}; expected {_either()}. Prepare the text again.")
         manifest = Manifest(
             folder=folder,
             tokenizer=typed(Tokenizer, fields["tokenizer"]),
@@ -126,37 +125,13 @@ def read(folder: Path) -> Manifest:
             splits={name: typed(Split, split) for name, split in fields["splits"].items()},
             shards=tuple(typed(Shard, shard) for shard in fields["shards"]),
             left_out=fields.get("left_out", {}) | {},
+            dtype=fields["dtype"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: field missing or of a wrong type ({error!r}); prepare the text again") from error
     _check_names(path, manifest)
     _check_numbers(path, manifest)
     return manifest
-
-
-def derived(folder: Path, hashes: dict[str, str], vocab_size: int, bare: BareIds = "none") -> Manifest:
-    """A manifest for shards that came without one; `hashes` maps every shard's name to its sha256.
-
-    nanoGPT's meta.pkl says that the ids are not GPT-2's. It is not read: unpickling runs what is in the file.
-    """
-    shards = tuple(
-        Shard(name, split_of(name), len(open_tokens(folder / name, bare)), sha256) for name, sha256 in hashes.items()
-    )
-    sizes = {split: sum(shard.tokens for shard in shards if shard.split == split) for split in SPLITS}
-    is_gpt2 = bare == "none" or (vocab_size == GPT2_VOCABULARY and not (folder / "meta.pkl").exists())
-    return Manifest(
-        folder=folder,
-        tokenizer=Tokenizer("gpt2" if is_gpt2 else "unknown", None, vocab_size),
-        source={"kind": "shards without a manifest"},
-        splits={split: Split(tokens, None, None) for split, tokens in sizes.items() if tokens},
-        shards=shards,
-        bare=bare,
-    )
-
-
-def split_of(name: str) -> str:
-    """The split of a shard by its name alone: fineweb_val_000000.bin is validation."""
-    return "val" if "val" in name else "train"
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -184,6 +159,10 @@ def typed(kind: type, fields: dict[str, Any]) -> Any:
         if not isinstance(found, annotation) or isinstance(found, bool):
             raise TypeError(f"{kind.__name__.lower()}.{name} is {found!r}")
     return value
+
+
+def _either() -> str:
+    return " or ".join(map(repr, FORMATS))
 
 
 def _check_names(path: Path, manifest: Manifest) -> None:
@@ -214,10 +193,11 @@ def _check_numbers(path: Path, manifest: Manifest) -> None:
     again = "It was edited or cut short: copy it back, or prepare the text again."
     if not manifest.shards:
         raise ValueError(f"{path}: lists no shard; expected at least one. {again}")
-    if not 1 <= manifest.tokenizer.vocab_size <= LARGEST_VOCABULARY:
+    most = FORMATS[manifest.dtype].largest_vocabulary
+    if not 1 <= manifest.tokenizer.vocab_size <= most:
         raise ValueError(
-            f"{path}: vocab_size {manifest.tokenizer.vocab_size}; expected 1 to {LARGEST_VOCABULARY:,}, which two "
-            f"bytes can hold. {again}"
+            f"{path}: vocab_size {manifest.tokenizer.vocab_size}; expected 1 to {most:,}, which {manifest.dtype} can "
+            f"hold. {again}"
         )
     of_shards: dict[str, int] = {}
     for shard in manifest.shards:

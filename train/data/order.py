@@ -7,8 +7,8 @@ high·a + low with a ≈ √n, and each round adds a hash of one digit to the ot
 digits reach slightly more than n values; one that falls outside is permuted again until it falls inside (cycle
 walking), rare since a·b − n < a.
 
-The order is part of what a checkpoint promises, so it is our own and must never change: `tests/data/test_order.py`
-holds golden values. (grain's shuffle would do the same today, and gives no such promise from version to version.)
+A resumed run must see the same order, so this function must never change: `tests/data/test_order.py` holds golden
+values. (grain's own shuffle works in the same way, but may change from version to version.)
 """
 
 import hashlib

@@ -48,10 +48,10 @@ class ScheduleConfig:
     warmup_steps: int = 100
     """Linear rise from 0, in steps."""
     decay_fraction: float = 0.2
-    """wsd: part of all steps, at the end, over which the rate falls."""
+    """wsd: share of all steps, at the end of the run, in which the rate falls."""
     final_fraction: float = 0.1
-    """Part of the peak that the rate falls to. cosine is there at the last step; wsd would be there one step later, so
-    that with 0 its last step still learns; constant does not fall."""
+    """Final learning rate, as a share of the peak. cosine reaches it at the last step. wsd would reach it one step
+    later, so with 0 the last step still learns. constant stays at the peak."""
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0:

@@ -1,4 +1,4 @@
-"""AdamW or Muon over a tree of parameters, told by dimension letters which leaf is a matrix.
+"""AdamW or Muon over a tree of parameters; dimension letters say which leaf is a matrix.
 
 The transformations return a *direction*; the step multiplies it by −lr, which is a function of the step alone. So the
 learning rate that is logged is the one that was applied, and a skipped step does not shift the schedule.
@@ -9,8 +9,9 @@ mean square of an AdamW update (Liu et al. 2025, eq. 4), so one learning rate se
 
 `update` takes one argument more than optax's: with `finite=False` the state stays as it was.
 
-Rank cannot tell a matrix: qkv's bias has two dimensions and a stacked gain too. Letters can: a matrix maps the residual
-stream to or from something, so its letters hold D and another one (L, the stack, and A do not count).
+The number of dimensions does not tell a matrix: the bias of q, k and v has two, and so has a stacked gain. The letters
+do: a matrix maps from or to the residual stream, so it has D and at least one other letter. L (stacked layers) and A
+(stacked micro-batches) do not count.
 """
 
 import math
@@ -76,9 +77,9 @@ def make_optimizer(config: OptimizerConfig, letters: Any) -> optax.GradientTrans
 def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.GradientTransformationExtraArgs:
     """Adam's direction (Kingma & Ba 2015, algorithm 1): what optax computes, in an order that XLA can fuse.
 
-    The direction is made of the moments that are stored, after what is not finite has been kept out of them. So each
-    moment is written where the old one stood, in one pass, and nothing needs the old one again. Keeping it out
-    afterwards cost copies of all moments and 4.6 times the time on a CPU.
+    A gradient that is not finite is kept out of the moments first; the direction is computed from the new moments. So
+    XLA updates each moment in place, in one pass. Selecting between old and new moments at the end would copy all
+    moments, and took 4.6 times as long on a CPU.
     """
 
     def init(params: Any) -> optax.ScaleByAdamState:
@@ -92,7 +93,7 @@ def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.Gradien
         count = state.count + jnp.where(finite, 1, 0)
         mu = jax.tree.map(lambda m, g: jnp.where(finite, beta_1 * m + (1 - beta_1) * g, m), state.mu, gradients)
         nu = jax.tree.map(lambda v, g: jnp.where(finite, beta_2 * v + (1 - beta_2) * g * g, v), state.nu, gradients)
-        # Both corrections are numbers: 1 / (1 − βᵗ). Before the first finite step there is nothing to correct.
+        # The bias corrections 1 / (1 − βᵗ) are two numbers. Before the first finite step, t = 0 would give 1/0.
         t = jnp.maximum(count, 1)
         scale_1, scale_2 = 1 / (1 - beta_1**t), 1 / (1 - beta_2**t)
         direction = jax.tree.map(lambda m, v: scale_1 * m / (jnp.sqrt(scale_2 * v) + epsilon), mu, nu)
@@ -102,7 +103,10 @@ def scale_by_adam(beta_1: float, beta_2: float, epsilon: float) -> optax.Gradien
 
 
 def _clip(largest: float) -> optax.GradientTransformation:
-    """Scales the whole gradient down to the norm `largest`. optax divides each number instead, which XLA keeps."""
+    """Scales the gradient to a global norm of at most `largest`.
+
+    It multiplies by one factor. optax divides every number, and XLA does not replace those divisions.
+    """
 
     def update(gradients: Any, _: Any) -> Any:
         scale = jnp.minimum(1.0, largest / optax.tree_utils.tree_norm(gradients))
@@ -122,7 +126,7 @@ def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTr
 
 
 def muon_dimensions(letters: str) -> MuonDimensionNumbers:
-    """Which axes are a matrix's input, which its output; the rest (q, k, v; stacked layers) are separate matrices."""
+    """Which axes are a matrix's input and which its output. Other axes (q, k, v; layers) count separate matrices."""
     width = (letters.index("D"),)
     other = tuple(i for i, letter in enumerate(letters) if letter in "NHF")
     inputs, outputs = (width, other) if width < other else (other, width)
@@ -130,7 +134,7 @@ def muon_dimensions(letters: str) -> MuonDimensionNumbers:
 
 
 def _muon_axes(updates: Any, letters: Any) -> Any:
-    """`muon_dimensions` for the leaves Muon sees; a leaf that is AdamW's stays the mask it is."""
+    """`muon_dimensions` of Muon's leaves; a leaf of AdamW's is a `MaskedNode` here and stays one."""
     return _map_unmasked(lambda _, axes: muon_dimensions(axes), updates, letters)
 
 

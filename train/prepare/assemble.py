@@ -25,7 +25,7 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
-from train.data.shards import write_header
+from train.data.shards import FORMATS, TokenDtype, dtype_for, write_header
 from train.prepare.findings import SKIPPED, Findings
 from train.prepare.plan import UnitPlan
 from train.prepare.vocabulary import count_validation
@@ -71,15 +71,16 @@ def assemble(
     asked = any(piece.split == "val" for unit in plan.units for piece in unit) or val_fraction > 0
     _refuse_blank_splits(plan, part_starts, border, tokenizer, asked)
     stretches = list(_stretches(border, int(part_starts[-1]), shard_tokens))
-    bytes_of_id = byte_lengths(tokenizer)
+    bytes_of_id, dtype = byte_lengths(tokenizer), dtype_for(tokenizer.vocab_size)
 
     def finish(stretch: Stretch) -> tuple[Shard, int]:
         path = plan.folder / stretch.name
         n_tokens = stretch.stop - stretch.start
-        if not _is_written(path, n_tokens, _tokens(plan, part_starts, stretch)):
+        if not _is_written(path, n_tokens, dtype, _tokens(plan, part_starts, stretch)):
             with replacing(path, plan.scratch) as file:
-                write_header(file, n_tokens)
+                write_header(file, n_tokens, dtype)
                 for tokens in _tokens(plan, part_starts, stretch):
+                    _refuse_other_ids(plan, tokens, tokenizer.vocab_size)
                     file.write(tokens.data)
         facts = examine(path)  # what the disk gives back, not what was meant
         n_bytes = sum(int(bytes_of_id[tokens].sum()) for tokens in _tokens(plan, part_starts, stretch))
@@ -102,6 +103,7 @@ def assemble(
         },
         shards=shards,
         left_out=found.left_out(),
+        dtype=dtype,
     )
     if found.bad:
         write(plan.folder / SKIPPED, "".join(f"{row}\n" for row in found.bad))
@@ -187,12 +189,23 @@ def _tokens(plan: UnitPlan, part_starts: np.ndarray, stretch: Stretch) -> Iterat
         yield _read(plan, number, "tokens")[max(stretch.start - start, 0) : stretch.stop - start]
 
 
-def _is_written(path: Path, n_tokens: int, pieces: Iterable[np.ndarray]) -> bool:
+def _refuse_other_ids(plan: UnitPlan, tokens: np.ndarray, vocab_size: int) -> None:
+    """Raises ValueError for ids that a shard of this vocabulary would not hold as they are."""
+    wanted = FORMATS[dtype_for(vocab_size)].token
+    largest = int(tokens.max(initial=0))
+    if tokens.dtype != wanted or largest >= vocab_size:
+        raise ValueError(
+            f"{plan.scratch}: parts with ids of {tokens.dtype} up to {largest:,}; expected {wanted}, below the "
+            f"vocabulary's {vocab_size:,}. They were changed: remove that folder, and run the same command again"
+        )
+
+
+def _is_written(path: Path, n_tokens: int, dtype: TokenDtype, pieces: Iterable[np.ndarray]) -> bool:
     """Whether the shard is there, with these tokens and nothing else."""
     if not path.exists():
         return False
     header = io.BytesIO()
-    write_header(header, n_tokens)
+    write_header(header, n_tokens, dtype)
     with path.open("rb") as file:
         if file.read(len(header.getvalue())) != header.getvalue():
             return False

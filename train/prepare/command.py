@@ -27,6 +27,8 @@ def main(options: Options) -> int:
         return 0
     manifest = prepare(options, console)
     console.print(_table(manifest))
+    if manifest.dtype == "uint32":
+        console.print(f"shards of uint32: the vocabulary has {manifest.tokenizer.vocab_size:,} ids", highlight=False)
     for what, count in manifest.left_out.items():
         console.print(f"left out, {what}: {count:,}", highlight=False)
     console.print(f"next: python -m train pretrain gpt2-nano --data {manifest.folder}", markup=False, soft_wrap=True)

@@ -18,8 +18,8 @@ class PrepareConfig:
     """Folder for the shards. Default: data/ and the name of the source."""
 
     tokenizer: str = "gpt2"
-    """gpt2, r50k_base, p50k_base, p50k_edit, a tokenizer.json or its folder, owner/name on the Hugging Face hub,
-    train:N (byte-pair encoding of N ids trained on this text), or characters."""
+    """gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base, o200k_base, a tokenizer.json or its folder, owner/name on the
+    Hugging Face hub, train:N (byte-pair encoding of N ids trained on this text), or characters."""
 
     border: str | None = None
     """What precedes each document: a token, its id, or none. Default: the tokens that end and begin a text by the
@@ -42,7 +42,8 @@ class PrepareConfig:
     """Commit of an hf: dataset. Default: the newest."""
 
     shard_tokens: int = 100_000_000
-    """Tokens in each shard but the last of a split (two bytes each)."""
+    """Tokens in each shard but the last of a split. A token has two bytes, or four where the vocabulary is over
+    65,536."""
 
     val_fraction: float = 0.1
     """Share of the documents, from the first, for validation; at most one shard. Of a running text: share of its

@@ -1,16 +1,15 @@
 """Units of text → parts: files of token ids, one per unit, by one process per core.
 
-A part is an `.npz` with two arrays, `tokens` (uint16) and `lengths` (uint32: tokens of each document), and what was
-found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that exist are exactly the
-work that is done; after a kill, a run repeats only the units that were unfinished. A part depends on its unit alone, so
-units may be shared out in any way, also over the tasks of a job array.
+A part is an `.npz` with two arrays, `tokens` (of the type that the shards have) and `lengths` (uint32: tokens of each
+document), and what was found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that
+exist are exactly the work that is done; after a kill, a run repeats only the units that were unfinished. A part depends
+on its unit alone, so units may be shared out in any way, also over the tasks of a job array.
 """
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from llm_jax.command_line import interrupts
+from llm_jax.command_line import children, interrupts
 from llm_jax.files import replacing
 from llm_jax.tokenizer.protocol import Tokenizer
-from train.data.shards import TOKEN
+from train.data.shards import fitted
 from train.prepare.findings import Findings, special_names
 from train.prepare.plan import UnitPlan
 from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
@@ -59,7 +58,7 @@ class Work:
                 self._count(documents, n_bytes, n_tokens)
                 documents = n_bytes = n_tokens = 0
         self._count(documents, n_bytes, n_tokens)
-        tokens = np.concatenate(pieces, dtype=TOKEN, casting="same_kind")
+        tokens = fitted(np.concatenate(pieces), self.tokenizer.vocab_size)
         with replacing(self.plan.part(number)) as file:
             found = np.array(findings.to_json())
             np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32), findings=found)
@@ -112,7 +111,8 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
             interrupts.check()
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
-    work.counted = context.Array("q", list(work.counted))
+    with interrupts.held(), children.quiet_tracker():  # starts a process, too
+        work.counted = context.Array("q", list(work.counted))
     pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
         _share_out(pool, iter(missing), 2 * processes, progress)
@@ -126,19 +126,20 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
 
 
 def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
-    # The processes begin here. Ctrl-C reaches them with their parent, which lets the units in hand finish.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        running: set[Future[int]] = {pool.submit(_Worker.make_part, number) for number in islice(missing, at_once)}
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    running = _submit(pool, islice(missing, at_once))
     while running:
         done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
         interrupts.check()
         for future in done:
             progress.advance(future.result())
-        running |= {pool.submit(_Worker.make_part, number) for number in islice(missing, len(done))}
+        running |= _submit(pool, islice(missing, len(done)))
         progress.refresh()
+
+
+def _submit(pool: ProcessPoolExecutor, numbers: Iterable[int]) -> set[Future[int]]:
+    """Hands units to the processes, and starts one where there are fewer than there may be."""
+    with interrupts.held():
+        return {pool.submit(_Worker.make_part, number) for number in numbers}
 
 
 class _Worker:

@@ -1,6 +1,6 @@
 """Which tokenizer a command line means: one that exists, or one made from the text that is being prepared.
 
-gpt2 | PATH | OWNER/NAME    loaded, as are r50k_base, p50k_base and p50k_edit
+gpt2 | PATH | OWNER/NAME    loaded, as are r50k_base, p50k_base, p50k_edit, cl100k_base and o200k_base
 train:4096                  byte-pair encoding with 4,096 ids, trained on the training documents alone
 characters                  one id per character of the whole text, as in nanoGPT's shakespeare_char
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from llm_jax.tokenizer.protocol import Tokenizer, check_text
-from train.data.shards import LARGEST_VOCABULARY
+from train.data.shards import dtype_for
 from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
 from train.prepare.sources.hub import HubDataset
 
@@ -23,7 +23,7 @@ def made_from_text(spec: str) -> bool:
 
 
 def load_tokenizer(spec: str) -> Tokenizer:
-    """An existing tokenizer. Raises FileNotFoundError, or ValueError if its ids do not fit into two bytes."""
+    """An existing tokenizer. Raises FileNotFoundError, or ValueError if its ids do not fit into four bytes."""
     from llm_jax.tokenizer.pretrained import load
 
     try:
@@ -32,11 +32,7 @@ def load_tokenizer(spec: str) -> Tokenizer:
         if "/" in spec:
             raise
         raise FileNotFoundError(f"{error}; from the text itself: {CHARACTERS}, or {TRAIN}4096") from None
-    if tokenizer.vocab_size > LARGEST_VOCABULARY:
-        raise ValueError(
-            f"--tokenizer {spec}: {tokenizer.vocab_size:,} ids; token shards hold two bytes a token, at most "
-            f"{LARGEST_VOCABULARY:,} ids. Use gpt2, or train one: --tokenizer train:32768"
-        )
+    _refuse_too_many(spec, tokenizer.vocab_size)
     return tokenizer
 
 
@@ -73,11 +69,15 @@ def _size(spec: str) -> int:
         size = int(spec.removeprefix(TRAIN))
     except ValueError:
         raise ValueError(f"--tokenizer {spec}: expected a number of ids, such as {TRAIN}4096") from None
-    if size > LARGEST_VOCABULARY:
-        raise ValueError(
-            f"--tokenizer {spec}: token shards hold two bytes a token; expected at most {LARGEST_VOCABULARY:,} ids"
-        )
+    _refuse_too_many(spec, size)
     return size
+
+
+def _refuse_too_many(spec: str, vocab_size: int) -> None:
+    try:
+        dtype_for(vocab_size)
+    except ValueError as error:
+        raise ValueError(f"--tokenizer {spec}: {error}") from None
 
 
 def _training_documents(source: Source, units: list[Unit], val_fraction: float, skip_bad_rows: int) -> Iterator[str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from llm_jax import tokenizer
 from llm_jax.tokenizer import Tokenizer
 from train.data.integrity import open_data, refuse_other_tokenizer
-from train.data.manifest import FILE_NAME, Manifest
+from train.data.manifest import FILE_NAME, Manifest, shard_names
+from train.data.shards import FORMATS
+from train.data.without_manifest import common_dtype
 from train.pretrain.config import RunOptions, TrainConfig
 
 
@@ -21,11 +23,18 @@ def open_inputs(where: RunOptions, config: TrainConfig, run: Path, prepares: boo
         folder = run / "data"
         if prepares:
             _prepare(where.data, folder, config.tokenizer)
-    if where.token_dtype == "none":
-        manifest = open_data(folder)
-    else:
-        manifest = open_data(folder, config.model.vocab_size, bare=where.token_dtype)
+    manifest = open_data(folder, _vocabulary(folder, where, config), bare=where.token_dtype)
     return manifest, _load_tokenizer(manifest)
+
+
+def _vocabulary(folder: Path, where: RunOptions, config: TrainConfig) -> int | None:
+    """The vocabulary of shards that say nothing of it; None where it is written down, or llm.c's own is meant."""
+    asked = config.model.vocab_size
+    if where.token_dtype != "none":
+        return asked
+    if asked <= FORMATS["uint16"].largest_vocabulary or (folder / FILE_NAME).exists():
+        return None
+    return asked if common_dtype(folder, shard_names(folder)) == "uint32" else None
 
 
 def _prepare(text: Path, out: Path, tokenizer_name: str) -> None:

@@ -1,7 +1,8 @@
 """Submit a command of this project to SLURM: `python -m train submit pretrain gpt2-124m --nodes 2 -- --run first`.
 
-What stands before `--` is for SLURM, what stands behind it for the command; the preset or folder may stand before, too.
-Renders slurm/COMMAND.sbatch with its directives, shows it (--dry-run) or submits it, and says how to follow it.
+Flags before `--` are for SLURM, flags after it for the command; the preset or folder may stand before or after it. This
+writes the directives into slurm/COMMAND.sbatch, then shows the script (--dry-run) or submits it and says how to follow
+the job.
 """
 
 import dataclasses

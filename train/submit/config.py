@@ -19,7 +19,7 @@ class SubmitConfig:
     command: tyro.conf.Positional[str] = ""
     """pretrain, prepare, export, evaluate, serve or jupyter."""
     arguments: tyro.conf.Positional[tuple[str, ...]] = ()
-    """What the command is given: its positional arguments here, its flags behind `--`."""
+    """Arguments of the command: positional ones here, flags after `--`."""
     nodes: int = 1
     """Machines."""
     gpus_per_node: int | None = None
@@ -27,11 +27,11 @@ class SubmitConfig:
     tasks_per_node: int | None = None
     """Processes on each node. Default: one per GPU."""
     cpus_per_task: int | None = None
-    """Cores for each process. Default: as the script or the cluster has it."""
+    """Cores for each process. Default: the script's number, or else the cluster's."""
     time: str | None = None
-    """Time limit: minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS. A training run goes on in a new job after it."""
+    """Time limit: minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS. Then a training run goes on in a new job."""
     partition: str | None = None
-    """Partition. Default, as for the next two: the site's, or the cluster's."""
+    """Partition. Default: the site's, or else the cluster's. The same holds for account and qos."""
     account: str | None = None
     """Account to charge."""
     qos: str | None = None

@@ -1,6 +1,6 @@
 """`train submit`: a script of slurm/ with its directives and arguments filled in, checked, and handed to sbatch.
 
-Everything that can be found out on the login node is refused there, before hours of waiting in a queue: a wrong flag,
+Mistakes that the login node can find are refused there, before the job waits for hours in a queue: a wrong flag,
 missing data, a folder that cannot be written to, more GPUs than any node has, a run that another job is training.
 """
 
@@ -54,7 +54,7 @@ def front_door(options: SubmitConfig) -> str:
 
 
 def render(script: str, filled: Mapping[str, str], arguments: tuple[str, ...]) -> str:
-    """The script with these directives in place of its own of the same names, and its arguments written into it."""
+    """The script with the directives `filled` in place of its own, and with the command's arguments written into it."""
     lines = [line for line in script.splitlines() if not line.startswith("#SBATCH ")]
     border = next(i for i, line in enumerate(lines) if not line.startswith("#"))
     header = [f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in filled.items()]
@@ -79,7 +79,7 @@ def _script(project: Path, command: str) -> str:
 
 
 def _fill(options: SubmitConfig, name: str, site: dict[str, str]) -> dict[str, str]:
-    """The script's own directives, the site's over them, the command line's over both."""
+    """All directives: the site's replace the script's own, and the command line's replace both."""
     own = own_directives(_script(Path.cwd(), options.command))
     site = {key: value for key, value in site.items() if key != "gpus-per-node" or _wants_gpus(options.command)}
     asked = {
@@ -159,7 +159,7 @@ def _check_gpus(filled: Mapping[str, str]) -> None:
 
 
 def _check_nodes(filled: Mapping[str, str]) -> None:
-    """sbatch takes such a job and lets it wait for ever."""
+    """Refuses more nodes than there are: sbatch would accept the job, and it would wait for ever."""
     asked, most = filled.get("nodes", ""), queue.count_nodes(filled.get("partition"))
     if asked.isdigit() and most is not None and int(asked) > most:
         raise ValueError(f"--nodes {asked}: {_where(filled)} has {most}; take fewer, or another --partition")

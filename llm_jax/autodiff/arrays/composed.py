@@ -1,4 +1,5 @@
-"""NumPy's functions that are made of others, so that nothing has to be derived; with NumPy's names and arguments."""
+"""NumPy's functions that are composed of others, so they need no derivative of their own. Names and arguments are
+NumPy's."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def var(
 
 @implements(np.std)
 def std(a: Array, axis: Axis = None, dtype=None, out=None, ddof=0, keepdims=False, **others) -> Array:
-    """√variance. At equal numbers it has a kink, as |x| has at 0: the derivative is the mean of both sides, 0."""
+    """√variance. Where all numbers are equal it has a kink, as |x| has at 0; the derivative there is set to 0."""
     refuse("std", out)
     variance = np.var(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, **others)
     at_kink = _are_equal(plain_value(a), axis, keepdims) & np.isfinite(plain_value(variance))
@@ -52,7 +53,7 @@ def min(a: Array, axis: Axis = None, out=None, keepdims=False, initial=None, whe
 
 @implements(np.clip)
 def clip(a: Array, a_min=None, a_max=None, out=None, *, min=None, max=None, **options) -> Array:
-    """The smaller of `a_max` and of the larger of `a_min` and a; None is no bound. `min` and `max` are other names."""
+    """minimum(maximum(a, a_min), a_max); None means no bound. `min` and `max` are other names of the bounds."""
     refuse("clip", out, **options)
     if (a_min is not None or a_max is not None) and (min is not None or max is not None):
         raise ValueError("np.clip: a_min and a_max are the same as min and max: give one pair")
@@ -69,7 +70,7 @@ def stack(arrays: Sequence[Array], axis: int = 0, out=None, *, dtype=None, casti
 
 @implements(np.split)
 def split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """The parts between the indices along `axis`; or so many parts of equal length."""
+    """The parts between the indices along `axis`; for a number n, n parts of equal length."""
     axis = one_axis(axis, np.ndim(ary), "split")
     length = np.shape(ary)[axis]
     if np.ndim(indices_or_sections):
@@ -101,7 +102,7 @@ def take_along_axis(arr: Array, indices: Any, axis: int | None = -1) -> Array:
 
 @implements(np.dot)
 def dot(a: Array, b: Array, out=None) -> Array:
-    """Σ over the last axis of a and the last but one of b (its only one, for a vector); a number multiplies."""
+    """Sums over the last axis of a and the second-to-last of b (a vector's only one); a scalar multiplies."""
     refuse("dot", out)
     a_shape, b_shape = np.shape(a), np.shape(b)
     if not a_shape or not b_shape:
@@ -128,7 +129,7 @@ def expand_dims(a: Array, axis: int | Sequence[int]) -> Array:
 
 @implements(np.squeeze)
 def squeeze(a: Array, axis: Axis = None) -> Array:
-    """Without the axes named, or, for None, without all that are 1 long."""
+    """Removes the axes `axis`; for None, every axis of length 1."""
     shape = np.shape(a)
     ones = tuple(i for i, n in enumerate(shape) if n == 1)
     gone = ones if axis is None else normalize_axis_tuple(axis, len(shape), "squeeze")
@@ -159,11 +160,11 @@ def _are_equal(x: Array, axis: Axis, keepdims: bool) -> Any:
 
 
 def _summands(x: Array, axis: Axis) -> int:
-    """How many elements fall into one of a reduction over `axis`."""
+    """How many elements a reduction over `axis` combines into one."""
     shape = np.shape(x)
     return math.prod(shape[i] for i in reduced_axes(axis, len(shape)))
 
 
 def _reciprocal(count: float) -> float:
-    """1/count. Of nothing it is ∞, so that a mean of no elements becomes 0·∞, not a number, as in NumPy."""
+    """1/count; ∞ for 0, so that the mean of no elements is 0·∞ = NaN, as in NumPy."""
     return 1 / count if count > 0 else math.inf

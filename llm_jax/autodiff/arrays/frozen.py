@@ -37,7 +37,7 @@ def leaf(value: Any) -> Any:
 
 
 def constant(value: Any, operation: str) -> Any:
-    """What an operation keeps of an operand that is not a variable of it.
+    """What an operation records of an operand to which it is not differentiated.
 
     Raises:
         TypeError: neither real numbers nor an array of them.

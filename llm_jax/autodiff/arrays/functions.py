@@ -37,7 +37,7 @@ def gelu(x: Array) -> Array:
 
 
 def logsumexp(x: Array, axis: Axis = -1, keepdims: bool = False) -> Array:
-    """log Σ exp x. The largest element is taken out first, so that exp cannot overflow; what is left is at most 1."""
+    """log Σ exp x. The largest element is subtracted first, so that exp is at most 1 and cannot overflow."""
     with quiet():
         largest = np.max(x, axis=axis, keepdims=True)
         largest = np.where(np.isfinite(largest), largest, 0.0)  # ∞ − ∞ is not a number

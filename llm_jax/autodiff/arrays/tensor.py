@@ -8,7 +8,7 @@ An operation that would take a value out of the graph, or change it after it was
 with a reason.
 
 Derivatives of derivatives: each `grad` or `jvp` in progress is one level. An operation belongs to the highest level
-among its operands; those of lower levels are constants to it, though they may well be variables further down.
+among its operands; those of lower levels are constants to it, and may be variables of an outer derivative.
 
 Left out: complex numbers, integers, and the NumPy functions not in `elementwise` and `registry`.
 """
@@ -36,7 +36,7 @@ class Tensor(Methods, NDArrayOperatorsMixin, Node):
 
     Args:
         value: floating-point array or number. It is copied.
-        level: the derivative it is a variable of, the later begun the higher; 0 when built by hand.
+        level: which `grad` or `jvp` it is a variable of; one that began later has a higher level. 0 when built by hand.
 
     Raises:
         TypeError: `value` does not hold floating-point numbers.

@@ -12,8 +12,8 @@ every n_b, in three ways: directly, through the mean, and through the variance.
 
     dx_a = Σ_b dn_b·∂n_b/∂x_a = r·(dn_a − mean_b dn_b − n_a·mean_b (dn_b·n_b))
 
-The gradient loses its mean and its component along n: batch norm's output does not notice when x is shifted or scaled,
-so no gradient may point there. Left out: the running averages used after training.
+The gradient loses its mean and its component along n: shifting or scaling x does not change batch norm's output, so the
+gradient is zero in these directions. Left out: the running averages used after training.
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ The logarithm turns the quotient into a difference, log p_by = z_by − log Σ_u
 
     ∂L/∂z_bv = −(1/B)·(δ_vy − exp z_bv / Σ_u exp z_bu) = (p_bv − δ_vy)/B
 
-What the network said minus what was right, over the batch size. Each row sums to 0: raising all logits of an example by
-the same amount changes nothing.
+This is the probability minus the right one (1 for the label, else 0), over the batch size. Each row sums to 0: raising
+all logits of an example by the same amount changes nothing.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ By the quotient rule, with s = eˣ − e⁻ˣ, c = eˣ + e⁻ˣ, s′ = c and c�
 
     ∂y/∂x = (c·c − s·s)/c² = 1 − y²     so   dx = dy·(1 − y²)
 
-The derivative needs the output only. It is at most 1, and near 0 where |y| is near 1: a saturated unit lets hardly any
-gradient through.
+The derivative needs the output only. It is at most 1, and near 0 where |y| is near 1: the gradient of a saturated
+unit's input is close to zero.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Where to draw the nodes of a graph: layers from left to right, with few crossings.
 
 After Sugiyama, Tagawa & Toda (1981), in three steps: a node's layer is the length of the longest path to it; within a
-layer, nodes are sorted by the mean position of their neighbours, sweeping forth and back a few times; then each moves
-towards its neighbours as far as its fellows leave room. An edge over several layers is led through invisible nodes, so
-that it bends around what lies between.
+layer, nodes are sorted by the mean position of their neighbours, in several sweeps forth and back; then each node moves
+towards its neighbours as far as the others of its layer leave room. An edge over several layers passes through an
+invisible node in each, which keeps it away from the nodes between.
 
 Left out: the exact optimum of any step (each is NP-hard or a linear program); graphs worth looking at are small.
 """
@@ -50,7 +50,9 @@ def layered(order: Sequence[Any], parents: Callable[[Any], Sequence[Any]]) -> La
         for parent in parents(node):
             if not parents(parent):
                 first_use[parent] = min(first_use.get(parent, layers[node]), layers[node])
-    layers |= {node: layer - 1 for node, layer in first_use.items()}  # inputs stand beside what they go into
+    layers |= {
+        node: layer - 1 for node, layer in first_use.items()
+    }  # an input stands in the layer before its first use
     places = {node: _Place(layers[node]) for node in order}
     chains = {(p, node): _connect(places[p], places[node]) for node in order for p in dict.fromkeys(parents(node))}
     columns: list[list[_Place]] = [[] for _ in range(max(layers.values()) + 1)]

@@ -1,9 +1,9 @@
-"""The rule of `np.einsum`: linear in each operand, and its transpose is an einsum again.
+"""The rule of `np.einsum`: it is linear in each operand, and its transpose with respect to one is an einsum, too.
 
-In y_ik = Σⱼ a_ij·b_jk the gradient of a is g_ik with b: Σₖ g_ik·b_jk. The output takes the operand's place and the
-operand the output's. Two things have to be added. A letter that stands in one operand alone was summed there; the
-gradient is the same along it, so a vector of ones brings it back. A letter that stands twice in the operand takes a
-diagonal; an identity matrix puts the gradient back on it.
+For y_ik = Σⱼ a_ij·b_jk and the gradient g of y, the gradient of a is Σₖ g_ik·b_jk: g replaces a among the operands, and
+the letters of a become the output's. Two cases need one operand more. A letter that only a has is summed over, so the
+gradient is constant along its axis: a vector of ones adds the axis. A letter that stands twice in a selects a diagonal:
+an identity matrix puts the gradient back on it.
 """
 
 import string
@@ -57,7 +57,7 @@ def einsum(*arrays: Array, inputs: list[str], output: str, optimize: Any = False
             return product([inputs[k], *other_letters], [v, *others], output, bool(optimize))
 
         def pull(g: Array) -> Array:
-            added_letters, added, letters = _what_the_operand_has_alone(arrays[k], k, inputs, output)
+            added_letters, added, letters = _further_operands(arrays[k], k, inputs, output)
             shape = np.shape(arrays[k])
             found = product([output, *other_letters, *added_letters], [g, *others, *added], letters, bool(optimize))
             stretched = tuple(i for i, n in enumerate(shape) if n == 1 != np.shape(found)[i])
@@ -68,8 +68,12 @@ def einsum(*arrays: Array, inputs: list[str], output: str, optimize: Any = False
     return Result(product(inputs, arrays, output, optimize), [by_operand(k) for k in range(len(arrays))])
 
 
-def _what_the_operand_has_alone(x: Array, k: int, inputs: list[str], output: str) -> tuple[list[str], list[Array], str]:
-    """Ones and identity matrices for operand k, their letters, and its own letters with each one once."""
+def _further_operands(x: Array, k: int, inputs: list[str], output: str) -> tuple[list[str], list[Array], str]:
+    """The vectors of ones and identity matrices that operand k needs.
+
+    Returns:
+        Their letters, the arrays themselves, and k's letters, in which a repeated one has a new name.
+    """
     elsewhere = set(output).union(*inputs[:k], *inputs[k + 1 :])
     free = iter(sorted(set(string.ascii_letters) - elsewhere - set(inputs[k])))
     letters, added_letters, added = "", [], []

@@ -18,9 +18,8 @@ COMPRESSIONS = (
 UNPACK = "unpack it, and give the files that are in it"
 EXPORT = "save its text as UTF-8 first"
 ROWS = "convert its rows to JSON lines or parquet first"
-PICKLE = "a pickle may run any code, so it is not read: write its text as UTF-8 or JSON lines"
-MEDIA = "it holds no text; leave it out"
-PROGRAM = "it is a program; leave it out"
+PICKLE = "reading one may run any code, so it is not read: write its text as UTF-8 or JSON lines"
+NO_TEXT = "it holds no text; leave it out"
 
 # (what it is, the cure, how it begins)
 FORMATS = (
@@ -41,15 +40,15 @@ FORMATS = (
     ("PostScript", EXPORT, re.compile(rb"%!PS-Adobe")),
     ("rich text (rtf)", EXPORT, re.compile(rb"\{\\rtf")),
     ("an old office document", EXPORT, re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")),
-    ("a PNG image", MEDIA, re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("a JPEG image", MEDIA, re.compile(rb"\xff\xd8\xff")),
-    ("a GIF image", MEDIA, re.compile(rb"GIF8[79]a")),
-    ("a TIFF image", MEDIA, re.compile(rb"II\x2a\0|MM\0\x2a")),
-    ("sound, film or image (RIFF)", MEDIA, re.compile(rb"(?s)RIFF.{4}(?:WAVE|AVI |WEBP)")),
-    ("sound", MEDIA, re.compile(rb"OggS\0|fLaC\0|ID3[\x02-\x04]\0")),
-    ("film or sound (mp4)", MEDIA, re.compile(rb"(?s)\0\0\0.ftyp")),
-    ("a Matroska film", MEDIA, re.compile(rb"\x1a\x45\xdf\xa3")),
-    ("a font", MEDIA, re.compile(rb"wOF[F2]|\0\x01\0\0\0|OTTO\0")),
+    ("a PNG image", NO_TEXT, re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("a JPEG image", NO_TEXT, re.compile(rb"\xff\xd8\xff")),
+    ("a GIF image", NO_TEXT, re.compile(rb"GIF8[79]a")),
+    ("a TIFF image", NO_TEXT, re.compile(rb"II\x2a\0|MM\0\x2a")),
+    ("sound, film or image (RIFF)", NO_TEXT, re.compile(rb"(?s)RIFF.{4}(?:WAVE|AVI |WEBP)")),
+    ("sound", NO_TEXT, re.compile(rb"OggS\0|fLaC\0|ID3[\x02-\x04]\0")),
+    ("film or sound (mp4)", NO_TEXT, re.compile(rb"(?s)\0\0\0.ftyp")),
+    ("a Matroska film", NO_TEXT, re.compile(rb"\x1a\x45\xdf\xa3")),
+    ("a font", NO_TEXT, re.compile(rb"wOF[F2]|\0\x01\0\0\0|OTTO\0")),
     ("an SQLite database", ROWS, re.compile(rb"SQLite format 3\0")),
     ("an encrypted parquet file", "decrypt it first", re.compile(rb"PARE")),
     ("an HDF5 file", ROWS, re.compile(rb"\x89HDF\r\n\x1a\n")),
@@ -58,19 +57,19 @@ FORMATS = (
     ("a Feather table of version 1", "write it again with a newer pyarrow, or as parquet", re.compile(rb"FEA1")),
     ("a NumPy array (npy)", ROWS, re.compile(rb"\x93NUMPY")),
     ("a pickle", PICKLE, re.compile(rb"\x80[\x02-\x05]|\([dl]p[01]\n")),
-    ("a GGUF model", "it is a model, no text; leave it out", re.compile(rb"GGUF[\x01-\x09]\0")),
-    ("a safetensors file", "it is a model, no text; leave it out", re.compile(rb"(?s).{3}\0{5}\{\s*\"")),
+    ("a GGUF model", NO_TEXT, re.compile(rb"GGUF[\x01-\x09]\0")),
+    ("a safetensors file", NO_TEXT, re.compile(rb"(?s).{3}\0{5}\{\s*\"")),
     (
         "a token shard",
         "it is prepared already: give its folder to `python -m train pretrain --data`",
         re.compile(rb"(?:\x88\xd9\x34\x01|\xa1\xda\x34\x01)[\x01\x07]\0\0\0"),
     ),
-    ("an ELF program", PROGRAM, re.compile(rb"\x7fELF")),
-    ("a Windows program", PROGRAM, re.compile(rb"(?s)MZ.{0,60}\0\0")),
-    ("a macOS program", PROGRAM, re.compile(rb"[\xcf\xce]\xfa\xed\xfe|\xca\xfe\xba\xbe")),
-    ("a static library", PROGRAM, re.compile(rb"!<arch>\n")),
-    ("WebAssembly", PROGRAM, re.compile(rb"\0asm")),
-    ("compiled Python", PROGRAM, re.compile(rb"(?s).[\x0c-\x0e]\r\n[\0-\x03]\0\0\0")),
+    ("an ELF program", NO_TEXT, re.compile(rb"\x7fELF")),
+    ("a Windows program", NO_TEXT, re.compile(rb"(?s)MZ.{0,60}\0\0")),
+    ("a macOS program", NO_TEXT, re.compile(rb"[\xcf\xce]\xfa\xed\xfe|\xca\xfe\xba\xbe")),
+    ("a static library", NO_TEXT, re.compile(rb"!<arch>\n")),
+    ("WebAssembly", NO_TEXT, re.compile(rb"\0asm")),
+    ("compiled Python", NO_TEXT, re.compile(rb"(?s).[\x0c-\x0e]\r\n[\0-\x03]\0\0\0")),
     (
         "a pointer of Git LFS in place of the file",
         "fetch the file itself: git lfs pull",

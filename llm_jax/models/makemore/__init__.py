@@ -1,4 +1,4 @@
-"""Models of single lines, one character after the other, after Karpathy's makemore. Each file adds one idea:
+"""Character-level models of single lines, such as names, after Karpathy's makemore. Each file adds one idea:
 
 lookup      a table of logits: the bigram model as a neural network
 mlp         an embedding and a hidden layer over a window of characters (Bengio et al. 2003); batch norm

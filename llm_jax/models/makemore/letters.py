@@ -4,5 +4,5 @@ from typing import Any
 
 
 def letters(text: str) -> list[Any]:
-    """Strings where a parameter's annotation expects arrays: the leaves of `dimension_letters` are strings."""
+    """The words of `text`, typed as Any: `dimension_letters` puts them where parameters are annotated as arrays."""
     return list(text.split())

@@ -15,7 +15,8 @@ class CurationConfig:
     """Folder for the shards. Intermediate files are kept beside it in .curate-OUT: after a failure, or when the shards
     were removed, the same command goes on from them."""
     tokenizer: str = "gpt2"
-    """gpt2, r50k_base, p50k_base, p50k_edit, a tokenizer.json or its folder, or owner/name on the Hugging Face hub."""
+    """gpt2, r50k_base, p50k_base, p50k_edit, cl100k_base, o200k_base, a tokenizer.json or its folder, or owner/name on
+    the Hugging Face hub."""
     border: str | None = None
     """What precedes each document, as in `train prepare`."""
     tasks: int = 1

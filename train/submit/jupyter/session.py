@@ -1,10 +1,10 @@
-"""JupyterLab as a child process that keeps its secret: `python -m train jupyter`.
+"""JupyterLab as a child process whose token no other user can read: `python -m train jupyter`.
 
-The token is made here, lies in a file of mode 0600 and reaches the server through a configuration file of the same
-mode: it is never an argument, which every user of the node can list, nor in the environment, which every notebook
-would inherit and might print, nor in a log. Told to end, it waits for the browser to save open notebooks (JupyterLab
-keeps unsaved work in the browser; here it saves every few seconds), then ends the server, which ends its kernels.
-What a kernel has in memory is not saved.
+The token is made here and written to a file of mode 0600; the server reads it through a configuration file of the same
+mode. It is never an argument (every user of the node can list those), never in the environment (every notebook inherits
+it and might print it), and never in a log. When the command is told to end, it waits until the browser has saved open
+notebooks (JupyterLab keeps unsaved work in the browser; here it saves every few seconds), then ends the server, which
+ends its kernels. What a kernel has in memory is lost.
 """
 
 import getpass
@@ -27,7 +27,7 @@ from train.submit.jupyter.config import JupyterConfig
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.2
-LONGEST_FOLDER = 40  # characters; the path of a socket has 107, of which the names of a kernel's take up to 67
+LONGEST_FOLDER = 40  # characters; a socket's path may have 107, and the file names of a kernel's sockets take up to 67
 SOCKET_LOCAL_PORT = 8888  # at your own end of the tunnel
 
 Address = tuple[str, int] | Path  # ip and port, or a unix socket
@@ -37,8 +37,8 @@ c.IdentityProvider.token = open({token!r}).read().strip()
 c.ServerApp.root_dir = {root!r}
 c.ServerApp.open_browser = False
 c.ServerApp.log_level = "WARN"
-c.ServerApp.allow_root = {allow_root}  # in containers one often is; the server refuses unless told
-c.ServerApp.allow_remote_access = True  # through the tunnel, whatever name the browser has for its end of it
+c.ServerApp.allow_root = {allow_root}  # containers often run as root, which the server refuses by default
+c.ServerApp.allow_remote_access = True  # the browser may call its end of the tunnel by any name
 c.KernelManager.transport = "ipc"  # on ports of 127.0.0.1, every user of the node could read what kernels print
 {listen}
 """
@@ -60,7 +60,7 @@ def serve(options: JupyterConfig) -> int:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", f"--config={state / 'config.py'}"],
             env=os.environ | {"JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTER_CONFIG_PATH": str(state)},
-            start_new_session=True,  # Ctrl-C is for us: the server would ask a question on the terminal
+            start_new_session=True,  # else Ctrl-C reaches the server too, which asks for confirmation
         )
         try:
             if _wait_until_ready(server, address, stop):
@@ -100,7 +100,7 @@ def _listen(address: Address) -> str:
 
 
 def _runtime_folder() -> Path:
-    """Mode 0700, for sockets; of the node, for not every shared file system has sockets, and their names are short."""
+    """Mode 0700, for sockets. On the node's own disk: shared ones may not have sockets, and their paths are short."""
     base = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="jupyter-", dir=base if len(base) <= LONGEST_FOLDER else "/tmp"))
 
@@ -118,7 +118,7 @@ def _set_autosave(state: Path, seconds: int) -> None:
 
 
 def _wait_until_ready(server: subprocess.Popen, address: Address, stop: StopRequest) -> bool:
-    """Whether it answers; False if it was asked to end meanwhile. Raises RuntimeError if it ends or never answers."""
+    """Whether the server answers; False if we were asked to end first. RuntimeError if it ends or never answers."""
     deadline = time.monotonic() + START_SECONDS
     while not stop:
         if server.poll() is not None:
@@ -139,7 +139,7 @@ def _answers(address: Address) -> bool:
 
 
 def _reachable(ip: str) -> str:
-    """The address of this machine under which a server answers that listens on all of them."""
+    """The address under which this machine reaches a server on `ip`, which may stand for all addresses."""
     return "127.0.0.1" if ip in ("0.0.0.0", "", "*") else ip
 
 

@@ -1,6 +1,6 @@
-"""How a run is doing: what SLURM says of its job, joined with the run's own metrics.
+"""The state of a run: its job, as SLURM reports it, and its progress, from its own metrics.
 
-Works for a run of this machine, too, where there is no SLURM to ask.
+Works on a machine without SLURM, too.
 """
 
 from dataclasses import dataclass

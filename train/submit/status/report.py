@@ -1,4 +1,4 @@
-"""`train status`: the queue's word on a run's job, and how far the run itself says it is."""
+"""`train status`: the state of a run's job in the queue, and the run's progress by its own metrics."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ from train.pretrain.config import TrainConfig
 from train.record import metrics
 from train.record.progress import ago, clock, number, print_table
 
-RECENT_STEPS = 50  # whose median speed tells the time that is left
+RECENT_STEPS = 50  # the time left is computed from their median speed
 
 
 def show(runs: Path, name: str) -> int:
