@@ -6,9 +6,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+
 # Before JAX is imported anywhere: sharding is tested on one machine with eight fake devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Most of the tests' time goes into compiling. Compiled programs are kept and shared, with the next run too.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pytest
 from hypothesis import settings
@@ -25,6 +30,15 @@ settings.register_profile("explore", derandomize=False)
 settings.load_profile("repeatable")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In the default run LLVM does not optimise: programs are compiled in half the time, and run as long as before.
+
+    Tests with a marker compile as users do.
+    """
+    if config.option.markexpr.startswith("not "):
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two processes for whole folders; none for single files, where starting them would take longer than they save.
 
@@ -39,8 +53,6 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes get the argument's name: archives hold the time, and both processes must collect the same names."""
     return argname if isinstance(val, bytes) else None
 
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`
 
