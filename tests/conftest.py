@@ -6,13 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 # Before JAX is imported anywhere: sharding is tested on one machine with eight fake devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # Most of the tests' time goes into compiling. Compiled programs are kept and shared, with the next run too.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".pytest_cache/xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pytest
@@ -53,6 +51,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes get the argument's name: archives hold the time, and both processes must collect the same names."""
     return argname if isinstance(val, bytes) else None
 
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(REPOSITORY / "tests"))  # where helpers for several folders of tests are: `parity`, `planted`
 
