@@ -47,9 +47,9 @@ def init_attention(key: Key[Array, ""], config: DecoderConfig, std: float, resid
             for one_key, outputs in zip(jax.random.split(qkv_key, 3), (heads, kv_heads, kv_heads), strict=True)
         )
         qkv = Projections(q, k, v)
-    head_norm = init_rms_norm(config.d_head) if config.query_key_norm else None
+    q_norm, k_norm = (init_rms_norm(config.d_head) if config.query_key_norm else None for _ in range(2))
     out = init_linear(out_key, heads, (width,), residual_std, config.attention_bias == "all")
-    return Attention(qkv=qkv, out=out, q_norm=head_norm, k_norm=head_norm)
+    return Attention(qkv=qkv, out=out, q_norm=q_norm, k_norm=k_norm)
 
 
 def queries_keys_values(

@@ -1,6 +1,7 @@
 """The parameters of a decoder: a tree, its initialisation (Radford et al. 2019, §2.3), and the letters of its axes."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,15 +44,16 @@ def init(key: Key[Array, ""], config: DecoderConfig) -> Decoder:
     """
     std, residual_std = 0.02, 0.02 / math.sqrt(2 * config.n_layers)
     token_key, position_key, *block_keys = jax.random.split(key, 2 + config.n_layers)
-    fresh_norm = init_norm(config.d_model) if config.norm == "layer" else init_rms_norm(config.d_model)
+    # Called for every norm: two leaves that share one array could not both be donated.
+    fresh_norm = partial(init_norm if config.norm == "layer" else init_rms_norm, config.d_model)
 
     def init_block(block_key: Key[Array, ""]) -> Block:
         attention_key, mlp_key = jax.random.split(block_key)
         width, hidden = config.d_model, config.d_hidden
         return Block(
-            norm_1=fresh_norm,
+            norm_1=fresh_norm(),
             attention=init_attention(attention_key, config, std, residual_std),
-            norm_2=fresh_norm,
+            norm_2=fresh_norm(),
             mlp=init_mlp(mlp_key, width, hidden, std, residual_std, config.gated_mlp, config.mlp_bias),
         )
 
@@ -66,7 +68,7 @@ def init(key: Key[Array, ""], config: DecoderConfig) -> Decoder:
         token_embedding=init_tokens(token_key),
         position_embedding=init_positions(position_key) if config.n_positions else None,
         blocks=tuple(map(init_block, block_keys)),
-        norm=fresh_norm,
+        norm=fresh_norm(),
         head=None if config.tied_head else init_tokens(jax.random.fold_in(token_key, 1)),
     )
 

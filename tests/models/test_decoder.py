@@ -272,3 +272,10 @@ def test_tokens_that_are_no_rows_within_the_context_are_refused_before_anything_
 def test_unknown_preset_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'gpt3'; one of: gpt2-nano"):
         model_preset("gpt3")
+
+
+@pytest.mark.parametrize("name", ["gpt2-nano", "llama-nano"])
+def test_no_two_parameters_share_an_array(name):
+    """A step that donates its parameters would give one array away twice."""
+    leaves = jax.tree.leaves(decoder.init(jax.random.key(0), model_preset(name)))
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
