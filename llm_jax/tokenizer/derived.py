@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from llm_jax.tokenizer.offsets import character_spans
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
@@ -16,6 +17,9 @@ from llm_jax.tokenizer.streaming import StreamEncoder
 
 class Derived:
     """Base class of tokenizers in which the bytes of a text's tokens, joined, are the bytes of the text."""
+
+    parts_at_special = True
+    chat: ChatTemplates | None = None
 
     def encode_with_offsets(
         self: Tokenizer,
