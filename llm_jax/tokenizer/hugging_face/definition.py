@@ -7,6 +7,7 @@ own. What the post-processor would put before a text is `prefix`, which `decode.
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 PARTS = ("normalizer", "pre_tokenizer", "decoder", "model")
+WHOLE_WORDS = ("Unigram", "WordLevel", "WordPiece")  # they find in a text whatever is in their vocabulary
+HIDDEN = secrets.token_hex(16)  # begins names that no text spells
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,6 @@ class Definition:
     decoder: Mapping[str, Any] | None
     post_processor: Mapping[str, Any] | None  # kept for the file alone
     prefix: tuple[int, ...]  # ids that its post-processor puts before every text
-    unknown: int | None  # what stands for text that the vocabulary cannot write
     fingerprint: str
 
     @property
@@ -44,8 +46,14 @@ class Definition:
 
         Raises ValueError with the library's reason.
         """
-        added = [{**token, "special": token["special"] and token["content"] not in allowed} for token in self.added]
-        core = _loaded(f'{{"version": "1.0", "added_tokens": {json.dumps(added)}, {self.rest}}}')
+        hidden = {token["content"] for token in self.added if token["special"]} - allowed
+        added = [{**token, "special": token["content"] in hidden} for token in self.added]
+        rest = self.rest
+        if hidden and self.kind in WHOLE_WORDS:
+            parts = self._rest()
+            renamed = _hide(parts["model"], hidden)
+            added, rest = [token for token in added if token["content"] not in renamed], json.dumps(parts)[1:-1]
+        core = _loaded(f'{{"version": "1.0", "added_tokens": {json.dumps(added)}, {rest}}}')
         core.encode_special_tokens = True  # a special token in a text is ordinary text
         return core
 
@@ -77,19 +85,16 @@ def define(content: dict, files: Companions) -> Definition:
     core = _loaded(json.dumps(content))
     _refuse_other_ids(core, added)
     canonical = json.loads(core.to_str())
-    model = canonical["model"]
-    unknown = model.get("unk_id") if model["type"] == "Unigram" else core.token_to_id(model.get("unk_token") or "")
     prefix, plain = core.encode("a").ids, core.encode("a", add_special_tokens=False).ids
     n_before = next((n for n in range(len(prefix)) if prefix[n : n + len(plain)] == plain), 0)
     rest = json.dumps({name: content.get(name) for name in PARTS})[1:-1]
     return Definition(
         tuple(added),
         rest,
-        model["type"],
+        canonical["model"]["type"],
         content.get("decoder"),
         content.get("post_processor"),
         tuple(prefix[:n_before]),
-        unknown,
         _fingerprint(canonical),
     )
 
@@ -135,6 +140,18 @@ def _flags(token: Mapping[str, Any]) -> dict[str, bool]:
 
 def _is_pair(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
+
+
+def _hide(model: dict[str, Any], tokens: AbstractSet[str]) -> AbstractSet[str]:
+    """Renames tokens in the vocabulary, so that no text spells them; their ids stay. Returns those that it had."""
+    vocab, unknown = model["vocab"], model.get("unk_token")  # this one the model looks up by its name
+    if isinstance(vocab, dict):
+        found = (tokens & vocab.keys()) - {unknown}
+        model["vocab"] = {f"{HIDDEN} {name}" if name in found else name: number for name, number in vocab.items()}
+    else:
+        found = tokens & {name for name, _ in vocab}
+        model["vocab"] = [[f"{HIDDEN} {name}" if name in found else name, score] for name, score in vocab]
+    return found
 
 
 def _refuse_other_ids(core: "Core", added: list[dict[str, Any]]) -> None:

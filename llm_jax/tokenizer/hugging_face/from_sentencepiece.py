@@ -38,7 +38,7 @@ def content(model: SentencePieceModel, is_legacy: bool = True) -> dict[str, Any]
         "version": "1.0",
         "added_tokens": [{"id": n, "content": text, "normalized": False, "special": True} for n, text in special],
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, is_legacy)},
-        "pre_tokenizer": _pre_tokenizer(user_defined, model.dummy_prefix and not is_legacy),
+        "pre_tokenizer": _pre_tokenizer(model, user_defined, model.dummy_prefix and not is_legacy),
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": _decoders(model)},
         "model": _unigram(model) if model.algorithm == UNIGRAM else _bpe(model, bool(user_defined)),
@@ -63,15 +63,24 @@ def _replace(pattern: dict[str, str], text: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": pattern, "content": text}
 
 
-def _pre_tokenizer(user_defined: list[str], prefixes_first: bool) -> dict[str, Any] | None:
-    """Pieces that the user defined are found in every text, the longest first, and never merged."""
+def _pre_tokenizer(model: SentencePieceModel, user_defined: list[str], prefixes_first: bool) -> dict[str, Any] | None:
+    """Pieces that the user defined are found in every text, the longest first, and never merged.
+
+    A text that spells a byte, such as `<0x41>`, is cut in it, if the vocabulary cannot write it otherwise.
+    """
     steps: list[dict[str, Any]] = []
     if prefixes_first:
         steps.append({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False})
     if user_defined:
-        pattern = "|".join(re.escape(text) for text in sorted(user_defined, key=len, reverse=True))
-        steps.append({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False})
+        steps.append(_isolated("|".join(re.escape(text) for text in sorted(user_defined, key=len, reverse=True))))
+    letters = {piece.text for piece in model.pieces if piece.kind == NORMAL}
+    if model.algorithm == UNIGRAM and model.byte_fallback and not letters.issuperset("<0x123456789ABCDEF>"):
+        steps.append(_isolated("<(?=0x[0-9A-F]{2}>)"))
     return {"type": "Sequence", "pretokenizers": steps} if steps else None
+
+
+def _isolated(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
 
 
 def _decoders(model: SentencePieceModel) -> list[dict[str, Any]]:

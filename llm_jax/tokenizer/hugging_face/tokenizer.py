@@ -56,10 +56,10 @@ class HuggingFaceTokenizer(Derived):
         self.borders = borders or Borders()
         self._cores: dict[frozenset[str], Core] = {}
         self._lock = threading.Lock()
-        core = self._core(frozenset())
-        self.vocab_size = 1 + max(core.get_vocab(with_added_tokens=True).values())
+        self._all = definition.core(self.special_tokens.keys())
+        self.vocab_size = 1 + max(self._all.get_vocab(with_added_tokens=True).values())
         self.name = name or f"{definition.kind.lower()}-{self.vocab_size}"
-        self._pieces = Pieces(core, definition.decoder)
+        self._pieces = Pieces(self._all, definition.decoder)
 
     def __repr__(self) -> str:
         return f"<HuggingFaceTokenizer {self.name!r}: {self.vocab_size} ids>"
@@ -85,10 +85,8 @@ class HuggingFaceTokenizer(Derived):
 
     @cached_property
     def _merges(self) -> list[tuple[bytes, bytes]]:
-        core = self._core(frozenset())
-
         def written(token: str) -> bytes:
-            number = core.token_to_id(token)
+            number = self._all.token_to_id(token)
             return b"" if number is None else self.token_bytes(number)
 
         return [(written(left), written(right)) for left, right in self.definition.merges()]
@@ -100,7 +98,7 @@ class HuggingFaceTokenizer(Derived):
         disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> list[int]:
         names = self._checked(text, allowed_special, disallowed_special)
-        return self._without_hidden(self._encodings([text], names)[0].ids, names)
+        return self._encodings([text], names)[0].ids
 
     def encode_array(
         self,
@@ -122,8 +120,7 @@ class HuggingFaceTokenizer(Derived):
         for text in texts:
             self._checked(text, allowed_special, disallowed_special)
         groups = [[text] for text in texts] if threads == 1 else [list(texts)]
-        encodings = (found for group in groups for found in self._encodings(group, names))
-        return [self._without_hidden(found.ids, names) for found in encodings]
+        return [found.ids for group in groups for found in self._encodings(group, names)]
 
     def encode_with_offsets(
         self,
@@ -134,7 +131,7 @@ class HuggingFaceTokenizer(Derived):
         """The library's offsets: a token of a space that the tokenizer itself adds spans nothing of the text."""
         names = self._checked(text, allowed_special, disallowed_special)
         found = self._core(names).encode(text, add_special_tokens=False)
-        return self._without_hidden(found.ids, names), found.offsets
+        return found.ids, found.offsets
 
     def encode_iterable(
         self,
@@ -166,11 +163,11 @@ class HuggingFaceTokenizer(Derived):
         return piece
 
     def token_to_id(self, token: str | bytes) -> int | None:
-        return self._id_of_bytes.get(token) if isinstance(token, bytes) else self._core(frozenset()).token_to_id(token)
+        return self._id_of_bytes.get(token) if isinstance(token, bytes) else self._all.token_to_id(token)
 
     def id_to_token(self, number: int) -> str | None:
         number = index(number)
-        return self._core(frozenset()).id_to_token(number) if 0 <= number < self.vocab_size else None
+        return self._all.id_to_token(number) if 0 <= number < self.vocab_size else None
 
     def with_special_tokens(self, added: Sequence[str]) -> "HuggingFaceTokenizer":
         grown = special.grown(self.special_tokens, added, self.vocab_size)
@@ -206,19 +203,13 @@ class HuggingFaceTokenizer(Derived):
 
     def _core(self, names: frozenset[str]) -> "Core":
         with self._lock:
+            if len(names) == len(self.special_tokens):
+                return self._all
             if names not in self._cores:
                 if len(self._cores) == MOST_CORES:
-                    del self._cores[list(self._cores)[1]]  # the oldest but the first, which every method needs
+                    del self._cores[next(iter(self._cores))]  # the oldest
                 self._cores[names] = self.definition.core(names)
             return self._cores[names]
-
-    def _without_hidden(self, ids: list[int], names: frozenset[str]) -> list[int]:
-        """Of special tokens that are not allowed, which Unigram finds in text where they are in its vocabulary, the
-        unknown token."""
-        if self.definition.unknown is None or len(names) == len(self.special_tokens):
-            return ids
-        hidden = {number for token, number in self.special_tokens.items() if token not in names}
-        return ids if hidden.isdisjoint(ids) else [self.definition.unknown if n in hidden else n for n in ids]
 
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
