@@ -69,6 +69,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def files(self) -> Mapping[str, bytes]:
+        """By name, the files of others that `save` copies; ours are written anew."""
+        ...
+
+    @property
     def parts_at_special(self) -> bool:
         """Whether the ids of a text are those of its parts between special tokens, each encoded by itself."""
         ...

@@ -16,8 +16,8 @@ class Choice:
         self.n_new = 0
         self._stop_tokens = asked.stop_tokens
         hidden = frozenset(tokenizer.special_tokens.values()) if asked.skip_special_tokens else frozenset()
-        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens, hidden)
-        self._logprobs = Logprobs(tokenizer) if asked.n_top is not None else None
+        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens, hidden, prompt)
+        self._logprobs = Logprobs(tokenizer, prompt, asked.echo) if asked.n_top is not None else None
 
     def take(self, event: Event) -> tuple[str, dict | None, str | None, int | str | None]:
         """An event → new text, new log-probabilities and, at the end, the finish reason and the stop text or token."""

@@ -1,5 +1,6 @@
 """Log-probabilities in OpenAI's form for completions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from llm_jax.tokenizer import StreamDecoder, Tokenizer
@@ -11,6 +12,8 @@ class Logprobs:
     """OpenAI's four parallel lists, which grow token by token."""
 
     tokenizer: Tokenizer
+    prompt: Sequence[int] = ()
+    echoes: bool = False  # whether the prompt's tokens come first
     offset: int = 0  # characters of the text so far; a character of several tokens begins at each of them
     tokens: list[str] = field(default_factory=list)
     token_logprobs: list[float | None] = field(default_factory=list)
@@ -18,7 +21,7 @@ class Logprobs:
     text_offset: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._stream = StreamDecoder(self.tokenizer)
+        self._stream = StreamDecoder(self.tokenizer, () if self.echoes else self.prompt)
 
     def add(self, scored: Scored) -> None:
         text = self._text(scored.token)
@@ -38,6 +41,7 @@ class Logprobs:
     def end_of_prompt(self) -> None:
         """Ends the prompt's text: the answer's text follows it, and no character belongs to both."""
         self.offset += len(self._stream.finish())
+        self._stream = StreamDecoder(self.tokenizer, self.prompt)
 
     def take(self) -> dict[str, list]:
         """The entries added since the last call."""
@@ -48,4 +52,4 @@ class Logprobs:
         return taken
 
     def _text(self, token: int) -> str:
-        return self.tokenizer.decode_bytes([token]).decode("utf8", errors="replace")
+        return self.tokenizer.token_bytes(token).decode("utf8", errors="replace")

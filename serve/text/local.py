@@ -29,7 +29,7 @@ class Local:
         """See `Source`. All texts are one batch. Interrupted, it gives the text that it has held back, and ends."""
         tokenizer = self._tokenizer
         prompts = [encode_prompt(tokenizer, text) for text in texts]
-        rows = [Continuation(tokenizer, settings.stops) for _ in texts]
+        rows = [Continuation(tokenizer, settings.stops, prompt=prompt) for prompt in prompts]
         sampling, ends = settings.sampling, tokenizer.borders.stops
         asked = (sampling, settings.max_new_tokens, ends, settings.chunk)
         try:
