@@ -44,7 +44,7 @@ LLAMA32 = """{{- bos_token }}
 {%- if add_generation_prompt %}
     {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
 {%- endif %}
-"""
+"""  # noqa: E501
 QWEN25 = """{%- if tools %}
     {{- '<|im_start|>system\\n' }}
     {%- for tool in tools %}

@@ -1,7 +1,8 @@
-"""Log-probabilities in OpenAI's form for completions."""
+"""Log-probabilities in OpenAI's two forms, for completions and for chats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llm_jax.tokenizer import StreamDecoder, Tokenizer
 from serve.api.batch import Scored
@@ -53,3 +54,25 @@ class Logprobs:
 
     def _text(self, token: int) -> str:
         return self.tokenizer.token_bytes(token).decode("utf8", errors="replace")
+
+
+@dataclass
+class ChatLogprobs:
+    """One list of objects, a token each."""
+
+    tokenizer: Tokenizer
+    n_top: int
+    content: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, scored: Scored) -> None:
+        top = [self._entry(token, logprob) for token, logprob in scored.top[: self.n_top]]
+        self.content.append(self._entry(scored.token, scored.logprob) | {"top_logprobs": top})
+
+    def take(self) -> dict[str, list]:
+        """The entries added since the last call."""
+        taken, self.content = self.content, []
+        return {"content": taken}
+
+    def _entry(self, token: int, logprob: float | None) -> dict[str, Any]:
+        raw = self.tokenizer.token_bytes(token)
+        return {"token": raw.decode("utf8", errors="replace"), "logprob": logprob, "bytes": list(raw)}
