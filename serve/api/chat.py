@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from llm_jax.chat import NO_TEMPLATE, checked, encode
+from llm_jax.decode.prompts import begun
 from llm_jax.tokenizer import Tokenizer
 from serve.api.batch import MOST_TOP
 from serve.api.completions import Asked, Head, check_lengths, max_tokens, of_model, shared
@@ -38,7 +39,9 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     variables = fields.take("chat_template_kwargs", dict, {})
     if fixed := [name for name in FIXED if name in variables]:
         raise ValueError(f"chat_template_kwargs.{fixed[0]} is not computed by this server: leave it out")
-    prompt = tuple(encode(tokenizer, checked(fields.take("messages", list, None)), variables))
+    adds_begin = fields.take("add_special_tokens", bool, False)
+    ids = encode(tokenizer, checked(fields.take("messages", list, None)), variables)
+    prompt = tuple(begun(tokenizer, ids) if adds_begin else ids)
     n_top = _n_top(fields)
     skips = fields.take("skip_special_tokens", bool, True)
     new = max_tokens(fields, 1, max(1, context - len(prompt)))

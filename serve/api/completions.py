@@ -51,7 +51,8 @@ class Unknown(Exception):
 def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
     """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
     fields = of_model(body, model)
-    prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer)
+    adds_begin = fields.take("add_special_tokens", bool, True)
+    prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer, adds_begin)
     echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
     room = context - max(map(len, prompts))
     new = max_tokens(fields, 0 if echo else 1, min(16, max(1, room)))
@@ -176,11 +177,16 @@ def _check_length(length: int, max_tokens: int, context: int) -> None:
     )
 
 
-def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
-    """A text, several texts, ids, or several lists of ids."""
+def _prompts(given: str | list, tokenizer: Tokenizer, adds_begin: bool) -> tuple[tuple[int, ...], ...]:
+    """A text, several texts, ids, or several lists of ids. Before a text stand the tokenizer's own, if `adds_begin`."""
+
+    def encoded(text: str) -> tuple[int, ...]:
+        bare = bool(text) and not adds_begin
+        return tuple(tokenizer.encode(text, allowed_special="all") if bare else encode_prompt(tokenizer, text))
+
     wrong = ValueError("prompt must be a text, a list of texts, a list of token ids, or a list of lists of token ids")
     if isinstance(given, str):
-        return (tuple(encode_prompt(tokenizer, given)),)
+        return (encoded(given),)
     if not given:
         raise ValueError("prompt is an empty list: give at least one text or token")
     if all(type(item) is int for item in given):
@@ -188,7 +194,7 @@ def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], 
     prompts = []
     for item in given:
         if isinstance(item, str):
-            prompts.append(tuple(encode_prompt(tokenizer, item)))
+            prompts.append(encoded(item))
         elif isinstance(item, list) and item and all(type(token) is int for token in item):
             prompts.append(tuple(item))
         else:

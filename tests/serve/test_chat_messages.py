@@ -15,9 +15,11 @@ from llm_jax.command_line import run as front_door
 from llm_jax.config import GPTConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
-from llm_jax.tokenizer import Borders, BytePairTokenizer
+from llm_jax.tokenizer import Borders, BytePairTokenizer, with_borders
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from serve.__main__ import COMMANDS
+from serve.api import chat as chat_request
+from serve.api import completions
 from serve.api.application import Served, application
 from serve.api.engine import Engine
 from serve.text.client import Remote
@@ -221,6 +223,19 @@ def test_a_template_that_fails_is_the_requests_fault(engine, tokenizer, ask):
     served = application(Served(engine, faulty, "tiny", CONFIG.context_length, None), KEY, 4)
     with pytest.raises(openai.BadRequestError, match="the chat template refuses these messages: roles must alternate"):
         ask(served=served)
+
+
+def test_a_prompt_begins_with_what_the_tokenizer_puts_before_texts_unless_the_request_says_no(tokenizer):
+    begun = with_borders(tokenizer, replace(tokenizer.borders, prefix=(START,)))
+
+    def prompts(read, **fields):
+        return read(fields, begun, "tiny", CONFIG.context_length, 8).prompts
+
+    assert prompts(completions.read, prompt=["a", "<|im_start|>a", [97]]) == ((START, 97), (START, 97), (97,))
+    assert prompts(completions.read, prompt="a", add_special_tokens=False) == ((97,),)
+    (plain,) = prompts(chat_request.read, messages=MESSAGES)
+    assert plain.count(START) == 2  # the template's own
+    assert prompts(chat_request.read, messages=MESSAGES, add_special_tokens=True) == (plain,)  # it begins so already
 
 
 def talk(directory, monkeypatch, lines: list[str], *flags: str) -> int:

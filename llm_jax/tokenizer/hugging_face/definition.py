@@ -107,8 +107,8 @@ def _refuse_random_ids(model: dict) -> None:
 def _added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     """With the tokens of the vocabulary that a file beside it names as special, as transformers adds them.
 
-    The library numbers added tokens on from the vocabulary's length, whatever their file says. One whose id would
-    change is put into the vocabulary, where its id is its own.
+    The library numbers added tokens on from the vocabulary's length, whatever their file says. Where that would change
+    an id, they are put into the vocabulary, in which each has its own.
     """
     vocab = content["model"]["vocab"]
     ids = dict(vocab) if isinstance(vocab, dict) else {pair[0]: n for n, pair in enumerate(vocab) if _is_pair(pair)}
@@ -122,13 +122,9 @@ def _added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
                 f"added token {token['content']!r} has the id {token['id']}, and {ids[token['content']]} in the "
                 "vocabulary: get the file again"
             )
-    next_id = len(ids)
-    for token in added:
-        if token["content"] in ids:
-            continue
-        if token["id"] != next_id and isinstance(vocab, dict):
-            vocab[token["content"]] = token["id"]
-        next_id = max(next_id, token["id"] + 1)
+    new = {token["content"]: token["id"] for token in added if token["content"] not in ids}
+    if isinstance(vocab, dict) and list(new.values()) != list(range(len(ids), len(ids) + len(new))):
+        vocab.update(new)
     return [{"id": token["id"], "content": token["content"]} | _flags(token) for token in added]
 
 
