@@ -9,9 +9,9 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
-from llm_jax.chat import NO_TEMPLATE, checked, encode
 from llm_jax.decode.prompts import begun
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.chat import NO_TEMPLATE, checked, encode
 from serve.api.batch import MOST_TOP
 from serve.api.completions import Asked, Head, check_lengths, max_tokens, of_model, shared
 from serve.api.fields import IGNORED, NEUTRAL, Fields

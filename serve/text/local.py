@@ -3,11 +3,11 @@
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from llm_jax import chat
 from llm_jax.config import Execution
 from llm_jax.decode import loop
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.models import gpt
+from llm_jax.tokenizer import chat
 from serve.models import Model
 from serve.text.config import Message, Piece, Settings
 from serve.text.continuation import Continuation

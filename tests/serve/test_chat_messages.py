@@ -10,12 +10,12 @@ import openai
 import pytest
 from small_models import opinionated
 
-from llm_jax import chat, hf
+from llm_jax import hf
 from llm_jax.command_line import run as front_door
 from llm_jax.config import GPTConfig
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
-from llm_jax.tokenizer import Borders, BytePairTokenizer, with_borders
+from llm_jax.tokenizer import Borders, BytePairTokenizer, chat, with_borders
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from serve.__main__ import COMMANDS
 from serve.api import chat as chat_request

@@ -4,7 +4,7 @@
     additional_chat_templates/*.jinja  others, by name
     tokenizer_config.json              the older place, where neither is there: a text, or a list of named templates
 
-`llm_jax.chat` renders them.
+`llm_jax.tokenizer.chat` renders them.
 """
 
 from collections.abc import Mapping

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llm_jax.chat.messages import with_reasoning
-from llm_jax.chat.process import WORKER_PROCESS
-from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.chat.messages import with_reasoning
+from llm_jax.tokenizer.chat.process import WORKER_PROCESS
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
+from llm_jax.tokenizer.protocol import Tokenizer
 
 FAULTS = {
     "refusal": "the chat template refuses these messages",

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from llm_jax.chat import worker
+from llm_jax.tokenizer.chat import worker
 
 WORKER = Path(worker.__file__)
 

@@ -8,8 +8,8 @@ import published_tokenizers
 import pytest
 from transformers import AutoTokenizer
 
-from llm_jax.chat import checked, encode, render
 from llm_jax.tokenizer import BytePairTokenizer, load
+from llm_jax.tokenizer.chat import checked, encode, render
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 
 CHATS = [

@@ -6,7 +6,7 @@ process.py     the process that runs templates, started once
 worker.py      what that process does
 """
 
-from llm_jax.chat.messages import NO_TEMPLATE, checked
-from llm_jax.chat.rendering import Rendered, encode, render
+from llm_jax.tokenizer.chat.messages import NO_TEMPLATE, checked
+from llm_jax.tokenizer.chat.rendering import Rendered, encode, render
 
 __all__ = ["NO_TEMPLATE", "Rendered", "checked", "encode", "render"]
