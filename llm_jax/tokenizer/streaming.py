@@ -155,6 +155,8 @@ class StreamDecoder:
     `after`: the tokens that stand before, such as a prompt's. Then it is what `ids` add to their text: the first token
     of an answer keeps a space that it would lose at the beginning of a text. Special tokens alone begin no text.
 
+    An id without a token adds nothing: a model may write one that its vocabulary leaves out.
+
     >>> stream = StreamDecoder(tokenizer)
     >>> for token in generated:
     ...     print(stream.push(token), end="", flush=True)
@@ -168,6 +170,8 @@ class StreamDecoder:
 
     def push(self, token: int) -> str:
         """The characters that `token` completes; often none, sometimes several."""
+        if self._tokenizer.id_to_token(token) is None:
+            return ""
         piece = self._tokenizer.token_bytes(token) if self._has_begun else self._tokenizer.decode_bytes([token])
         self._has_begun = True
         return self._utf8.decode(piece)

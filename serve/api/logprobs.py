@@ -53,7 +53,7 @@ class Logprobs:
         return taken
 
     def _text(self, token: int) -> str:
-        return self.tokenizer.token_bytes(token).decode("utf8", errors="replace")
+        return _bytes_of(self.tokenizer, token).decode("utf8", errors="replace")
 
 
 @dataclass
@@ -74,5 +74,10 @@ class ChatLogprobs:
         return {"content": taken}
 
     def _entry(self, token: int, logprob: float | None) -> dict[str, Any]:
-        raw = self.tokenizer.token_bytes(token)
+        raw = _bytes_of(self.tokenizer, token)
         return {"token": raw.decode("utf8", errors="replace"), "logprob": logprob, "bytes": list(raw)}
+
+
+def _bytes_of(tokenizer: Tokenizer, token: int) -> bytes:
+    """No bytes for an id without a token, which may be among the most likely ones."""
+    return b"" if tokenizer.id_to_token(token) is None else tokenizer.token_bytes(token)

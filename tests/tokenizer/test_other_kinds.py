@@ -6,6 +6,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from llm_jax.tokenizer import StreamDecoder, load
+from serve.api.batch import Scored
+from serve.api.logprobs import ChatLogprobs, Logprobs
 
 
 def token(number: int, content: str, **flags: bool) -> dict:
@@ -38,6 +40,13 @@ def test_ids_without_a_token_are_no_tokens(built):
     for call in (lambda: ours.decode([2]), lambda: ours.token_bytes(2), lambda: ours.decode_bytes([0, 2])):
         with pytest.raises(ValueError, match=r"id 2 has no token in 'bpe-5'; its ids lie in 0…4"):
             call()
+    stream = StreamDecoder(ours)  # a model may write it all the same
+    assert "".join(map(stream.push, [0, 2, 4])) + stream.finish() == ours.decode([0, 4])
+    logprobs, chat = Logprobs(ours), ChatLogprobs(ours, 2)
+    for each in (logprobs, chat):
+        each.add(Scored(0, -1.0, ((2, -0.5), (0, -1.0))))
+    assert logprobs.take()["top_logprobs"] == [{"": -0.5, "a": -1.0}]
+    assert [entry["bytes"] for entry in chat.take()["content"][0]["top_logprobs"]] == [[], [97]]
 
 
 def test_added_tokens_keep_the_ids_of_their_file_where_those_leave_gaps(built):
