@@ -90,6 +90,7 @@ STOPPED = {
     "format": ("{{ '{0.__class__.__mro__}'.format(1) }}", "reaches for what a template may not"),
     "globals": ("{{ raise_exception.__globals__['sys'] }}", "reaches for what a template may not"),
     "change": ("{{ messages.append(1) }}", "reaches for what a template may not"),
+    "namespace": ("{% set ns = namespace() %}{% set ns.__x__ = 1 %}", "reaches for what a template may not"),
     "import": ("{% include '/etc/passwd' %}", "fails|refuses"),
     "syntax": ("{% if %}", "cannot be read: line 1"),
     "tag": ("\n{% nonsense %}", "cannot be read: line 2"),

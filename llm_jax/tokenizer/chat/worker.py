@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import jinja2
+import jinja2.utils
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
@@ -61,6 +62,15 @@ class Dictionary:
         return dict.fromkeys(*arguments)
 
 
+class Namespace(jinja2.utils.Namespace):
+    """`namespace`, which keeps no names of Python's own."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            raise SecurityError(f"access to attribute {name!r} of a namespace is unsafe.")
+        super().__setitem__(name, value)
+
+
 def _tojson(
     value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
@@ -86,6 +96,7 @@ def _compiled(template: str) -> tuple[jinja2.Template, Generation]:
         "raise_exception": _raise_exception,
         "strftime_now": _strftime_now,
         "dict": Dictionary(),
+        "namespace": Namespace,
     }
     (generation,) = (one for one in environment.extensions.values() if isinstance(one, Generation))
     return environment.from_string(template), generation
