@@ -150,3 +150,36 @@ def test_a_token_that_a_file_beside_names_is_special(built, tmp_path):
     assert ours.encode("ab", "all") == [0, 1]
     assert ours.encode("ab") == [2]
     assert (ours.borders.end, ours.borders.pad, ours.borders.prefix) == (1, None, ())
+
+
+def test_a_decoder_that_looks_ahead_is_refused_by_its_name(built):
+    with pytest.raises(ValueError, match=r"tokenizer\.json: its decoder is 'BPEDecoder'"):
+        built(bpe({"a": 0, "b</w>": 1}, byte_fallback=True), decoder={"type": "BPEDecoder", "suffix": "</w>"})
+
+
+SENTENCEPIECE = [
+    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"},
+    {"type": "Fuse"},
+    {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+]
+DECODERS = {
+    "sentencepiece": {"type": "Sequence", "decoders": SENTENCEPIECE},
+    "fuse": {"type": "Fuse"},
+    **{
+        f"metaspace {scheme}": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": False}
+        for scheme in ("always", "first", "never")
+    },
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_streams_and_whole_texts_are_the_librarys_wherever_spaces_stand(built, decoder):
+    spelled = ["<unk>", "<s>", "▁", "▁the", "dog", "▁▁", "a▁b", "<0x20>", "<0x41>", " ", "é", "."]
+    model = bpe({name: number for number, name in enumerate(spelled)}, byte_fallback=True)
+    ours, theirs = built(model, token(0, "<unk>"), token(1, "<s>"), decoder=DECODERS[decoder])
+    for number in range(len(spelled) ** 3):
+        ids = [number % 12, number // 12 % 12, number // 144]
+        stream = StreamDecoder(ours)
+        text = "".join(map(stream.push, ids)) + stream.finish()
+        assert text == ours.decode(ids) == theirs.decode(ids, skip_special_tokens=False), ids

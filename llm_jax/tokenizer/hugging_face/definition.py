@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_jax.tokenizer.hf_files.companions import Companions
 from llm_jax.tokenizer.hf_files.tokenizer_json import read_added_tokens
+from llm_jax.tokenizer.hugging_face.pieces import kinds_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Core
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 PARTS = ("normalizer", "pre_tokenizer", "decoder", "model")
 WHOLE_WORDS = ("Unigram", "WordLevel", "WordPiece")  # they find in a text whatever is in their vocabulary
+LOOK_AHEAD = {"BPEDecoder", "CTC"}  # decoders of tokens whose text depends on the token behind
 HIDDEN = secrets.token_hex(16)  # begins names that no text spells
 
 
@@ -80,6 +82,10 @@ class Definition:
 def define(content: dict, files: Companions) -> Definition:
     """The definition in the content of a `tokenizer.json` and the files beside it. Raises ValueError."""
     _refuse_random_ids(content["model"])
+    if looks_ahead := kinds_of(content.get("decoder")) & LOOK_AHEAD:
+        raise ValueError(
+            f"its decoder is {looks_ahead.pop()!r}, which writes a token by the next one; not computed here"
+        )
     added = _added_tokens(content, files)
     content = {**content, "added_tokens": added, "truncation": None, "padding": None}
     core = _loaded(json.dumps(content))

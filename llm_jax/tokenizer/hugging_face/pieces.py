@@ -24,7 +24,7 @@ class Pieces:
 
     def __init__(self, core: "Core", decoder: Mapping[str, Any] | None):
         self._core = core
-        kinds = _kinds(decoder)
+        kinds = kinds_of(decoder)
         self._is_byte_level, self._has_fallback = "ByteLevel" in kinds, "ByteFallback" in kinds
         self._added = {number: token.content for number, token in core.get_added_tokens_decoder().items()}
         self._behind: dict[int, bytes] = {}
@@ -74,8 +74,9 @@ class Pieces:
         return self._core.decode(list(ids), skip_special_tokens=False)
 
 
-def _kinds(decoder: Mapping[str, Any] | None) -> set[str]:
-    if decoder is None:
+def kinds_of(decoder: Mapping[str, Any] | None) -> set[str]:
+    """The types of a decoder and its steps."""
+    if not isinstance(decoder, Mapping):
         return set()
     steps = decoder.get("decoders")
-    return {str(decoder.get("type"))}.union(*map(_kinds, steps if isinstance(steps, list) else ()))
+    return {str(decoder.get("type"))}.union(*map(kinds_of, steps if isinstance(steps, list) else ()))
