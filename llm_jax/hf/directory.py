@@ -20,7 +20,7 @@ from llm_jax.hf import card, families, names, single_file, tensors
 from llm_jax.hf import config as hf_config
 from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
-from llm_jax.tokenizer.hf_files import companions
+from llm_jax.tokenizer.hf_files import carried, chat_templates, companions
 from llm_jax.tokenizer.hf_files.saving import generation_fields
 
 TOKENIZER_FILES = (*companions.NAMES, "vocab.json", "merges.txt")
@@ -31,6 +31,9 @@ HUB_FILES = (
     "model-*.safetensors",
     "tokenizer*.json",
     *TOKENIZER_FILES,
+    carried.SENTENCEPIECE[0],
+    chat_templates.JINJA,
+    chat_templates.MORE,
 )
 WRITTEN = (
     hf_config.FILE_NAME,
@@ -125,7 +128,7 @@ def export(
     out = Path(out)
     _refuse_unknown_ids(out, tokenizer, config)
     place = out.resolve()  # keeps a link a link, and gives "." a name
-    if place.exists() and (reason := _why_foreign(place)):
+    if place.exists() and (reason := _why_foreign(place, tokenizer)):
         raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
     if place.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already: choose another folder, or overwrite this export with --force")
@@ -135,12 +138,15 @@ def export(
     return ExportReport(out, difference, config.n_parameters)
 
 
-def _why_foreign(folder: Path) -> str | None:
+def _why_foreign(folder: Path, tokenizer: Tokenizer) -> str | None:
     """Why a folder is not an export (but a run, say); None if it is one."""
     for name in (hf_config.FILE_NAME, tensors.FILE_NAME):
         if not (folder / name).is_file():
             return f"no {name}"
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN or not path.is_file())
+    copied = {Path(name).parts[0] for name in tokenizer.files} | {chat_templates.JINJA, chat_templates.FOLDER}
+    is_part = {path: path.name in {*WRITTEN, *copied} for path in folder.iterdir()}
+    is_part |= {path: path.name == chat_templates.FOLDER for path in is_part if not path.is_file()}
+    foreign = sorted(path.name for path, is_one in is_part.items() if not is_one)
     if foreign:
         return f"{foreign[0]} is no part of one"
     try:

@@ -28,8 +28,8 @@ def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Req
     bare = context.rstrip()
     context, continuation = bare, context[len(bare) :] + continuation
     if context:
-        before = tokenizer.encode(context, allowed_special="all")
-        whole = tokenizer.encode(context + continuation, allowed_special="all")
+        before = encode_prompt(tokenizer, context)
+        whole = encode_prompt(tokenizer, context + continuation)
         request = Request(before, whole[len(before) :])
     else:
         start, ids = encode_prompt(tokenizer, ""), tokenizer.encode(continuation, allowed_special="all")

@@ -1,4 +1,4 @@
-"""Text ↔ ids. Read in this order: protocol, bpe/ (patterns, merge, encode, train), hf_files/, pretrained.
+"""Text ↔ ids. Read in this order: protocol, bpe/, hf_files/, hugging_face/, pretrained.
 
 Importing this package is quick: tiktoken's core and the Hugging Face hub are loaded when first needed.
 """

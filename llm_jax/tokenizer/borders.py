@@ -6,6 +6,8 @@
     stops   eos_token_id of generation_config.json, else of config.json (an id or a list), and the tokenizer's end: what
             vLLM stops at
     pad     the tokenizer's pad_token; else pad_token_id
+    prefix  the beginning, where tokenizer_config.json has add_bos_token; else what the post-processor of tokenizer.json
+            puts before a text
 
 Before others come the defaults of GPT-2's classes in transformers, where its files leave a name out: `<|endoftext|>`,
 and id 50256. An id or name that the vocabulary does not have is passed over, for no text can hold it.
@@ -31,6 +33,7 @@ class Borders:
     end: int | None = None
     stops: tuple[int, ...] = ()  # all ids that end a continuation, `end` among them
     pad: int | None = None
+    prefix: tuple[int, ...] = ()  # stands before every prompt; documents in training get `between`
 
     @classmethod
     def of_one(cls, number: int) -> "Borders":
@@ -54,8 +57,12 @@ class Borders:
         return tuple(dict.fromkeys(ids))
 
 
-def read(files: "Companions", id_of: Callable[[str], int | None], vocab_size: int) -> Borders:
+def read(
+    files: "Companions", id_of: Callable[[str], int | None], vocab_size: int, prefix: tuple[int, ...] = ()
+) -> Borders:
     """The borders that the files beside a tokenizer name; `id_of` gives a token's id, None for what is no token.
+
+    `prefix`: what the tokenizer puts before a text where no file says otherwise.
 
     Raises ValueError naming file and field for a value that is no id.
     """
@@ -81,7 +88,11 @@ def read(files: "Companions", id_of: Callable[[str], int | None], vocab_size: in
     elif end not in stops:
         stops = (*stops, end)
     pad = named("pad_token")
-    return Borders(begin, end, stops, next(iter(numbered("pad_token_id")), None) if pad is None else pad)
+    if pad is None:
+        pad = next(iter(numbered("pad_token_id")), None)
+    if isinstance(adds := files.tokenizer_config.get("add_bos_token"), bool):
+        prefix = (begin,) if adds and begin is not None else ()
+    return Borders(begin, end, stops, pad, prefix)
 
 
 def with_borders(tokenizer: "Tokenizer", borders: Borders) -> "Tokenizer":

@@ -16,8 +16,9 @@ import numpy as np
 from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.derived import Derived
-from llm_jax.tokenizer.hf_files import saving, tokenizer_json
+from llm_jax.tokenizer.hf_files import chat_templates, saving, tokenizer_json
 from llm_jax.tokenizer.hf_files.companions import Companions
+from llm_jax.tokenizer.hf_files.tokenizer_json import OtherKind
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
     NONE_DISALLOWED,
@@ -150,13 +151,16 @@ class CharacterTokenizer(Derived):
 
     def with_special_tokens(self, added: Sequence[str]) -> "CharacterTokenizer":
         special_tokens = special.grown(self.special_tokens, added, self.vocab_size)
-        return CharacterTokenizer(self.alphabet, borders=self.borders, special_tokens=special_tokens)
+        made = CharacterTokenizer(self.alphabet, borders=self.borders, special_tokens=special_tokens)
+        made.chat = self.chat
+        return made
 
     def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`; Hugging Face, too, refuses an unknown character."""
         model = {"type": "WordLevel", "vocab": self._id_of | self.special_tokens, "unk_token": "<unk>"}
         content = saving.document(model, _EACH_CHARACTER, {"type": "Fuse"}, self.special_tokens)
         saving.write(directory, content, self.borders, self.special_tokens, model_max_length)
+        chat_templates.save(Path(directory), self.chat)
 
 
 def _check_special(alphabet: str, special_tokens: Mapping[str, int]) -> None:
@@ -177,14 +181,14 @@ def _fingerprint(alphabet: str, special_tokens: Mapping[str, int]) -> str:
 
 
 def parse_characters(content: dict, files: Companions) -> tuple[list[str], dict[str, int]]:
-    """(alphabet, special tokens) in the content of a `tokenizer.json`. Raises ValueError for one of another kind."""
+    """(alphabet, special tokens) in the content of a `tokenizer.json`. Raises OtherKind for another kind."""
     tokenizer_json.refuse_changes_to_text(content)
     special_tokens = tokenizer_json.read_special_tokens(content, files)
     vocabulary = {
         token: number for token, number in content["model"]["vocab"].items() if special_tokens.get(token) != number
     }
     if content.get("pre_tokenizer") != _EACH_CHARACTER:
-        raise ValueError("a WordLevel vocabulary that is not one of characters")
+        raise OtherKind("a WordLevel vocabulary that is not one of characters")
     alphabet = sorted(vocabulary, key=lambda character: (str(type(vocabulary[character])), vocabulary[character]))
     if [vocabulary[character] for character in alphabet] != list(range(len(alphabet))):
         raise ValueError(f"the ids of the characters must be 0…{len(alphabet) - 1}, each once")

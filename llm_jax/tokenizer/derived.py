@@ -1,7 +1,8 @@
 """What every tokenizer can do once it can encode, decode and cut: the parts of the protocol with one implementation."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from llm_jax.tokenizer.offsets import character_spans
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
@@ -16,6 +17,10 @@ from llm_jax.tokenizer.streaming import StreamEncoder
 
 class Derived:
     """Base class of tokenizers in which the bytes of a text's tokens, joined, are the bytes of the text."""
+
+    parts_at_special = True
+    files: Mapping[str, bytes] = {}
+    chat: ChatTemplates | None = None
 
     def encode_with_offsets(
         self: Tokenizer,

@@ -13,7 +13,7 @@ def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
         if token in special:
             return 0
         try:
-            return len(tokenizer.decode_bytes([token]))
+            return len(tokenizer.token_bytes(token))
         except ValueError:  # an unused id, as cl100k has some
             return 0
 

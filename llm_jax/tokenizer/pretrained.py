@@ -1,8 +1,9 @@
 """`load`: a tokenizer by name or path.
 
 OpenAI's vocabularies come through tiktoken, which looks in the folder `TIKTOKEN_CACHE_DIR` first and downloads what is
-not there; Hugging Face ones are read from their `tokenizer.json`, or from the older pair vocab.json and merges.txt, and
-the small files beside them say which tokens begin and end a text. No code from a file is ever run.
+not there. Hugging Face ones are read from their `tokenizer.json`, from the older pair vocab.json and merges.txt, or
+from SentencePiece's `tokenizer.model`; the small files beside them say which tokens begin and end a text. Byte-level
+BPE and characters are ours, and the `tokenizers` library computes everything else. No code from a file is ever run.
 """
 
 import contextlib
@@ -15,9 +16,12 @@ from llm_jax.tokenizer import borders
 from llm_jax.tokenizer.bpe import rank_file
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
-from llm_jax.tokenizer.hf_files import companions, tokenizer_json, vocab_merges
+from llm_jax.tokenizer.hf_files import carried, chat_templates, companions, tokenizer_json, vocab_merges
 from llm_jax.tokenizer.hf_files.companions import Companions
-from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
+from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, OtherKind
+from llm_jax.tokenizer.hugging_face import from_sentencepiece, sentencepiece_model
+from llm_jax.tokenizer.hugging_face.definition import define
+from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import Tokenizer
 
 # The name of a vocabulary that is read from a file. A change of these is a change of meaning.
@@ -31,6 +35,8 @@ _NAME_OF_FINGERPRINT = {
 # tiktoken's vocabularies. r50k_base is gpt2 in another file: the same ranks, pattern and special token.
 TIKTOKEN_NAMES = (*_NAME_OF_FINGERPRINT.values(), "r50k_base")
 
+FromFile = BytePairTokenizer | CharacterTokenizer | HuggingFaceTokenizer
+
 
 def load(
     name_or_path: str | Path,
@@ -40,10 +46,11 @@ def load(
     """Loads, in this order of looking:
 
     - a name in `TIKTOKEN_NAMES`, such as 'gpt2', through tiktoken (write './gpt2' for a folder of that name);
-    - a folder with a `tokenizer.json`, or that file: byte-level BPE or what `CharacterTokenizer.save` wrote;
+    - a folder with a `tokenizer.json`, or that file;
     - a folder with `vocab.json` and `merges.txt`, or one of the two: byte-level BPE as it was saved before 2020;
+    - a folder with a `tokenizer.model`, or that file: SentencePiece's BPE or Unigram;
     - any other file: tiktoken's rank file, which needs `pattern` and may take `special_tokens`;
-    - 'owner/name' on the Hugging Face hub, by its `tokenizer.json`.
+    - 'owner/name' on the Hugging Face hub, by the same files.
 
     Raises FileNotFoundError if there is no such thing, ValueError if a file is not what it should be.
     """
@@ -51,10 +58,10 @@ def load(
     if isinstance(name_or_path, str) and name_or_path in TIKTOKEN_NAMES:
         return _load_tiktoken(name_or_path)
     if path.is_dir():
-        if not is_there(path):
+        if (vocabulary := _vocabulary(path)) is None:
             found = sorted(entry.name for entry in path.iterdir())[:8]
             raise FileNotFoundError(f"{path} has no {TOKENIZER_JSON}; found {found}")
-        return _load_file(path / TOKENIZER_JSON if (path / TOKENIZER_JSON).is_file() else path / vocab_merges.MERGES)
+        return _load_file(vocabulary)
     if path.is_file():
         return _load_file(path, pattern, special_tokens)
     if _may_be_on_hub(name_or_path):
@@ -66,8 +73,17 @@ def load(
 
 
 def is_there(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer that `load` reads: a tokenizer.json, or vocab.json and merges.txt."""
-    return (folder / TOKENIZER_JSON).is_file() or vocab_merges.pair(folder / vocab_merges.MERGES) is not None
+    """Whether a folder holds a tokenizer that `load` reads."""
+    return _vocabulary(folder) is not None
+
+
+def _vocabulary(folder: Path) -> Path | None:
+    """The file to read of a folder: the first of tokenizer.json, vocab.json with merges.txt, and SentencePiece's."""
+    if (folder / TOKENIZER_JSON).is_file():
+        return folder / TOKENIZER_JSON
+    if vocab_merges.pair(folder / vocab_merges.MERGES) is not None:
+        return folder / vocab_merges.MERGES
+    return next((folder / name for name in carried.SENTENCEPIECE if (folder / name).is_file()), None)
 
 
 def _may_be_on_hub(name: str | Path) -> bool:
@@ -81,13 +97,15 @@ def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[s
         if pattern is not None:
             tokenizer = BytePairTokenizer(rank_file.read(path), pattern, special_tokens)
         elif vocab_merges.is_one_of_a_pair(path):
-            tokenizer = _parse(vocab_merges.read(path), Companions.read(path.parent))
+            tokenizer = _parse(vocab_merges.read(path), Companions.read(path.parent), path)
         elif path.suffix == ".json":
-            tokenizer = _parse(tokenizer_json.read(path), _beside(path))
+            tokenizer = _parse(tokenizer_json.read(path), _beside(path), path)
+        elif path.suffix == ".model" and not _is_rank_file(path):
+            tokenizer = _parse_sentencepiece(path, _beside(path))
         else:
             raise ValueError(_what_it_is(path))
     except ValueError as error:
-        named = (path.name, vocab_merges.VOCABULARY, vocab_merges.MERGES, *companions.NAMES)
+        named = (path.name, vocab_merges.VOCABULARY, vocab_merges.MERGES, *companions.NAMES, chat_templates.JINJA)
         is_placed = any(str(error).startswith(f"{path.with_name(name)}: ") for name in named)
         raise ValueError(str(error) if is_placed else f"{path}: {error}") from None
     tokenizer.name = _NAME_OF_FINGERPRINT.get(tokenizer.fingerprint, tokenizer.name)
@@ -95,28 +113,65 @@ def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[s
 
 
 def _beside(path: Path) -> Companions:
-    """The files beside a tokenizer.json. A file of another name may lie among files of other programs."""
-    return Companions.read(path.parent) if path.name == TOKENIZER_JSON else Companions()
+    """The files beside a vocabulary. A file of another name may lie among files of other programs."""
+    return Companions.read(path.parent) if path.name in carried.VOCABULARIES else Companions()
 
 
-def _parse(content: dict, files: Companions) -> BytePairTokenizer | CharacterTokenizer:
+def _parse(content: dict, files: Companions, path: Path) -> FromFile:
+    """One of ours if it is byte-level BPE or characters, else the library's."""
+    try:
+        tokenizer = _ours(content, files)
+    except OtherKind:
+        tokenizer = _of_library(content, files, path)
+    prefix = tokenizer.definition.prefix if isinstance(tokenizer, HuggingFaceTokenizer) else ()
+    tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size, prefix)
+    tokenizer.chat = chat_templates.read(files)
+    return tokenizer
+
+
+def _ours(content: dict, files: Companions) -> BytePairTokenizer | CharacterTokenizer:
+    """Raises OtherKind for a sound file of another tokenizer, ValueError for one that is not sound."""
     if content["model"]["type"] == "WordLevel":
         alphabet, special_tokens = parse_characters(content, files)
-        tokenizer = CharacterTokenizer(alphabet, special_tokens=special_tokens)
-    else:
-        tokenizer = BytePairTokenizer(*tokenizer_json.parse_bpe(content, files))
-    tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
+        return CharacterTokenizer(alphabet, special_tokens=special_tokens)
+    ranks, pattern, special_tokens = tokenizer_json.parse_bpe(content, files)
+    try:
+        return BytePairTokenizer(ranks, pattern, special_tokens)
+    except ValueError as error:  # bytes without a token, ids with gaps
+        raise OtherKind(str(error)) from None
+
+
+def _of_library(content: dict, files: Companions, path: Path) -> HuggingFaceTokenizer:
+    """The library's tokenizer, with the files to be copied; of a file of another name only that."""
+    carry = carried.read(path.parent) if files.folder else {TOKENIZER_JSON: path.read_bytes()}
+    return HuggingFaceTokenizer(define(content, files), carry)
+
+
+def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
+    """Where no file names a beginning or an end, those that the model was trained with."""
+    model = sentencepiece_model.parse(path.read_bytes())
+    content = from_sentencepiece.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
+    tokenizer = HuggingFaceTokenizer(define(content, files), carried.read(path.parent) if files.folder else {})
+    found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
+    if not files.tokenizer_config and found.begin is None and found.end is None:
+        stops = () if model.end is None else (model.end,)
+        found = borders.Borders(model.begin, model.end, stops, model.pad)
+    tokenizer.borders, tokenizer.chat = found, chat_templates.read(files)
     return tokenizer
+
+
+def _is_rank_file(path: Path) -> bool:
+    """Whether a .model is OpenAI's form, lines of base64 and rank, as Llama 3 was first published."""
+    with path.open("rb") as file:
+        return re.match(rb"[A-Za-z0-9+/]+=* \d+\r?\n", file.read(256)) is not None
 
 
 def _what_it_is(path: Path) -> str:
     """Why a file that is no JSON is not read without a pattern, and what to give instead."""
     with path.open("rb") as file:
         beginning = file.read(64)
-    if b"\0" in beginning or path.suffix == ".model":
-        return (
-            "not a tokenizer that is read here (SentencePiece's?): give a tokenizer.json, or the folder that holds one"
-        )
+    if b"\0" in beginning:
+        return "not a tokenizer that is read here: give a tokenizer.json, or the folder that holds one"
     return (
         "a file of ranks only: it holds neither the split pattern nor the special tokens. Give a tokenizer.json, or "
         "the folder that holds one"
@@ -143,18 +198,19 @@ def _download(repository: str) -> Path:
     """The vocabulary's file in the hub's cache, with the small files beside it where the repository has them."""
     from huggingface_hub import hf_hub_download
 
-    try:
-        found = Path(hf_hub_download(repository, TOKENIZER_JSON))
-    except (OSError, ValueError) as error:
+    reasons: list[Exception] = []
+    for names in ((TOKENIZER_JSON,), (vocab_merges.VOCABULARY, vocab_merges.MERGES), (carried.SENTENCEPIECE[0],)):
         try:
-            hf_hub_download(repository, vocab_merges.VOCABULARY)
-            found = Path(hf_hub_download(repository, vocab_merges.MERGES))
-        except (OSError, ValueError):
-            raise FileNotFoundError(
-                f"no tokenizer {repository!r}: it is not a file or folder here, and the Hugging Face hub does not give "
-                f"its tokenizer.json ({error})"
-            ) from None
-    for name in companions.NAMES:
+            found = [Path(hf_hub_download(repository, name)) for name in names][-1]
+            break
+        except (OSError, ValueError) as error:
+            reasons.append(error)
+    else:
+        raise FileNotFoundError(
+            f"no tokenizer {repository!r}: it is not a file or folder here, and the Hugging Face hub does not give "
+            f"its tokenizer.json ({reasons[0]})"
+        )
+    for name in (*companions.NAMES, chat_templates.JINJA):
         with contextlib.suppress(OSError, ValueError):
             hf_hub_download(repository, name)
     return found

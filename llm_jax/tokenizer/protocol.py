@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from llm_jax.tokenizer.borders import Borders
+from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -27,6 +28,8 @@ Span = tuple[int, int]
 @runtime_checkable
 class Tokenizer(Protocol):
     """Text ↔ token ids. `decode(encode(text)) == text` for every text that can be written as UTF-8.
+
+    Except where a tokenizer of others changes texts: Unicode forms, spaces, characters that it cannot write.
 
     Text that looks like a special token is ordinary text unless that token is in `allowed_special` (or it is "all"):
     a document from the web cannot end itself by spelling `<|endoftext|>`. Hugging Face's default is the opposite. Text
@@ -58,6 +61,21 @@ class Tokenizer(Protocol):
     @property
     def borders(self) -> Borders:
         """Which ids begin, end and pad a text, as the tokenizer's and the model's files say."""
+        ...
+
+    @property
+    def chat(self) -> ChatTemplates | None:
+        """The chat templates beside it; None where there are none."""
+        ...
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """By name, the files of others that `save` copies; ours are written anew."""
+        ...
+
+    @property
+    def parts_at_special(self) -> bool:
+        """Whether the ids of a text are those of its parts between special tokens, each encoded by itself."""
         ...
 
     @property
@@ -148,7 +166,10 @@ class Tokenizer(Protocol):
         ...
 
     def token_bytes(self, number: int) -> bytes:
-        """The bytes of one token, a special one too. ValueError for an id that has no token."""
+        """The bytes that one token, a special one too, adds behind others. ValueError for an id that has no token.
+
+        At the beginning of a text SentencePiece's tokens leave out a space: `decode_bytes` knows where it begins.
+        """
         ...
 
     def with_special_tokens(self, added: Sequence[str]) -> "Tokenizer":

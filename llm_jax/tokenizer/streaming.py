@@ -81,6 +81,8 @@ class StreamEncoder:
         text = "".join(self._held)
         half = "" if last or not "\ud800" <= text[-1:] <= "\udbff" else text[-1]  # the other half may be next
         text = text.removesuffix(half)
+        if not last and not self._tokenizer.parts_at_special:
+            return self._hold(text + half)
         with _located(self._start - len(self._before)):
             refuse(self._before + text, self._disallowed)
         with _located(self._start):
@@ -94,8 +96,15 @@ class StreamEncoder:
         self._enough = max(self._block, 2 * self._size)  # a long stretch without a cut is tried at twice its length
         return ids
 
+    def _hold(self, text: str) -> np.ndarray:
+        """Nothing is certain before the end."""
+        self._held, self._size, self._enough = [text], len(text), 2 * len(text)
+        return np.empty(0, np.uint32)
+
     def _encode(self, text: str, last: bool) -> tuple[np.ndarray, int]:
         """The ids that are certain, and of how many characters."""
+        if not self._tokenizer.parts_at_special:
+            return self._tokenizer.encode_array(text, self._allowed), len(text)
         arrays = [np.empty(0, np.uint32)]
         position = 0
         openings = [] if last else self._openings(text)
@@ -143,22 +152,33 @@ def _check_is_text(piece: str) -> None:
 class StreamDecoder:
     """All that `push` returned plus `finish()` equals `tokenizer.decode(ids)`.
 
+    `after`: the tokens that stand before, such as a prompt's. Then it is what `ids` add to their text: the first token
+    of an answer keeps a space that it would lose at the beginning of a text. Special tokens alone begin no text.
+
+    An id without a token adds nothing: a model may write one that its vocabulary leaves out.
+
     >>> stream = StreamDecoder(tokenizer)
     >>> for token in generated:
     ...     print(stream.push(token), end="", flush=True)
     >>> print(stream.finish())
     """
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, after: Iterable[int] = ()):
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._has_begun = not set(tokenizer.special_tokens.values()).issuperset(after)
 
     def push(self, token: int) -> str:
         """The characters that `token` completes; often none, sometimes several."""
-        return self._utf8.decode(self._tokenizer.decode_bytes([token]))
+        if self._tokenizer.id_to_token(token) is None:
+            return ""
+        piece = self._tokenizer.token_bytes(token) if self._has_begun else self._tokenizer.decode_bytes([token])
+        self._has_begun = True
+        return self._utf8.decode(piece)
 
     def finish(self) -> str:
         """U+FFFD if the last character was never completed, else nothing. The decoder is then ready for a new text."""
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
+        self._has_begun = False
         return rest

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from llm_jax.tokenizer import Tokenizer
-from serve.api import completions
+from serve.api import chat, completions
 from serve.api.choice import Choice
 from serve.api.completions import Asked
 from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
@@ -55,13 +55,18 @@ def application(served: Served, key: str, max_requests: int, callers: Callers | 
         return {"object": "list", "data": [model | about]}
 
     @app.post("/v1/chat/completions")
-    async def chat() -> Response:
-        return error(400, "this model has no chat template: use /v1/completions")
+    async def complete_chat(http: HttpRequest) -> Response:
+        return await answered(http, chat.read)
 
     @app.post("/v1/completions")
     async def complete(http: HttpRequest) -> Response:
+        return await answered(http, completions.read)
+
+    async def answered(http: HttpRequest, read: Callable[..., Asked]) -> Response:
+        to_read = (await http.json(), served.tokenizer, served.name, served.context, MOST_SEQUENCES)
         try:
-            asked = completions.read(await http.json(), served.tokenizer, served.name, served.context, MOST_SEQUENCES)
+            # A chat template is a program: the server answers others while it runs.
+            asked = await asyncio.to_thread(read, *to_read)
             running = Running(served, asked)
         except completions.Unknown as unknown:
             return error(404, str(unknown))
@@ -102,7 +107,8 @@ class Running:
 
     def __init__(self, served: Served, asked: Asked):
         """Hands the sequences to the engine. Raises Full or Closing."""
-        self._served, self._asked, self._head = served, asked, completions.Head(served.name)
+        self._served, self._asked = served, asked
+        self._head = chat.head(served.name, asked.stream) if asked.is_chat else completions.Head(served.name)
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
         ends = frozenset(served.tokenizer.borders.stops)
@@ -160,10 +166,14 @@ class Running:
     async def stream(self) -> AsyncIterator[str]:
         """Server-sent events. A failure is an event too, because the status was sent before."""
         try:
+            if self._asked.is_chat:
+                for index in range(len(self._choices)):
+                    yield _event(completions.answer(self._head, [chat.opening(index)], None))
             async with contextlib.aclosing(self.pieces()) as pieces:
                 async for piece in pieces:
                     usage = self._usage_of(piece["index"]) if self._asked.continuous_usage else None
-                    yield _event(completions.answer(self._head, [piece], usage))
+                    choice = chat.delta(piece) if self._asked.is_chat else piece
+                    yield _event(completions.answer(self._head, [choice], usage))
         except Failed as failed:
             yield _event(_error(503, str(failed)))
             return
@@ -190,6 +200,7 @@ class Running:
             choices = gathering.result()
         except Failed as failed:  # 500 if only this request failed, 503 if the engine did
             return error(500 if self._served.engine.alive else 503, str(failed))
+        choices = list(map(chat.message, choices)) if self._asked.is_chat else choices
         return JSONResponse(completions.answer(self._head, choices, self._usage()))
 
     async def _gather(self) -> list[dict[str, Any]]:

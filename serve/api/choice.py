@@ -3,7 +3,7 @@
 from llm_jax.tokenizer import Tokenizer
 from serve.api.batch import Scored
 from serve.api.completions import Asked
-from serve.api.logprobs import Logprobs
+from serve.api.logprobs import ChatLogprobs, Logprobs
 from serve.api.requests import Event
 from serve.text.continuation import Continuation
 
@@ -16,13 +16,17 @@ class Choice:
         self.n_new = 0
         self._stop_tokens = asked.stop_tokens
         hidden = frozenset(tokenizer.special_tokens.values()) if asked.skip_special_tokens else frozenset()
-        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens, hidden)
-        self._logprobs = Logprobs(tokenizer) if asked.n_top is not None else None
+        self._text = Continuation(tokenizer, asked.stops, asked.adjustment.min_tokens, hidden, prompt)
+        self._logprobs: Logprobs | ChatLogprobs | None = None
+        if asked.n_top is not None and asked.is_chat:
+            self._logprobs = ChatLogprobs(tokenizer, asked.n_top)
+        elif asked.n_top is not None:
+            self._logprobs = Logprobs(tokenizer, prompt, asked.echo)
 
     def take(self, event: Event) -> tuple[str, dict | None, str | None, int | str | None]:
         """An event → new text, new log-probabilities and, at the end, the finish reason and the stop text or token."""
         if isinstance(event, list):
-            assert self._logprobs is not None
+            assert isinstance(self._logprobs, Logprobs)
             for scored in event:
                 self._logprobs.add(scored)
             self._logprobs.end_of_prompt()

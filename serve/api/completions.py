@@ -9,7 +9,7 @@ import math
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llm_jax.decode.options import LEAST_SEED, Adjustment, Sampling
@@ -41,6 +41,7 @@ class Asked:
     continuous_usage: bool  # counts in every piece of a stream
     ignore_eos: bool
     skip_special_tokens: bool
+    is_chat: bool = False
 
 
 class Unknown(Exception):
@@ -49,50 +50,61 @@ class Unknown(Exception):
 
 def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
     """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
+    fields = of_model(body, model)
+    adds_begin = fields.take("add_special_tokens", bool, True)
+    prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer, adds_begin)
+    echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
+    room = context - max(map(len, prompts))
+    new = max_tokens(fields, 0 if echo else 1, min(16, max(1, room)))
+    asked = shared(fields, prompts, tokenizer, new, most)
+    fields.neutral("best_of", 1, asked.n)
+    fields.finish(NEUTRAL, IGNORED)
+    check_lengths(asked, context)
+    return replace(asked, n_top=n_top, echo=echo)
+
+
+def of_model(body: dict[str, Any], model: str) -> Fields:
+    """The fields of a request. Raises Unknown if it names another model."""
     fields = Fields(body)
     if (name := fields.take("model", str, model)) != model:
         raise Unknown(f"there is no model {name!r} here; this server has {model!r}")
-    prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer)
+    return fields
+
+
+def shared(fields: Fields, prompts: tuple[tuple[int, ...], ...], tokenizer: Tokenizer, n_new: int, most: int) -> Asked:
+    """What completions and chats have in common; without log-probabilities and echo."""
     n = fields.between("n", 1, most, 1)
     if n * len(prompts) > most:
         raise ValueError(
             f"{len(prompts)} prompts × n={n} are {n * len(prompts)} sequences; a request may ask for {most}"
         )
-    echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
-    max_tokens = _max_tokens(fields, echo, context - max(map(len, prompts)))
     stream = fields.take("stream", bool, False)
     usage = Fields(fields.take("stream_options", dict, {}))
     include_usage = usage.take("include_usage", bool, False)
     continuous_usage = usage.take("continuous_usage_stats", bool, False) and include_usage
     usage.finish(NEUTRAL_IN_STREAMS)
-    asked = Asked(
+    return Asked(
         prompts=prompts,
-        max_tokens=max_tokens,
+        max_tokens=n_new,
         n=n,
         sampling=_sampling(fields),
-        adjustment=_adjustment(fields, max_tokens, tokenizer.vocab_size),
+        adjustment=_adjustment(fields, n_new, tokenizer.vocab_size),
         stops=_stops(fields),
         stop_tokens=frozenset(fields.tokens("stop_token_ids", tokenizer.vocab_size) or ()),
-        n_top=n_top,
-        echo=echo,
+        n_top=None,
+        echo=False,
         stream=stream,
         include_usage=include_usage,
         continuous_usage=continuous_usage,
         ignore_eos=fields.take("ignore_eos", bool, False),
         skip_special_tokens=fields.take("skip_special_tokens", bool, False),
     )
-    fields.neutral("best_of", 1, n)
-    fields.finish(NEUTRAL, IGNORED)
-    for prompt in prompts:
-        _check_length(len(prompt), max_tokens, context)
-    return asked
 
 
-def _max_tokens(fields: Fields, echo: bool, room: int) -> int:
+def max_tokens(fields: Fields, least: int, default: int) -> int:
     """`max_completion_tokens` is the newer name of `max_tokens`, and wins where both are given."""
-    least = 0 if echo else 1
-    max_tokens = fields.between("max_tokens", least, ANY, min(16, max(1, room)))
-    return fields.between("max_completion_tokens", least, ANY, max_tokens)
+    wanted = fields.between("max_tokens", least, ANY, default)
+    return fields.between("max_completion_tokens", least, ANY, wanted)
 
 
 def _sampling(fields: Fields) -> Sampling:
@@ -147,6 +159,12 @@ def _stops(fields: Fields) -> tuple[str, ...]:
     return tuple(stops)
 
 
+def check_lengths(asked: Asked, context: int) -> None:
+    """Raises ValueError where a prompt and its new tokens do not fit."""
+    for prompt in asked.prompts:
+        _check_length(len(prompt), asked.max_tokens, context)
+
+
 def _check_length(length: int, max_tokens: int, context: int) -> None:
     if length + max_tokens <= context:
         return
@@ -159,11 +177,16 @@ def _check_length(length: int, max_tokens: int, context: int) -> None:
     )
 
 
-def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
-    """A text, several texts, ids, or several lists of ids."""
+def _prompts(given: str | list, tokenizer: Tokenizer, adds_begin: bool) -> tuple[tuple[int, ...], ...]:
+    """A text, several texts, ids, or several lists of ids. Before a text stand the tokenizer's own, if `adds_begin`."""
+
+    def encoded(text: str) -> tuple[int, ...]:
+        bare = bool(text) and not adds_begin
+        return tuple(tokenizer.encode(text, allowed_special="all") if bare else encode_prompt(tokenizer, text))
+
     wrong = ValueError("prompt must be a text, a list of texts, a list of token ids, or a list of lists of token ids")
     if isinstance(given, str):
-        return (tuple(encode_prompt(tokenizer, given)),)
+        return (encoded(given),)
     if not given:
         raise ValueError("prompt is an empty list: give at least one text or token")
     if all(type(item) is int for item in given):
@@ -171,7 +194,7 @@ def _prompts(given: str | list, tokenizer: Tokenizer) -> tuple[tuple[int, ...], 
     prompts = []
     for item in given:
         if isinstance(item, str):
-            prompts.append(tuple(encode_prompt(tokenizer, item)))
+            prompts.append(encoded(item))
         elif isinstance(item, list) and item and all(type(token) is int for token in item):
             prompts.append(tuple(item))
         else:
@@ -186,13 +209,14 @@ class Head:
     """The fields that an answer and every piece of a streamed answer begin with."""
 
     model: str
+    kind: str = "text_completion"
     identity: str = field(default_factory=lambda: f"cmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
 def answer(head: Head, choices: Sequence[dict], usage: dict[str, int] | None) -> dict[str, Any]:
     """A whole answer, or one piece of a streamed one."""
-    fields = {"id": head.identity, "object": "text_completion", "created": head.created, "model": head.model}
+    fields = {"id": head.identity, "object": head.kind, "created": head.created, "model": head.model}
     return fields | {"choices": list(choices)} | ({"usage": usage} if usage else {})
 
 

@@ -58,10 +58,10 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 NEUTRAL_IN_STREAMS: dict[str, tuple[Any, ...]] = {"include_obfuscation": (False,)}
 # No answer depends on them: who asks, what is cached, and what vLLM ignores outside its other routes. These
-# vocabularies add no special tokens to a prompt, and put no spaces between them.
+# vocabularies put no spaces between special tokens.
 IGNORED = (
     *("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("request_id", "session_id", "cache_salt", "add_special_tokens", "spaces_between_special_tokens"),
+    *("request_id", "session_id", "cache_salt", "spaces_between_special_tokens"),
     *("truncation_side", "return_token_offsets", "return_mm_kwargs", "mm_payload"),
 )
 

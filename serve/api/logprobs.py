@@ -1,6 +1,8 @@
-"""Log-probabilities in OpenAI's form for completions."""
+"""Log-probabilities in OpenAI's two forms, for completions and for chats."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llm_jax.tokenizer import StreamDecoder, Tokenizer
 from serve.api.batch import Scored
@@ -11,6 +13,8 @@ class Logprobs:
     """OpenAI's four parallel lists, which grow token by token."""
 
     tokenizer: Tokenizer
+    prompt: Sequence[int] = ()
+    echoes: bool = False  # whether the prompt's tokens come first
     offset: int = 0  # characters of the text so far; a character of several tokens begins at each of them
     tokens: list[str] = field(default_factory=list)
     token_logprobs: list[float | None] = field(default_factory=list)
@@ -18,7 +22,7 @@ class Logprobs:
     text_offset: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._stream = StreamDecoder(self.tokenizer)
+        self._stream = StreamDecoder(self.tokenizer, () if self.echoes else self.prompt)
 
     def add(self, scored: Scored) -> None:
         text = self._text(scored.token)
@@ -38,6 +42,7 @@ class Logprobs:
     def end_of_prompt(self) -> None:
         """Ends the prompt's text: the answer's text follows it, and no character belongs to both."""
         self.offset += len(self._stream.finish())
+        self._stream = StreamDecoder(self.tokenizer, self.prompt)
 
     def take(self) -> dict[str, list]:
         """The entries added since the last call."""
@@ -48,4 +53,31 @@ class Logprobs:
         return taken
 
     def _text(self, token: int) -> str:
-        return self.tokenizer.decode_bytes([token]).decode("utf8", errors="replace")
+        return _bytes_of(self.tokenizer, token).decode("utf8", errors="replace")
+
+
+@dataclass
+class ChatLogprobs:
+    """One list of objects, a token each."""
+
+    tokenizer: Tokenizer
+    n_top: int
+    content: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, scored: Scored) -> None:
+        top = [self._entry(token, logprob) for token, logprob in scored.top[: self.n_top]]
+        self.content.append(self._entry(scored.token, scored.logprob) | {"top_logprobs": top})
+
+    def take(self) -> dict[str, list]:
+        """The entries added since the last call."""
+        taken, self.content = self.content, []
+        return {"content": taken}
+
+    def _entry(self, token: int, logprob: float | None) -> dict[str, Any]:
+        raw = _bytes_of(self.tokenizer, token)
+        return {"token": raw.decode("utf8", errors="replace"), "logprob": logprob, "bytes": list(raw)}
+
+
+def _bytes_of(tokenizer: Tokenizer, token: int) -> bytes:
+    """No bytes for an id without a token, which may be among the most likely ones."""
+    return b"" if tokenizer.id_to_token(token) is None else tokenizer.token_bytes(token)

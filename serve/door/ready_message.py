@@ -48,7 +48,8 @@ def how_to_call(
 
 def request_for(tokenizer: "Tokenizer", context: int) -> tuple[str, int]:
     """A prompt that the tokenizer can encode, and the number of new tokens that fit the context, up to 32."""
-    single = (tokenizer.decode([token]) for token in range(tokenizer.vocab_size))
+    ids = (token for token in range(tokenizer.vocab_size) if tokenizer.id_to_token(token) is not None)
+    single = (tokenizer.decode([token]) for token in ids)
     for prompt in (PROMPT, PROMPT.lower(), "once", *(text for text in single if text.isprintable() and text.strip())):
         try:
             n_tokens = len(tokenizer.encode(prompt))

@@ -1,7 +1,8 @@
-"""Write with a model in the terminal, turn by turn. The model continues the text so far and the line that you type.
+"""Write with a model in the terminal, turn by turn.
 
-A base model knows no roles: it continues where the text ends. `/new` begins a new text, `/undo` removes the last turn,
-`/quit` or Ctrl-D ends the session. Ctrl-C stops an answer after the piece that is being computed, a second one at once.
+A model with a chat template answers your messages. A base model knows no roles: it continues the text so far and the
+line that you type. `/new` begins anew, `/undo` removes the last turn, `/quit` or Ctrl-D ends the session. Ctrl-C stops
+an answer after the piece that is being computed, a second one at once.
 """
 
 import sys
@@ -15,9 +16,11 @@ from llm_jax.decode.options import Sampling
 from serve.text.config import Settings, refuse_empty_stops
 
 if TYPE_CHECKING:
-    from serve.text.config import Source
+    from serve.text.conversation import Conversation
 
-COMMANDS = "/new: a new text · /undo: remove the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
+COMMANDS = "/new: begin anew · /undo: remove the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
+
+TOKENS, CHAT_TOKENS = 64, 512
 
 HANDLES_INTERRUPTS = True
 
@@ -27,8 +30,10 @@ class Options:
     source: tyro.conf.Positional[str]
     """A model: the folder of a run, a Hugging Face directory, or owner/name on the hub. Or a server's URL, such as
     http://127.0.0.1:8000."""
-    max_new_tokens: int = 64
-    """New tokens of a turn, at most."""
+    system: str | None = None
+    """Of a model with a chat template: a message before yours that says how to answer."""
+    max_new_tokens: int | None = None
+    """New tokens of a turn, at most. Default: 64; 512 of a model with a chat template."""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends; it may be the text of a special token; may be given several times."""
@@ -45,36 +50,41 @@ def main(options: Options) -> int:
 
     backend.configure()
     from serve.text.client import open_source
+    from serve.text.conversation import Messages, conversation
     from serve.text.stopping import postponed
 
     with postponed():
         source = open_source(options.source, options.key_file)
-    print(f"{source.name} continues where your text ends. {COMMANDS}", file=sys.stderr)
-    texts = [""]
+        talk = conversation(source, options.system)
+    is_chat = isinstance(talk, Messages)
+    does = "answers your messages" if is_chat else "continues where your text ends"
+    print(f"{source.name} {does}. {COMMANDS}", file=sys.stderr)
+    most = options.max_new_tokens
+    if most is None:
+        most = CHAT_TOKENS if is_chat else TOKENS
     turn = 0
     while (line := _read()) is not None:
         if line == "/quit":
             break
         if line in ("/new", "/undo"):
-            texts = [""] if line == "/new" else texts[:-1] or [""]
-            print(texts[-1], flush=True)
+            talk.clear() if line == "/new" else talk.undo()
+            print(talk.shown, flush=True)
             continue
         # Each turn has its own stream of random numbers; a session with the same seed has the same streams.
-        settings = Settings(options.sampling.of(turn), options.max_new_tokens, options.stop)
-        answer = _answer(source, texts[-1] + line, settings)
+        answer = _answer(talk, line, Settings(options.sampling.of(turn), most, options.stop))
         if answer is not None:
-            texts.append(texts[-1] + line + answer)
+            talk.keep(line, answer)
         turn += 1
     return 0
 
 
-def _answer(source: "Source", text: str, settings: Settings) -> str | None:
-    """Prints the answer while it comes, and returns it; None if it was refused or failed: the text stays as it was."""
+def _answer(talk: "Conversation", line: str, settings: Settings) -> str | None:
+    """Prints the answer while it comes, and returns it; None if it was refused or failed: nothing is added then."""
     from serve.text.stopping import until_interrupted
 
     pieces: list[str] = []
     try:
-        for piece in until_interrupted(source.stream(text, settings)):
+        for piece in until_interrupted(talk.ask(line, settings)):
             pieces.append(piece)
             print(piece, end="", flush=True)
     except KeyboardInterrupt:

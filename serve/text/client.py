@@ -4,10 +4,12 @@
 """
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serve.text.config import Piece, Settings, Source, is_url
+from llm_jax.decode.options import Sampling
+from serve.text.config import Message, Piece, Settings, Source, is_url
 
 if TYPE_CHECKING:
     import openai
@@ -47,6 +49,7 @@ class Remote:
         if not models:
             raise ValueError(f"{self.url} serves no model")
         self.name = models[0].id
+        self._chats: bool | None = None  # not known yet
         self.context: int | None = getattr(models[0], "max_model_len", None)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
@@ -63,6 +66,34 @@ class Remote:
             some = list(texts[start : start + MOST_TEXTS])
             for index, new in self._request(some, settings, first=start):
                 yield Piece(["" if number != start + index else new for number in range(len(texts))], None)
+
+    @property
+    def chats(self) -> bool:
+        """See `Chatting`. No interface tells, so a message without an answer is sent once."""
+        if self._chats is None:
+            try:
+                for _ in self.reply([{"role": "user", "content": "Hi"}], Settings(Sampling(0.0), 1)):
+                    pass
+                self._chats = True
+            except ValueError as error:
+                if "chat template" not in str(error):
+                    raise
+                self._chats = False
+        return self._chats
+
+    def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
+        """See `Chatting`. How long the prompt is only the server knows: an answer gets at most half of the context."""
+        most = settings.max_new_tokens if self.context is None else min(settings.max_new_tokens, self.context // 2)
+        asked = arguments(self.name, "", replace(settings, max_new_tokens=max(1, most)))
+        asked["messages"] = messages
+        del asked["prompt"]
+        create: Any = self._client.chat.completions.create
+        with translated(self.url):
+            answer = create(stream=True, **asked)
+            with answer:
+                for piece in answer:
+                    for choice in piece.choices:
+                        yield choice.delta.content or ""
 
     def _request(
         self, prompt: str | list[str], settings: Settings, first: int = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from llm_jax.decode.options import Sampling
 
@@ -43,6 +43,23 @@ class Source(Protocol):
             ValueError: the request is refused, such as a prompt that is longer than the model's context.
             OSError: the server does not answer.
         """
+        ...
+
+
+Message = dict[str, str]  # a role and a content
+
+
+@runtime_checkable
+class Chatting(Protocol):
+    """A source that may answer messages."""
+
+    @property
+    def chats(self) -> bool:
+        """Whether its model has a chat template."""
+        ...
+
+    def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
+        """The answer to messages, piece by piece, up to the end of the turn. Raises as `Source.stream_all` does."""
         ...
 
 

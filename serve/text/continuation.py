@@ -15,6 +15,7 @@ class Continuation:
         stops: Sequence[str] = (),
         min_tokens: int = 0,
         hidden: AbstractSet[int] = frozenset(),
+        prompt: Sequence[int] = (),
     ):
         """A continuation without tokens.
 
@@ -23,8 +24,9 @@ class Continuation:
             stops: texts before which the continuation ends.
             min_tokens: a stop text that ends within so many tokens is part of the text.
             hidden: ids that add nothing to the text.
+            prompt: the tokens that it continues.
         """
-        self._decoder, self._stops, self._hidden = StreamDecoder(tokenizer), tuple(stops), hidden
+        self._decoder, self._stops, self._hidden = StreamDecoder(tokenizer, prompt), tuple(stops), hidden
         self._held, self._n_free = "", min_tokens
         self.stop: str | None = None  # the stop text that was found: nothing after it belongs to the continuation
 

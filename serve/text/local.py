@@ -1,13 +1,15 @@
 """Texts continued by the JAX decoder in this process."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from llm_jax.config import Execution
 from llm_jax.decode import loop
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.models import decoder
+from llm_jax.tokenizer import chat
 from serve.models import Model
-from serve.text.config import Piece, Settings
+from serve.text.config import Message, Piece, Settings
 from serve.text.continuation import Continuation
 from serve.text.stopping import Interrupted
 
@@ -27,9 +29,27 @@ class Local:
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
         """See `Source`. All texts are one batch. Interrupted, it gives the text that it has held back, and ends."""
+        return self._continue([encode_prompt(self._tokenizer, text) for text in texts], settings)
+
+    @property
+    def chats(self) -> bool:
+        """See `Chatting`."""
+        return self._tokenizer.chat is not None
+
+    def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
+        """See `Chatting`. An answer gets as many tokens as are left in the context, if that is fewer."""
+        prompt = chat.encode(self._tokenizer, messages)
+        room = max(1, self._config.context_length - len(prompt))
+        fitting = replace(settings, max_new_tokens=min(settings.max_new_tokens, room))
+        hidden = {number for token, number in self._tokenizer.special_tokens.items() if token not in settings.stops}
+        for piece in self._continue([prompt], fitting, frozenset(hidden)):
+            yield piece.texts[0]
+
+    def _continue(
+        self, prompts: Sequence[Sequence[int]], settings: Settings, hidden: frozenset[int] = frozenset()
+    ) -> Generator[Piece, None, None]:
         tokenizer = self._tokenizer
-        prompts = [encode_prompt(tokenizer, text) for text in texts]
-        rows = [Continuation(tokenizer, settings.stops) for _ in texts]
+        rows = [Continuation(tokenizer, settings.stops, hidden=hidden, prompt=prompt) for prompt in prompts]
         sampling, ends = settings.sampling, tokenizer.borders.stops
         asked = (sampling, settings.max_new_tokens, ends, settings.chunk)
         try:

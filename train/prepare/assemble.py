@@ -88,8 +88,10 @@ def assemble(
 
     with ThreadPoolExecutor(threads) as pool:
         shards, sizes = zip(*pool.map(finish, stretches), strict=True)
-    for path in plan.tokenizer_folder.iterdir():
-        write(plan.folder / path.name, path.read_bytes())
+    for path in (path for path in plan.tokenizer_folder.rglob("*") if path.is_file()):
+        copy = plan.folder / path.relative_to(plan.tokenizer_folder)
+        copy.parent.mkdir(exist_ok=True)
+        write(copy, path.read_bytes())
     document_starts = np.cumsum(np.concatenate(lengths), dtype=np.int64) - np.concatenate(lengths)
     n_val = int(np.searchsorted(document_starts, border))
     # What a running text was cut into, for the sake of the work, are no documents.

@@ -5,8 +5,8 @@ starts from the 256 bytes instead of from characters, so no text is ever out of 
 (`patterns.py`) and each is merged by itself (`merge.py`); a vocabulary is learned in `train.py`.
 
 The vocabulary is one dictionary, token bytes → rank, and the rank is the id: tiktoken's form, from which the merges of
-a `tokenizer.json` follow. Left out: vocabularies whose ids are not in merge order (RoBERTa's), text normalisation,
-tokens that are added without being special.
+a `tokenizer.json` follow. Left out, and read by Hugging Face's library: vocabularies whose ids are not in merge order
+(RoBERTa's), text normalisation, tokens that are added without being special.
 """
 
 import os
@@ -24,7 +24,7 @@ from llm_jax.tokenizer.bpe import cuts, rank_file, vocabulary
 from llm_jax.tokenizer.bpe.merge import merge, merges_from_ranks
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, for_tiktoken, published, splitter
 from llm_jax.tokenizer.derived import Derived
-from llm_jax.tokenizer.hf_files import saving, tokenizer_json
+from llm_jax.tokenizer.hf_files import chat_templates, saving, tokenizer_json
 from llm_jax.tokenizer.protocol import (
     END_OF_TEXT,
     NONE_ALLOWED,
@@ -78,7 +78,8 @@ class BytePairTokenizer(Derived):
 
     def __reduce__(self):
         # For multiprocessing: the Rust core and the cache are rebuilt on the other side.
-        return BytePairTokenizer, (self.ranks, self.pattern, self.special_tokens, self.name, self.borders)
+        made = (self.ranks, self.pattern, self.special_tokens, self.name, self.borders)
+        return BytePairTokenizer, made, {"chat": self.chat}
 
     @property
     def end_of_text(self) -> int | None:
@@ -202,7 +203,9 @@ class BytePairTokenizer(Derived):
             raise ValueError(
                 f"{clash[0]!r} spells an ordinary token of {self.name!r} already: tokenizer.json holds one"
             )
-        return BytePairTokenizer(self.ranks, self.pattern, special_tokens, borders=self.borders)
+        made = BytePairTokenizer(self.ranks, self.pattern, special_tokens, borders=self.borders)
+        made.chat = self.chat
+        return made
 
     def save(self, directory: str | Path, model_max_length: int | None = None) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, which transformers and vLLM load with the same ids.
@@ -212,6 +215,7 @@ class BytePairTokenizer(Derived):
         """
         document = saving.bpe_document(self.ranks, self.pattern, self.special_tokens)
         saving.write(directory, document, self.borders, self.special_tokens, model_max_length)
+        chat_templates.save(Path(directory), self.chat)
 
     def save_ranks(self, path: str | Path) -> None:
         """Writes tiktoken's rank file. It holds neither the pattern nor the special tokens: keep those beside it."""

@@ -23,9 +23,13 @@ MODEL_CONFIG = "config.json"
 NAMES = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, GENERATION_CONFIG, MODEL_CONFIG)
 ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 MORE_SPECIAL = ("additional_special_tokens", "extra_special_tokens")
-GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
-GPT2_DEFAULT = "<|endoftext|>"  # of both classes, for the roles below
-GPT2_ROLES = ("bos_token", "eos_token", "unk_token")
+END_OF_TEXT = "<|endoftext|>"
+# What the classes of transformers name where their files leave a name out; "Fast" at the end of a name changes nothing.
+CLASS_DEFAULTS = {
+    "GPT2Tokenizer": dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
+    "Qwen2Tokenizer": dict.fromkeys(("eos_token", "unk_token", "pad_token"), END_OF_TEXT),
+    "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -59,7 +63,7 @@ class Companions:
         found = self._named()
         if role in found:
             return _content(found[role], role, self.folder)
-        return GPT2_DEFAULT if role in GPT2_ROLES and self._has_gpt2s_class() else None
+        return CLASS_DEFAULTS.get(self.tokenizer_class, {}).get(role)
 
     def special_names(self, with_defaults: bool = True) -> set[str]:
         """Every token that some file says is special, and those that are so by the class's default."""
@@ -94,9 +98,13 @@ class Companions:
         from_map = {} if "added_tokens_decoder" in self.tokenizer_config else self.special_tokens_map
         return self.tokenizer_config | from_map
 
-    def _has_gpt2s_class(self) -> bool:
-        """A class that is not named is GPT-2's: no other one's files are read here."""
-        return self.tokenizer_config.get("tokenizer_class") in (None, *GPT2_CLASSES)
+    @property
+    def tokenizer_class(self) -> str:
+        """The class in transformers, without "Fast". Where none is named: GPT-2's, unless the model is another one."""
+        name = self.tokenizer_config.get("tokenizer_class")
+        if name is None:
+            return "GPT2Tokenizer" if self.config.get("model_type", "gpt2") == "gpt2" else ""
+        return str(name).removesuffix("Fast")
 
 
 def _content(value: Any, role: str, folder: Path | None) -> str | None:

@@ -11,6 +11,11 @@ from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
 from llm_jax.tokenizer.hf_files.companions import GENERATION_CONFIG, TOKENIZER_CONFIG
 from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, to_characters
 
+NEUTRAL_CLASS: dict[str, Any] = {
+    "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the model
+    "clean_up_tokenization_spaces": False,
+}
+
 
 def document(model: dict, pre_tokenizer: dict, decoder: dict, special_tokens: Mapping[str, int]) -> dict:
     """The content of a `tokenizer.json`."""
@@ -68,23 +73,30 @@ def write(
     tokenizer_config.json names one special token for each role. Several ends, and ordinary tokens as borders, go into
     a generation_config.json, as ids.
     """
-    config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the model
-        "clean_up_tokenization_spaces": False,
-    }
-    spelled = {number: token for token, number in special_tokens.items()}
-    roles = {"bos_token": borders.begin, "eos_token": borders.end, "pad_token": borders.pad}
-    config |= {role: spelled[number] for role, number in roles.items() if number in spelled}
+    named = role_fields(borders, special_tokens)
+    config = NEUTRAL_CLASS | {role: token for role, token in named.items() if token is not None}
+    if borders.prefix:
+        config["add_bos_token"] = True
     if model_max_length is not None:
         config["model_max_length"] = model_max_length
     files = {TOKENIZER_JSON: content, TOKENIZER_CONFIG: config}
-    said_by_name = all(number is None or number in spelled for number in roles.values())
+    said_by_name = all((named[role] is None) == (number is None) for role, number in _roles(borders).items())
     if not said_by_name or len(borders.stops) > 1:
         files[GENERATION_CONFIG] = generation_fields(borders)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in files.items():
         write_json(directory / name, value)
+
+
+def role_fields(borders: Borders, special_tokens: Mapping[str, int]) -> dict[str, str | None]:
+    """The special tokens at the borders by their roles, as tokenizer_config.json names them; None for others."""
+    spelled = {number: token for token, number in special_tokens.items()}
+    return {role: None if number is None else spelled.get(number) for role, number in _roles(borders).items()}
+
+
+def _roles(borders: Borders) -> dict[str, int | None]:
+    return {"bos_token": borders.begin, "eos_token": borders.end, "pad_token": borders.pad}
 
 
 def generation_fields(borders: Borders) -> dict[str, Any]:

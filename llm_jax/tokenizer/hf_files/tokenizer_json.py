@@ -1,10 +1,10 @@
 """Hugging Face's `tokenizer.json`, read; `saving` writes it.
 
 The format writes bytes as characters (`byte_characters`), lists merges as pairs, and gives special tokens as "added
-tokens". Reading takes what byte-level BPE and nothing else needs, and refuses by name whatever would change the ids:
-normalizers, other pre-tokenizers, added tokens that are not special, a vocabulary out of merge order. Files of older
-versions, such as GPT-2's own on the hub, leave out the model's type and more: what is missing is inferred as Hugging
-Face's `tokenizers` does it.
+tokens". `parse_bpe` takes what byte-level BPE and nothing else needs. A sound file that says more raises OtherKind, and
+is read by the `tokenizers` library (`llm_jax.tokenizer.hugging_face`): normalizers, other pre-tokenizers, added tokens
+that are not special, a vocabulary out of merge order. Files of older versions, such as GPT-2's own on the hub, leave
+out the model's type and more: what is missing is inferred as Hugging Face's `tokenizers` does it.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,11 @@ from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
 from llm_jax.tokenizer.hf_files.companions import Companions
 
 TOKENIZER_JSON = "tokenizer.json"
+MODELS = {"BPE": dict, "WordLevel": dict, "WordPiece": dict, "Unigram": list}  # type → of its vocabulary
+
+
+class OtherKind(ValueError):
+    """A sound file of a tokenizer that is not one of ours."""
 
 
 def byte_characters() -> list[str]:
@@ -43,17 +48,16 @@ def to_bytes(characters: str) -> bytes:
 
 
 def read(path: str | Path) -> dict:
-    """The content of a `tokenizer.json`. Raises ValueError unless it is one of a model that is read here."""
+    """The content of a `tokenizer.json`. Raises ValueError unless it holds a model with a vocabulary."""
     content = parse_json(Path(path).read_bytes(), "", "get the file again")  # any encoding, with or without its mark
     model = content.get("model") if isinstance(content, dict) else None
     if isinstance(model, dict):
         model.setdefault("type", _inferred_type(model))
-        if model["type"] not in ("BPE", "WordLevel", None):
-            raise ValueError(
-                f"it holds a {model['type']!r} model; expected 'BPE' (byte-level) or 'WordLevel' (characters)"
-            )
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-        raise ValueError("not a tokenizer.json: it has no object 'model' with an object 'vocab', token → id")
+        if model["type"] not in (*MODELS, None):
+            raise ValueError(f"it holds a {model['type']!r} model; expected one of {', '.join(MODELS)}")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), MODELS.get(str(model["type"]), dict)):
+        expected = "a list 'vocab'" if isinstance(model, dict) and model["type"] == "Unigram" else "an object 'vocab'"
+        raise ValueError(f"not a tokenizer.json: it has no object 'model' with {expected}, token → id")
     return content
 
 
@@ -69,12 +73,20 @@ def _inferred_type(model: dict) -> str | None:
 
 
 def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[bytes, int], str, dict[str, int]]:
-    """(ranks, pattern, special tokens) of a byte-level BPE. Raises ValueError saying what is wrong.
+    """(ranks, pattern, special tokens) of a byte-level BPE. Raises ValueError saying what is wrong with the file, and
+    OtherKind where nothing is.
 
     `files`: what lies beside it. Old files leave it to them to say which entries of the vocabulary are special.
     """
-    refuse_changes_to_text(content)
     model, files = content["model"], files or Companions()
+    if model["type"] not in ("BPE", None):
+        raise OtherKind(f"it holds a {model['type']} model")
+    for token, number in model["vocab"].items():
+        if type(number) is not int:
+            raise ValueError(f"the id of token {token!r} is {number!r}; expected a whole number")
+    if model.get("dropout"):
+        raise ValueError(f"model.dropout is {model['dropout']!r}, which draws the ids at random: set it to null")
+    refuse_changes_to_text(content)
     special_tokens = read_special_tokens(content, files)
     merges = model.get("merges")
     made = {"".join(_pair(entry)) for entry in merges} if isinstance(merges, list) else set()
@@ -84,48 +96,56 @@ def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[byte
     unknown = model.get("unk_token")  # never needed where every byte is a token
     if unknown and unknown not in special_tokens and unknown not in model["vocab"]:
         raise ValueError(f"model.unk_token is {unknown!r}, which is not in the vocabulary")
-    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
+    for key in ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"):
         if model.get(key):
-            raise ValueError(f"model.{key} is {model[key]!r}; byte-level BPE has none")
+            raise OtherKind(f"model.{key} is {model[key]!r}; byte-level BPE has none")
     ranks: dict[bytes, int] = {}
     for token, number in model["vocab"].items():
-        if type(number) is not int:
-            raise ValueError(f"the id of token {token!r} is {number!r}; expected a whole number")
         if token in special_tokens and special_tokens[token] == number:
             continue
         try:
             ranks[to_bytes(token)] = number
         except KeyError:
-            raise ValueError(f"token {token!r} is not written in GPT-2's byte characters") from None
+            raise OtherKind(f"token {token!r} is not written in GPT-2's byte characters") from None
+    pattern = _split_pattern(content.get("pre_tokenizer"))
     _check_merges(merges, ranks)
-    return ranks, _split_pattern(content.get("pre_tokenizer")), special_tokens
+    return ranks, pattern, special_tokens
 
 
 def refuse_changes_to_text(content: dict) -> None:
-    """Raises ValueError for a normalizer or a post-processor that would change which ids a text gets."""
+    """Raises OtherKind for a normalizer or a post-processor that would change which ids a text gets."""
     if content.get("normalizer") is not None:
-        raise ValueError(f"it has a normalizer ({_kind(content['normalizer'])}); only texts as they are are supported")
+        raise OtherKind(f"it has a normalizer ({_kind(content['normalizer'])}); only texts as they are are supported")
     post_processor = content.get("post_processor") or {"type": "ByteLevel"}
     # transformers writes a template that adds nothing where there was no post-processor.
     adds = _kind(post_processor) != "TemplateProcessing" or post_processor.get("special_tokens")
     if adds and _kind(post_processor) != "ByteLevel":
-        raise ValueError(f"it has a post-processor ({_kind(post_processor)}), which adds tokens to every text")
+        raise OtherKind(f"it has a post-processor ({_kind(post_processor)}), which adds tokens to every text")
 
 
-def read_special_tokens(content: dict, files: Companions) -> dict[str, int]:
-    """The added tokens of the file and of those beside it. Raises ValueError for one that is not plainly special."""
+def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
+    """The added tokens of the file and of those beside it, each with an id and a content. Raises ValueError for others.
+
+    One that a file beside it names as special is so.
+    """
     added = content.get("added_tokens") or []
-    special_tokens: dict[str, int] = {}
     named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
     known = {token.get("content") for token in listed if isinstance(token, dict)}
     beside = [{"id": number, **token} for number, token in files.decoder().items() if token["content"] not in known]
-    for token in [*listed, *beside]:
-        token = _object(token, "an added token")
+    tokens = [_object(token, "an added token") for token in [*listed, *beside]]
+    for token in tokens:
         if type(token.get("id")) is not int or not isinstance(token.get("content"), str):
             raise ValueError(f"an added token needs an id and a content; found {token}")
+    return [{**token, "special": bool(token.get("special") or token["content"] in named)} for token in tokens]
+
+
+def read_special_tokens(content: dict, files: Companions) -> dict[str, int]:
+    """The added tokens, if all are plainly special. Raises ValueError for a damaged one, OtherKind for another."""
+    special_tokens: dict[str, int] = {}
+    for token in read_added_tokens(content, files):
         changed = [flag for flag in ("single_word", "lstrip", "rstrip") if token.get(flag)]
-        if not (token.get("special") or token["content"] in named) or changed:
-            raise ValueError(
+        if not token["special"] or changed:
+            raise OtherKind(
                 f"added token {token['content']!r} is not a plain special token "
                 f"(special={token.get('special')}, {', '.join(changed) or 'no flags'})"
             )
@@ -145,11 +165,11 @@ def _check_merges(merges: Any, ranks: Mapping[bytes, int]) -> None:
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"merge {entry!r} is not a pair of tokens whose union is a token") from None
         if rank < last:
-            raise ValueError(f"merge {entry!r} makes token {rank} after token {last}: ids must be in merge order")
+            raise OtherKind(f"merge {entry!r} makes token {rank} after token {last}: its ids are not in merge order")
         pairs.add((left, right))
         last = rank
     if missing := [pair for pair in merges_from_ranks(ranks) if pair not in pairs]:
-        raise ValueError(f"{len(missing)} tokens have no merge that makes them, first {missing[0]}")
+        raise OtherKind(f"{len(missing)} tokens have no merge that makes them, first {missing[0]}")
 
 
 def _pair(entry: Any) -> list[str]:
@@ -164,18 +184,19 @@ def _split_pattern(pre_tokenizer: Any) -> str:
         steps = pre_tokenizer["pretokenizers"]
     kinds = [_kind(step) for step in steps]
     if kinds not in (["ByteLevel"], ["Split", "ByteLevel"]):
-        raise ValueError(f"expected the pre-tokenizer ByteLevel, or Split then ByteLevel; found {kinds}")
+        raise OtherKind(f"expected the pre-tokenizer ByteLevel, or Split then ByteLevel; found {kinds}")
     byte_level = steps[-1]
     if byte_level.get("add_prefix_space", True):
-        raise ValueError("the ByteLevel pre-tokenizer has add_prefix_space, which changes the text")
+        raise OtherKind("the ByteLevel pre-tokenizer has add_prefix_space, which changes the text")
     if kinds == ["ByteLevel"] and byte_level.get("use_regex", True):
         return GPT2_PATTERN
     if kinds == ["ByteLevel"] or byte_level.get("use_regex", True):
-        raise ValueError("the pre-tokenizer has no single split pattern (use_regex beside a Split, or neither)")
+        raise OtherKind("the pre-tokenizer has no single split pattern (use_regex beside a Split, or neither)")
     split = steps[0]
-    pattern = _object(split.get("pattern"), "the pattern of a Split").get("Regex")
+    pattern = split.get("pattern")
+    pattern = pattern.get("Regex") if isinstance(pattern, dict) else None
     if not isinstance(pattern, str) or split.get("behavior") != "Isolated" or split.get("invert"):
-        raise ValueError(f"expected a Split by a Regex with behavior Isolated; found {split}")
+        raise OtherKind(f"expected a Split by a Regex with behavior Isolated; found {split}")
     return pattern
 
 

@@ -10,6 +10,10 @@ from pathlib import Path
 from llm_jax.tokenizer.hf_files.companions import TOKENIZER_CONFIG, read_object
 
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
+# Of transformers' Qwen2Tokenizer: cl100k's, with single digits.
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 OTHER = {VOCABULARY: MERGES, MERGES: VOCABULARY}
 
 
@@ -26,8 +30,9 @@ def pair(path: Path) -> tuple[Path, Path] | None:
 
 
 def read(path: Path) -> dict:
-    """What a `tokenizer.json` of this vocabulary would say. Raises ValueError, also where only one of the two is there,
-    or where the tokenizer changes the text.
+    """What a `tokenizer.json` of this vocabulary would say. Raises ValueError, also where only one of the two is there.
+
+    The normalizer and the pre-tokenizer are those of the class that tokenizer_config.json names: GPT-2's, or Qwen2's.
     """
     if (both := pair(path)) is None:
         ending = next(ending for ending in OTHER if path.name.endswith(ending))
@@ -38,16 +43,18 @@ def read(path: Path) -> dict:
     vocabulary, merges = both
     config = path.with_name(TOKENIZER_CONFIG)
     settings = read_object(config) if config.is_file() else {}
-    for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
-        if settings.get(name):
-            raise ValueError(
-                f"{config}: {name} is {settings[name]!r}, which changes every text; this is not computed here"
-            )
-    return {
+    byte_level = {"type": "ByteLevel", "add_prefix_space": bool(settings.get("add_prefix_space")), "trim_offsets": True}
+    content = {
         "added_tokens": None,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
         "model": {"type": "BPE", "vocab": read_object(vocabulary), "merges": _merges(merges)},
     }
+    if str(settings.get("tokenizer_class")).removesuffix("Fast") == "Qwen2Tokenizer":
+        split = {"type": "Split", "pattern": {"Regex": QWEN2_PATTERN}, "behavior": "Isolated", "invert": False}
+        steps = [split, byte_level | {"use_regex": False}]
+        content |= {"normalizer": {"type": "NFC"}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+    return content
 
 
 def _merges(path: Path) -> list[str]:

@@ -1,0 +1,62 @@
+"""Messages of a chat as OpenAI's interface has them, checked: objects with a role and a content of text.
+
+Pictures, sound and tool calls are refused by name. Parts of text are joined with line feeds, as vLLM does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+NO_TEMPLATE = "this model has no chat template: put a chat_template.jinja beside its tokenizer, or use /v1/completions"
+TEXT_PARTS = ("text", "input_text", "output_text")
+CALLS = ("tool_calls", "function_call", "tool_call_id")
+ROLES_OF_CALLS = ("tool", "function")
+
+
+def checked(messages: Any) -> list[dict[str, Any]]:
+    """The messages as templates read them. Raises ValueError with the place of what is wrong."""
+    if not isinstance(messages, list) or not messages:
+        raise ValueError("messages must be a list of at least one message, such as {'role': 'user', 'content': 'Hi'}")
+    return [_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+
+
+def _message(message: Any, where: str) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise ValueError(f"{where} must be an object with a role and a content; got {type(message).__name__}")
+    if not isinstance(role := message.get("role"), str) or not role:
+        raise ValueError(f"{where}.role must be a text such as 'user'; got {role!r}")
+    if role in ROLES_OF_CALLS:
+        raise ValueError(f"{where}.role is {role!r}: tool calls are not computed here")
+    for name in CALLS:
+        if message.get(name):
+            raise ValueError(f"{where}.{name}: tool calls are not computed here: leave it out")
+    given = {name: value for name, value in message.items() if value is not None and name not in CALLS}
+    return given | {"content": _text(message.get("content"), f"{where}.content")}
+
+
+def _text(content: Any, where: str) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise ValueError(f"{where} must be a text, or a list of parts of text; got {type(content).__name__}")
+    return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(content))
+
+
+def _part(part: Any, where: str) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind not in TEXT_PARTS:
+        what = f"a part of type {kind!r}" if isinstance(kind, str) else "no part of a message"
+        raise ValueError(f"{where} is {what}: this model reads parts of type 'text' alone")
+    if not isinstance(part.get("text"), str):
+        raise ValueError(f"{where}.text must be a text; got {type(part.get('text')).__name__}")
+    return part["text"]
+
+
+def with_reasoning(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an assistant has thought under each name that templates read, as transformers fills them in."""
+    filled = []
+    for message in messages:
+        thought = next((message[n] for n in ("reasoning_content", "thinking", "reasoning") if n in message), None)
+        filled.append(message if thought is None else {"thinking": thought, **message, "reasoning_content": thought})
+    return filled

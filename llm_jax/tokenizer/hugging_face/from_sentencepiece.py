@@ -1,0 +1,124 @@
+"""A SentencePiece model in the form of a `tokenizer.json`, which gives the ids that SentencePiece gives.
+
+The normalizer does in order what SentencePiece does: character map, spaces removed, a space put before the text, spaces
+written as ▁. BPE (Sennrich et al. 2016) merges the pair whose union has the best score. Unigram takes the most likely
+segmentation (Kudo 2018, arXiv 1804.10959). Pieces that no text may spell, such as `<s>`, get a score that no
+segmentation takes.
+"""
+
+import base64
+import re
+from typing import Any
+
+from llm_jax.tokenizer.hugging_face.sentencepiece_model import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNIGRAM,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    Piece,
+    SentencePieceModel,
+)
+
+NEVER = -1e6  # a score
+SPACE = "▁"
+
+
+def content(model: SentencePieceModel, is_legacy: bool = True) -> dict[str, Any]:
+    """The content of a `tokenizer.json`.
+
+    `is_legacy`: a space is put before each text between special tokens, as transformers has it where
+    tokenizer_config.json does not say `"legacy": false`; else before the first alone.
+    """
+    user_defined = [piece.text for piece in model.pieces if piece.kind == USER_DEFINED]
+    special = [(n, piece.text) for n, piece in enumerate(model.pieces) if piece.kind in (UNKNOWN, CONTROL)]
+    return {
+        "version": "1.0",
+        "added_tokens": [{"id": n, "content": text, "normalized": False, "special": True} for n, text in special],
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, is_legacy)},
+        "pre_tokenizer": _pre_tokenizer(model, user_defined, model.dummy_prefix and not is_legacy),
+        "post_processor": None,
+        "decoder": {"type": "Sequence", "decoders": _decoders(model)},
+        "model": _unigram(model) if model.algorithm == UNIGRAM else _bpe(model, bool(user_defined)),
+    }
+
+
+def _normalizers(model: SentencePieceModel, is_legacy: bool) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    if model.character_map:
+        steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(model.character_map).decode()})
+    if model.removes_spaces:  # of white space only spaces
+        steps += [_replace({"Regex": r"\A +| +\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
+    space = SPACE if model.escapes_spaces else " "
+    if model.escapes_spaces:
+        steps.append(_replace({"String": " "}, SPACE))
+    if model.dummy_prefix and is_legacy:
+        steps.append({"type": "Prepend", "prepend": space})
+    return steps
+
+
+def _replace(pattern: dict[str, str], text: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": text}
+
+
+def _pre_tokenizer(model: SentencePieceModel, user_defined: list[str], prefixes_first: bool) -> dict[str, Any] | None:
+    """Pieces that the user defined are found in every text, the longest first, and never merged.
+
+    A text that spells a byte, such as `<0x41>`, is cut in it, if the vocabulary cannot write it otherwise.
+    """
+    steps: list[dict[str, Any]] = []
+    if prefixes_first:
+        steps.append({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False})
+    if user_defined:
+        steps.append(_isolated("|".join(re.escape(text) for text in sorted(user_defined, key=len, reverse=True))))
+    letters = {piece.text for piece in model.pieces if piece.kind == NORMAL}
+    if model.algorithm == UNIGRAM and model.byte_fallback and not letters.issuperset("<0x123456789ABCDEF>"):
+        steps.append(_isolated("<(?=0x[0-9A-F]{2}>)"))
+    return {"type": "Sequence", "pretokenizers": steps} if steps else None
+
+
+def _isolated(pattern: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def _decoders(model: SentencePieceModel) -> list[dict[str, Any]]:
+    fallback = [{"type": "ByteFallback"}] if model.byte_fallback else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if model.dummy_prefix else []
+    return [_replace({"String": SPACE}, " "), *fallback, {"type": "Fuse"}, *strip]
+
+
+def _unigram(model: SentencePieceModel) -> dict[str, Any]:
+    def score(piece: Piece) -> float:
+        return NEVER if piece.kind in (UNKNOWN, CONTROL, BYTE, UNUSED) else piece.score
+
+    vocab = [[piece.text, score(piece)] for piece in model.pieces]
+    return {"type": "Unigram", "unk_id": model.unknown, "vocab": vocab, "byte_fallback": model.byte_fallback}
+
+
+def _bpe(model: SentencePieceModel, has_user_defined: bool) -> dict[str, Any]:
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": model.pieces[model.unknown].text,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": True,
+        "byte_fallback": model.byte_fallback,
+        "ignore_merges": has_user_defined,  # no merges make those
+        "vocab": {piece.text: number for number, piece in enumerate(model.pieces)},
+        "merges": _merges(model.pieces),
+    }
+
+
+def _merges(pieces: tuple[Piece, ...]) -> list[list[str]]:
+    """Every pair of pieces whose union is a piece, the best score first."""
+    normal = {piece.text: (piece.score, number) for number, piece in enumerate(pieces) if piece.kind == NORMAL}
+    found = [
+        (-score, number, text[:cut], text[cut:])
+        for text, (score, number) in normal.items()
+        for cut in range(1, len(text))
+        if text[:cut] in normal and text[cut:] in normal
+    ]
+    return [[left, right] for _, _, left, right in sorted(found)]
