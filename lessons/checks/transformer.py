@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from checks import exercise, expect
+from checks import Wrong, exercise, expect
 
 
 def _softmax(scores, axis=-1):
@@ -58,12 +58,14 @@ def masked_weights(answer):
     right = _softmax(np.where(may_read, scores, -np.inf))
     with np.errstate(all="ignore"):
         found = answer(scores, may_read)
-        inverted = _softmax(np.where(may_read, -np.inf, scores))
+    # The last query could then read nothing: what comes of 0/0 depends on how −∞ was written.
+    inverted = _softmax(np.where(may_read, -np.inf, scores)[:-1])
+    if np.shape(found) == (4, 4) and np.allclose(np.asarray(found)[:-1], inverted):
+        raise Wrong("the mask is inverted: True means that the query MAY read the key.")
     expect(
         found,
         right,
         {
-            "the mask is inverted: True means that the query MAY read the key.": inverted,
             "masked after the softmax: these rows no longer sum to 1. Mask the scores, before it.": _softmax(scores)
             * may_read,
             "a score of 0 is not blocked: e⁰ is 1. Blocked scores are −∞.": _softmax(scores * may_read),
@@ -94,7 +96,7 @@ def masked_weights(answer):
 def key_head(answer):
     found = [answer(n, 8, 2) for n in range(8)]
     expect(
-        [None if each is None else each for each in found],
+        found,
         [0, 0, 0, 0, 1, 1, 1, 1],
         {
             "that is n mod K: neighbours would read different heads. CONSECUTIVE heads share one.": [0, 1] * 4,
