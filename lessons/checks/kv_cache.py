@@ -30,7 +30,7 @@ def positions_computed(answer):
             {
                 "with a cache, the last token need not run: it is chosen, and nothing follows.": (without, cached + 1),
                 "the last pass reads prompt + new − 1 tokens: the last token is chosen, not read.": (
-                    without + prompt + new - prompt,
+                    without + prompt + new,
                     cached,
                 ),
                 "without a cache, the first pass is over the prompt alone, the next over one token more.": (
@@ -45,6 +45,10 @@ def positions_computed(answer):
                 "with a cache, the prompt has to run, too: once.": (without, new),
                 "with a cache, the prompt has to run, too, once.": (without, new - 1),
                 "the two are exchanged.": (cached, without),
+                "the last token is chosen, not read: no pass has prompt + new tokens.": (
+                    sum(range(prompt + 1, prompt + new + 1)),
+                    cached + 1,
+                ),
             },
             given=f"a prompt of {prompt} and {new} new tokens",
         )
@@ -107,30 +111,25 @@ def cached_step(answer):
 
 @exercise(hint="How many arrays does a layer keep for a token, of how many heads, each how wide?")
 def cache_bytes(answer):
-    numbers = 12 * 12 * 64
+    shape, numbers = (30, 3, 64, 100), 30 * 3 * 64 * 100
+    found = answer(*shape, 4)
+    if found == answer(*shape, 2):
+        raise Wrong("bytes_per_number is not used: float32 has 4, bfloat16 2.")
     expect(
-        answer(12, 12, 64, 1),
-        2 * numbers * 2,
+        found,
+        8 * numbers,
         {
-            "keys AND values: twice as much.": numbers * 2,
-            "these are numbers, not bytes: multiply by bytes_per_number.": 2 * numbers,
-            "neither values nor the bytes of a number are counted.": numbers,
-            "every layer has a cache of its own.": 2 * 12 * 64 * 2,
-            "every head of keys has its own.": 2 * 12 * 64 * 2,
-            "bytes, please, not kB.": 2 * numbers * 2 / 1000,
-            "bytes, please, not KiB.": 2 * numbers * 2 / 1024,
-        },
-        given="GPT-2 124M: 12 layers, 12 heads of width 64, one token",
-    )
-    expect(
-        answer(30, 3, 64, 100, 4),
-        2 * 30 * 3 * 64 * 100 * 4,
-        {
-            "n_tokens is not used.": 2 * 30 * 3 * 64 * 4,
-            "bytes_per_number is an argument: 4 in float32.": 2 * 30 * 3 * 64 * 100 * 2,
+            "keys AND values: twice as much.": 4 * numbers,
+            "every layer has a cache of its own.": 8 * numbers / 30,
+            "every head of keys has its own.": 8 * numbers / 3,
+            "each key has head_width numbers.": 8 * numbers / 64,
+            "n_tokens is not used.": 8 * numbers / 100,
+            "bytes, please, not kB.": 8 * numbers / 1000,
+            "bytes, please, not KiB.": 8 * numbers / 1024,
         },
         given="30 layers, 3 heads of keys of width 64, 100 tokens in float32",
     )
+    expect(answer(12, 12, 64, 1), 36864, given="GPT-2 124M, one token in bfloat16")
     expect(answer(40, 40, 128, 8192), 6710886400, given="Llama-2-13B at 8,192 tokens")
 
 
@@ -153,6 +152,7 @@ def tokens_per_second(answer):
             "the caches are read, too.": rows * bandwidth / weights,
             "the weights are read in every step.": bandwidth / cache,
             "that is seconds for a token; its inverse is asked for.": step / rows,
+            "a step yields one token for EACH row, and it reads the caches, too.": bandwidth / weights,
         },
         given="100 bytes of weights, 5 of cache a row, 4 rows, 1,200 bytes/s",
     )

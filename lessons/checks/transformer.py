@@ -44,8 +44,9 @@ def attend(answer):
             answer(large, large, np.array([[1.0], [2.0]])),
             np.array([[1.0], [2.0]]),
             {
-                "right for small scores, NaN for large ones: take the row's largest score off before exp.": [[np.nan]]
-                * 2
+                "right for small scores, NaN for large ones: take the row's largest score off before exp.": np.full(
+                    (2, 1), np.nan
+                )
             },
             given="scores of 707,000",
         )
@@ -86,7 +87,7 @@ def masked_weights(answer):
         answer(scores[:1], window),
         _softmax(np.where(window, scores[:1], -np.inf)),
         {
-            "use the mask that is given; here it is not the causal one.": [[1.0, 0.0, 0.0, 0.0]],
+            "use the mask that is given; here it is not the causal one.": np.eye(1, 4),
         },
         given="one query and a mask that is not causal",
     )
@@ -158,7 +159,7 @@ def rotate(answer):
         answer(np.array([1.0, 1.0, 0.0, 0.0]), 2, 100.0),
         np.array([np.cos(2), np.cos(0.2), np.sin(2), np.sin(0.2)]),
         {
-            "theta is an argument; do not write 10000.": [np.cos(2), np.cos(0.02), np.sin(2), np.sin(0.02)],
+            "theta is an argument; do not write 10000.": np.array([np.cos(2), np.cos(0.02), np.sin(2), np.sin(0.02)]),
         },
         given="x = [1, 1, 0, 0] at position 2 with θ = 100",
     )
