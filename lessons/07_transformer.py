@@ -496,9 +496,9 @@ def attention_maps(params, row, config):
 def draw_map(axis, weights, labels, title):
     axis.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     axis.set_title(title, fontsize=10)
-    small_text = 9 if len(labels) <= 20 else 6
-    axis.set_xticks(range(len(labels)), labels, fontsize=small_text, rotation=0 if len(labels) <= 20 else 90)
-    axis.set_yticks(range(len(labels)), labels, fontsize=small_text)
+    size = 9 if len(labels) <= 20 else 8
+    axis.set_xticks(range(len(labels)), labels, fontsize=size, rotation=0 if len(labels) <= 20 else 90)
+    axis.set_yticks(range(len(labels)), labels, fontsize=size)
 
 
 # %%
@@ -600,9 +600,14 @@ else:
     )
 
 # %% [markdown]
-# In a real model many heads put most of their weight on the first token. A head that finds nothing to read looks there:
-# its weights must sum to 1, so they have to go somewhere (Xiao et al. 2023, "attention sinks"). Change `SENTENCE` and
-# look at other heads.
+# This is what SmolLM2 shows (`docs/images/attention-smollm2.png`):
+#
+# ![three heads of SmolLM2](../docs/images/attention-smollm2.png)
+#
+# In the picture on the right, the second "quick" reads the "fox" after the first one: this head knows what came next
+# last time. In the first sentence nothing has come before, and it looks at the first token. So do many: of the 270 heads
+# half put most of their weight there. Weights must sum to 1, so a head that finds nothing to read has to put them
+# somewhere (Xiao et al. 2023, "attention sinks"). With the model at hand, change `SENTENCE` and look at other heads.
 #
 # ## What you can now say
 #
