@@ -605,9 +605,10 @@ else:
 # ![three heads of SmolLM2](../docs/images/attention-smollm2.png)
 #
 # In the picture on the right, the second "quick" reads the "fox" after the first one: this head knows what came next
-# last time. In the first sentence nothing has come before, and it looks at the first token. So do many: of the 270 heads
-# half put most of their weight there. Weights must sum to 1, so a head that finds nothing to read has to put them
-# somewhere (Xiao et al. 2023, "attention sinks"). With the model at hand, change `SENTENCE` and look at other heads.
+# last time. In the first sentence nothing has come before, and it looks at the first token. So do many: more than half
+# of the 270 heads put most of their weight there. Weights must sum to 1, so a head that finds nothing to read has to
+# put them somewhere (Xiao et al. 2023, "attention sinks"). With the model at hand, change `SENTENCE` and look at other
+# heads.
 #
 # ## What you can now say
 #
