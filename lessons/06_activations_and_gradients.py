@@ -306,3 +306,5 @@ _ = axes.legend(frameon=False)
 #
 # `python -m train makemore --model mlp-batchnorm --gradients by-hand --data names.txt` trains the whole network with
 # your chain rule; every run's `diagnostics.png` has the pictures of this lesson.
+#
+# Next: the network that all of today's language models are: [lesson 7](07_transformer.py).

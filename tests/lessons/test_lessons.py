@@ -23,13 +23,20 @@ def is_open(function: ast.FunctionDef) -> bool:
     return isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant) and last.value.value is ...
 
 
-def play(lesson: Path, folder: Path, *flags: str) -> list[dict]:
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory) -> Path:
+    """Where compiled programs are kept, so that no lesson is compiled twice."""
+    return tmp_path_factory.mktemp("xla")
+
+
+def play(lesson: Path, folder: Path, programs: Path, *flags: str) -> list[dict]:
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "LLM_JAX_DATA"},
+        **{name: value for name, value in os.environ.items() if name not in ("LLM_JAX_DATA", "LLM_JAX_SMOLLM2")},
         "MPLBACKEND": "Agg",
         "HF_HUB_OFFLINE": "1",
         "LLM_JAX_CACHE": str(folder),
         "JAX_NUM_CPU_DEVICES": "1",
+        "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(programs),
     }
     command = [sys.executable, "-W", "error", str(REPOSITORY / "tests/lessons/play.py"), str(lesson), *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, cwd=folder)
@@ -38,8 +45,8 @@ def play(lesson: Path, folder: Path, *flags: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
-def test_with_exercises_open_every_check_fails_with_its_hint(lesson, tmp_path):
-    outcomes = play(lesson, tmp_path)
+def test_with_exercises_open_every_check_fails_with_its_hint(lesson, tmp_path, programs):
+    outcomes = play(lesson, tmp_path, programs)
     exercises = [name for name, function in functions_of(lesson).items() if is_open(function)]
     assert [outcome["exercise"] for outcome in outcomes] == exercises
     assert len(exercises) >= 3
@@ -50,8 +57,8 @@ def test_with_exercises_open_every_check_fails_with_its_hint(lesson, tmp_path):
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
-def test_with_the_solutions_every_check_passes(lesson, tmp_path):
-    outcomes = play(lesson, tmp_path, "--with-solutions")
+def test_with_the_solutions_every_check_passes(lesson, tmp_path, programs):
+    outcomes = play(lesson, tmp_path, programs, "--with-solutions")
     exercises = [name for name, function in functions_of(lesson).items() if is_open(function)]
     assert [outcome["exercise"] for outcome in outcomes] == exercises
     assert not [outcome["message"] for outcome in outcomes if not outcome["passed"]]

@@ -69,6 +69,22 @@ def windows(word, context):
     return [padded[i : i + context] for i in range(len(word) + 1)], [*word, 0]
 
 
+def blocked_after_the_softmax(scores, may_read):
+    return softmax(scores) * may_read
+
+
+def neighbours_turned(x, position, theta=10000.0):
+    angles = position * theta ** (-np.arange(0, len(x), 2) / len(x))
+    a, b = x[::2], x[1::2]
+    turned = [a * np.cos(angles) - b * np.sin(angles), a * np.sin(angles) + b * np.cos(angles)]
+    return np.stack(turned, axis=1).reshape(-1)
+
+
+def step_that_misses_itself(q, k, v, keys, values):
+    weights = softmax((keys @ q / np.sqrt(len(q)))[None])[0] if len(keys) else np.zeros(0)
+    return weights @ values, np.vstack([keys, k]), np.vstack([values, v])
+
+
 def rows_of_the_gradient(dy, ids, rows):
     dtable = np.zeros_like(dy)
     np.add.at(dtable, ids, dy)
@@ -116,6 +132,20 @@ def rows_of_the_gradient(dy, ids, rows):
         ("makemore_networks", "windows_of", lambda word, _: windows(word, 3), "as long as `context` says"),
         ("makemore_networks", "windows_of", lambda word, n: windows(word[::-1], n), "read backwards"),
         ("activations_and_gradients", "embedding_backward", rows_of_the_gradient, "the table has `rows` rows"),
+        ("transformer", "attend", lambda q, k, v: softmax(q @ k.T) @ v, "not divided by √H"),
+        ("transformer", "attend", lambda q, k, v: softmax((q @ k.T / 2).T).T @ v, "along the wrong axis"),
+        ("transformer", "masked_weights", blocked_after_the_softmax, "no longer sum to 1"),
+        ("transformer", "masked_weights", lambda s, m: softmax(np.where(m, -1e30, s)), "the mask is inverted"),
+        ("transformer", "key_head", lambda n, heads, kv_heads: n % kv_heads, "CONSECUTIVE heads share one"),
+        ("transformer", "rotate", neighbours_turned, "neighbours are paired"),
+        ("transformer", "rotate", lambda x, position, theta=1e4: x, "it returned an array"),
+        ("transformer", "rms_norm", lambda x, gain, e=1e-5: x / np.sqrt(x.var(-1, keepdims=True) + e) * gain, "SQUARE"),
+        ("kv_cache", "positions_computed", lambda prompt, new: (prompt * new, prompt + new - 1), "is read again, too"),
+        ("kv_cache", "cached_step", step_that_misses_itself, "does not read itself"),
+        ("kv_cache", "cache_bytes", lambda layers, heads, width, n, b=2: layers * heads * width * n * b, "AND values"),
+        ("kv_cache", "tokens_per_second", lambda w, c, rows, speed: speed / (w + c) * rows, "a cache of its own"),
+        ("kv_cache", "diagnosis", lambda: dict.fromkeys("ABCDE", "correct"), "A is not 'correct'"),
+        ("kv_cache", "diagnosis", lambda: {"A": "rotten"}, "'rotten' is none of the five kinds"),
     ],
 )
 def test_a_usual_mistake_is_recognised(say, lesson, exercise, answer, message):
