@@ -292,9 +292,10 @@ PRESETS: dict[ModelName, DecoderConfig] = {
     "gpt2-1558m": DecoderConfig(d_model=1600, n_heads=25, n_layers=48),
     # Llama's hidden width: two thirds of 4·d_model, so that three matrices cost what GPT-2's two do.
     "llama-nano": llama(context_length=256, d_model=128, n_heads=4, n_kv_heads=2, n_layers=4, mlp_width=384),
+    # Shapes of published models, with the context of their pretraining: SmolLM2-135M, Qwen3-0.6B, Llama-3.2-1B.
     "smollm2-135m": llama(
         vocab_size=49152,
-        context_length=8192,
+        context_length=2048,
         d_model=576,
         n_heads=9,
         n_kv_heads=3,
@@ -306,7 +307,7 @@ PRESETS: dict[ModelName, DecoderConfig] = {
     "llama-160m": llama(d_model=768, n_heads=12, n_kv_heads=4, n_layers=12, mlp_width=2304, tied_head=False),
     "qwen3-0.6b": llama(
         vocab_size=151936,
-        context_length=40960,
+        context_length=4096,
         d_model=1024,
         n_heads=16,
         n_kv_heads=8,
@@ -317,17 +318,15 @@ PRESETS: dict[ModelName, DecoderConfig] = {
         rotary_theta=1000000.0,
         query_key_norm=True,
     ),
-    # Llama-3.2-1B
     "llama-1b": llama(
         vocab_size=128256,
-        context_length=131072,
+        context_length=8192,
         d_model=2048,
         n_heads=32,
         n_kv_heads=8,
         n_layers=16,
         mlp_width=8192,
         rotary_theta=500000.0,
-        rotary_scaling=RotaryScaling("llama3", factor=32.0, original_context_length=8192),
     ),
 }
 

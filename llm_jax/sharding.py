@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "B": ("data", "fsdp"),
     "D": ("fsdp",),
     "N": ("tensor",),
+    "K": ("tensor",),
     "F": ("tensor",),
     "V": ("tensor",),
 }
@@ -57,6 +58,7 @@ def check_divides(config: DecoderConfig, mesh: Mesh) -> None:
     sizes = {
         "d_model": (config.d_model, "fsdp"),
         "n_heads": (config.n_heads, "tensor"),
+        "n_kv_heads": (config.kv_heads, "tensor"),
         "d_hidden": (config.d_hidden, "tensor"),
         "padded vocabulary": (config.padded_vocab_size, "tensor"),
     }

@@ -5,7 +5,7 @@ question            the model, the prompts and the texts to score
 prompts             prompts that the model itself has written, or lines of a file
 answers             a program's answers, as arrays
 jax_models          our full forward pass; our cached decoder
-transformers_model  GPT2LMHeadModel, on the export
+transformers_model  transformers, on the export
 vllm_models         vLLM's engine and its HTTP server, on the export
 models_compared     which of them take part, in turn
 compare             two programs' answers → differences and a verdict

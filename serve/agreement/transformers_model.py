@@ -1,4 +1,4 @@
-"""transformers' GPT2LMHeadModel on the export, in float32: its own `generate` and its own forward pass."""
+"""transformers' own class on the export, in float32: its own `generate` and its own forward pass."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ class Transformers:
     def __init__(self, directory: Path) -> None:
         try:
             import torch
-            from transformers import GPT2LMHeadModel
+            from transformers import AutoModelForCausalLM
             from transformers.utils import logging
         except ImportError as error:
             raise ImportError(f"{error}; {CURE}") from None
         logging.disable_progress_bar()
         self._torch = torch
-        self._model: Any = GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
+        self._model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
         # Every program writes as many tokens as it is asked for: a token that ends a text does not end the answer.
         self._model.generation_config.eos_token_id = None
         self._model.generation_config.pad_token_id = 0

@@ -1,8 +1,9 @@
 """The step: accumulation, skipping of what is not finite, and agreement of every mesh with one device."""
 
 import itertools
+import math
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from llm_jax import sharding
-from llm_jax.config import DecoderConfig, Execution
+from llm_jax.config import DecoderConfig, Execution, llama
 from llm_jax.layers.loss import token_losses
 from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
@@ -122,41 +123,58 @@ def test_a_micro_batch_without_targets_changes_nothing_beside_others(state, toke
     assert float(measured.grad_norm) == pytest.approx(float(alone.grad_norm), rel=1e-5)
 
 
-MESHES = [mesh for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]
+LLAMA = llama(
+    vocab_size=100, context_length=8, d_model=32, n_heads=8, n_kv_heads=4, n_layers=1, mlp_width=48, tied_head=False
+)
+MESHES = [(TINY, mesh) for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]
+MESHES += [(LLAMA, mesh) for mesh in ((2, 2, 2), (1, 2, 4))]
 
 
 @pytest.fixture(scope="module")
 def one_device(tokens):
-    """Losses of twenty steps and the first gradients on a single device."""
-    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 2))
-    state, losses = init_state(jax.random.key(0), TINY, OPTIMIZER), []
-    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, plan=PLAN))(state.params, tokens[None])
-    for _ in range(20):
-        state, measured = step(state, tokens, LR)
-        losses.append(float(measured.loss))
-    return losses, gradients
+    """A config → losses of twenty steps and the first gradients on a single device."""
+
+    @lru_cache
+    def of(config: DecoderConfig):
+        optimizer = make_optimizer(OptimizerConfig(), decoder.dimension_letters(config))
+        step = jax.jit(make_train_step(config, PLAN, optimizer, 2))
+        state, losses = init_state(jax.random.key(0), config, optimizer), []
+        _, gradients = jax.jit(partial(accumulate_gradients, config=config, plan=PLAN))(state.params, tokens[None])
+        for _ in range(20):
+            state, measured = step(state, tokens, LR)
+            losses.append(float(measured.loss))
+        return losses, gradients
+
+    return of
 
 
-@pytest.mark.parametrize(("data", "fsdp", "tensor"), MESHES)
-def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_device, data, fsdp, tensor):
-    mesh = sharding.make_mesh(data, fsdp, tensor)
+@pytest.mark.parametrize(("config", "axes"), MESHES, ids=lambda x: "gpt2" if x is TINY else None)
+def test_every_mesh_gives_the_single_device_losses_and_gradients(tokens, one_device, config, axes):
+    mesh = sharding.make_mesh(*axes)
+    sharding.check_divides(config, mesh)
     plan = decoder.make_plan(Execution(), sharding.Constrain(mesh))
-    places = state_shardings(mesh, TINY, OPTIMIZER)
-    state = jax.device_put(init_state(jax.random.key(0), TINY, OPTIMIZER), places)
+    optimizer = make_optimizer(OptimizerConfig(), decoder.dimension_letters(config))
+    places = state_shardings(mesh, config, optimizer)
+    state = jax.device_put(init_state(jax.random.key(0), config, optimizer), places)
     placed = jax.device_put(tokens, sharding.named(mesh, "BT"))
-    expected_losses, expected_gradients = one_device
+    expected_losses, expected_gradients = one_device(config)
 
-    _, gradients = jax.jit(partial(accumulate_gradients, config=TINY, plan=plan))(state.params, placed[None])
+    _, gradients = jax.jit(partial(accumulate_gradients, config=config, plan=plan))(state.params, placed[None])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), gradients, expected_gradients)
 
-    step = jax.jit(make_train_step(TINY, plan, OPTIMIZER, 2), out_shardings=(places, None), donate_argnums=0)
+    step = jax.jit(make_train_step(config, plan, optimizer, 2), out_shardings=(places, None), donate_argnums=0)
     losses = []
     for _ in range(20):
         state, measured = step(state, placed, LR)
         losses.append(float(measured.loss))
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     weight = state.params.blocks[0].mlp.up.weight
-    assert weight.addressable_shards[0].data.size == weight.size // (fsdp * tensor)
+    assert weight.addressable_shards[0].data.size == weight.size // math.prod(axes[1:])
+
+
+def test_a_mesh_that_splits_a_head_of_keys_is_refused():
+    with pytest.raises(ValueError, match="tensor=8 must divide the model's n_kv_heads=4"):
+        sharding.check_divides(LLAMA, sharding.make_mesh(1, 1, 8))
 
 
 def test_optimizer_moments_live_where_their_parameters_do():

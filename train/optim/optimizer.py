@@ -128,7 +128,7 @@ def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTr
 def muon_dimensions(letters: str) -> MuonDimensionNumbers:
     """Which axes are a matrix's input and which its output. Other axes (q, k, v; layers) count separate matrices."""
     width = (letters.index("D"),)
-    other = tuple(i for i, letter in enumerate(letters) if letter in "NHF")
+    other = tuple(i for i, letter in enumerate(letters) if letter in "NKHF")
     inputs, outputs = (width, other) if width < other else (other, width)
     return MuonDimensionNumbers(reduction_axis=inputs, output_axis=outputs)
 

@@ -1,4 +1,4 @@
-"""Train a GPT-2 on prepared shards: `python -m train pretrain PRESET --data DIR --run NAME`.
+"""Train a GPT-2 or Llama on prepared shards: `python -m train pretrain PRESET --data DIR --run NAME`.
 
 A preset is a named set of values; without one, this command lists them. Every flag replaces one value. The run's folder
 holds all that the run writes. --resume continues from its newest checkpoint with the run's own settings, not the

@@ -4,8 +4,9 @@ The memory estimate counts what must be held at the fullest moment of a step, on
 
     parameters (4 bytes) + optimizer (AdamW 8, Muon's matrices 4) + gradients (4), shared out by fsdp and tensor
     + weights in the compute format, where it is not float32
-    + activations kept for the backward pass: about 8·D + 2·F numbers a token a block (with remat 1·D and one block's
-      worth), and N·T scores a token where attention is not fused
+    + activations kept for the backward pass, for a token and a block: norms, residual stream and attention (about 4·D
+      and twice queries and keys), 2·F of the MLP or 4·F with a gate, and N·T scores where attention is not
+      fused; with remat 1·D and one block's worth
     + logits of one slice of the sequence, twice in the compute format (three times where it is float32)
 
 It leaves out XLA's temporary buffers; the true figure of the compiled step is printed when it is known.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import jax
 
+from llm_jax.config import DecoderConfig
 from llm_jax.hardware import catalogue
 from train.pretrain.config import TrainConfig
 
@@ -36,7 +38,9 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
     """The estimate above, for a mesh given as axis → size."""
     model, execution = config.model, config.execution
     shards = mesh["fsdp"] * mesh["tensor"]
-    matrices = model.n_layers * (4 * model.d_model**2 + 2 * model.d_model * model.d_hidden)
+    queries, keys = model.n_heads * model.d_head, model.kv_heads * model.d_head
+    in_mlp = (3 if model.gated_mlp else 2) * model.d_hidden
+    matrices = model.n_layers * model.d_model * (2 * queries + 2 * keys + in_mlp)
     moments = 8 * model.n_parameters - (4 * matrices if config.optimizer.optimizer == "muon" else 0)
     state = (8 * model.n_parameters + moments) // shards
     if dtype_bytes < 4:
@@ -46,7 +50,9 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
     rows = config.batch_size // batch_devices // config.micro_batches(batch_devices)
     tokens = rows * model.context_length
     scores = 0 if fused_attention else model.n_heads * model.context_length * (4 + dtype_bytes) // mesh["tensor"]
-    block = (8 * model.d_model + 2 * model.d_hidden) * dtype_bytes + scores
+    # In a GPT-2, where queries are as wide as the model: 8·D + 2·F.
+    hidden = (4 if model.gated_mlp else 2) * model.d_hidden
+    block = (4 * model.d_model + 2 * (queries + keys) + hidden) * dtype_bytes + scores
     kept = model.d_model * dtype_bytes * model.n_layers + block if execution.remat else block * model.n_layers
     per_logit = 12 if dtype_bytes == 4 else 2 * dtype_bytes  # logit and residual; in float32 the exponential too
     logits = tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]
@@ -67,7 +73,7 @@ def describe(
         (
             "model",
             f"{model.n_parameters:,} parameters · {model.n_layers} layers × {model.d_model} wide · "
-            f"{model.n_heads} heads · context {model.context_length} · vocabulary {model.vocab_size:,}",
+            f"{_heads(model)} · context {model.context_length} · vocabulary {model.vocab_size:,}",
         ),
         (
             "FLOPs per token",
@@ -91,6 +97,11 @@ def describe(
         ("devices", f"{jax.device_count()} × {jax.devices()[0].device_kind} · {_mesh(mesh)}"),
         ("MFU", utilisation(jax.devices()[0].device_kind)),
     ]
+
+
+def _heads(model: DecoderConfig) -> str:
+    shared = "" if model.kv_heads == model.n_heads else f" over {model.kv_heads} of keys and values"
+    return f"{model.n_heads} heads{shared}"
 
 
 def utilisation(device_kind: str) -> str:
