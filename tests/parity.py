@@ -10,7 +10,7 @@
 
 No tolerance is given. What rounding may do to each tensor is measured on the PyTorch module itself
 (`train.parity.rounding`), and the rule of `train.parity.verdict` says what is more than that. `python -m train parity`
-is the same comparison for GPT-2, as a command.
+is the same comparison for whole decoders, as a command.
 """
 
 from collections.abc import Callable, Mapping

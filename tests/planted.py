@@ -1,22 +1,20 @@
 """Faults planted in our side, one at a time, to see that the comparison with PyTorch finds each where it is.
 
-A fault is another function in our side's plan, another value, or (where the plan names no function) a function replaced
-while its context lasts.
-`python tests/planted.py` prints, for each, what the comparison shows for a tiny GPT-2: the figures of docs/numerics.md.
+These are GPT-2's; `planted_llama` has those that only a Llama can have. `python tests/planted.py` prints, for each of
+both, what the comparison shows for a tiny model: the figures of docs/numerics.md.
 """
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import torch
+from planted_llama import LLAMA, LLAMA_FAULTS
+from planting import AFTER_ATTENTION, AFTER_MLP, EMBEDDING, LOGITS, Fault, changing, computing, first_wrong, replacing
 
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.kernels import loss as fused_loss
@@ -30,56 +28,12 @@ from train.parity.report.terminal import number
 from train.parity.stages import model, step
 from train.parity.stages.models_compared import ModelsCompared, drawn
 from train.parity.stages.stream import drawn as drawn_stream
-from train.parity.verdict import SEVERITY, Row, Verdict
+from train.parity.verdict import Verdict
 
 # Every part of a GPT-2, and a vocabulary that is padded; heads of 16, so that 1/√H is not 1.
 TINY = DecoderConfig(vocab_size=211, context_length=48, d_model=32, n_heads=2, n_layers=2)
 # Sums long enough to tell whether they are kept in bfloat16 or in float32.
 WIDE = dataclasses.replace(TINY, d_model=256)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A mistake, and the first row in which it must be called wrong: among all, and among the model's own."""
-
-    name: str
-    plant: Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]
-    first: tuple[str, str]  # section, row
-    in_model: tuple[str, str] | None = None  # where `first` is an operation
-
-
-def _changing(change: Callable[[Any], Any]) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
-    """Plants by changing our side: its config or its parameters."""
-
-    @contextlib.contextmanager
-    def plant(models: ModelsCompared) -> Iterator[ModelsCompared]:
-        yield dataclasses.replace(models, ours=change(models.ours))
-
-    return plant
-
-
-def _replacing(
-    module: Any, name: str, wrap: Callable[..., Any]
-) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
-    """Plants by replacing `module.name` with `wrap`, which is given the original first."""
-
-    @contextlib.contextmanager
-    def plant(models: ModelsCompared) -> Iterator[ModelsCompared]:
-        with patch.object(module, name, partial(wrap, getattr(module, name))):
-            yield models
-
-    return plant
-
-
-def _computing(**wraps: Callable[..., Any]) -> Callable[[ModelsCompared], AbstractContextManager[ModelsCompared]]:
-    """Plants by our side's plan: each function named is replaced by a wrap, which is given the original first."""
-
-    def change(ours):
-        old = ours.plan.kernels
-        new = old._replace(**{name: partial(wrap, getattr(old, name)) for name, wrap in wraps.items()})
-        return dataclasses.replace(ours, plan=ours.plan._replace(kernels=new))
-
-    return _changing(change)
 
 
 def _epsilon(ours):
@@ -180,83 +134,70 @@ def _fused_adamw(their_optimizer, parameters, config):
     return torch.optim.AdamW(groups, config.learning_rate, betas, config.adam_epsilon, fused=True)
 
 
-AFTER_ATTENTION, AFTER_MLP = ("activations", "block 1, after attention"), ("activations", "block 1, after MLP")
-EMBEDDING, LOGITS = ("activations", "embedding"), ("activations", "logits")
-
 FAULTS = (
     Fault(
         "exact instead of tanh GELU",
-        _computing(gelu_tanh=lambda gelu_tanh, x: gelu(x)),
+        computing(gelu_tanh=lambda gelu_tanh, x: gelu(x)),
         ("operations", "tanh GELU"),
         AFTER_MLP,
     ),
-    Fault("ε 1e-6 instead of 1e-5", _changing(_epsilon), ("operations", "layer norm"), AFTER_ATTENTION),
+    Fault("ε 1e-6 instead of 1e-5", changing(_epsilon), ("operations", "layer norm"), AFTER_ATTENTION),
     Fault(
         "positions off by one",
-        _replacing(decoder, "forward", _positions_off_by_one),
+        replacing(decoder, "forward", _positions_off_by_one),
         ("operations", "embedding"),
         EMBEDDING,
     ),
     Fault(
         "inverted causal mask",
-        _computing(causal_attend=_inverted_mask),
+        computing(causal_attend=_inverted_mask),
         ("operations", "attention"),
         AFTER_ATTENTION,
     ),
-    Fault("missing 1/√H", _computing(causal_attend=_unscaled), ("operations", "attention"), AFTER_ATTENTION),
-    Fault("head is another matrix", _computing(logits_of=_other_head), LOGITS),
-    Fault("head is not trained", _replacing(decoder, "loss", _untrained_head), ("gradients", "token_embedding")),
+    Fault("missing 1/√H", computing(causal_attend=_unscaled), ("operations", "attention"), AFTER_ATTENTION),
+    Fault("head is another matrix", computing(logits_of=_other_head), LOGITS),
+    Fault("head is not trained", replacing(decoder, "loss", _untrained_head), ("gradients", "token_embedding")),
     Fault(
         "decay on biases and gains",
-        _replacing(optimizer, "is_matrix", lambda is_matrix, letters: True),
+        replacing(optimizer, "is_matrix", lambda is_matrix, letters: True),
         ("AdamW step", "norm.gain"),
     ),
     Fault(
         "ε before Adam's bias correction",
-        _replacing(optimizer, "scale_by_adam", _uncorrected_epsilon),
+        replacing(optimizer, "scale_by_adam", _uncorrected_epsilon),
         ("AdamW step", "token_embedding"),
     ),
-    Fault("dropout of 0.1 left on", _replacing(decoder, "mlp", _dropped), AFTER_MLP),
+    Fault("dropout of 0.1 left on", replacing(decoder, "mlp", _dropped), AFTER_MLP),
     Fault(
         "accumulation forgets to divide",
-        _replacing(model, "accumulate_gradients", _undivided),
+        replacing(model, "accumulate_gradients", _undivided),
         ("accumulated gradients", "token_embedding"),
     ),
-    Fault("each side draws its own weights", _changing(_other_weights), EMBEDDING),
-    Fault("square projection transposed", _changing(_transposed_projection), AFTER_ATTENTION),
+    Fault("each side draws its own weights", changing(_other_weights), EMBEDDING),
+    Fault("square projection transposed", changing(_transposed_projection), AFTER_ATTENTION),
     Fault(
         "softmax over the padded vocabulary",
         _padding_seen,
         ("operations", "cross-entropy"),
         ("activations", "loss of each token"),
     ),
-    Fault("TF32 matrix products", _computing(linear=_tf32), ("operations", "tanh GELU"), AFTER_ATTENTION),
+    Fault("TF32 matrix products", computing(linear=_tf32), ("operations", "tanh GELU"), AFTER_ATTENTION),
 )
 
 # Not a fault: another order of the same operations, on PyTorch's side.
-FUSED_ADAMW = _replacing(step, "their_optimizer", _fused_adamw)
+FUSED_ADAMW = replacing(step, "their_optimizer", _fused_adamw)
 
 
 # All of the blocks' matrix products sum in bfloat16: for a comparison in bfloat16, of a model as wide as WIDE.
-bfloat16_sums = _computing(linear=_bfloat16_sums)
-
-
-def first_wrong(comparison: Comparison, least: Verdict = "wrong") -> Row | None:
-    """The first row that is at least so bad; sections behind it are not computed."""
-    for _, section in comparison.sections():
-        for row in section():
-            if SEVERITY.index(row.verdict) >= SEVERITY.index(least):
-                return row
-    return None
+bfloat16_sums = computing(linear=_bfloat16_sums)
 
 
 def _print_figures() -> None:
     """A Markdown table: where each fault is found in TINY, and what it does to logits and loss."""
     clean = _comparison(TINY, "float32")
     print("| fault | first wrong row | yardsticks | logits | loss |\n|---|---|---|---|---|")
-    for fault in FAULTS:
-        with fault.plant(clean.models) as faulty:
-            _print_figure(fault.name, clean.against(faulty.ours))
+    _print_each(FAULTS, clean)
+    _print_each(LLAMA_FAULTS, _comparison(LLAMA, "float32"))
     wide = _comparison(WIDE, "bfloat16")
     with bfloat16_sums(wide.models) as faulty:
         _print_figure("bfloat16 sums, in bfloat16", wide.against(faulty.ours), "suspicious")
@@ -264,6 +205,12 @@ def _print_figures() -> None:
         rows = _comparison(TINY, "float32").given_step()
     worst = max((row for row in rows), key=lambda row: row.ours.yardsticks)
     print(f"| PyTorch's AdamW fused | none: {worst.verdict} at most | {number(worst.ours.yardsticks)} | 0 | 0 |")
+
+
+def _print_each(faults: Sequence[Fault], clean: Comparison) -> None:
+    for fault in faults:
+        with fault.plant(clean.models) as faulty:
+            _print_figure(fault.name, clean.against(faulty.ours))
 
 
 def _comparison(config: DecoderConfig, dtype: Any) -> Comparison:

@@ -31,7 +31,7 @@ COMMANDS: Commands = {
     "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
     "parity": (
         "train.parity.command",
-        "our GPT-2 against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
+        "our GPT-2, Llama or Qwen against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
     ),
     "submit": (
         "train.submit.command",

@@ -83,7 +83,11 @@ def _backward(kept, d_BNTH):
         later = ((0, 0), (0, 0), (0, 0), (0, length - end))
         d_k_BKHT += jnp.pad(_product("BKHT,BKTS->BKHS", q_BKHT, d_scores_BKTS), later)
         weights_BKTS = weights_BKTS.astype(v_BKTH.dtype)
-        d_v_BKHT += jnp.pad(_product("BKHT,BKTS->BKHS", d_BKHT, weights_BKTS), later)
+        if v_BKTH.dtype == jnp.bfloat16:  # XLA:CPU refuses the other form, of shared heads in one piece
+            d_v_BKHS = _product("BKTH,BKTS->BKHS", d_BKTH, weights_BKTS)
+        else:
+            d_v_BKHS = _product("BKHT,BKTS->BKHS", d_BKHT, weights_BKTS)
+        d_v_BKHT += jnp.pad(d_v_BKHS, later)
     gradients = scale * jnp.concatenate(pieces, axis=2), (scale * d_k_BKHT).swapaxes(2, 3), d_v_BKHT.swapaxes(2, 3)
     return tuple(x.astype(q_BNTH.dtype) for x in gradients)
 

@@ -57,6 +57,9 @@ def attention_cases():
         form = "×".join(map(str, shape))
         yield Case(attend_in_pieces, causal_attend, (shape,) * 3, form)
         yield Case(attend_by_cudnn, causal_attend, (shape,) * 3, form, partial(attend_by_cudnn, implementation="xla"))
+    for queries, keys in (((2, 16, 4, 8), (2, 16, 2, 8)), ((1, 131, 6, 8), (1, 131, 2, 8))):
+        form = f"{queries[1]} tokens, {keys[2]} of {queries[2]} heads"
+        yield Case(attend_in_pieces, causal_attend, (queries, keys, keys), form)
     yield Case(attend_by_cudnn, causal_attend, ((1, 6, 1, 136),) * 3, "wider than cuDNN takes")
 
 

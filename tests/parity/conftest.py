@@ -1,7 +1,5 @@
-import jax
 import pytest
 import torch
-from jax.experimental.compilation_cache import compilation_cache
 from planted import TINY
 
 from llm_jax.config import Execution
@@ -14,22 +12,6 @@ from train.parity.stages.stream import drawn as drawn_stream
 def one_thread():
     """Matrices of this size are not worth PyTorch's threads, which wait in a loop."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True, scope="package")
-def programs_are_kept(tmp_path_factory):
-    """The same comparison is compiled many times here, unchanged up to its fault: XLA's programs are kept on disk."""
-    wanted = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in wanted}
-    for values in (wanted, before):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if values is wanted:
-            yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`python -m train parity`: the files it writes, its exit status, and every refusal in one line."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from html.parser import HTMLParser
@@ -8,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import transformers
 from planted import FAULTS
+from planted_llama import LLAMA
 
 from llm_jax import command_line
 from llm_jax.config import Execution
@@ -149,16 +151,42 @@ def test_data_of_another_vocabulary_and_too_little_data_are_refused(directory, t
 def test_another_architecture_and_another_vocabulary_are_refused(directory, tmp_path, capsys):
     config = json.loads((directory / "config.json").read_text())
     for change, message in (
-        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "model_type 'llama'"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "model_type 'bert'"),
+        (
+            {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "dtype": None},
+            "field 'max_position_embeddings' is missing; expected the config of a Llama",
+        ),
         ({"vocab_size": 200}, "tensor 'wte.weight' has shape (211, 32); its config says (200, 32)"),
     ):
-        folder = tmp_path / str(config["vocab_size"] + len(change))
+        folder = tmp_path / str(config["vocab_size"] + len(message))
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(config | change))
         (folder / "model.safetensors").symlink_to(folder / "weights")
         (folder / "weights").write_bytes((directory / "model.safetensors").read_bytes())
         assert run("--hf", str(folder), *FLAGS) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model_type", ["llama", "mistral", "qwen2", "qwen3"])
+def test_a_directory_of_another_family_is_read_by_both_sides(model_type, tmp_path):
+    """Mistral's files have Llama's names: its own class reads them, ours computes a Llama."""
+    fields = {"qwen2": {"attention_bias": "qkv"}, "qwen3": {"query_key_norm": True}}.get(model_type, {})
+    execution = Execution(dtype="float32")
+    saved = models_compared.drawn(dataclasses.replace(LLAMA, **fields), execution, seed=0)
+    saved.theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    architecture = type(saved.theirs).__name__
+    if model_type == "mistral":
+        architecture = "MistralForCausalLM"
+        config |= {"model_type": model_type, "architectures": [architecture], "sliding_window": None}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    found = models_compared.loaded(str(tmp_path), execution)
+    assert config["model_type"] == model_type
+    assert type(found.theirs).__name__ == architecture
+    ours = models_compared.ours_by_parameter(found.ours.params, found.ours.config)
+    theirs = models_compared.by_parameter(dict(found.theirs.named_parameters()), found.ours.config)
+    assert ours.keys() == theirs.keys()
+    assert all((theirs[name].detach().numpy() == array).all() for name, array in ours.items())
 
 
 def test_without_pytorch_it_says_which_group_to_install(monkeypatch, capsys):

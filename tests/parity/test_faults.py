@@ -1,27 +1,59 @@
 """Every planted fault is called wrong, and first at the place where it was planted."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
-from planted import FAULTS, FUSED_ADAMW, WIDE, Fault, bfloat16_sums, first_wrong
+from planted import FAULTS, FUSED_ADAMW, WIDE, bfloat16_sums
+from planted_llama import LLAMA, LLAMA_FAULTS
+from planting import Fault, first_wrong
 
-from llm_jax.config import Execution
+from llm_jax.config import Execution, RotaryScaling
 from train.parity import verdict
 from train.parity.comparison import Comparison
 from train.parity.stages.models_compared import drawn
+from train.parity.verdict import Row
+
+
+@pytest.fixture(scope="module")
+def llamas(comparison) -> Comparison:
+    """The same comparison of two Llamas."""
+    models = drawn(LLAMA, Execution(dtype="float32", loss_chunks=2), seed=0)
+    return dataclasses.replace(comparison, models=models, kept={})
+
+
+def beyond_rounding(rows: Iterable[Row]) -> dict[str, float]:
+    return {
+        f"{row.section}: {row.name}": row.ours.yardsticks for row in rows if row.verdict not in ("equal", "rounding")
+    }
 
 
 def test_without_a_fault_every_row_is_rounding(comparison):
     rows = [row for _, section in comparison.sections() for row in section()]
-    beyond = {f"{row.section}: {row.name}": row.ours for row in rows if row.verdict not in ("equal", "rounding")}
-    assert not beyond
+    assert not beyond_rounding(rows)
     assert len(rows) > 200
 
 
+def test_without_a_fault_every_row_of_a_llama_is_rounding(llamas):
+    rows = [row for _, section in llamas.sections() for row in section()]
+    assert not beyond_rounding(rows)
+    assert len(rows) > 90
+    assert {row.name for row in rows} >= {"RMS norm", "SwiGLU", "rotary positions", "block 1, attention.qkv.k.weight"}
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, models, comparison):
-    with fault.plant(models) as faulty:
-        faulty_comparison = comparison.against(faulty.ours)
+def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, comparison):
+    assert_found(fault, comparison)
+
+
+@pytest.mark.parametrize("fault", LLAMA_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_in_a_llama_is_wrong_first_where_it_is(fault: Fault, llamas):
+    assert_found(fault, llamas)
+
+
+def assert_found(fault: Fault, clean: Comparison) -> None:
+    with fault.plant(clean.models) as faulty:
+        faulty_comparison = clean.against(faulty.ours)
         row = first_wrong(faulty_comparison)
         assert row is not None
         assert (row.section, row.name) == fault.first
@@ -29,6 +61,12 @@ def test_a_planted_fault_is_wrong_first_where_it_is(fault: Fault, models, compar
             in_model = verdict.first_wrong(faulty_comparison.activations())
             assert in_model is not None
             assert (in_model.section, in_model.name) == fault.in_model
+
+
+def test_rotary_positions_from_one_change_nothing_in_the_model(llamas):
+    fault = next(fault for fault in LLAMA_FAULTS if fault.in_model is None)
+    with fault.plant(llamas.models) as faulty:
+        assert not beyond_rounding(llamas.against(faulty.ours).activations())
 
 
 def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
@@ -55,3 +93,23 @@ def test_one_of_gpt2s_relatives_agrees_too(comparison):
     rows = [*found.operations(), *found.activations(), *found.gradients(), *found.given_step()]
     assert {row.name for row in rows} >= {"gelu", "head", "head: first moment"}
     assert {row.verdict for row in rows} == {"equal", "rounding"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "row"),
+    [
+        ({"attention_bias": "qkv", "tied_head": False}, "block 1, attention.qkv.k.bias"),
+        (
+            {"query_key_norm": True, "head_width": 16, "rotary_scaling": RotaryScaling("yarn", 3.0, 16)},
+            "block 1, attention.q_norm.gain",
+        ),
+    ],
+    ids=["Qwen2ForCausalLM", "Qwen3ForCausalLM"],
+)
+def test_one_of_llamas_relatives_agrees_too(request, llamas, fields, row):
+    models = drawn(dataclasses.replace(LLAMA, **fields), llamas.models.ours.plan.execution, seed=0)
+    assert type(models.theirs).__name__ in request.node.name
+    found = dataclasses.replace(llamas, models=models, kept={})
+    rows = [*found.activations(), *found.gradients(), *found.given_step()]
+    assert {name.name for name in rows} >= {row, f"{row}: first moment"}
+    assert not beyond_rounding(rows)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from train.parity.rounding import BFLOAT16, FLOAT32, Rounding
+from train.parity.rounding import BFLOAT16, FLOAT32, Float64, Rounding
 
 U = 2.0**-24
 
@@ -21,7 +21,8 @@ def root_mean_square(x: torch.Tensor) -> float:
 
 def disturbance(function, *inputs: torch.Tensor, format=FLOAT32) -> float:
     """Root mean square of what the disturbance does to a function's value."""
-    exact = function(*inputs)
+    with Float64():
+        exact = function(*inputs)
     draws = []
     for seed in range(8):
         with Rounding(format, seed):
@@ -95,6 +96,38 @@ def test_bfloat16_rounds_what_it_stores_and_sums_in_float32():
     a, b = draw(64, 1024), draw(1024, 64, seed=1)
     stored = 2.0**-8 * math.sqrt((2 * 1024 + 1024) / 3)
     assert disturbance(torch.mm, a, b, format=BFLOAT16) == pytest.approx(stored, rel=0.05)
+
+
+def rms_norm(x: torch.Tensor) -> torch.Tensor:
+    """As transformers writes Llama's: it casts to float32 whatever the model's format is."""
+    wide = x.to(torch.float32)
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
+
+
+def test_a_cast_to_float32_keeps_float64():
+    x = draw(64, 96)
+    exact = x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+    assert not torch.allclose(rms_norm(x), exact, rtol=1e-12)
+    with Float64():
+        assert torch.allclose(rms_norm(x), exact, rtol=1e-12)
+        assert torch.softmax(x, -1, dtype=torch.float32).dtype == torch.float64
+
+
+def test_what_a_model_casts_to_float32_errs_as_float32_in_bfloat16():
+    def angles(x: torch.Tensor) -> torch.Tensor:
+        return torch.cos(torch.arange(96).float() * x.float())
+
+    x = draw(64, 96)
+    for function in (rms_norm, angles, lambda x: torch.softmax(x, -1, dtype=torch.float32)):
+        in_float32 = disturbance(function, x)
+        assert in_float32 > 0
+        assert disturbance(function, x, format=BFLOAT16) == pytest.approx(in_float32, rel=0.1)
+
+
+def test_a_result_of_both_formats_errs_as_bfloat16():
+    x, gain = draw(64, 96), draw(96, seed=1)
+    in_bfloat16 = disturbance(lambda x: gain * rms_norm(x), x, format=BFLOAT16)
+    assert in_bfloat16 == pytest.approx(2.0**-8 / math.sqrt(3) * root_mean_square(gain * rms_norm(x)), rel=0.1)
 
 
 def test_the_same_seed_disturbs_in_the_same_way():

@@ -8,6 +8,7 @@ compare      PyTorch's answer three times: as it is, in float64, and in float64 
 rounding     float64 that errs as float32 or bfloat16 would: how much rounding explains
 verdict      the rule: equal, rounding, suspicious, wrong
 stages/      models_compared (two models, one set of weights), stream (tokens), then what is compared, in order:
-             operations, model (activations, loss, gradients), step (AdamW), curve (training), decode
+             operations (operation: what one is; attention_operations), model (activations, loss, gradients),
+             step (AdamW), curve (training), decode
 report/      values (all rows, promises, parity.json), terminal, page and plots
 """

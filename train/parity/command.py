@@ -1,8 +1,9 @@
-"""Compare our GPT-2 with PyTorch's, number by number: `python -m train parity`.
+"""Compare our GPT-2, Llama or Qwen with PyTorch's, number by number: `python -m train parity`.
 
 From one set of weights and one batch: operations, activations, loss, every gradient, an AdamW step, a loss curve, and
-greedy decoding, each against transformers' GPT2LMHeadModel in the same number format and in float64. The exit status is
-1 when a row is wrong or a promise broken. docs/numerics.md explains the table.
+greedy decoding, each against transformers' class of the family (GPT2LMHeadModel, LlamaForCausalLM, …), in the same
+number format and in float64. The exit status is 1 when a row is wrong or a promise broken. docs/numerics.md explains
+the table.
 """
 
 import importlib.util

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from train.parity.rounding import Format, Rounding
+from train.parity.rounding import Float64, Format, Rounding
 from train.parity.verdict import Row, measure
 
 DRAWS = 2  # of the rounding noise; one would do for a tensor, but a loss is one number, and its error may cancel
@@ -47,7 +47,8 @@ def gather(theirs: Theirs, format: Format, draws: int = DRAWS) -> Gathered:
     with autocast(theirs.module, format):
         measured = _to_numpy(theirs.evaluate(copy.deepcopy(theirs.module)))
     double = copy.deepcopy(theirs.module).cpu().double()
-    reference = _to_numpy(theirs.evaluate(copy.deepcopy(double)))
+    with Float64():
+        reference = _to_numpy(theirs.evaluate(copy.deepcopy(double)))
     squares = dict.fromkeys(reference, 0.0)
     for seed in range(draws):
         with Rounding(format, seed):

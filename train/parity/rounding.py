@@ -16,6 +16,11 @@ all errors conspire.) Libraries sum in blocks and fuse multiply with add, so the
 upper estimate for any order of summation, not a fit to one library. In bfloat16 sums are still accumulated in float32,
 and statistics of norms, softmax and loss are float32 throughout.
 
+Some models cast to float32 themselves, whatever their format is: Llama does so for norms, softmax and the angles of
+rotary positions. A float64 run would lose its digits there, so inside `Float64` such a cast keeps float64. `Rounding`
+remembers what was cast: an operation on such numbers alone errs as float32, whatever the format; one that takes another
+operand, too, has a result in the format, as PyTorch's promotion gives where the other operand is no float32.
+
 A `TorchDispatchMode` sees all operations, so a new model needs nothing here. Left out: underflow and overflow.
 """
 
@@ -25,6 +30,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from train.parity.verdict import UNIT_ROUNDOFF
 
@@ -64,8 +70,23 @@ BFLOAT16 = Format("bfloat16", UNIT_ROUNDOFF["bfloat16"], UNIT_ROUNDOFF["float32"
 FORMATS = {format.name: format for format in (FLOAT32, BFLOAT16)}
 
 
+class Float64(TorchDispatchMode):
+    """Context manager for a float64 model: what its code casts to float32 stays float64."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **_kept_wide(function, kwargs or {}))
+
+
+def _kept_wide(function, kwargs: dict) -> dict:
+    return kwargs | {"dtype": torch.float64} if _casts_to_float32(function, kwargs) else kwargs
+
+
+def _casts_to_float32(function, kwargs: dict) -> bool:
+    return function.overloadpacket.__name__ == "_to_copy" and kwargs.get("dtype") is torch.float32
+
+
 class Rounding(TorchDispatchMode):
-    """Context manager: float64 results carry errors of `format`, drawn from `seed`."""
+    """Context manager: float64 results carry errors of `format`, drawn from `seed`; casts are those of `Float64`."""
 
     def __init__(self, format: Format, seed: int) -> None:
         super().__init__()
@@ -74,23 +95,33 @@ class Rounding(TorchDispatchMode):
         # As spread as one rounding: evenly. Read from random places, for new numbers would take most of the time.
         pool = torch.rand(POOL, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self._pool = (pool - 0.5) * math.sqrt(12)  # variance 1; on the device that was asked last
+        self._float32 = WeakIdKeyDictionary()  # the tensors that the model computes in float32 in every format
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        given, kwargs = kwargs or {}, _kept_wide(function, kwargs or {})
         name = function.overloadpacket.__name__
+        is_float32 = _casts_to_float32(function, given) or self._are_float32(args)
         rounds = not function.is_view and name not in EXACT
         # Before the call: an operation in place overwrites its argument.
         squares = function(*map(_squared, args), **kwargs) if name in SUMS else None
         result = function(*args, **kwargs)
-        if rounds:
-            for out in result if isinstance(result, (tuple, list)) else (result,):
-                if isinstance(out, torch.Tensor) and out.dtype == torch.float64 and out.numel():
-                    deviation = self._deviation(name, args, out, squares)
+        for out in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(out, torch.Tensor) and out.dtype == torch.float64 and out.numel():
+                if is_float32:
+                    self._float32[out] = True
+                if rounds:
+                    deviation = self._deviation(name, args, out, squares, FLOAT32 if is_float32 else self._format)
                     error = deviation.mul_(self._noise(out.numel(), out.device).view(out.shape))
                     if name in MASKING:  # −∞ stays −∞
                         error.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
                     out.add_(error)
         return result
+
+    def _are_float32(self, args: tuple) -> bool:
+        """Whether all tensors among an operation's arguments are numbers that were cast to float32."""
+        flat = [x for arg in args for x in (arg if isinstance(arg, (tuple, list)) else (arg,))]
+        numbers = [x for x in flat if isinstance(x, torch.Tensor) and x.is_floating_point()]
+        return bool(numbers) and all(x in self._float32 or x.dtype == torch.float32 for x in numbers)
 
     def _noise(self, n: int, device: torch.device) -> torch.Tensor:
         """`n` random numbers of variance 1."""
@@ -100,9 +131,11 @@ class Rounding(TorchDispatchMode):
         first = self._random.randrange(POOL - n + 1)
         return self._pool[first : first + n]
 
-    def _deviation(self, name: str, args: tuple, out: torch.Tensor, squares: torch.Tensor | None) -> torch.Tensor:
+    def _deviation(
+        self, name: str, args: tuple, out: torch.Tensor, squares: torch.Tensor | None, format: Format
+    ) -> torch.Tensor:
         """Standard deviation of the error of each element of `out`."""
-        store, accumulate = self._format.store, self._format.accumulate
+        store, accumulate = format.store, format.accumulate
         if squares is not None:
             # The operands, too, were rounded to the format on their way in.
             variance = accumulate**2 * _terms(name, args, out) / 6 * (squares + out.square())

@@ -77,6 +77,7 @@ def _device(options: ParityConfig) -> str:
 def _setup(options: ParityConfig, models: ModelsCompared) -> dict[str, Any]:
     return {
         "model": options.hf or options.preset,
+        "PyTorch's class": type(models.theirs).__name__,
         "parameters": models.ours.config.n_parameters,
         "weights": "loaded" if options.hf else f"drawn, seed {options.seed}",
         "dtype": options.dtype,

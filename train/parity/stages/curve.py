@@ -20,7 +20,7 @@ import torch
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import learning_rate
 from train.parity.compare import autocast
-from train.parity.rounding import FLOAT32, FORMATS, Format, Rounding
+from train.parity.rounding import FLOAT32, FORMATS, Float64, Format, Rounding
 from train.parity.stages.model import their_losses
 from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.stages.step import Training, clip, their_optimizer
@@ -51,7 +51,9 @@ def train_both(
     format = FORMATS[str(models.ours.plan.dtype)]
     ours = np.array(list(_our_losses(models.ours, training, stream, rates)))
     theirs = np.array(list(_their_losses(copy.deepcopy(models.theirs), stream, rates, config, format)))
-    reference = np.array(list(_their_losses(copy.deepcopy(models.theirs).double(), stream, rates, config, FLOAT32)))
+    with Float64():
+        double = copy.deepcopy(models.theirs).double()
+        reference = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
     other = theirs
     if format is not FLOAT32:
         double = copy.deepcopy(models.theirs).double()

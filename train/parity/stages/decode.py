@@ -7,6 +7,7 @@ the other, and where the two part, the margin there says whether it was a tie.
 """
 
 import copy
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import transformers
 from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
 from train.parity.compare import autocast
-from train.parity.rounding import FORMATS
+from train.parity.rounding import FORMATS, Float64
 from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.verdict import Error, Row, fingerprint, judge
 
@@ -78,11 +79,12 @@ def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
 def _their_tokens(models: ModelsCompared, prompt: Sequence[int], n_tokens: int) -> list[int]:
     model, tokens = models.theirs, []
     cache = transformers.DynamicCache(config=model.config)  # written in place
+    # The argument's name depends on the version of transformers, its place on the model.
+    name = next(n for n in inspect.signature(model.forward).parameters if n in ("cache", "past_key_values"))
     inputs = torch.tensor([list(prompt)], device=model.device)
     with autocast(model, FORMATS[str(models.ours.plan.dtype)]):
         for _ in range(n_tokens):
-            # By position: the name of the second argument depends on the version of transformers.
-            inputs = model(inputs, cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
+            inputs = model(inputs, use_cache=True, **{name: cache}).logits[:, -1].argmax(-1, keepdim=True)
             tokens.append(int(inputs))
     return tokens
 
@@ -92,7 +94,8 @@ def _read_back(models: ModelsCompared, prompt: Sequence[int], tokens: list[int])
     """Float64's opinion of a continuation: it is given the tokens, and asked at each what it would have said."""
     judged = torch.tensor(tokens, device=models.theirs.device)
     ids = torch.tensor([[*prompt, *tokens[:-1]]], device=models.theirs.device)
-    logits_GV = copy.deepcopy(models.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
+    with Float64():
+        logits_GV = copy.deepcopy(models.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
     best = logits_GV.topk(2).values
     regret = best[:, 0] - logits_GV.gather(1, judged[:, None])[:, 0]
     return Continuation(tokens, regret.cpu().numpy(), (best[:, 0] - best[:, 1]).cpu().numpy())

@@ -24,6 +24,9 @@ from train.pretrain.step import accumulate_gradients
 
 MICRO_BATCHES = 2
 
+# Modules whose outputs are compared: the embedding; each block's second norm (whose input is) and the block; last norm.
+Places = tuple[torch.nn.Module, list[tuple[torch.nn.Module, torch.nn.Module]], torch.nn.Module]
+
 
 def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
     """Residual streams, by the names under which the model is watched; final norm, logits and losses."""
@@ -57,13 +60,15 @@ def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> 
 
 
 def their_pass(model: Any, tokens_BT: np.ndarray, ours: Ours) -> dict[str, Any]:
-    """The same names from `GPT2LMHeadModel`: activations by hooks, gradients (the model keeps its own) by parameter."""
+    """The same names from their model: activations by hooks, gradients (the model keeps its own) by parameter."""
     found: dict[str, torch.Tensor] = {}
-    hooks = [_keep(found, "embedding", model.transformer.drop)]
-    for number, block in enumerate(model.transformer.h, 1):
-        hooks.append(_keep(found, f"block {number}, after attention", block.ln_2, its_input=True))
+    places = _gpt2_places if hasattr(model, "transformer") else _llama_places
+    embedding, blocks, norm = places(model)
+    hooks = [_keep(found, "embedding", embedding)]
+    for number, (norm_2, block) in enumerate(blocks, 1):
+        hooks.append(_keep(found, f"block {number}, after attention", norm_2, its_input=True))
         hooks.append(_keep(found, f"block {number}, after MLP", block))
-    hooks.append(_keep(found, "final norm", model.transformer.ln_f))
+    hooks.append(_keep(found, "final norm", norm))
     logits, losses = their_losses(model, tokens_BT)
     for hook in hooks:
         hook.remove()
@@ -80,6 +85,17 @@ def their_losses(model: torch.nn.Module, tokens_BT: np.ndarray) -> tuple[torch.T
     wide = logits.float() if logits.dtype == torch.bfloat16 else logits
     losses = F.cross_entropy(wide.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return logits, losses.view(ids[:, 1:].shape)
+
+
+def _gpt2_places(model: Any) -> Places:
+    inner = model.transformer
+    return inner.drop, [(block.ln_2, block) for block in inner.h], inner.ln_f
+
+
+def _llama_places(model: Any) -> Places:
+    """Those of Llama's class and of those built after it: Mistral, Qwen."""
+    inner = model.model
+    return inner.embed_tokens, [(block.post_attention_layernorm, block) for block in inner.layers], inner.norm
 
 
 def _keep(found: dict[str, Any], name: str, module: torch.nn.Module, its_input: bool = False):

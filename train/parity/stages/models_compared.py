@@ -50,6 +50,12 @@ class ModelsCompared:
     ours: Ours
     theirs: transformers.PreTrainedModel
 
+    @property
+    def their_epsilon(self) -> float:
+        """What their norms add to the variance or the mean square."""
+        settings: Any = self.theirs.config
+        return settings.rms_norm_eps if hasattr(settings, "rms_norm_eps") else settings.layer_norm_epsilon
+
 
 def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
@@ -66,11 +72,9 @@ def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
     """Both models from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
     found = hf.load(name_or_path)
     transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
-    family = families.of(found.config)
-    more = NO_DROPOUT if family.model_type == "gpt2" else {}
-    theirs = getattr(transformers, family.architecture).from_pretrained(
-        name_or_path, dtype=torch.float32, **PLAIN, **more
-    )
+    more = NO_DROPOUT if families.of(found.config).model_type == "gpt2" else {}
+    # By the files' own class: a Mistral is computed by ours as a Llama.
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN, **more)
     return ModelsCompared(Ours(found.config, decoder.make_plan(execution), found.params), theirs.eval())
 
 

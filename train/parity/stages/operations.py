@@ -1,16 +1,13 @@
 """Section 1: each operation by itself, forward and gradient, against PyTorch's own.
 
 Ours is the very function the model calls (an MLP with identity matrices is its GELU; a model without blocks is its
-embedding), so a fault in a layer is named here, before it has spread. Inputs are drawn where faults show: layer norm
-sees values as small as GPT-2's embeddings, where ε counts; GELU sees ±6, where its two forms differ; scores have unit
-spread, so a missing 1/√H sharpens the softmax.
+embedding), so a fault in a layer is named here, before it has spread. Theirs is PyTorch's, or is written out as
+transformers has it. Inputs are drawn where faults show: a norm sees values as small as a fresh model's embeddings,
+where ε counts; GELU and SiLU see ±6, where GELU's two forms differ.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,40 +16,19 @@ import torch
 from torch.nn import functional as F
 from transformers.activations import ACT2FN, NewGELUActivation
 
-from llm_jax.config import DecoderConfig
 from llm_jax.inspect import recorder
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
-from llm_jax.layers import cache as kv
-from llm_jax.layers.attention import Attention
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, mlp
-from llm_jax.layers.norm import Norm
+from llm_jax.layers.norm import Norm, RMSNorm
 from llm_jax.models import decoder
 from train.parity.compare import Gathered, Theirs, compare
+from train.parity.stages.attention_operations import attention_operations, rotary, torch_rms_norm
 from train.parity.stages.models_compared import ModelsCompared, Ours
+from train.parity.stages.operation import Draw, Operation, ours_and_theirs
 from train.parity.verdict import Row
 
 SECTION = "operations"
 SMALL = 0.03  # spread of a fresh GPT-2's embeddings: √2·0.02
-
-
-@dataclass(frozen=True)
-class Operation:
-    """The same function twice, over the same named inputs; every input is differentiated."""
-
-    name: str
-    inputs: dict[str, np.ndarray]
-    ours: Callable[..., jax.Array]
-    theirs: Callable[..., torch.Tensor]
-
-
-class Inputs(torch.nn.Module):
-    """An operation's inputs as parameters, so that they are cast, copied and moved as a model's are."""
-
-    def __init__(self, inputs: dict[str, np.ndarray], cotangent: np.ndarray) -> None:
-        super().__init__()
-        self.tensors = torch.nn.ParameterDict({name: torch.tensor(value) for name, value in inputs.items()})
-        self.cotangent = torch.nn.Buffer(torch.tensor(cotangent))
 
 
 def operation_rows(
@@ -62,101 +38,117 @@ def operation_rows(
     it → its numbers.
     """
     for operation in _operations(models, tokens_BT, np.random.default_rng(seed)):
-        ours, theirs = _ours_and_theirs(operation, seed)
+        ours, theirs = ours_and_theirs(operation, seed)
         yield from compare(SECTION, ours, gathered(operation.name, theirs))
 
 
-def _ours_and_theirs(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
-    """Our output and the gradient of every input for one random cotangent; and how PyTorch computes the same."""
-    inputs = {name: jnp.asarray(value) for name, value in operation.inputs.items()}
-    shape = jax.eval_shape(lambda given: operation.ours(**given), inputs)
-    cotangent = np.random.default_rng(seed + 1).normal(size=shape.shape).astype(np.float32)
-
-    @jax.jit
-    def forward_and_gradient(
-        given, cotangent
-    ):  # arguments both: of constants XLA would make its own interpreter's sums
-        out, pull_back = jax.vjp(lambda given: operation.ours(**given), given)
-        return out, pull_back(cotangent.astype(out.dtype))[0]
-
-    out, gradients = forward_and_gradient(inputs, jnp.asarray(cotangent))
-    ours = {operation.name: out} | {_gradient_name(operation, name): g for name, g in gradients.items()}
-
-    def evaluate(module: Inputs) -> dict[str, torch.Tensor]:
-        tensors: dict[str, torch.Tensor] = dict(module.tensors.items())
-        out = operation.theirs(**tensors)
-        gradients = torch.autograd.grad(out, list(tensors.values()), grad_outputs=module.cotangent.to(out.dtype))
-        named = {_gradient_name(operation, name): g for name, g in zip(tensors, gradients, strict=True)}
-        return {operation.name: out} | named
-
-    return ours, Theirs(Inputs(operation.inputs, cotangent), evaluate)
-
-
-def _gradient_name(operation: Operation, name: str) -> str:
-    return f"{operation.name}, gradient of {name}"
-
-
 def _operations(models: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Generator) -> Iterator[Operation]:
-    ours, epsilon = models.ours, models.theirs.config.layer_norm_epsilon
-    config, plan, kernels = ours.config, ours.plan, ours.plan.kernels
+    ours = models.ours
+    config, plan = ours.config, ours.plan
     batch, length = tokens_BT[:, :-1].shape
-    width = config.d_model
 
     def draw(*shape: int, spread: float = 1.0) -> np.ndarray:
         x = jnp.asarray(spread * rng.normal(size=shape), jnp.float32)
         return np.asarray(x.astype(plan.dtype).astype(jnp.float32))  # both sides start from numbers both can hold
 
     yield _embedding(ours, tokens_BT[:, :-1], draw)
-    yield Operation(
-        "layer norm",
-        {"x": draw(batch, length, width, spread=SMALL), "gain": 1 + draw(width, spread=0.2), "bias": draw(width)},
-        lambda x, gain, bias: kernels.layer_norm(Norm(gain, bias), x.astype(plan.dtype), config.norm_epsilon),
-        lambda x, gain, bias: F.layer_norm(x, x.shape[-1:], gain, bias, eps=epsilon),
-    )
-    # GPT-2's own as the paper writes it: transformers' shorter names compute it by PyTorch's fused kernel.
-    activation = NewGELUActivation() if config.activation == "gelu_tanh" else ACT2FN[config.activation]
-    identity = Linear(jnp.eye(width), jnp.zeros(width))
-    yield Operation(
-        "tanh GELU" if config.activation == "gelu_tanh" else config.activation,
-        {"x": draw(batch, length, width, spread=2.0)},
-        lambda x: mlp(MLP(identity, identity), x.astype(plan.dtype), decoder.activation(config, plan), kernels.linear),
-        lambda x: activation(x),
-    )
-    weights = {
-        "x": draw(batch, length, width),
-        "qkv": draw(width, 3, config.n_heads, config.d_head, spread=width**-0.5),
-        "qkv_bias": draw(3, config.n_heads, config.d_head, spread=0.2),
-        "out": draw(config.n_heads, config.d_head, width, spread=width**-0.5),
-        "out_bias": draw(width, spread=0.2),
-    }
-    yield Operation("attention", weights, partial(_attention, config, plan), _torch_attention)
-    if plan.attention == "cudnn":
-        by_xla = plan._replace(kernels=kernels._replace(causal_attend=attend_in_pieces, projections_apart=None))
-        yield Operation("attention by XLA", weights, partial(_attention, config, by_xla), _torch_attention)
-    yield Operation("attention with cache", weights, partial(_cached_attention, config, plan), _torch_attention)
+    yield _norm(models, draw, batch, length)
+    if config.gated_mlp:
+        yield _gated_mlp(ours, draw, batch, length)
+    else:
+        yield _activation(ours, draw, batch, length)
+    if config.positions == "rotary":
+        yield rotary(models, draw, batch, length)
+    yield from attention_operations(models, draw, batch, length)
     yield _cross_entropy(ours, tokens_BT[:, 1:], draw)
 
 
-def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Callable[..., np.ndarray]) -> Operation:
-    """Token plus position: what a model without blocks passes to its final norm."""
+def _norm(models: ModelsCompared, draw: Draw, batch: int, length: int) -> Operation:
+    config, plan = models.ours.config, models.ours.plan
+    epsilon, normalise, width = models.their_epsilon, decoder.norm(config, plan), config.d_model
+    inputs = {"x": draw(batch, length, width, spread=SMALL), "gain": 1 + draw(width, spread=0.2)}
+    if config.norm == "rms":
+        return Operation(
+            "RMS norm",
+            inputs,
+            lambda x, gain: normalise(RMSNorm(gain), x.astype(plan.dtype), config.norm_epsilon),
+            lambda x, gain: torch_rms_norm(x, gain, epsilon),
+        )
+    return Operation(
+        "layer norm",
+        inputs | {"bias": draw(width)},
+        lambda x, gain, bias: normalise(Norm(gain, bias), x.astype(plan.dtype), config.norm_epsilon),
+        lambda x, gain, bias: F.layer_norm(x, x.shape[-1:], gain, bias, eps=epsilon),
+    )
+
+
+def _activation(ours: Ours, draw: Draw, batch: int, length: int) -> Operation:
+    """An MLP whose matrices are identities."""
+    config, plan, width = ours.config, ours.plan, ours.config.d_model
+    theirs, identity = _torch_activation(config.activation), Linear(jnp.eye(width), jnp.zeros(width))
+    return Operation(
+        "tanh GELU" if config.activation == "gelu_tanh" else config.activation,
+        {"x": draw(batch, length, width, spread=2.0)},
+        lambda x: mlp(
+            MLP(identity, identity), x.astype(plan.dtype), decoder.activation(config, plan), plan.kernels.linear
+        ),
+        lambda x: theirs(x),
+    )
+
+
+def _gated_mlp(ours: Ours, draw: Draw, batch: int, length: int) -> Operation:
+    """The product of the activated gate and what is projected up, projected down; the gate has a spread of 2."""
+    config, plan, width, hidden = ours.config, ours.plan, ours.config.d_model, ours.config.d_hidden
+    theirs = _torch_activation(config.activation)
+
+    def gated(x: jax.Array, gate: jax.Array, up: jax.Array, down: jax.Array) -> jax.Array:
+        layer = MLP(up=Linear(up), down=Linear(down), gate=Linear(gate))
+        return mlp(layer, x.astype(plan.dtype), decoder.activation(config, plan), plan.kernels.linear)
+
+    return Operation(
+        "SwiGLU" if config.activation == "silu" else f"MLP gated by {config.activation}",
+        {
+            "x": draw(batch, length, width),
+            "gate": draw(width, hidden, spread=2 * width**-0.5),
+            "up": draw(width, hidden, spread=width**-0.5),
+            "down": draw(hidden, width, spread=hidden**-0.5),
+        },
+        gated,
+        lambda x, gate, up, down: (theirs(x @ gate) * (x @ up)) @ down,
+    )
+
+
+def _torch_activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    # GPT-2's own as the paper writes it: transformers' shorter names compute it by PyTorch's fused kernel.
+    return NewGELUActivation() if name == "gelu_tanh" else ACT2FN[name]
+
+
+def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Draw) -> Operation:
+    """Token, plus position where positions are learned: what a model without blocks passes to its final norm."""
     config = ours.config
 
-    def embed(token: jax.Array, position: jax.Array) -> jax.Array:
+    def embed(token: jax.Array, position: jax.Array | None = None) -> jax.Array:
         params = dataclasses.replace(ours.params, token_embedding=token, position_embedding=position, blocks=())
         seen, watch = recorder()
         decoder.forward(params, jnp.asarray(tokens_BT), config, ours.plan, watch=watch)
         return seen["embedding"]
 
-    def torch_embed(token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    def torch_embed(token: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         ids = torch.tensor(tokens_BT, device=token.device)
-        return F.embedding(ids, token) + F.embedding(torch.arange(ids.shape[1], device=token.device), position)
+        found = F.embedding(ids, token)
+        return (
+            found
+            if position is None
+            else found + F.embedding(torch.arange(ids.shape[1], device=token.device), position)
+        )
 
-    token = draw(config.vocab_size, config.d_model, spread=0.02)
-    position = draw(config.context_length, config.d_model, spread=0.02)
-    return Operation("embedding", {"token": token, "position": position}, embed, torch_embed)
+    inputs = {"token": draw(config.vocab_size, config.d_model, spread=0.02)}
+    if config.n_positions:
+        inputs["position"] = draw(config.n_positions, config.d_model, spread=0.02)
+    return Operation("embedding", inputs, embed, torch_embed)
 
 
-def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Callable[..., np.ndarray]) -> Operation:
+def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Draw) -> Operation:
     """The mean over all tokens, whose gradient we make in the forward pass, slice by slice."""
     config, plan = ours.config, ours.plan
     targets, ones_BT = jnp.asarray(targets_BT), jnp.ones(targets_BT.shape)
@@ -180,35 +172,3 @@ def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Callable[..., np.nd
         mean,
         torch_mean,
     )
-
-
-def _layer(qkv, qkv_bias, out, out_bias) -> Attention:
-    return Attention(qkv=Linear(qkv, qkv_bias), out=Linear(out, out_bias))
-
-
-def _attention(config: DecoderConfig, plan: decoder.Plan, x, **weights) -> jax.Array:
-    return decoder.attention(_layer(**weights), x.astype(plan.dtype), config, plan)[0]
-
-
-def _cached_attention(config: DecoderConfig, plan: decoder.Plan, x, **weights) -> jax.Array:
-    """The first half of the sequence at once, then a token, then the rest: what decoding does, and chunked prefill."""
-    batch, length = x.shape[:2]
-    cache = kv.empty(1, config.n_heads, config.d_head, batch, length, plan.dtype)
-    pieces, start = [], 0
-    for end in (length // 2, length // 2 + 1, length):
-        cache, window, _ = kv.advance(cache, end - start)
-        piece, layer = decoder.attention(
-            _layer(**weights), x[:, start:end].astype(plan.dtype), config, plan, cache.layers[0], window
-        )
-        cache, start = dataclasses.replace(cache, layers=(layer,)), end
-        pieces.append(piece)
-    return jnp.concatenate(pieces, axis=1)
-
-
-def _torch_attention(x, qkv, qkv_bias, out, out_bias) -> torch.Tensor:
-    """PyTorch's attention, decomposed into its products and softmax so that each of them rounds by itself."""
-    q, k, v = ((x @ qkv[:, i].flatten(1) + qkv_bias[i].flatten()).unflatten(-1, qkv.shape[2:]) for i in range(3))
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    return mixed.transpose(1, 2).flatten(2) @ out.flatten(0, 1) + out_bias
