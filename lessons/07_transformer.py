@@ -563,8 +563,9 @@ def real_model():
     folder = Path(found) if found else cache_folder() / "models" / "smollm2-135m-instruct"
     if (folder / "config.json").is_file():
         return hf.load(folder)
-    print("SmolLM2-135M-Instruct is not here. Put config.json, model.safetensors and tokenizer.json of")
-    print(f"HuggingFaceTB/SmolLM2-135M-Instruct into {folder},\nor set LLM_JAX_SMOLLM2 to their folder.")
+    print("SmolLM2-135M-Instruct is not here. `python tests/smollm2.py` makes it; or put config.json,")
+    print(f"model.safetensors and tokenizer.json of HuggingFaceTB/SmolLM2-135M-Instruct into {folder},")
+    print("or set LLM_JAX_SMOLLM2 to their folder.")
     return None
 
 
