@@ -61,8 +61,8 @@ def _family(path: Path, fields: dict[str, Any]) -> families.Family:
     is_known = isinstance(architectures, list) and any(isinstance(a, str) and a in known for a in architectures)
     if family is None or not is_known:
         raise ValueError(
-            f"{path}: model_type {model_type!r}, architectures {architectures}; known here are "
-            + ", ".join(f"{one.model_type!r} ({one.architecture})" for one in families.FAMILIES.values())
+            f"{path}: model_type {model_type!r}, architectures {architectures}; expected "
+            + " or ".join(f"{one.model_type!r} ({one.architecture})" for one in families.FAMILIES.values())
         )
     read_fields.refuse_others(path, fields, {"quantization_config": (None,)})
     return family

@@ -153,7 +153,7 @@ def _why_foreign(folder: Path, tokenizer: Tokenizer) -> str | None:
         is_ours = read_json(folder / hf_config.FILE_NAME)["model_type"] in families.FAMILIES
     except (ValueError, KeyError, TypeError, RecursionError):
         is_ours = False
-    return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a model of ours"
+    return None if is_ours else f"its {hf_config.FILE_NAME} is not that of a GPT-2 or a Llama-shaped model"
 
 
 def _write(folder: Path, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, readme: str) -> None:
@@ -201,7 +201,7 @@ def _checked(
         bare.setdefault(family.embedding, head)  # safetensors' `save_model` keeps only the head's name
     expected = dict(names.table(config, family).values())
     _refuse("is missing", directory, expected.keys() - bare.keys())
-    _refuse(f"is not part of a {family.model_type} of this config", directory, bare.keys() - expected.keys())
+    _refuse(f"is not part of a {family.name} of this config", directory, bare.keys() - expected.keys())
     for name, shape in expected.items():
         if bare[name].shape != shape:
             raise ValueError(f"{directory}: tensor {name!r} has shape {bare[name].shape}; its config says {shape}")

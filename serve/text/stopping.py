@@ -56,8 +56,11 @@ def _recorded() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread set a handler
         yield lambda: False
         return
+    # Presses are counted here alone: the front door's thread would read one later and count it as its own.
+    descriptor = signal.set_wakeup_fd(-1)
     before = signal.signal(signal.SIGINT, press)
     try:
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(descriptor)

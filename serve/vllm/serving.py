@@ -3,7 +3,7 @@
 import json
 
 from llm_jax import hf, tokenizer
-from llm_jax.hf.config import architecture
+from llm_jax.hf import config as hf_config
 from serve.door import listening, ready_message
 from serve.vllm import environment as vllm_environment
 from serve.vllm.config import VllmConfig
@@ -22,7 +22,7 @@ def server_of(config: VllmConfig) -> Server:
 
     return Server(
         environment,
-        arguments_of(config, port, environment.on_cpu),
+        arguments_of(config, port, environment.on_cpu, hf_config.architecture(config.model)),
         name=door.name_of(config.model),
         host=door.host,
         port=port,
@@ -32,7 +32,7 @@ def server_of(config: VllmConfig) -> Server:
     )
 
 
-def arguments_of(config: VllmConfig, port: int, on_cpu: bool) -> list[str]:
+def arguments_of(config: VllmConfig, port: int, on_cpu: bool, architecture: str) -> list[str]:
     """Our settings as arguments of `vllm`."""
     dtype = config.dtype if config.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     arguments = [
@@ -40,7 +40,7 @@ def arguments_of(config: VllmConfig, port: int, on_cpu: bool) -> list[str]:
         *("--served-model-name", config.door.name_of(config.model)),
         *("--host", config.door.host, "--port", str(port)),
         # vLLM would serve a trunk that was saved without its head as a model of embeddings.
-        *("--hf-overrides", json.dumps({"architectures": [architecture(config.model)]})),
+        *("--hf-overrides", json.dumps({"architectures": [architecture]})),
         *("--dtype", dtype),
         *("--max-num-seqs", str(config.max_num_seqs)),
         *("--tensor-parallel-size", str(config.tensor_parallel_size)),

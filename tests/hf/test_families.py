@@ -176,7 +176,7 @@ def test_half_precision_files_in_shards_are_read_and_can_be_kept(dtype, tmp_path
         ({"intermediate_size": None}, "intermediate_size is None"),
         ({"attention_bias": "yes"}, "attention_bias is 'yes'"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "known here are 'gpt2'"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "expected 'gpt2'"),
         ({"model_type": "gemma"}, "model_type 'gemma'.*'llama' .LlamaForCausalLM."),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_tensor_of_another_family_is_refused_by_its_name(tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     tensors["model.layers.0.self_attn.q_norm.weight"] = np.ones(12, np.float32)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"q_norm.weight' is not part of a llama"):
+    with pytest.raises(ValueError, match=r"q_norm.weight' is not part of a Llama"):
         hf.load(tmp_path)
 
 

@@ -234,7 +234,7 @@ def edit_config(directory: Path, **fields) -> None:
     [
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map asks to run code"),
         ({"architectures": ["GPT2ForSequenceClassification"]}, r"GPT2ForSequenceClassification.*GPT2LMHeadModel"),
-        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM.*expected 'gpt2'"),
+        ({"model_type": "gemma", "architectures": ["GemmaForCausalLM"]}, "GemmaForCausalLM.*expected 'gpt2'"),
         ({"activation_function": "quick_gelu"}, "activation_function is 'quick_gelu'; this code computes gelu_new"),
         ({"activation_function": None}, "activation_function is None"),
         ({"activation_function": ["gelu"]}, r"activation_function is \['gelu'\]"),
@@ -440,7 +440,7 @@ def again(directory):
         (lambda folder: (folder / "notes.txt").touch(), r"notes\.txt is no part of one"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"no model\.safetensors"),
         (lambda folder: (folder / "config.json").unlink(), r"no config\.json"),
-        (lambda folder: edit_config(folder, model_type="llama"), r"its config\.json is not that of a GPT-2"),
+        (lambda folder: edit_config(folder, model_type="bert"), r"its config\.json is not that of a GPT-2"),
         (lambda folder: (folder / "config.json").write_text('{"format": 1, "model": {}}'), "is not that of a GPT-2"),
         (lambda folder: (folder / "config.json").write_text("[]"), "is not that of a GPT-2"),
     ],

@@ -21,7 +21,7 @@ from llm_jax.kernels.gelu import gelu_tanh_from_x
 from llm_jax.kernels.linear import linear_on_cpu, linear_on_gpu, output_first
 from llm_jax.kernels.logits import logits_of_few
 from llm_jax.kernels.loss import _one_reading, cross_entropy_on_cpu, cross_entropy_on_gpu
-from llm_jax.kernels.norm import layer_norm_by_hand
+from llm_jax.kernels.norm import layer_norm_by_hand, rms_norm_by_hand
 from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.kernels.projections_apart import projections_apart
@@ -31,7 +31,7 @@ from llm_jax.layers.cache import LayerCache
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
-from llm_jax.layers.norm import Norm, layer_norm
+from llm_jax.layers.norm import Norm, RMSNorm, layer_norm, rms_norm
 
 LAYERS = (Linear, Norm)  # their parameters stay float32, whatever the format of what flows through them
 
@@ -90,7 +90,7 @@ def linear_cases():
         inputs, formula = (layer, (1, rows, 2, 3)), partial(linear, n_inputs=2)
         for kernel in (linear_on_cpu, linear_on_gpu):
             yield Case(kernel, formula, inputs, f"two inputs, {rows} rows", partial(kernel, n_inputs=2))
-        stored = lambda layer, x: linear_on_cpu(output_first(layer), x, n_inputs=2)  # noqa: E731
+        stored = lambda layer, x: linear_on_cpu(output_first(layer, 2), x, n_inputs=2)  # noqa: E731
         yield Case(output_first, formula, inputs, f"two inputs, {rows} rows", stored)
     for heads, length in ((1, 1), (2, 5), (12, 7)):
         inputs = (Linear((8, 3, heads, 4), (3, heads, 4)), (2, length, 8))  # type: ignore[arg-type]
@@ -132,6 +132,14 @@ def loss_cases():
 
 def other_cases():
     for shape in ((1, 1, 8), (2, 5, 16), (1, 3, 768)):
+        call = lambda norm, gain, x: norm(RMSNorm(gain), x, 1e-5)  # noqa: E731
+        yield Case(
+            rms_norm_by_hand,
+            partial(call, rms_norm),
+            ((shape[-1],), shape),
+            f"{shape}",
+            partial(call, rms_norm_by_hand),
+        )
         norm = Norm((shape[-1],), (shape[-1],))  # type: ignore[arg-type]
         for epsilon in (1e-5, 0.5):
             calls = [

@@ -124,11 +124,11 @@ def test_a_door_serves_no_longer_sequences_than_the_model_reads():
 
 def test_flags_after_two_dashes_reach_vllm_as_they_are():
     options = vllm.parse(["folder", "--port", "9000", "--", "--enable-lora", "--max-loras", "2"])
-    given = arguments_of(options, 9000, on_cpu=False)
+    given = arguments_of(options, 9000, on_cpu=False, architecture="LlamaForCausalLM")
     assert given[-3:] == ["--enable-lora", "--max-loras", "2"]
     assert ("--port", "9000") in pairwise(given)
     assert ("--dtype", "bfloat16") in pairwise(given)
-    assert ("--dtype", "float32") in pairwise(arguments_of(options, 9000, on_cpu=True))
+    assert ("--dtype", "float32") in pairwise(arguments_of(options, 9000, on_cpu=True, architecture="LlamaForCausalLM"))
     assert "--api-key" not in given
 
 

@@ -22,6 +22,7 @@ class Row(NamedTuple):
 class Family:
     """A row of `llm_jax.hf.families`: everything that import and export know about a family."""
 
+    name: str  # as people write it
     model_type: str
     architecture: str  # the class with a head, which an export names
     without_head: str  # the class of some checkpoints whose head is the embedding

@@ -74,6 +74,7 @@ def fits(config: DecoderConfig) -> bool:
 
 
 FAMILY = Family(
+    name="GPT-2",
     model_type="gpt2",
     architecture="GPT2LMHeadModel",
     without_head="GPT2Model",

@@ -128,9 +128,10 @@ def fits(config: DecoderConfig) -> bool:
     return is_llama_shaped(config) and config.attention_bias != "qkv" and not config.query_key_norm
 
 
-def family(model_type: str, architecture: str, read, write, fits) -> Family:
+def family(name: str, model_type: str, architecture: str, read, write, fits) -> Family:
     """A family with Llama's names of tensors."""
     return Family(
+        name=name,
         model_type=model_type,
         architecture=architecture,
         without_head=architecture.replace("ForCausalLM", "Model"),
@@ -147,6 +148,6 @@ def family(model_type: str, architecture: str, read, write, fits) -> Family:
     )
 
 
-FAMILY = family("llama", "LlamaForCausalLM", read, write, fits)
+FAMILY = family("Llama", "llama", "LlamaForCausalLM", read, write, fits)
 # Mistral's files differ from Llama's in the name of the class only; an export is a Llama.
-MISTRAL = family("mistral", "MistralForCausalLM", read, write, lambda config: False)
+MISTRAL = family("Mistral", "mistral", "MistralForCausalLM", read, write, lambda config: False)

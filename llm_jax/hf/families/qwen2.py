@@ -21,4 +21,4 @@ def fits(config: DecoderConfig) -> bool:
     return llama.is_llama_shaped(config) and is_qwen
 
 
-FAMILY = llama.family("qwen2", "Qwen2ForCausalLM", read, write, fits)
+FAMILY = llama.family("Qwen2", "qwen2", "Qwen2ForCausalLM", read, write, fits)

@@ -30,4 +30,4 @@ def fits(config: DecoderConfig) -> bool:
     return llama.is_llama_shaped(config) and is_qwen
 
 
-FAMILY = llama.family("qwen3", "Qwen3ForCausalLM", read, write, fits)
+FAMILY = llama.family("Qwen3", "qwen3", "Qwen3ForCausalLM", read, write, fits)
