@@ -44,6 +44,7 @@ def play(lesson: Path, folder: Path, programs: Path, *flags: str) -> list[dict]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_with_exercises_open_every_check_fails_with_its_hint(lesson, tmp_path, programs):
     outcomes = play(lesson, tmp_path, programs)
@@ -56,6 +57,7 @@ def test_with_exercises_open_every_check_fails_with_its_hint(lesson, tmp_path, p
         assert "\n  Hint: " in outcome["message"], outcome
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_with_the_solutions_every_check_passes(lesson, tmp_path, programs):
     outcomes = play(lesson, tmp_path, programs, "--with-solutions")

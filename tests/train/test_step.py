@@ -126,8 +126,13 @@ def test_a_micro_batch_without_targets_changes_nothing_beside_others(state, toke
 LLAMA = llama(
     vocab_size=100, context_length=8, d_model=32, n_heads=8, n_kv_heads=4, n_layers=1, mlp_width=48, tied_head=False
 )
-MESHES = [(TINY, mesh) for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]
-MESHES += [(LLAMA, mesh) for mesh in ((2, 2, 2), (1, 2, 4))]
+SHORT = ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2))  # each way to split alone, and all together
+MESHES = [
+    pytest.param(TINY, mesh, marks=[] if mesh in SHORT else [pytest.mark.long])
+    for mesh in itertools.product((1, 2, 4, 8), repeat=3)
+    if np.prod(mesh) == 8
+]
+MESHES += [pytest.param(LLAMA, mesh) for mesh in ((2, 2, 2), (1, 2, 4))]
 
 
 @pytest.fixture(scope="module")
