@@ -1,7 +1,8 @@
-"""Properties of the Decoder: causality, size, initialisation, and independence of how it is executed."""
+"""Properties of the decoder: causality, size, initialisation, and independence of how it is executed."""
 
 import dataclasses
 import inspect
+import json
 import math
 import re
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.config import PRESETS, DecoderConfig, Execution, from_dict, model_preset
+from llm_jax.config import PRESETS, DecoderConfig, Execution, RotaryScaling, from_dict, model_preset
 from llm_jax.layers.dropout import Dropout
 from llm_jax.models import decoder
 
@@ -238,6 +239,26 @@ ADDED = {field.name for field in dataclasses.fields(DecoderConfig)} - ORIGINAL
 def test_a_config_from_before_other_families_is_that_of_a_gpt2():
     values = dataclasses.asdict(TINY)
     assert from_dict(DecoderConfig, {name: value for name, value in values.items() if name not in ADDED}) == TINY
+
+
+def test_a_config_with_scaled_rotary_positions_comes_back_from_json():
+    scaled = dataclasses.replace(model_preset("llama-nano"), rotary_scaling=RotaryScaling("llama3", 8.0, 64))
+    assert from_dict(DecoderConfig, json.loads(json.dumps(dataclasses.asdict(scaled)))) == scaled
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "dynamic"}, "kind must be one of linear, llama3, yarn; got 'dynamic'"),
+        ({"factor": 0.5}, "factor of the rotary scaling must be at least 1; got 0.5"),
+        ({"factor": None}, "factor of the rotary scaling must be a number above 0; got None"),
+        ({"low_freq_factor": 4.0}, "low_freq_factor must be below high_freq_factor; got 4.0 and 4.0"),
+        ({"kind": "yarn", "beta_slow": 32.0}, "beta_slow must be below beta_fast; got 32.0 and 32.0"),
+    ],
+)
+def test_a_scaling_that_does_not_exist_is_refused_when_it_is_built(values, message):
+    with pytest.raises(ValueError, match=message):
+        RotaryScaling(**{"kind": "llama3", "factor": 8.0, "original_context_length": 64} | values)
 
 
 @pytest.mark.parametrize("lost", [field.name for field in dataclasses.fields(DecoderConfig) if field.name not in ADDED])

@@ -22,3 +22,10 @@ def test_help_without_a_preset_lists_every_preset(capsys):
     with pytest.raises(SystemExit):
         command.parse(["--help"])
     assert ", ".join(PRESETS) in capsys.readouterr().out
+
+
+def test_a_preset_is_changed_by_flags_alone(capsys):
+    with pytest.raises(SystemExit):
+        command.parse(["llama-nano", "--help"])
+    usage = capsys.readouterr().out.splitlines()[0]
+    assert usage.endswith("[-h] [OPTIONS]")

@@ -41,7 +41,8 @@ def parse(arguments: list[str]) -> Options:
     if not set(arguments) & {"-h", "--help"}:
         default = _as_begun(default, arguments[1:])
     options = tyro.cli(
-        tyro.conf.OmitArgPrefixes[Options],
+        # Only flags: a choice between a scaling of rotary positions and none would become a subcommand.
+        tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[Options]],
         args=arguments[1:],
         default=default,
         prog=f"python -m train pretrain {names[0]}",
