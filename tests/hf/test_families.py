@@ -32,7 +32,7 @@ TINY = {
 }
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 KINDS = {
-    "llama": ("llama", {}),
+    "llama": ("llama", {"rms_norm_eps": 0.01}),  # so large that leaving it out is seen
     "tied": ("llama", {"tie_word_embeddings": True}),
     "one KV head, biases": ("llama", {"num_key_value_heads": 1, "attention_bias": True, "mlp_bias": True}),
     "as many KV heads": ("llama", {"num_key_value_heads": 4, "head_dim": 16}),
