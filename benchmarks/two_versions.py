@@ -27,11 +27,10 @@ BURST = 1.0  # seconds of work in a turn, at least one step
 
 CHILD = """
 import os, sys, time
+from llm_jax import backend
+backend.keep_memory()  # starts the process anew
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-sys.path[:0] = [os.getcwd(), os.path.join(os.getcwd(), "benchmarks")]
-from llm_jax import backend
-backend.keep_memory()
 work, number, burst = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 if work == "decode":
     import decode, numpy

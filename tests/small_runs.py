@@ -26,6 +26,11 @@ FLAGS = (
     "shakespeare-char --optimizer adamw --n-layers 1 --d-model 16 --n-heads 2 --context-length 16 --batch-tokens 128 "
     "--eval-tokens 256 --sample-every 0 --log-every 1000"
 )
+# The same with everything that a Llama has and a GPT-2 does not; added to the flags above.
+LLAMA_FLAGS = (
+    "--norm rms --positions rotary --gated-mlp --activation silu --n-kv-heads 1 --attention-bias none --no-mlp-bias "
+    "--no-tied-head"
+)
 WORDS = "alpha beta gamma delta epsilon zeta eta theta"
 CLOCKS = {"seconds", "tokens_per_second", "mfu"}  # all that may differ between a run and its repetition
 
