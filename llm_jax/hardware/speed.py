@@ -67,7 +67,7 @@ def prefill_seconds(
     dtype: str = "bfloat16",
     efficiency: Efficiency = FITTED,
 ) -> float:
-    """Of `rows` prompts of `length` tokens, on `devices` that split every layer; at least the reading of the weights."""
+    """Of `rows` prompts of `length` tokens, on `devices` that split every layer; at least the weights are read."""
     tokens = rows * length
     flops = 2 * multiplied_parameters(config) * tokens + attention_flops(config, tokens, length / 2)
     read = FORMAT_BYTES[dtype] * multiplied_parameters(config) / (efficiency.bandwidth * device.bandwidth)
