@@ -41,7 +41,7 @@ class Device:
     @classmethod
     def of(cls, entry: Accelerator, dtype: str = "bfloat16", link: float = 0.0) -> "Device":
         """Raises ValueError where the catalogue has no peak of this format for the device."""
-        figure = entry.fp8 if dtype == "fp8" else entry.training_peak
+        figure = {"fp8": entry.fp8, "float16": entry.fp16}.get(dtype, entry.bf16)
         if figure is None:
             raise ValueError(f"{entry.name} has no tensor units for {dtype}")
         return cls(entry.name, 1e12 * figure.value, 1e9 * entry.bandwidth.value, link)
