@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     ),
     "verify": ("train.data.command", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
+    "gpu": ("train.gpu.command", "which GPUs train a preset, how long and for how much, and why others do not"),
     "parity": (
         "train.parity.command",
         "our GPT-2, Llama or Qwen against PyTorch's: activations, gradients, optimizer, loss curve, decoding",
