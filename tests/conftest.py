@@ -21,6 +21,11 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+# Tests start many processes. Where no bytecode may be written beside its source, each would compile all its imports.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent.parent / ".pytest_cache/bytecode"))
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
+
 # House rule: annotations are checked in tests, never in users' runs.
 install_import_hook(
     ["llm_jax.layers", "llm_jax.kernels", "llm_jax.models", "llm_jax.decode", "llm_jax.scoring"], "beartype.beartype"

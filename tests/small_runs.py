@@ -96,7 +96,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Caches of bytecode and compiled programs shared by all starts, and no PyTorch: it is not there for users, and
+    """A cache of compiled programs shared by all starts, and no PyTorch: it is not there for users, and
     TensorBoard's writer would spend seconds importing it."""
     folder = tmp_path_factory.mktemp("caches")
     (folder / "hidden").mkdir()
@@ -106,8 +106,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "LLM_JAX_CACHE": str(folder),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling well takes longer than all the steps
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
         "PYTHONPATH": str(folder / "hidden"),
     }
 

@@ -110,7 +110,7 @@ def on_four(new_run):
     return run, stop(start_and_await_checkpoint(run, "--fsdp", "4", devices=4), run, signal.SIGUSR1)
 
 
-@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.long), 8])
+@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.long)])
 def test_run_on_4_devices_stopped_by_sigusr1_sees_the_same_tokens_on_2_and_on_8(devices, on_four, whole, capsys):
     run, saved = on_four[0].copy(f"on-{devices}"), on_four[1]
     if devices == 8:
