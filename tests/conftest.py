@@ -10,6 +10,9 @@ from pathlib import Path
 # Before JAX is imported anywhere: sharding is tested on one machine with eight fake devices.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# Two processes test at once; threads of NumPy's and PyTorch's own would only wait for each other, in loops.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Most of the tests' time goes into compiling. Compiled programs are kept and shared, with the next run too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".pytest_cache/xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -17,6 +20,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+# Tests start many processes. Where no bytecode may be written beside its source, each would compile all its imports.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).resolve().parent.parent / ".pytest_cache/bytecode"))
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
 
 # House rule: annotations are checked in tests, never in users' runs.
 install_import_hook(
@@ -29,17 +37,25 @@ settings.register_profile("explore", derandomize=False)
 settings.load_profile("repeatable")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """In the default run LLVM does not optimise: programs are compiled in half the time, and run as long as before.
+QUICK_TO_COMPILE = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 
-    Tests with a marker compile as users do.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the default run XLA compiles quickly: a training step in a quarter of the processor time.
+
+    LLVM does not optimise, XLA's older emitters write the loops (the newer ones go through MLIR), and each program is
+    compiled in one piece. Programs this small run as long as before. Tests with a marker compile as users do.
 
     A shell's background job has Ctrl-C switched off, for its children too. The tests of Ctrl-C need it switched on.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr.startswith("not "):
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("XLA_FLAGS", " ".join(QUICK_TO_COMPILE))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -6,7 +6,6 @@ The embedding loses or gains the rows that pad the vocabulary. A tied head is no
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import DecoderConfig
@@ -29,8 +28,8 @@ def to_hf(params: decoder.Decoder, config: DecoderConfig) -> dict[str, np.ndarra
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         row = rows[jax.tree_util.keystr(path)]
         shape = family.shape(row, config)
-        kept = leaf[: config.vocab_size] if _is_padded(row, family) else leaf
-        tensor = np.asarray(kept, np.float32).reshape(shape[::-1] if row.is_transposed else shape)
+        kept = np.asarray(leaf, np.float32)[: config.vocab_size if _is_padded(row, family) else None]
+        tensor = kept.reshape(shape[::-1] if row.is_transposed else shape)
         tensors[family.saved(row.theirs)] = np.ascontiguousarray(tensor.T if row.is_transposed else tensor)
     return tensors
 
@@ -54,10 +53,10 @@ def from_hf(
         tensor = np.asarray(tensors[row.theirs])
         tensor = tensor.T if row.is_transposed else tensor
         is_kept = keeps_format and tensor.ndim > 1 and tensor.dtype != np.float64
-        array = jnp.asarray(np.ascontiguousarray(tensor if is_kept else tensor.astype(np.float32)))
+        tensor = tensor if is_kept else tensor.astype(np.float32)
         if _is_padded(row, family):
-            array = jnp.pad(array, ((0, leaf.shape[0] - array.shape[0]), (0, 0)))
-        return array.reshape(leaf.shape)
+            tensor = np.pad(tensor, ((0, leaf.shape[0] - tensor.shape[0]), (0, 0)))
+        return jax.device_put(np.ascontiguousarray(tensor).reshape(leaf.shape))  # nothing is compiled for it
 
     return jax.tree_util.tree_map_with_path(take, template)
 

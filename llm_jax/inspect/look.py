@@ -6,7 +6,7 @@ or rematerialised cannot be watched: their activations do not leave the loop.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +34,16 @@ def recorder() -> tuple[dict[str, Array], Watch]:
     return seen, watch
 
 
-def look(loss_of: Callable[[Watch], Float[Array, ""]]) -> Inside:
-    """Loss, activations and their gradients of one batch; `loss_of(watch)` computes the loss with a watched model."""
+def look(loss_of: Callable[..., Float[Array, ""]], *arguments: Any) -> Inside:
+    """Loss, activations and their gradients of one batch.
+
+    `loss_of(watch, *arguments)` computes the loss with a watched model. Arrays that it takes from elsewhere become
+    constants of the compiled program.
+    """
 
     order: dict[str, None] = {}  # jit sorts the names
 
-    def nudged(nudges: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def nudged(nudges: dict[str, Array], *arguments: Any) -> tuple[Array, dict[str, Array]]:
         seen, record = recorder()
 
         def watch(name: str, activation: Array) -> Array:
@@ -47,9 +51,9 @@ def look(loss_of: Callable[[Watch], Float[Array, ""]]) -> Inside:
             record(name, activation)
             return activation + nudges[name] if name in nudges else activation
 
-        return loss_of(watch), seen
+        return loss_of(watch, *arguments), seen
 
-    _, shapes = jax.eval_shape(nudged, {})
+    _, shapes = jax.eval_shape(nudged, {}, *arguments)
     zeros = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
-    (loss, activations), gradients = jax.jit(jax.value_and_grad(nudged, has_aux=True))(zeros)
+    (loss, activations), gradients = jax.jit(jax.value_and_grad(nudged, has_aux=True))(zeros, *arguments)
     return Inside(loss, {name: activations[name] for name in order}, {name: gradients[name] for name in order})

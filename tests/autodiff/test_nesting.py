@@ -80,7 +80,7 @@ def check(nesting: tuple[str, ...], structure: str, seed: int) -> None:
     rtol = 1e-4 if structure == "float32" else 1e-8
     ours = nested(OURS)
     with jax.enable_x64(True):
-        value, gradient = pytree.tree_map(np.asarray, jax.value_and_grad(nested(JAXS))(argument))
+        value, gradient = pytree.tree_map(np.asarray, jax.jit(jax.value_and_grad(nested(JAXS)))(argument))
     np.testing.assert_allclose(ours(argument), value, rtol=rtol)  # not traced
     found, slope = value_and_grad(ours)(argument)  # traced in reverse mode
     np.testing.assert_allclose(found, value, rtol=rtol)

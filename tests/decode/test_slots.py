@@ -81,9 +81,9 @@ class Scheduler:
 
 @pytest.fixture(scope="module")
 def alone(params, config, plan):
-    """Each request by the ordinary loop, on its own."""
+    """Each request by the ordinary loop, on its own; to the end of the context, so that few programs are compiled."""
     return {
-        number: loop.generate(params, [prompt], config, plan, sampling, new)[0]
+        number: loop.generate(params, [prompt], config, plan, sampling, COLUMNS - len(prompt))[0][:new]
         for number, (prompt, sampling, new, _) in enumerate(REQUESTS)
     }
 
@@ -96,14 +96,26 @@ def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_an
     assert len({tuple(tokens[:3]) for tokens in alone.values()}) == len(REQUESTS)  # else the test would prove little
 
 
-def test_rows_and_columns_may_change_while_requests_are_answered(params, config, plan, alone):
-    order = list(range(len(REQUESTS)))
-    sizes = [(1, [2, 0, 1, 0], 48), (6, [3, 1, 0, 2, 2], 64), (7, [4, 2, 1, 0, 3], 50), (19, [0, 1, 2], 48)]
-    assert Scheduler(params, config, plan).run(order, sizes=sizes) == alone
+EVERY = list(range(len(REQUESTS)))
+CHANGES = [  # the requests in order, and from which step on the slots have which rows and columns
+    pytest.param(EVERY, [(1, [2, 0, 1, 0], 64), (19, [0, 1, 2], 48)], id="more rows and columns, then as before"),
     # Fewer columns than before, for what is left fits in them; then more again, before the column has gone round.
-    sizes = [(step, [0, 1, 2], 24 if step % 2 else 32) for step in range(3, 10)]
-    short = Scheduler(params, config, plan).run([0, 3, 5], sizes=sizes)
-    assert short == {number: alone[number] for number in (0, 3, 5)}
+    pytest.param(
+        [0, 3, 5], [(step, [0, 1, 2], 24 if step % 2 else 48) for step in range(3, 10)], id="columns come and go"
+    ),
+    pytest.param(
+        EVERY,
+        [(1, [2, 0, 1, 0], 48), (6, [3, 1, 0, 2, 2], 64), (7, [4, 2, 1, 0, 3], 50), (19, [0, 1, 2], 48)],
+        id="every kind",
+        marks=pytest.mark.long,
+    ),
+]
+
+
+@pytest.mark.parametrize(("order", "sizes"), CHANGES)
+def test_rows_and_columns_may_change_while_requests_are_answered(order, sizes, params, config, plan, alone):
+    found = Scheduler(params, config, plan).run(order, sizes=sizes)
+    assert found == {number: alone[number] for number in order}
 
 
 def test_scores_are_the_log_probabilities_of_a_full_forward(params, config, plan):

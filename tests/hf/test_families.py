@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -66,10 +67,14 @@ def theirs_of(model_type: str, settings: dict, seed: int = 0) -> transformers.Pr
     return model
 
 
+@partial(jax.jit, static_argnames=("config", "plan"))
+def compute(params, tokens, config, plan):
+    hidden, _ = decoder.forward(params, tokens, config, plan)
+    return decoder.logits(params, hidden, config, plan)
+
+
 def logits_of(loaded: hf.Loaded, tokens: np.ndarray, execution: Execution) -> np.ndarray:
-    plan = decoder.make_plan(execution)
-    hidden, _ = decoder.forward(loaded.params, jnp.asarray(tokens), loaded.config, plan)
-    return np.asarray(decoder.logits(loaded.params, hidden, loaded.config, plan))
+    return np.asarray(compute(loaded.params, jnp.asarray(tokens), loaded.config, decoder.make_plan(execution)))
 
 
 def difference(theirs: transformers.PreTrainedModel, loaded: hf.Loaded, length: int = 40, **execution) -> float:

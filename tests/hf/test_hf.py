@@ -93,8 +93,17 @@ def test_a_directory_survives_the_round_trip_bit_for_bit(exported, tmp_path):
     assert (exported / "model.safetensors").read_bytes() == (tmp_path / "again" / "model.safetensors").read_bytes()
 
 
+GPT2_SIZES = [
+    (768, 12, 12),
+    (1024, 16, 2),
+    (1280, 20, 2),
+    (1600, 25, 2),
+]  # the four of the paper, three of them shortened
+NARROW = [(4 * n_heads, n_heads, n_layers) for _, n_heads, n_layers in GPT2_SIZES]
+
+
 @pytest.mark.parametrize(
-    ("d_model", "n_heads", "n_layers"), [(768, 12, 12), (1024, 16, 2), (1280, 20, 2), (1600, 25, 2)]
+    ("d_model", "n_heads", "n_layers"), NARROW + [pytest.param(*size, marks=pytest.mark.long) for size in GPT2_SIZES]
 )
 def test_logits_match_hf_gpt2(d_model, n_heads, n_layers):
     import torch

@@ -213,6 +213,6 @@ def test_largest_and_sum_come_from_one_reading():
 
 def test_future_keys_change_nothing_in_any_causal_attention():
     q, k, v = (jax.random.normal(jax.random.key(i), (1, 130, 2, 8)) for i in range(3))
-    for attend in (attend_in_pieces, partial(attend_by_cudnn, implementation="xla")):
+    for attend in map(jax.jit, (attend_in_pieces, partial(attend_by_cudnn, implementation="xla"))):
         changed = attend(q, k.at[:, 70:].add(100.0), v.at[:, 70:].add(100.0))
         np.testing.assert_array_equal(changed[:, :70], attend(q, k, v)[:, :70])

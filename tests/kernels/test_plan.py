@@ -62,6 +62,12 @@ def test_below_the_plan_nothing_asks_for_the_device(folder):
     assert not [path for path in below if re.search(r"default_backend|devices\(", path.read_text())]
 
 
+@partial(jax.jit, static_argnames=("config", "plan"))
+def both(params, tokens, config, plan):
+    """The loss and its gradients."""
+    return jax.value_and_grad(lambda p: decoder.loss(p, tokens[:, :-1], tokens[:, 1:], config, plan)[0])(params)
+
+
 @pytest.mark.parametrize("length", [12, 13])
 @pytest.mark.parametrize("n_heads", [4, 8])  # of width 8, and of width 4, which cuDNN has no kernel for
 @pytest.mark.parametrize("name", ["CPU", "GPU", "GPU with cuDNN"])
@@ -78,12 +84,8 @@ def test_the_model_is_the_same_function_under_every_plan(name, length, n_heads):
         "GPU with cuDNN": fused._replace(causal_attend=partial(attend_by_cudnn, implementation="xla")),
     }[name]
 
-    @partial(jax.jit, static_argnums=1)
-    def both(params, plan):
-        return jax.value_and_grad(lambda p: decoder.loss(p, tokens[:, :-1], tokens[:, 1:], config, plan)[0])(params)
-
-    found = both(params, plan._replace(kernels=kernels))
-    expected = both(params, plan._replace(kernels=FORMULAS))
+    found = both(params, tokens, config, plan._replace(kernels=kernels))
+    expected = both(params, tokens, config, plan._replace(kernels=FORMULAS))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * float(np.abs(b).max()))
 
@@ -100,5 +102,6 @@ def test_cudnn_s_call_is_made_of_even_lengths_and_widths_it_takes(monkeypatch):
     monkeypatch.setattr("llm_jax.kernels.cudnn_attention.jax.nn.dot_product_attention", record)
     for shape in ((1, 7, 2, 8), (1, 8, 2, 128), (1, 7, 2, 4), (1, 7, 2, 136)):
         q = jax.random.normal(jax.random.key(0), shape)
-        np.testing.assert_allclose(attend_by_cudnn(q, q, q), attend_in_pieces(q, q, q), rtol=1e-5, atol=1e-6)
+        found, expected = (jax.jit(attend)(q, q, q) for attend in (attend_by_cudnn, attend_in_pieces))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert shapes == [((1, 8, 2, 8), True, "cudnn"), ((1, 8, 2, 128), True, "cudnn")]

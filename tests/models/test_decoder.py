@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,10 @@ def tokens():
     return jax.random.randint(jax.random.key(1), (2, 17), 0, TINY.vocab_size)
 
 
+forward = jax.jit(decoder.forward, static_argnames=("config", "plan"))
+
+
+@partial(jax.jit, static_argnames="execution")
 def loss_and_gradients(params, tokens, execution):
     def mean(params):
         total, weight = decoder.loss(params, tokens[:, :-1], tokens[:, 1:], TINY, decoder.make_plan(execution))
@@ -65,21 +70,21 @@ def test_dimension_letters_name_every_axis_of_every_parameter(params):
 
 
 def test_future_tokens_get_zero_gradient(params, tokens):
-    def logit_at(embedded_BTD, position):
+    def logit_at(embedded_BTD):
         x_BTD = embedded_BTD
         for layer in params.blocks:
             x_BTD, _ = decoder.block(layer, x_BTD, TINY, decoder.make_plan(Execution()))
-        return x_BTD[0, position].sum()
+        return x_BTD[0, 5].sum()
 
     embedded = params.token_embedding[tokens[:, :-1]]
-    gradient = jax.grad(logit_at)(embedded, 5)[0]
+    gradient = jax.jit(jax.grad(logit_at))(embedded)[0]
     assert (gradient[6:] == 0).all()
     assert (jnp.abs(gradient[:6]).max(axis=-1) > 0).all()
 
 
 def test_positions_are_told_apart(params):
     same = jnp.full((1, 8), 7)
-    hidden, _ = decoder.forward(params, same, TINY, decoder.make_plan(Execution()))
+    hidden, _ = forward(params, same, TINY, decoder.make_plan(Execution()))
     assert np.abs(np.diff(np.asarray(hidden[0]), axis=0)).max(axis=1).min() > 1e-3
 
 
@@ -104,8 +109,8 @@ def test_execution_changes_no_number_beyond_rounding(params, tokens, execution):
 def test_dropout_is_the_same_however_the_layers_are_run(params, tokens, execution):
     """And it is in every place: after the embedding, and in each block after the attention and after the MLP."""
     noise = Dropout(jax.random.key(3), 0.25)
-    expected, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()), noise=noise)
-    found, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(execution), noise=noise)
+    expected, _ = forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()), noise=noise)
+    found, _ = forward(params, tokens[:, :-1], TINY, decoder.make_plan(execution), noise=noise)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -148,7 +153,8 @@ def test_initial_loss_is_that_of_a_uniform_guess():
     config = model_preset("gpt2-nano")
     params = decoder.init(jax.random.key(0), config)
     tokens = jax.random.randint(jax.random.key(1), (2, 65), 0, config.vocab_size)
-    total, weight = decoder.loss(params, tokens[:, :-1], tokens[:, 1:], config, decoder.make_plan(Execution()))
+    loss = jax.jit(decoder.loss, static_argnames=("config", "plan"))
+    total, weight = loss(params, tokens[:, :-1], tokens[:, 1:], config, decoder.make_plan(Execution()))
     assert float(total / weight) == pytest.approx(math.log(config.vocab_size), abs=0.1)
 
 
@@ -171,7 +177,7 @@ def test_initial_spread_is_gpt2s():
 
 
 def test_logits_have_no_padding(params, tokens):
-    hidden, _ = decoder.forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()))
+    hidden, _ = forward(params, tokens[:, :-1], TINY, decoder.make_plan(Execution()))
     logits = decoder.logits(params, hidden, TINY)
     assert logits.shape[-1] == TINY.vocab_size
     assert np.isfinite(logits).all()
@@ -279,17 +285,17 @@ def test_a_setting_newer_than_a_file_takes_its_default_where_that_is_asked_for()
 
 @pytest.mark.parametrize("shape", [(2, 17), (2, 0), (0, 4), (4,), (1, 2, 3)], ids=str)
 def test_tokens_that_are_no_rows_within_the_context_are_refused_before_anything_is_computed(params, shape):
-    forward = inspect.unwrap(decoder.forward)  # without the tests' own check of annotations, which users do not have
+    unchecked = inspect.unwrap(decoder.forward)  # without the tests' own check of annotations, which users do not have
     tokens, plan, message = (
         jnp.zeros(shape, jnp.int32),
         decoder.make_plan(Execution()),
         "rows of 1 to 16 ids, .* got shape ",
     )
     with pytest.raises(ValueError, match=message + re.escape(str(shape))):
-        forward(params, tokens, TINY, plan)
+        unchecked(params, tokens, TINY, plan)
     if shape != (2, 17):  # with a cache, padding may go beyond the context
         with pytest.raises(ValueError, match=message):
-            forward(params, tokens, TINY, plan, decoder.empty_cache(TINY, 2, 32, plan.dtype))
+            unchecked(params, tokens, TINY, plan, decoder.empty_cache(TINY, 2, 32, plan.dtype))
 
 
 def test_unknown_preset_is_refused_by_name():

@@ -82,43 +82,52 @@ def test_damaged_checkpoint_is_announced_and_the_run_goes_on_from_the_one_before
     assert_same_end(run, whole)
 
 
-def test_run_of_which_every_checkpoint_is_damaged_is_refused_with_the_files_names(stopped):
+def test_run_of_which_every_checkpoint_is_damaged_is_refused_with_the_files_names(stopped, capsys):
     run = stopped.copy("lost")
     for step in run.committed():
         (run.folder / "checkpoints" / f"{step:08d}" / "metadata.json").write_text("{}")
-    assert run.start().wait(timeout=120) == 2
-    log = run.log.read_text()
+    assert run.finish_here() == 2
+    log = capsys.readouterr().err
     assert "error: no intact checkpoint" in log
     assert all(f"{step:08d}/metadata.json has 2 bytes" in log for step in run.committed())
 
 
-def test_second_job_on_a_run_is_refused_while_the_first_lives(new_run, tmp_path):
+def test_second_job_on_a_run_is_refused_while_the_first_lives(new_run, capsys):
     run = new_run("busy", *FLAGS, "--steps", "1000000")
     first = start_and_await_checkpoint(run)
     try:
-        assert run.start(log=tmp_path / "second.log").wait(timeout=120) == 2
-        assert f"is in use by process {first.pid} on " in (tmp_path / "second.log").read_text()
+        assert run.finish_here() == 2
+        assert f"is in use by process {first.pid} on " in capsys.readouterr().err
         assert first.poll() is None
     finally:
         first.kill()
         first.wait()
 
 
-def test_run_on_4_devices_stopped_by_sigusr1_sees_the_same_tokens_on_2_and_on_8(new_run, whole):
-    on_four = new_run("four", *FLAGS)
-    saved = stop(start_and_await_checkpoint(on_four, "--fsdp", "4", devices=4), on_four, signal.SIGUSR1)
-    tolerance = float(TOLERANCE.split()[0])
-    for devices in (2, 8):
-        run = on_four.copy(f"on-{devices}")
+@pytest.fixture(scope="module")
+def on_four(new_run):
+    """A run that SIGUSR1 stopped on four devices, and the step that it saved."""
+    run = new_run("four", *FLAGS)
+    return run, stop(start_and_await_checkpoint(run, "--fsdp", "4", devices=4), run, signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("devices", [2, pytest.param(8, marks=pytest.mark.long)])
+def test_run_on_4_devices_stopped_by_sigusr1_sees_the_same_tokens_on_2_and_on_8(devices, on_four, whole, capsys):
+    run, saved = on_four[0].copy(f"on-{devices}"), on_four[1]
+    if devices == 8:
+        assert run.finish_here("--fsdp", "8") == 0
+        log = capsys.readouterr().out
+    else:
         log = run.finish("--fsdp", str(devices), devices=devices)
-        assert f"resume: from step {saved}, other devices (mesh" in log
-        assert f"losses equal within {TOLERANCE}" in log
-        for found, expected in zip(run.record(), whole.record(), strict=True):
-            assert found.keys() == expected.keys()
-            for key in ("step", "tokens"):
-                assert found[key] == expected[key]
-            for key in found.keys() & {"train_loss", "val_loss", "lr"}:
-                assert found[key] == pytest.approx(expected[key], rel=tolerance), (found["step"], key)
+    assert f"resume: from step {saved}, other devices (mesh" in log
+    assert f"losses equal within {TOLERANCE}" in log
+    tolerance = float(TOLERANCE.split()[0])
+    for found, expected in zip(run.record(), whole.record(), strict=True):
+        assert found.keys() == expected.keys()
+        for key in ("step", "tokens"):
+            assert found[key] == expected[key]
+        for key in found.keys() & {"train_loss", "val_loss", "lr"}:
+            assert found[key] == pytest.approx(expected[key], rel=tolerance), (found["step"], key)
 
 
 @pytest.mark.long

@@ -29,41 +29,47 @@ def tokens():
     return jax.random.randint(jax.random.key(1), (16, 9), 0, TINY.vocab_size)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def state() -> TrainState:
     return init_state(jax.random.key(0), TINY, OPTIMIZER)
 
 
+@lru_cache
+def step_of(micro_batches: int):
+    """The step of the tiny model on one device, compiled once for all tests."""
+    return jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, micro_batches))
+
+
+gradients_of = jax.jit(accumulate_gradients, static_argnames=("config", "plan"))
+
+
 @pytest.mark.parametrize("micro_batches", [2, 4])
 def test_accumulated_gradients_are_those_of_the_whole_batch(state, tokens, micro_batches):
-    (whole_loss, _), whole = accumulate_gradients(state.params, tokens[None], TINY, PLAN)
+    (whole_loss, _), whole = gradients_of(state.params, tokens[None], TINY, PLAN)
     cut = tokens.reshape(-1, micro_batches, 9).swapaxes(0, 1)
-    (loss, _), gradients = accumulate_gradients(state.params, cut, TINY, PLAN)
+    (loss, _), gradients = gradients_of(state.params, cut, TINY, PLAN)
     assert float(loss) == pytest.approx(float(whole_loss), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), gradients, whole)
 
 
 def test_accumulation_happens_inside_the_compiled_step(state, tokens):
-    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 4))
-    once = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
-    (accumulated, measured), (whole, expected) = step(state, tokens, LR), once(state, tokens, LR)
+    (accumulated, measured), (whole, expected) = (step_of(number)(state, tokens, LR) for number in (4, 1))
     assert float(measured.loss) == pytest.approx(float(expected.loss), rel=1e-6)
     assert float(measured.grad_norm) == pytest.approx(float(expected.grad_norm), rel=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), accumulated.params, whole.params)
 
 
 def test_the_step_descends(state, tokens):
-    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
     losses = []
     for _ in range(10):
-        state, measured = step(state, tokens, LR)
+        state, measured = step_of(1)(state, tokens, LR)
         losses.append(float(measured.loss))
     assert losses[-1] < losses[0] - 0.1
     assert int(state.step) == 10
 
 
 def test_a_step_that_is_not_finite_leaves_parameters_and_optimizer_untouched(state, tokens):
-    step = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))
+    step = step_of(1)
     good, _ = step(state, tokens, LR)
     positions = good.params.position_embedding.at[3, 0].set(jnp.nan)
     poisoned = replace(good, params=replace(good.params, position_embedding=positions))
@@ -79,27 +85,33 @@ def test_a_step_that_is_not_finite_leaves_parameters_and_optimizer_untouched(sta
     assert int(measured.skipped) == 0
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2, 4])
-def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(state, tokens, micro_batches):
-    """Micro-batches whose targets are few and many: a mean of their means would weigh a token of the few more."""
+@pytest.fixture(scope="module")
+def ragged(state, tokens):
+    """Weights of targets that are few and many, and the loss and gradients by definition."""
     lengths = np.array([8, 1, 8, 2, 8, 1, 7, 1, 8, 3, 8, 1, 8, 0, 8, 1])
     weights = (np.arange(8) < lengths[:, None]) * np.linspace(0.5, 2, 16)[:, None].astype(np.float32)
 
-    def definition(params):
-        losses = []
-        for row, weight in zip(tokens, weights, strict=True):  # one sequence at a time, each token's loss by itself
-            hidden, _ = decoder.forward(params, row[None, :-1], TINY, PLAN)
-            losses.append((token_losses(hidden[0], params.token_embedding, row[1:], TINY.vocab_size) * weight).sum())
-        return sum(losses) / weights.sum()
+    def loss_of(params, row, weight):  # one sequence at a time, each token's loss by itself
+        hidden, _ = decoder.forward(params, row[None, :-1], TINY, PLAN)
+        return (token_losses(hidden[0], params.token_embedding, row[1:], TINY.vocab_size) * weight).sum()
 
-    expected_loss, expected = jax.value_and_grad(definition)(state.params)
+    each = jax.jit(jax.value_and_grad(loss_of))
+    losses, gradients = zip(*(each(state.params, *row) for row in zip(tokens, weights, strict=True)), strict=True)
+    total = weights.sum()
+    return weights, sum(losses) / total, jax.tree.map(lambda *each: np.sum(each, axis=0) / total, *gradients)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 4])
+def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(state, tokens, ragged, micro_batches):
+    """Micro-batches whose targets are few and many: a mean of their means would weigh a token of the few more."""
+    weights, expected_loss, expected = ragged
     cut = [jnp.asarray(x).reshape(-1, micro_batches, x.shape[-1]).swapaxes(0, 1) for x in (tokens, weights)]
-    (loss, weight), gradients = accumulate_gradients(state.params, cut[0], TINY, PLAN, cut[1])
+    (loss, weight), gradients = gradients_of(state.params, cut[0], TINY, PLAN, cut[1])
     assert float(loss) == pytest.approx(float(expected_loss), rel=1e-6)
     assert float(weight) == pytest.approx(weights.sum(), rel=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-7), gradients, expected)
 
-    _, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    _, measured = step_of(micro_batches)(state, tokens, LR, weights)
     assert float(measured.loss) == pytest.approx(float(expected_loss), rel=1e-6)
 
 
@@ -108,7 +120,7 @@ def test_gradients_of_ragged_weights_are_those_of_the_whole_however_it_is_cut(st
 def test_a_batch_without_targets_is_no_step_with_a_loss_of_0(state, tokens, micro_batches, absent):
     weights = jnp.zeros((16, 8)) if absent == "no weight" else None
     tokens = tokens if absent == "no weight" else jnp.full_like(tokens, TINY.vocab_size)
-    after, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, micro_batches))(state, tokens, LR, weights)
+    after, measured = step_of(micro_batches)(state, tokens, LR, weights)
     assert np.isnan(measured.loss)
     assert float(measured.weight) == 0
     assert int(measured.skipped) == 1
@@ -117,8 +129,8 @@ def test_a_batch_without_targets_is_no_step_with_a_loss_of_0(state, tokens, micr
 
 def test_a_micro_batch_without_targets_changes_nothing_beside_others(state, tokens):
     weights = jnp.ones((16, 8)).at[1::2].set(0)  # the second of two micro-batches
-    _, measured = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 2))(state, tokens, LR, weights)
-    _, alone = jax.jit(make_train_step(TINY, PLAN, OPTIMIZER, 1))(state, tokens[::2], LR)
+    _, measured = step_of(2)(state, tokens, LR, weights)
+    _, alone = step_of(1)(state, tokens[::2], LR)
     assert float(measured.loss) == pytest.approx(float(alone.loss), rel=1e-6)
     assert float(measured.grad_norm) == pytest.approx(float(alone.grad_norm), rel=1e-5)
 

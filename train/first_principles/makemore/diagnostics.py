@@ -26,7 +26,7 @@ class Inside(NamedTuple):
 
 def look(model: Model, params: Any, batch: Examples) -> Inside:
     """One batch through `model`, by the names its layers are watched under."""
-    seen = inspect.look(lambda watch: batch_loss(model, params, batch, watch))
+    seen = inspect.look(lambda watch, params, batch: batch_loss(model, params, batch, watch), params, batch)
     real = batch.weights > 0  # padded positions of sequences say nothing
 
     def of_examples(arrays: dict[str, Any]) -> dict[str, np.ndarray]:

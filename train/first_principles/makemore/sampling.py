@@ -48,7 +48,7 @@ def neural(model: Model, params: Any) -> Predictor:
     """The predictions of a trained network; `params` are calibrated."""
 
     @jax.jit
-    def log_probabilities(tokens_BT, last):
+    def log_probabilities(params, tokens_BT, last):
         logits = model.logits(params, tokens_BT)
         return jax.nn.log_softmax(logits if model.reads == "windows" else logits[:, last])
 
@@ -58,7 +58,7 @@ def neural(model: Model, params: Any) -> Predictor:
             padded = np.pad(prefixes_BT, ((0, 0), (model.length, 0)), constant_values=BREAK)[:, -model.length :]
         else:
             padded = np.pad(prefixes_BT, ((0, 0), (0, model.length - length)), constant_values=BREAK)
-        return np.asarray(log_probabilities(padded, length - 1))
+        return np.asarray(log_probabilities(params, padded, length - 1))
 
     return predict
 
