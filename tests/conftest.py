@@ -46,8 +46,9 @@ if metadata.version("jaxlib").startswith("0.10."):  # jaxlib 0.12 has no other e
 def pytest_configure(config: pytest.Config) -> None:
     """In the default run XLA compiles quickly: a training step in a quarter of the processor time.
 
-    LLVM does not optimise, each program is compiled in one piece, and, where jaxlib still has them, XLA's older emitters
-    write the loops (the newer ones go through MLIR). Programs this small run as long as before. Tests with a marker compile as users do.
+    LLVM does not optimise, each program is compiled in one piece, and XLA's older emitters write the loops (the newer
+    ones go through MLIR) where jaxlib still has them. Programs this small run as long as before. Tests with a marker
+    compile as users do.
 
     A shell's background job has Ctrl-C switched off, for its children too. The tests of Ctrl-C need it switched on.
     """
