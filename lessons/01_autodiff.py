@@ -17,8 +17,8 @@
 # derivative, and a program finds it. After this lesson (about 30 minutes) you can
 #
 # - draw the graph of a computation and find every derivative in it with pencil and paper,
-# - write the walk that does this for any graph, and say why it must **add** where a value is used twice,
-# - say which way round the transposes go in the gradient of a matrix product,
+# - write the traversal that does this for any graph, and say why it must **add** where a value is used twice,
+# - say which factor is transposed in each gradient of a matrix product,
 # - train a small network with nothing but NumPy and the engine of this course, `llm_jax.autodiff`.
 #
 # You need Python, NumPy, and the chain rule from school. Run the cells from top to bottom (Shift + Enter). Where a cell
@@ -62,8 +62,8 @@ def f(x):
 predicted("growth of f, per growth of x", prediction, (f(2.001) - f(2.0)) / 0.001)
 
 # %% [markdown]
-# Calculus says $f'(x) = 2x + 3 = 7$. The measurement is a little off, because the curve bends within the step. Looking
-# the same distance to *both* sides cancels the bend:
+# Calculus says $f'(x) = 2x + 3 = 7$. The measurement is a little off, because the curve bends within the step. A
+# difference over the same distance to *both* sides cancels the error of the bend:
 #
 # $$f'(x) \approx \frac{f(x+h) - f(x-h)}{2h}$$
 #
@@ -82,9 +82,9 @@ check.slope(slope)
 
 # %% [markdown]
 # Why not stop here? The measurement takes two evaluations of $f$ for *each* number that $f$ depends on. GPT-2 has
-# 124 million of them. Reverse mode finds all 124 million derivatives for the price of about three evaluations. It is
-# the reason why neural networks can be trained at all. Measuring stays useful as a judge: it knows no calculus, so it
-# cannot make the same mistake as you.
+# 124 million of them. Reverse mode finds all 124 million derivatives at the cost of about three evaluations. It is the
+# reason why neural networks can be trained at all. Measuring stays useful as a check: it uses no calculus, so it cannot
+# make the same mistake as you.
 #
 # ## A computation is a graph
 #
@@ -99,9 +99,9 @@ o = (x1 * w1 + x2 * w2 + b).tanh()
 print("o =", o.value)
 
 # %% [markdown]
-# Draw its graph on paper: a card for each number that went in or was computed, and an edge from each card to what it
-# was made from. On every edge write the **local** derivative, which says how much the result moves when that one number
-# moves. For a product it is the *other* factor, for a sum it is 1, for tanh it is $1 - \tanh^2$, here 0.5.
+# Draw its graph on paper: a card for each input and each computed number, and an edge from each card to the cards that
+# it was computed from. On every edge write the **local** derivative, which says how much the result moves when that one
+# number moves. For a product it is the *other* factor, for a sum it is 1, for tanh it is $1 - \tanh^2$, here 0.5.
 #
 # The chain rule: along a path, **multiply** the local derivatives. From `o` back to `w1` you pass the tanh, two sums
 # and the product with `x1` = 2, so $\partial o / \partial w_1 = 0.5 \cdot 1 \cdot 1 \cdot 2 = 1$.
@@ -122,9 +122,9 @@ draw(o, x1=x1, x2=x2, w1=w1, w2=w2, b=b, o=o)
 # Compare with your paper, from left to right. Each card shows what was computed, its value, and after ∂ the derivative
 # of the output with respect to it; the small numbers on the edges are the local derivatives.
 #
-# An input of 0 gives its weight nothing to act on, so the weight's derivative is 0. The input itself is multiplied by
-# `w2` = 1, so its own derivative is that of the sum, 0.5. Dead inputs do not teach their weights anything: remember
-# this for lesson 6.
+# The derivative with respect to a weight is proportional to its input. For an input of 0 it is 0. The input itself is
+# multiplied by `w2` = 1, so its own derivative is that of the sum, 0.5. A weight does not learn from an input that is
+# always 0: remember this for lesson 6.
 #
 # ### Exercise 2
 # By hand: $L = (a \cdot b + c) \cdot f$. Give the four derivatives of $L$ as formulas.
@@ -162,8 +162,8 @@ draw(y, a=a, y=y)
 #
 # So the whole rule is: *the derivative of the output with respect to a node is the sum, over all paths between them, of
 # the product of the local derivatives along the path.* There can be astronomically many paths. The trick is to visit
-# the nodes in an order such that, when a node's turn comes, all that flows into it has already arrived: the reverse of
-# the order in which they were computed. `topological_order` gives the order forward.
+# the nodes in the reverse of the order in which they were computed. Then all contributions to a node's derivative are
+# already added when the node is visited. `topological_order` gives the order forward.
 
 # %%
 [node.operation or "input" for node in topological_order([y])]
@@ -188,7 +188,7 @@ check.my_backward(my_backward)
 
 # %% [markdown]
 # Compare with the course's own. It is the same dozen lines, because there is nothing more to it. (Its `cotangent` is
-# what the walk begins with: your 1.)
+# the derivative of the output with respect to itself: your 1.)
 
 # %%
 print(inspect.getsource(graph.pull_back))
@@ -207,8 +207,8 @@ print("∂/∂start through 10,000 products:", backward(deep)[start], "=", 0.999
 # %% [markdown]
 # ## From numbers to arrays
 #
-# A node for each number is easy to read and slow. In the array engine a node is a whole array. Nothing changes in the
-# walk (it is the same function); the local derivative of an array operation is a linear map from a gradient of the
+# A node for each number is easy to read, but slow. In the array engine a node is a whole array. The traversal does not
+# change (it is the same function). The local derivative of an array operation is a linear map from a gradient of the
 # output to a gradient of the input.
 #
 # You write plain NumPy. `value_and_grad(f)` is a function that returns $f$ and its gradient, for an argument of any
@@ -304,10 +304,11 @@ _ = map_.set(title="what the network says, and the border", ylim=(-1.5, 2.0))
 
 # %% [markdown]
 # The loss jumps about in the beginning: a learning rate of 1 is brave. Follow one step through the code. `array_loss`
-# calls `np.mean`, `@` and `relu` on what it believes to be arrays; they are `Tensor`s, NumPy hands each call to
+# calls `np.mean`, `@` and `relu` on `Tensor`s, as if they were arrays. NumPy passes each call to
 # [`llm_jax/autodiff/arrays/tensor.py`](../llm_jax/autodiff/arrays/tensor.py), which looks up the rule in
 # [`elementwise.py`](../llm_jax/autodiff/rules/elementwise.py) or [`linear.py`](../llm_jax/autodiff/rules/linear.py),
-# computes, and leaves a node. One rule, in full (`pull` takes a gradient back, as in exercise 4; `push` comes below):
+# computes the value, and records a node. One rule, in full (`pull` takes a gradient of the output and returns that of
+# the input, as in exercise 4; `push` comes below):
 
 # %%
 from llm_jax.autodiff import linear
@@ -317,9 +318,9 @@ print(inspect.getsource(linear.matmul))
 # %% [markdown]
 # ## The other direction, and both
 #
-# The same edges can be walked forward: `jvp` pushes *one direction of the input* through and gives the derivative of
-# *every output* along it. With one output and many inputs (a loss and its parameters), reverse is the better way; with
-# one input and many outputs, forward. And since the gradient is computed by NumPy calls too, it can itself be
+# The same graph can be traversed forward: `jvp` takes *one direction of the input* and gives the derivative of *every
+# output* along it. For one output and many inputs (a loss and its parameters), reverse mode is better; for one input
+# and many outputs, forward mode. And since the gradient is computed by NumPy calls too, it can itself be
 # differentiated: `hvp` gives the curvature along a direction.
 
 # %%
@@ -353,8 +354,9 @@ for name in parameters:
 # ## What you can now say
 #
 # - A derivative is the sum over paths of the product of local derivatives; reverse mode computes it for all inputs in
-#   one walk.
-# - What is used twice collects twice: shared values, biases over a batch, a weight over time.
-# - A gradient has the shape of what it belongs to.
+#   one traversal.
+# - A value that is used several times gets the sum of its gradients: shared values, biases over a batch, a weight over
+#   time.
+# - A gradient has the shape of its variable.
 #
 # Next: [lesson 2](02_backprop_by_hand.py) does it without an engine, because some gradients are worth knowing by heart.

@@ -45,8 +45,8 @@ print(len(train), "words to learn from, for example", [data.alphabet.decode(word
 print(data.vocab_size, "characters:", characters)
 
 # %% [markdown]
-# A word is an array of ids. The line break, shown as `·`, has the id 0 and stands at both ends of every word: what
-# follows it is how words begin, and where it follows, words end.
+# A word is an array of ids. The line break, shown as `·`, has the id 0 and stands at both ends of every word. So the
+# characters that follow it are the first of a word, and the characters that it follows are the last.
 #
 # ## Pairs
 #
@@ -117,10 +117,10 @@ for made in sampling.sample(bigram.log_probabilities, [], 8, data.longest, 1.0, 
 #
 # ## One number
 #
-# A good model finds the words of a text it has not seen probable. The probability of a word is the product of the
-# probabilities of its characters, and of its end. Products of thousands of small numbers vanish, so one takes
-# logarithms, which turn the product into a sum; so that less is better, the sign is changed; so that texts of any
-# length can be compared, one takes the mean:
+# A good model gives the words of a text that it has not seen a high probability. The probability of a word is the
+# product of the probabilities of its characters, and of its end. Products of thousands of small numbers underflow, so
+# one takes logarithms, which turn the product into a sum. The sign is changed, so that less is better. The mean is
+# taken, so that texts of any length can be compared:
 #
 # $$L = -\frac{1}{n} \sum_i \log p(c_i \mid \text{what came before})$$
 #

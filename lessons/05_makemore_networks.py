@@ -13,9 +13,9 @@
 # %% [markdown]
 # # 5 · makemore: networks
 #
-# A table of counts cannot look far back: each context is on its own, and there are too many. A network gives characters
-# *positions in a space*, so that what it learns about one context holds for similar ones. After this lesson (about 45
-# minutes) you can
+# A table of counts cannot use long contexts: it learns each context separately, and there are too many. A network gives
+# characters *positions in a space*, so that what it learns about one context holds for similar ones. After this lesson
+# (about 45 minutes) you can
 #
 # - turn words into windows and targets, and a batch of windows into the inputs of a layer,
 # - write the loss of a classifier so that it survives large numbers,
@@ -184,13 +184,13 @@ axes.scatter(*np.asarray(flat_params.embedding).T, alpha=0)
 axes.grid(alpha=0.25)
 
 # %% [markdown]
-# Nobody told it what a vowel is. Characters that are followed by similar things end up side by side, because then what
-# is learned for one serves the other.
+# Nobody told it what a vowel is. Characters that are followed by similar characters get similar vectors, because then
+# what is learned for one also holds for the other.
 #
 # ## A longer window, fused two by two
 #
-# Eight characters at once are much for one layer. WaveNet's idea: join neighbours only, and join the joined again. The
-# array of vectors has the shape (B, T, E); pairs of neighbours, side by side, have the shape (B, T/2, 2E).
+# Eight characters at once are much for one layer. WaveNet's idea: each layer concatenates pairs of neighbours only. The
+# array of vectors has the shape (B, T, E); the concatenated pairs have the shape (B, T/2, 2E).
 #
 # ### Exercise 4
 

@@ -56,8 +56,8 @@ batch = Examples(*(array[:512] for array in examples))
 # %% [markdown]
 # ## The first loss
 #
-# Before the first step a network knows nothing, and the honest thing to say is "all 27 characters are equally likely":
-# a loss of ln 27 = 3.296. Now draw *all* weights from a normal distribution of width 1, as a beginner would. What will
+# Before the first step a network knows nothing, so its best prediction is "all 27 characters are equally likely": a
+# loss of ln 27 = 3.296. Now draw *all* weights from a normal distribution of width 1, as a beginner would. What will
 # the first loss be?
 
 # %%
@@ -69,9 +69,9 @@ before = diagnostics.look(careless, careless_params, batch)
 predicted("first loss", prediction, before.loss)
 
 # %% [markdown]
-# The logits are sums of 200 random numbers, so they are large, and the softmax of large numbers is almost certain: of
-# the wrong thing, mostly. The first thousand steps do nothing but take this back. The cure is simple: begin with a
-# last layer of weights near zero.
+# The logits are sums of 200 random numbers, so they are large. The softmax of large numbers gives almost all
+# probability to one character, mostly a wrong one. The first thousand steps do nothing but undo this. The cure is
+# simple: begin with a last layer of weights near zero.
 #
 # ## Saturated
 #

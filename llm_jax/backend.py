@@ -1,4 +1,4 @@
-"""Sets XLA's flags for each kind of machine, the place of the compilation cache, and the memory allocator on CPUs.
+"""Sets XLA's flags for each kind of machine, the folder of the compilation cache, and the memory allocator on CPUs.
 
 `configure()` must run before JAX is imported: XLA reads its flags once. A flag that the user has set in
 `XLA_FLAGS` is kept. docs/benchmarks.md has the measurement behind every flag; none changes results beyond rounding.
@@ -24,22 +24,22 @@ STEP_ON_GPU: dict[str, bool] = {
 }
 
 ALLOCATOR = {
-    "arena_max": 1,  # other arenas hold at most 64 MB and return larger arrays to the kernel
-    "mmap_threshold": 2**34,  # bytes: no array gets a mapping of its own, which would be returned when it is freed
-    "trim_threshold": 2**34,
-    "hugetlb": 1,  # pages of 2 MB, where the system lets a program ask for them
+    "arena_max": 1,  # further arenas hold at most 64 MB each and return larger arrays to the kernel
+    "mmap_threshold": 2**34,  # bytes: no array gets a mapping of its own, which glibc would unmap when it is freed
+    "trim_threshold": 2**34,  # bytes: freed memory is kept
+    "hugetlb": 1,  # pages of 2 MB, if the system allows a program to request them
 }
 
 
 def cache_folder() -> Path:
-    """Where downloads and compiled programs live: `LLM_JAX_CACHE`, else `$XDG_CACHE_HOME/llm-jax`."""
+    """Folder of downloads and compiled programs: `$LLM_JAX_CACHE`, else llm-jax in `$XDG_CACHE_HOME` or ~/.cache."""
     if folder := os.environ.get("LLM_JAX_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-jax"
 
 
 def configure() -> None:
-    """Sets XLA flags and the compilation cache's place for this process, keeping whatever the user has set."""
+    """Sets XLA's flags and the folder of the compilation cache for this process. What the user has set is kept."""
     platforms = os.environ.get("JAX_PLATFORMS", "")
     flags = {} if platforms == "cuda" else dict(CPU_FLAGS)
     if _has_nvidia_gpu() and platforms != "cpu":
@@ -53,7 +53,7 @@ def configure() -> None:
 
 
 def step_options(platform: str) -> dict[str, bool]:
-    """`compiler_options` for `jax.jit` of a training step on "cpu" or "gpu"; what is set in XLA_FLAGS stays."""
+    """`compiler_options` for `jax.jit` of a training step on "cpu" or "gpu", without those that XLA_FLAGS sets."""
     options = STEP_ON_GPU if platform == "gpu" else {}
     return {name: value for name, value in options.items() if name not in os.environ.get("XLA_FLAGS", "")}
 

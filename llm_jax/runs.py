@@ -1,10 +1,10 @@
-"""The names inside a run's folder, `runs/NAME`.
+"""The names of files in a run's folder, `runs/NAME`.
 
-config.json      model, training config, data and tokenizer, as the run was last started; a folder with one is a run
-tokenizer/       as the tokenizer saves itself
+config.json      model, training config, data and tokenizer of the run's last start; a folder with it is a run
+tokenizer/       the tokenizer's files
 checkpoints/     see llm_jax.checkpoint
-data/            shards, where the run was given plain text
-metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same
+data/            shards, if the run was given plain text
+metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same numbers
 samples.txt      text that the model generated during training
 summary.json     the results, for runs that finish in one command
 hf/              the export to Hugging Face format
@@ -30,19 +30,28 @@ EXPORT = "hf"
 
 
 def folder_of(runs: Path, name: str) -> Path:
-    """The folder of the run called `name`. Raises ValueError for a name that is not a plain folder name."""
+    """The folder of the run called `name`.
+
+    Raises:
+        ValueError: `name` is not a plain folder name.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"a run's name is made of letters, digits, '.', '_' and '-'; got {name!r}")
     return runs / name
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """What `config.json` says. Raises FileNotFoundError for what is no run, ValueError for what cannot be read."""
+    """The content of `config.json`.
+
+    Raises:
+        FileNotFoundError: `run` is not a run.
+        ValueError: the file cannot be read, or is of another version.
+    """
     path = run / CONFIG
     if not path.is_file():
-        found = f"it has no {CONFIG}" if run.is_dir() else "there is no such folder"
+        problem = f"it has no {CONFIG}" if run.is_dir() else "there is no such folder"
         raise FileNotFoundError(
-            f"{run} is not a run: {found}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
+            f"{run} is not a run: {problem}; expected a folder that `python -m train pretrain` wrote, such as runs/NAME"
         )
     try:
         content = read_json(path)
@@ -60,10 +69,14 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def batch_tokens(run: Path) -> int:
-    """Tokens in a step of the run. Raises as `read_config`."""
+    """Tokens in a step of the run.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_config`.
+    """
     return int(read_config(run)["training"]["batch_tokens"])
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `folder` holds the checkpoints of a run, rather than an export or anything else."""
+    """Whether `folder` holds the checkpoints of a run. An export does not."""
     return (folder / CHECKPOINTS).is_dir()

@@ -1,7 +1,7 @@
-"""The letters that name every dimension in this code base, and the array aliases built from them.
+"""The letters that name every dimension in this code base, and the types of annotations.
 
 A variable's suffix lists its dimensions in order: `q_BTNH` has batch, query position, head and head width.
-Einsum strings and jaxtyping annotations repeat the same letters, and `llm_jax.sharding` maps each letter to a
+Einsum strings and jaxtyping annotations use the same letters, and `llm_jax.sharding` maps each letter to a
 mesh axis, so a dimension has the same name in the formula and on the mesh.
 
 | letter | dimension                                   |
@@ -39,8 +39,8 @@ Class = TypeVar("Class", bound=type)
 def pytree(cls: Class) -> Class:
     """A frozen dataclass whose fields are children of a pytree (`flax.struct.dataclass`).
 
-    Its annotations tell a reader what the fields hold; they are not checked when one is built, because the same
-    class also holds gradients, shardings, dimension letters or whatever else a tree map puts in its leaves.
+    Its annotations are for readers. They are not checked when an instance is built, because the same class also holds
+    gradients, shardings, dimension letters and everything else that a tree map puts in its leaves.
     """
     cls = struct.dataclass(cls)
     cls.__no_type_check__ = True

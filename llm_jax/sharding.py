@@ -1,12 +1,12 @@
-"""Dimension letter → mesh axis: one table for data, fully sharded and tensor parallelism.
+"""Maps dimension letters to mesh axes: one table for data, fully sharded and tensor parallelism.
 
-The mesh has three axes. `data` splits the batch and copies the parameters; `fsdp` splits the batch and the
-parameters' model width as well (ZeRO-3, Rajbhandari et al. 2020: XLA gathers a weight where it is used); `tensor`
-splits heads, MLP width and vocabulary (Megatron, Shoeybi et al. 2019). Arrays carry letters (`llm_jax.shapes`), the
-table below maps letters to axes, and XLA's partitioner inserts the communication.
+The mesh has three axes. `data` splits the batch and replicates the parameters. `fsdp` splits the batch and also the
+parameters' model width (ZeRO-3, Rajbhandari et al. 2020); XLA gathers a weight where it is used. `tensor` splits heads,
+MLP width and vocabulary (Megatron, Shoeybi et al. 2019). Arrays carry letters (`llm_jax.shapes`), the table below maps
+letters to axes, and XLA's partitioner inserts the communication.
 
-A mesh axis can split only one dimension of an array; the first letter that maps to it gets it. In "BTD" `fsdp` splits
-the batch and the width is not split; in "DF", a weight, `fsdp` splits the width.
+A mesh axis can split only one dimension of an array: the first one whose letter maps to the axis. In "BTD", `fsdp`
+splits the batch, and the width is not split; in "DF", a weight, `fsdp` splits the width.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ RULES: dict[str, tuple[str, ...]] = {
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of data × fsdp × tensor devices; `data=0` takes what the other axes leave.
+    """A mesh of data × fsdp × tensor devices. With `data=0`, the data axis gets all devices that the others leave.
 
     Raises:
-        ValueError: the product is not the number of devices there are.
+        ValueError: the product is not the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
     if not devices:
@@ -54,7 +54,11 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
 
 
 def check_divides(config: DecoderConfig, mesh: Mesh) -> None:
-    """Raises ValueError when a dimension of the model cannot be split evenly over its mesh axis."""
+    """Checks that the mesh axes divide the model's dimensions.
+
+    Raises:
+        ValueError: a dimension cannot be split evenly over its mesh axis.
+    """
     sizes = {
         "d_model": (config.d_model, "fsdp"),
         "n_heads": (config.n_heads, "tensor"),
@@ -90,7 +94,7 @@ def shardings(mesh: Mesh, letters_tree: Any) -> Any:
 
 @dataclass(frozen=True)
 class Constrain:
-    """Places activations on the mesh by their letters; the model calls it without knowing the mesh."""
+    """Constrains the sharding of activations by their letters. The model calls it without knowing the mesh."""
 
     mesh: Mesh
 

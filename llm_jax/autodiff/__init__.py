@@ -5,27 +5,27 @@ scalar             an engine for single numbers
 rules/             the derivative of each operation on arrays
   jacobian         derivatives of arrays without the matrix
   elementwise      exp, tanh, x·y, …: the derivatives of a calculus book
-  linear           sum, matmul, indexing, …: the derivative is the operation; its transpose takes gradients back
+  linear           sum, matmul, indexing, …: forward mode applies the operation itself, reverse mode its transpose
   reductions       the largest element, and the product
-  einsum           any sum of products, by letters; its transpose is another one
+  einsum           any sum of products, by letters; its transpose is another einsum
 arrays/            an engine for functions written in NumPy
-  tensor           the array that records what is done with it
+  tensor           the array that records the operations applied to it
   methods          t.sum(), …
   registry         which NumPy functions the engine knows
   numpy_functions  NumPy's names and arguments for the operations that have a rule
-  composed         mean, std, split, …: made of the operations above, so their derivatives follow
+  composed         mean, std, split, …: composed of the operations above, so they need no rules
   functions        relu, softmax, layer norm, …: what neural networks use
-  frozen           values that cannot change after they were recorded
-tracing            arguments of any structure
+  frozen           recorded values are read-only
+tracing            replaces the leaves of any pytree of arguments by Tensors
 reverse            value_and_grad and grad
 forward            jvp, and hvp for curvature
 quiet              ∞ and nan without NumPy's warnings
-finite_difference  derivatives by measuring, to check all others
-drawing/           a picture of the graph
+finite_difference  numerical derivatives, to check all others
+drawing/           draws the graph
 by_hand/           the gradients of the layers of neural networks, derived with pen and paper
 """
 
-from llm_jax.autodiff.arrays import composed, functions  # noqa: F401 (registers what is in it, and in numpy_functions)
+from llm_jax.autodiff.arrays import composed, functions  # noqa: F401 (registers composed and numpy_functions)
 from llm_jax.autodiff.arrays.functions import gelu, layer_norm, log_softmax, logsumexp, relu, softmax
 from llm_jax.autodiff.arrays.tensor import Tensor
 from llm_jax.autodiff.drawing import draw

@@ -1,8 +1,8 @@
-"""Derivatives by finite differences, against which the tests check every other derivative here.
+"""Derivatives by finite differences. The tests check all other derivatives of this package against them.
 
-Central differences, (f(x + h) − f(x − h)) / 2h, are wrong by about h²·f‴/6 through the curvature and by about
-10⁻¹⁶·f/h through rounding; with h = 10⁻⁵ in float64 both are near 10⁻¹⁰. It takes two evaluations of f per number,
-so it is far too slow for training: a network of 10⁸ parameters would need 2·10⁸ evaluations for a single step.
+Central differences, (f(x + h) − f(x − h)) / 2h, have an error of about h²·f‴/6 from truncation and about 10⁻¹⁶·f/h from
+rounding; with h = 10⁻⁵ in float64 both are near 10⁻¹⁰. They take two evaluations of f per number, which is far too slow
+for training: a network of 10⁸ parameters would need 2·10⁸ evaluations for a single step.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,11 @@ import numpy as np
 
 
 def numerical_grad(f: Callable[[Any], Any], x: Any, step: float = 1e-5) -> Any:
-    """The gradient of f at x, for any pytree of numbers and arrays; float64, in the structure of x.
+    """The gradient of f at x, in float64 and with the structure of x.
 
     Args:
-        f: returns one number. It is given float64 values.
+        f: takes x in float64 and returns one number.
+        x: any pytree of numbers and arrays.
         step: h above, in units of x.
 
     >>> round(numerical_grad(lambda x: x**3, 2.0), 6)

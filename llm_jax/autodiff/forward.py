@@ -1,9 +1,9 @@
 """Forward mode, and both modes together: `jvp` and `hvp`.
 
-`jvp` follows one direction through the graph from the inputs on: the cost of one evaluation, whatever the number of
-outputs, where reverse mode costs one evaluation whatever the number of inputs. A Hessian times a vector is the
-derivative of the gradient along that vector, so `hvp` is forward mode through reverse mode; the n × n Hessian is never
-built (Pearlmutter 1994).
+`jvp` pushes one direction through the graph, from the inputs to the outputs. It costs about one evaluation, whatever
+the number of outputs; reverse mode costs about one evaluation, whatever the number of inputs. A Hessian times a vector
+is the derivative of the gradient along that vector, so `hvp` is forward mode applied to reverse mode. The n × n Hessian
+is never built (Pearlmutter 1994).
 
 Left out: forward mode without a graph (dual numbers), which needs less memory.
 """

@@ -1,4 +1,4 @@
-"""Turns off NumPy's warnings about ∞ and nan: the result shows them, as in JAX."""
+"""Turns off NumPy's warnings about ∞ and nan. As in JAX, they show in the result only."""
 
 import numpy as np
 

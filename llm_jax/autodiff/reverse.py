@@ -1,9 +1,9 @@
-"""Reverse mode as a function of functions: `value_and_grad(f)` and `grad(f)`.
+"""Reverse mode as a transformation of functions: `value_and_grad(f)` and `grad(f)`.
 
-`f` takes numbers, NumPy arrays or pytrees of them (dicts, lists, dataclasses that JAX knows) and returns one number. It
-is run once on Tensors, which records the graph; one walk back gives the derivative with respect to every leaf. The
-arguments mean what they mean to `jax.value_and_grad`. Since the gradient is made of NumPy calls too, it can be
-differentiated again. While f runs, NumPy's warnings about ∞ and nan are off, as JAX has none (see `quiet`).
+`f` takes numbers, NumPy arrays or pytrees of them (dicts, lists, dataclasses registered with JAX) and returns one
+number. It runs once on Tensors, which records the graph; one traversal in reverse order gives the derivative with
+respect to every leaf. The arguments are those of `jax.value_and_grad`. The gradient consists of NumPy calls too, so it
+can be differentiated again. While f runs, NumPy's warnings about ∞ and nan are off; JAX has none (see `quiet`).
 
 Left out: JAX's `has_aux`, `holomorphic`, `allow_int` and `reduce_axes`.
 """
@@ -48,9 +48,9 @@ def value_and_grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> C
             output = as_seen_at(level, f(*recorded, **options))
             _check_output(output, f)
             depends = isinstance(output, Tensor) and output.level == level
-            found = pull_back(output, output.one) if depends else {}
+            derivatives = pull_back(output, output.one) if depends else {}
         leaves, structure = pytree.tree_flatten(chosen)
-        gradients = [like(leaf, found.get(t, 0.0)) for leaf, t in zip(leaves, tensors, strict=True)]
+        gradients = [like(leaf, derivatives.get(t, 0.0)) for leaf, t in zip(leaves, tensors, strict=True)]
         value = output.value if depends else output
         gradient = pytree.tree_unflatten(structure, gradients)
         return (
@@ -76,7 +76,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
 
 
 def _positions(argnums: tuple[int, ...], count: int) -> list[int]:
-    """`argnums` of a call with `count` arguments, counted from 0."""
+    """The positions, from 0, that `argnums` means in a call with `count` arguments."""
     needed = max((n + 1 if n >= 0 else -n for n in argnums), default=0)
     if needed > count:
         named = argnums[0] if len(argnums) == 1 else argnums

@@ -1,9 +1,9 @@
 """The scalar engine: reverse mode where every node is one number.
 
-Arithmetic on a `Scalar` computes at once and leaves a node that knows its parents and the partial derivative with
-respect to each. That is all: `graph.backward` multiplies and adds these numbers. After micrograd (Karpathy 2020),
-whose examples it reproduces; a node here stores numbers instead of a closure, which keeps the graph free of reference
-cycles, so it is freed the moment the last name for it goes away.
+Arithmetic on a `Scalar` computes the value at once and creates a node that stores its parents and the partial
+derivative with respect to each. `graph.backward` only multiplies and adds these numbers. After micrograd (Karpathy
+2020), whose examples it reproduces. A node here stores numbers instead of a closure, so the graph has no reference
+cycles, and is freed as soon as nothing refers to it.
 
 Left out: arrays (see `tensor`), and derivatives of derivatives.
 
@@ -24,16 +24,16 @@ from llm_jax.autodiff.graph import Node
 
 
 class Scalar(Node):
-    """One number with a history. `+ - * / **` and the methods below, between Scalars and plain numbers.
+    """One number that records its history: `+ - * / **` and the methods below, with Scalars and plain numbers.
 
     Attributes:
         value: the number.
-        operation: what made it; empty for an input.
+        operation: name of the operation that created it; empty for an input.
         parents, jacobians: the operands that were Scalars, and ∂value/∂operand for each.
     """
 
     __slots__ = ()
-    # NumPy must not take a Scalar apart: `np.float64(2) * scalar` is left to __rmul__ below.
+    # NumPy must not treat a Scalar as an array: it leaves `np.float64(2) * scalar` to __rmul__ below.
     __array_ufunc__ = None
 
     def __init__(self, value: float, operation: str = "", parents: tuple["Scalar", ...] = (), jacobians: tuple = ()):
@@ -96,7 +96,7 @@ class Scalar(Node):
             return Scalar(self.value, "relu", (self,), (1.0,))
         if self.value <= 0:
             return Scalar(0.0, "relu", (self,), (0.0,))
-        return Scalar(self.value, "relu", (self,), (math.nan,))  # nan is neither: it must not turn into 0
+        return Scalar(self.value, "relu", (self,), (math.nan,))  # nan stays nan
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -132,11 +132,12 @@ def weighted_sum(
 ) -> Scalar:
     """start + Σ wᵢ·xᵢ as one node: ∂/∂wᵢ = xᵢ, ∂/∂xᵢ = wᵢ, ∂/∂start = 1.
 
-    An operation may be as large as one can differentiate. A neuron as one node instead of two for each of its inputs
-    has the same value and the same gradients, in a fraction of the time.
+    One node may stand for any operation whose derivative is known. A neuron as one node, instead of two per input, has
+    the same value and the same gradients in a fraction of the time.
 
     Raises:
-        ValueError: more weights than values, or fewer.
+        ValueError: the numbers of weights and values differ.
+        TypeError: no operand is a Scalar.
     """
     if len(weights) != len(values):
         raise ValueError(f"weighted_sum: {len(weights)} weights and {len(values)} values")
@@ -154,8 +155,8 @@ def _number(operand: Any, operation: str) -> float:
     if isinstance(operand, (int, float, Real)):  # int and float first: asking for Real is slow
         return operand  # pyright: ignore[reportReturnType]
     shape = getattr(operand, "shape", None)
-    found = f"an array of shape {shape}" if shape else type(operand).__name__
-    raise TypeError(f"{operation}: a Scalar (shape ()) takes numbers and Scalars; got {found}: use Tensor for arrays")
+    kind = f"an array of shape {shape}" if shape else type(operand).__name__
+    raise TypeError(f"{operation}: a Scalar (shape ()) takes numbers and Scalars; got {kind}: use Tensor for arrays")
 
 
 def _divide(dividend: float, divisor: float) -> float:
@@ -182,7 +183,7 @@ def _power(base: float, exponent: float) -> float:
 
 
 def _slope_of_power(base: float, exponent: float) -> float:
-    """n·aⁿ⁻¹ where aⁿ is known to exist. It may be infinite all the same, as that of √a at 0 is."""
+    """n·aⁿ⁻¹, for an aⁿ that exists. It may still be infinite, such as the derivative of √a at 0."""
     if exponent == 0:
         return 0.0
     if base == 0 and exponent < 1:

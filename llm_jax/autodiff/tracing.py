@@ -1,4 +1,4 @@
-"""What `reverse` and `forward` share: arguments become variables, and results become plain numbers and arrays again.
+"""Shared by `reverse` and `forward`: turns arguments into Tensors, and results back into plain numbers and arrays.
 
 Each derivative has a level of its own (see `arrays.tensor`). Arguments may be any pytree of numbers and floating-point
 arrays. Results share no memory with the graph.
@@ -17,8 +17,9 @@ _levels = itertools.count(1)
 
 
 def new_level() -> int:
-    """A level above those of all derivatives in progress. No level is used twice, so a variable that outlives its
-    derivative is never confused with one of a later derivative.
+    """A level above those of all derivatives in progress.
+
+    No level is used twice, so a variable that outlives its derivative is never confused with one of a later derivative.
     """
     return next(_levels)
 
@@ -40,7 +41,7 @@ def variables(arguments: Any, level: int) -> tuple[list[Tensor], Any]:
 
 
 def as_seen_at(level: int, output: Any) -> Any:
-    """`output` as its plain value where it is still a variable of a finished derivative, that is, of a higher level."""
+    """`output`, or its value if it is still a variable of a finished derivative, which has a higher level."""
     while isinstance(output, Tensor) and output.level > level:
         output = output.value
     return output
@@ -49,8 +50,8 @@ def as_seen_at(level: int, output: Any) -> Any:
 def like(leaf: Any, value: Any) -> Any:
     """A copy of `value` with the kind, shape and dtype of `leaf`: a number for a number, an array for an array.
 
-    A value that is a variable of another derivative stays a variable. The value 0 of an argument that was not used is
-    broadcast to the argument's shape.
+    A value that is a variable of another derivative stays a variable. The gradient 0 of an argument that was not used
+    is broadcast to the argument's shape.
     """
     is_number = isinstance(leaf, int | float)
     if is_number and not isinstance(value, Tensor):

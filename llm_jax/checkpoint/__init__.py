@@ -1,10 +1,10 @@
-"""Checkpoints: the whole state of a run is saved to disk and restored bit by bit.
+"""Checkpoints: the whole state of a run is saved to disk and restored exactly, bit for bit.
 
-    arrays      a pytree as named arrays; what a template must agree with before anything is read
-    integrity   a hash of every file, written last: any changed byte is found and named
-    shares      each process hashes what it wrote; the first one collects the lists
-    retention   which checkpoints stay: the last, the best, every so many steps
-    layout      the folder: which steps it has, what each says, which one is intact
+    arrays      a pytree as named arrays; the template is compared with the stored index before anything is read
+    integrity   a hash of every file, written last: any changed byte is found, and the file is named
+    shares      each process hashes the files that it wrote; the first one collects the lists
+    retention   decides which checkpoints are kept: the last ones, the best, every N steps
+    layout      reads the folder: its steps, their metadata, and which one is intact
     store       `Checkpoints`: saves in the background, commits by one rename, restores the newest intact one
     run         `load_run`: model, tokenizer and parameters of a run's folder, for serving
     lock        `RunLock`: one job at a time writes to a run

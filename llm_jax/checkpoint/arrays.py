@@ -1,4 +1,4 @@
-"""A pytree stored as named arrays: files depend on no Python class, and a part of the tree can be read by name.
+"""A pytree stored as named arrays, so that files depend on no Python class, and a part of the tree can be read by name.
 
 A leaf's name is its path, `params.blocks.0.mlp.up.weight`. An index (name → shape and dtype) is stored with the arrays;
 `restore` compares its template with the index before it reads. A random key (`jax.random.key`) is stored as its data
@@ -19,7 +19,11 @@ Index = dict[str, dict[str, Any]]
 
 
 def name_leaves(tree: PyTree) -> dict[str, Any]:
-    """Every leaf under its path's name. Raises ValueError if two leaves would have the same name."""
+    """Every leaf by its name.
+
+    Raises:
+        ValueError: two leaves have the same name.
+    """
     leaves = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -30,12 +34,12 @@ def name_leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def index_of(leaves: Mapping[str, Any]) -> Index:
-    """Name → shape and dtype (and generator, of keys), for arrays, numbers and ShapeDtypeStructs alike."""
+    """Name → shape and dtype, and for keys the generator. Accepts arrays, numbers and ShapeDtypeStructs."""
     return {name: _describe(name, leaf) for name, leaf in leaves.items()}
 
 
 def storable(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The arrays to hand to orbax: keys become their data, numbers arrays."""
+    """The leaves as arrays for orbax: keys become their data, numbers become arrays."""
     return {
         name: jax.random.key_data(leaf) if _is_key(leaf) else leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
         for name, leaf in leaves.items()
@@ -43,10 +47,13 @@ def storable(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(folder: Path, template: PyTree, index: Index, prefix: str = "") -> PyTree:
-    """Reads the arrays that `template` describes, each placed as its leaf's sharding says, else on the first device.
+    """Reads the arrays that `template` describes. Each gets its leaf's sharding, or is put on the first device.
 
-    `index` is what was stored; with `prefix`, only names that begin with it are read, and the template has the names
-    without it.
+    Args:
+        folder: the arrays, as orbax wrote them.
+        template: pytree of arrays, ShapeDtypeStructs or numbers.
+        index: the stored index.
+        prefix: only names with this prefix are read; the template's names lack it.
 
     Raises:
         ValueError: arrays are missing, left over, or of another shape or dtype; it names them.
@@ -81,7 +88,7 @@ def _refuse_differences(stored: Index, wanted: Index) -> None:
         return f"{entry['dtype']}[{', '.join(map(str, entry['shape']))}]"
 
     problems = [f"{name} is missing from the checkpoint" for name in wanted if name not in stored]
-    problems += [f"{name} is in the checkpoint alone" for name in stored if name not in wanted]
+    problems += [f"{name} is only in the checkpoint" for name in stored if name not in wanted]
     problems += [
         f"{name} is {show(stored[name])} in the checkpoint and {show(wanted[name])} here"
         for name in wanted

@@ -1,10 +1,9 @@
-"""Finds every changed byte: a folder's files are hashed into `integrity.json`, which is written last.
+"""Detects every changed byte of a folder by hashes of its files in `integrity.json`, which is written last.
 
-The file lists the size and SHA-256 of every other file, and its own hash, over its exact bytes. So `verify`
-finds any byte that was changed, removed or added, in the list too, and names the file. It is SHA-256, not a checksum:
-processors with SHA instructions hash 1.4 GB/s on one core (measured on a small virtual machine), and anybody can repeat
-the check with `sha256sum`. Left out: signatures (whoever can write the folder can
-write a matching list) and repair.
+That file lists the size and SHA-256 of every other file, and a hash of its own content. So `verify` finds any byte that
+was changed, removed or added, also in the list itself, and names the file. SHA-256 is fast enough: processors with SHA
+instructions hash 1.4 GB/s on one core (measured on a small virtual machine). Anybody can repeat the check with
+`sha256sum`. Left out: signatures (who can write to the folder can write a matching list) and repair.
 """
 
 import hashlib
@@ -18,14 +17,14 @@ from llm_jax.files import write
 from llm_jax.files.json_files import parse_json
 
 FILE = "integrity.json"
-FORMAT = 1  # of the whole folder: raise it when what is written can no longer be read by older versions
+FORMAT = 1  # of the whole folder; to be raised when older versions can no longer read it
 
 
 FileHash = dict[str, Any]  # "bytes" and "sha256" of one file
 
 
 class Damaged(ValueError):
-    """A file is not what was written: missing, of another size, or of other content."""
+    """A file differs from what was written: it is missing, or has another size or content."""
 
 
 def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
@@ -33,7 +32,7 @@ def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
 
     Args:
         folder: the folder whose files are listed.
-        hashed: files that their writers have hashed and flushed (`hash_files`); only their sizes are looked at here.
+        hashed: files that their writers have hashed and flushed (`hash_files`); only their sizes are checked here.
 
     Raises:
         OSError: a file in `hashed` is missing or has another size: the processes do not see the same folder.
@@ -41,12 +40,12 @@ def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
     known = dict(hashed or {})
     paths = _files_under(folder)
     for name, measured in known.items():
-        seen = paths[name].stat().st_size if name in paths else None
-        if seen != measured["bytes"]:
-            found = "is missing" if seen is None else f"has {seen:,} bytes"
+        size = paths[name].stat().st_size if name in paths else None
+        if size != measured["bytes"]:
+            problem = "is missing" if size is None else f"has {size:,} bytes"
             raise OSError(
-                f"{folder / name} {found} where another process wrote {measured['bytes']:,} bytes: all processes need "
-                "the same shared folder"
+                f"{folder / name} {problem} where another process wrote {measured['bytes']:,} bytes: all processes "
+                "need the same shared folder"
             )
     new = {name: path for name, path in paths.items() if name not in known}
     files = known | {name: _measure(path) for name, path in new.items()}
@@ -56,7 +55,7 @@ def seal(folder: Path, hashed: Mapping[str, FileHash] | None = None) -> None:
 
 
 def hash_files(folder: Path) -> dict[str, FileHash]:
-    """Size and SHA-256 of every file under `folder`, by relative name; all of them are flushed to the disk."""
+    """Size and SHA-256 of every file under `folder`, by relative name. Flushes all of them to the disk."""
     paths = _files_under(folder)
     hashed = {name: _measure(path) for name, path in paths.items()}
     for path in paths.values():
@@ -65,12 +64,12 @@ def hash_files(folder: Path) -> dict[str, FileHash]:
 
 
 def verify(folder: Path, names: list[str] | None = None) -> None:
-    """Compares every file, or those in `names`, with what was sealed.
+    """Compares every file, or those in `names`, with the list in `integrity.json`.
 
-    Files added later are not damage.
+    Files that were added later are not damage.
 
     Raises:
-        Damaged: a file differs from what was sealed; it names the first one and the difference.
+        Damaged: a file differs from the list; it names the first one and the difference.
         ValueError: the list has a format that this version does not know.
     """
     sealed = _read_seal(folder)
@@ -103,7 +102,7 @@ def _read_seal(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / FILE
     try:
         raw = path.read_bytes()
-    except PermissionError:  # the user's to mend, not damage
+    except PermissionError:  # a wrong mode that the user can correct, not damage
         raise
     except FileNotFoundError as error:
         raise Damaged(f"{path} is missing") from error

@@ -40,7 +40,7 @@ def committed_steps(directory: Path) -> list[int]:
 
 
 def choose(directory: Path, step: int | None = None) -> tuple[int, tuple[str, ...]]:
-    """The newest step whose files are all intact (or `step`), and one sentence for each damaged step that was skipped.
+    """The newest step whose files are all intact, or `step`; and a sentence for each damaged step that was skipped.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -63,13 +63,21 @@ def choose(directory: Path, step: int | None = None) -> tuple[int, tuple[str, ..
 
 
 def read(directory: Path, template: PyTree, step: int, prefix: str = "") -> PyTree:
-    """Arrays of a checkpoint that `choose` found intact; with `prefix` only those whose names begin with it."""
+    """The arrays of a checkpoint that `choose` found intact; with `prefix`, only those with this prefix.
+
+    Raises:
+        ValueError: the checkpoint holds another state than `template`.
+    """
     folder = directory / name_of(step)
     return arrays.restore(folder.absolute() / STATE_FOLDER, template, read_record(folder)["arrays"], prefix)
 
 
 def refuse_no_step(step: Any) -> int:
-    """`step` as Python's int. Raises ValueError unless it is a whole number, 0 or more."""
+    """`step` as a Python int.
+
+    Raises:
+        ValueError: it is not a whole number, 0 or more.
+    """
     try:
         number = operator.index(step)
     except TypeError:
@@ -80,7 +88,11 @@ def refuse_no_step(step: Any) -> int:
 
 
 def refuse_unknown(directory: Path, step: int) -> int:
-    """`step`, if it has a folder. Raises FileNotFoundError, with the steps there are, if not."""
+    """`step`, if it has a folder.
+
+    Raises:
+        FileNotFoundError: it has none; lists the steps that there are.
+    """
     steps = committed_steps(directory)
     if step not in steps:
         raise FileNotFoundError(f"no checkpoint of step {step} in {directory}; it has {steps or 'none'}")
@@ -88,10 +100,13 @@ def refuse_unknown(directory: Path, step: int) -> int:
 
 
 def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], val_loss: float | None) -> str:
-    """The text of `metadata.json`; a loss that is not finite becomes null. Raises ValueError if it is not JSON."""
-    measured = (
-        float(val_loss) if val_loss is not None and math.isfinite(val_loss) else None
-    )  # also for NumPy's and JAX's scalars
+    """The text of `metadata.json`; a loss that is not finite becomes null.
+
+    Raises:
+        ValueError: `metadata` cannot be written as JSON.
+    """
+    # `float` converts scalars of NumPy and JAX too.
+    measured = float(val_loss) if val_loss is not None and math.isfinite(val_loss) else None
     index = arrays.index_of(leaves)
     record = {"step": step, "val_loss": measured, "arrays": index, "metadata": metadata}
     try:
@@ -101,7 +116,11 @@ def render_record(step: int, leaves: dict[str, Any], metadata: dict[str, Any], v
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The content of `metadata.json`. Raises Damaged if the file was changed."""
+    """The content of `metadata.json`.
+
+    Raises:
+        Damaged: the file was changed.
+    """
     integrity.verify(folder, [METADATA_FILE])
     return read_json(folder / METADATA_FILE)
 
@@ -110,5 +129,5 @@ def val_loss(folder: Path) -> float | None:
     """The checkpoint's validation loss, if it was measured and can be read."""
     try:
         return read_record(folder)["val_loss"]
-    except ValueError:  # damaged: it cannot be the best checkpoint; `restore` reports it
+    except ValueError:  # damaged, so it cannot be kept as the best; `restore` reports the damage
         return None

@@ -1,8 +1,8 @@
-"""A lock, so that one job at a time writes to a run. The operating system frees it when the process that holds it ends.
+"""A lock, so that only one job at a time writes to a run. The operating system frees it when the holding process ends.
 
-The `filelock` library takes the lock (`flock` on Unix). A file beside it names the holder, for error messages only.
-Shared file systems apply the lock across machines only if mounted for it (NFSv4 is, Lustre with `-o flock`); otherwise
-two machines can each take the lock.
+The `filelock` library takes the lock (`flock` on Unix). A file beside it names the holder, for error messages only. A
+shared file system applies the lock across machines only if it is mounted for that (NFSv4 is, Lustre with `-o flock`);
+otherwise two machines can each take the lock.
 """
 
 import datetime
@@ -17,13 +17,20 @@ from llm_jax.files.json_files import read_json, write_json
 
 
 class RunLock:
-    """Context manager that holds a run's folder.
+    """Context manager that holds the lock of a run's folder.
 
         with RunLock(Path("runs/shakespeare")):
             ...
 
-    Several processes of one job share a run, so the first of them takes the lock for all. Entering raises RuntimeError
-    that names the holder's process and machine if another job has it, and still has it after `patience` seconds.
+    Several processes of one job share a run, so the first of them takes the lock for all.
+
+    Args:
+        run: the run's folder.
+        patience: seconds to wait for another holder.
+
+    Raises:
+        RuntimeError: on entering, if another job still has the lock after `patience` seconds; names its process and
+            machine.
     """
 
     def __init__(self, run: Path, patience: float = 0.0) -> None:
@@ -55,5 +62,5 @@ class RunLock:
         try:
             holder = read_json(self._holder)
             return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (OSError, ValueError, KeyError, TypeError):  # taken a moment ago, or on a machine that cannot write
+        except (OSError, ValueError, KeyError, TypeError):  # the holder has not written the file yet, or cannot write
             return "another process"

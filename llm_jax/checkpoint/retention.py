@@ -1,4 +1,4 @@
-"""Which checkpoints stay: the last few, one every so many steps, and the one with the lowest validation loss."""
+"""Decides which checkpoints are kept: the last few, one every N steps, and the one with the lowest validation loss."""
 
 import math
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Retention:
-    """A checkpoint stays if any of the three rules keeps it."""
+    """A checkpoint is kept if any of the three rules keeps it."""
 
     keep_last: int = 3
-    """Newest checkpoints kept; with 2 or more, there is one to fall back on if the newest is damaged."""
+    """Number of newest checkpoints to keep. With 2 or more, a run can fall back on an older one if one is damaged."""
     keep_every: int | None = None
-    """Checkpoints of steps divisible by this are kept for good; None: no such rule."""
+    """Keep checkpoints of steps divisible by this for ever; None: no such rule."""
     keep_best: bool = True
-    """The checkpoint with the lowest finite validation loss is kept (of equals, the newest)."""
+    """Keep the checkpoint with the lowest finite validation loss; of several equal ones, the newest."""
 
     def __post_init__(self) -> None:
         if self.keep_last < 1:
@@ -23,7 +23,7 @@ class Retention:
             raise ValueError(f"keep_every must be at least 1 step, or None for no such rule; got {self.keep_every}")
 
     def expired(self, val_losses: Mapping[int, float | None]) -> list[int]:
-        """Steps to delete, given each saved step's validation loss (None where it was not measured)."""
+        """Steps to delete, given each saved step's validation loss (None if it was not measured)."""
         steps = sorted(val_losses)
         kept = set(steps[-self.keep_last :])
         if self.keep_every is not None:

@@ -20,7 +20,7 @@ from llm_jax.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """A trained model and what is needed to use it."""
+    """A trained model: config, parameters and tokenizer."""
 
     config: DecoderConfig
     params: decoder.Decoder  # float32, on the first device

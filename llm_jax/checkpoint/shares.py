@@ -1,9 +1,9 @@
 """Each process hashes the files that it wrote; the first process collects the hashes and reads none of these files.
 
 orbax lets every process write its arrays to a folder of its own, `state/ocdbt.process_N`. Process N then hashes its
-files and writes the list to `.share-N.json` beside the state. So hashing takes as long as the largest
-share, however many hosts there are, and no file crosses the network to be hashed. At the commit the first process
-merges the lists and hashes only what it wrote itself since: the index that joins the shares, and the metadata.
+files and writes the list to `.share-N.json` beside the state. So hashing takes as long as for the largest share,
+however many hosts there are, and no file is sent over the network to be hashed. At the commit the first process merges
+the lists, and hashes only the files that it wrote after that: the index that joins the shares, and the metadata.
 """
 
 import json
@@ -23,7 +23,7 @@ STATE_FOLDER = "state"
 
 
 class HashingHandler(ocp.PyTreeCheckpointHandler):
-    """orbax's handler; a save counts as written when this process has hashed its own files."""
+    """orbax's handler, extended: a save counts as written only when this process has hashed its own files."""
 
     async def async_save(self, directory: Any, *arguments: Any, **named: Any) -> list[Any]:
         futures = await super().async_save(directory, *arguments, **named)
@@ -34,7 +34,7 @@ class HashingHandler(ocp.PyTreeCheckpointHandler):
 @ocp.args.register_with_handler(HashingHandler, for_save=True, for_restore=True)
 @dataclass
 class SaveShares(ocp.args.PyTreeSave):
-    """orbax finds a handler by the class of its arguments, and requires one for restoring too; it is not used."""
+    """Arguments of a save; orbax finds the handler by this class. It requires one for restoring too, unused here."""
 
 
 def _list_own_files(state: Path) -> None:
@@ -45,7 +45,7 @@ def _list_own_files(state: Path) -> None:
 
 
 def collect(checkpoint: Path) -> dict[str, integrity.FileHash]:
-    """What the processes hashed, by name relative to `checkpoint`; their lists are removed."""
+    """All hashes of the processes, by name relative to `checkpoint`. Removes the lists."""
     hashed: dict[str, integrity.FileHash] = {}
     for path in sorted(checkpoint.glob(LIST.format("*"))):
         hashed |= json.loads(path.read_text())

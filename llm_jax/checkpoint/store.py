@@ -1,15 +1,15 @@
 """Saves a run's state in the background and restores the newest intact one.
 
 A checkpoint is a folder named by its step (see `layout`). It is written as `.partial-00000500`: each process writes and
-hashes its share of the arrays (`shares`), all wait at a barrier, and the first process collects the hashes and
-renames the folder. That rename is the commit: a folder without the prefix is complete, and one that is not exactly as
-written is damaged. A process killed at any instant leaves at most a `.partial-…`, which the next start removes. `save`
-copies arrays to the host and returns; the rest happens in orbax's thread, whose `finalize` runs on the first process
-after all have written.
+hashes its share of the arrays (`shares`), all wait at a barrier, and the first process collects the hashes and renames
+the folder. That rename is the commit: a folder without the prefix is complete, and if its files do not match their
+hashes, it is damaged. A process that is killed at any instant leaves at most a `.partial-…`, which the next start
+removes. `save` copies arrays to the host and returns; the rest happens in orbax's thread, whose `finalize` runs on the
+first process after all have written.
 
-A run has one history: committing step s removes older checkpoints of step s and later, which remain when a run resumed
-from an earlier step. orbax's CheckpointManager is not used: it finds steps by the name of their folder and does not
-check their files.
+A run has one history. Committing step s therefore removes older checkpoints of step s and later, which are left when a
+run was resumed from an earlier step. orbax's CheckpointManager is not used, because it finds steps by the names of
+their folders and does not check the files.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class Checkpoints:
             for leftover in self.directory.glob(f"{PARTIAL_PREFIX}*"):
                 _remove(leftover)
         self._checkpointer = ocp.AsyncCheckpointer(
-            # Parameters and moments are close to noise: compression saves 8 % and costs cores the training needs.
+            # Compression would save only 8 % of parameters and moments, and take cores from the training.
             shares.HashingHandler(use_compression=False),
             async_options=ocp.options.AsyncOptions(timeout_secs=WRITE_TIMEOUT_SECONDS),
             temporary_path_class=_then(self._commit),
@@ -131,11 +131,20 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was given to `save`, without reading arrays. Raises FileNotFoundError and Damaged."""
+        """The metadata that was given to `save`; reads no arrays.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint of this step.
+            Damaged: its metadata was changed.
+        """
         return layout.read_record(self._folder(layout.refuse_unknown(self.directory, step)))["metadata"]
 
     def wait(self) -> None:
-        """Returns when the save in the background, if any, is committed. Raises OSError if it failed."""
+        """Waits until the save in the background, if any, is committed.
+
+        Raises:
+            OSError: it failed.
+        """
         try:
             self._checkpointer.wait_until_finished()
         except Exception as error:
@@ -155,7 +164,7 @@ class Checkpoints:
         return self.directory / f"{prefix}{layout.name_of(step)}"
 
     def _commit(self, partial: Path) -> None:
-        """Runs on the first process alone, in orbax's thread, when all processes have written."""
+        """Commits a checkpoint. Runs only on the first process, in orbax's thread, when all processes have written."""
         integrity.seal(partial, shares.collect(partial))
         final = self.directory / partial.name.removeprefix(PARTIAL_PREFIX)
         step = int(final.name)
@@ -168,9 +177,9 @@ class Checkpoints:
             self._delete(expired)
 
     def _delete(self, step: int) -> None:
-        # Renamed first: a half-deleted folder must not look like a damaged checkpoint.
-        self._folder(step).rename(doomed := self._folder(step, f"{PARTIAL_PREFIX}deleted-"))
-        _remove(doomed)
+        # Renamed first, so that a half-deleted folder does not look like a damaged checkpoint.
+        self._folder(step).rename(renamed := self._folder(step, f"{PARTIAL_PREFIX}deleted-"))
+        _remove(renamed)
 
 
 class _RaisedByWait(logging.Filter):
@@ -203,14 +212,14 @@ def _then(commit: Callable[[Path], None]) -> type[ocp.path.atomicity.AtomicRenam
 
 
 def _agree(choice: Callable[[], tuple[int, tuple[str, ...]]]) -> tuple[int, tuple[str, ...]]:
-    """The first process chooses and broadcasts its choice: all read the same checkpoint, and one process hashes it."""
+    """The first process chooses and broadcasts its choice, so all read the same checkpoint and only one hashes it."""
     if jax.process_count() == 1:
         return choice()
     chosen, passed_over, error = -1, (), None
     if jax.process_index() == 0:
         try:
             chosen, passed_over = choice()
-        except (OSError, ValueError) as raised:  # broadcast first: the other processes would wait for ever
+        except (OSError, ValueError) as raised:  # raised after the broadcast, because the other processes wait for it
             error = raised
     chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
     if error is not None:

@@ -1,8 +1,8 @@
 """The front door of `python -m train` and `python -m serve`, without JAX.
 
-front_door   finds the command, parses its flags, runs it, prints a mistake in one line
-interrupts   Ctrl-C: the first asks, the second ends at once
-children     worker processes, when their parent leaves at once
+front_door   finds the command, parses its flags, runs it, prints an error in one line
+interrupts   Ctrl-C: the first press ends the command cleanly, the second ends the process at once
+children     ends worker processes when their parent exits at once
 """
 
 from llm_jax.command_line.front_door import USER_ERRORS, Commands, run

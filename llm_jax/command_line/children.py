@@ -1,7 +1,7 @@
-"""The processes that multiprocessing has started, when their parent leaves without waiting for them.
+"""Ends the processes that multiprocessing has started, when their parent exits without waiting for them.
 
-A worker that loses its parent while it starts prints a traceback, and multiprocessing's resource tracker, which then
-removes the semaphores, prints a warning. Neither tells the user anything.
+Otherwise a worker that loses its parent while it starts prints a traceback. multiprocessing's resource tracker, which
+removes the semaphores that are left, prints a warning. Neither helps the user.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ MARK = b"--multiprocessing-fork"  # the last argument of a process that multipro
 
 
 def end_all() -> None:
-    """Kills the workers of this process. The resource tracker lives on until it has tidied up."""
-    # A process that is being started is not yet in multiprocessing's own list.
+    """Kills the workers of this process. The resource tracker runs on until it has removed its resources."""
+    # A process that is being started is not yet in multiprocessing's list.
     for pid in {*_spawned(), *(child.pid for child in multiprocessing.active_children() if child.pid)}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -24,7 +24,7 @@ def end_all() -> None:
 
 @contextlib.contextmanager
 def quiet_tracker() -> Iterator[None]:
-    """A resource tracker that starts in this block does not warn of semaphores that a dead parent has left."""
+    """A resource tracker that starts in this block does not warn of semaphores that a killed parent has left."""
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker:UserWarning"]))
     try:
@@ -37,12 +37,12 @@ def quiet_tracker() -> Iterator[None]:
 
 
 def _spawned() -> set[int]:
-    """The children of this process, by Linux's /proc, that were spawned; none on other systems."""
-    found: set[int] = set()
+    """The child processes that multiprocessing has spawned, read from Linux's /proc; none on other systems."""
+    children: set[int] = set()
     for listing in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            found |= {int(pid) for pid in listing.read_text().split()}
-    return {pid for pid in found if MARK in _command_of(pid)}
+            children |= {int(pid) for pid in listing.read_text().split()}
+    return {pid for pid in children if MARK in _command_of(pid)}
 
 
 def _command_of(pid: int) -> bytes:

@@ -1,17 +1,17 @@
 """The front door shared by `python -m train` and `python -m serve`.
 
 A package lists its commands as `name → (module, one line of help)`. The listing is printed without importing any of
-them, so `--help` answers at once; a command's own module is imported only when it is called, and tyro builds its flags
-from the module's `Options` dataclass. A module offers
+these modules, so `--help` is fast. A command's module is imported only when the command is called, and tyro builds its
+flags from the module's `Options` dataclass. A module has
 
     Options             a frozen dataclass: every flag, its default, and (as field docstring) its meaning and unit
     main(options)       the work; returns the exit status
     parse(arguments)    optional: builds Options itself, where the defaults depend on a positional argument
 
-A user's mistake raises an exception whose message says what to do: it is printed in one line, and the exit status is 2.
+A user's mistake raises an exception whose message says what to do. It is printed in one line, and the exit status is 2.
 `LLM_JAX_DEBUG=1` shows the traceback instead. An error of the operating system (a full disk, a read-only folder, too
-many open files), even one raised deep inside a library, is printed with its path and the cure; a second line says what
-is safe (`llm_jax.files.faults`).
+many open files), also one that a library raises, is printed with its path and the cure. A second line says which
+results are safe (`llm_jax.files.faults`).
 
 Ctrl-C ends a command with status 130, or with its module's EXIT_INTERRUPTED; a second Ctrl-C ends it at once
 (`llm_jax.command_line.interrupts`). A module that has HANDLES_INTERRUPTS handles Ctrl-C itself.
@@ -30,12 +30,12 @@ from llm_jax.files import faults
 
 Commands = Mapping[str, tuple[str, str]]
 
-EXIT_PIPE = 141  # 128 + SIGPIPE, as shells have it
+EXIT_PIPE = 141  # 128 + SIGPIPE, as in shells
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError)
 
 
 def run(program: str, summary: str, commands: Commands, arguments: Sequence[str] | None = None) -> int:
-    """Finds the command named first in `arguments`, parses its flags, runs it; returns the exit status."""
+    """Runs the command that `arguments` names first, with the rest as its flags; returns the exit status."""
     logging.basicConfig(format="%(levelname)s: %(message)s")  # on stderr, beside the errors
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -57,7 +57,7 @@ def run(program: str, summary: str, commands: Commands, arguments: Sequence[str]
 
 
 def _guarded(work: Callable[[], int], interrupted: int = interrupts.EXIT_INTERRUPTED) -> int:
-    """The exit status of `work`, whatever goes wrong in it."""
+    """Runs `work`, prints its error if it raises one, and returns the exit status."""
     try:
         status = work()
         with faults.naming("the standard output"):
@@ -80,7 +80,7 @@ def _guarded(work: Callable[[], int], interrupted: int = interrupts.EXIT_INTERRU
 
 
 def _described(error: Exception) -> str:
-    """What is wrong and, in a second line, what is safe."""
+    """The error in one line and, for a fault of the operating system, a second line that says what is safe."""
     fault = faults.found_in(error)
     if fault is None:
         return faults.describe(error)
@@ -89,7 +89,7 @@ def _described(error: Exception) -> str:
             sys.stdout.flush()
             if os.isatty(1) is False and sys.stdout is sys.__stdout__:
                 os.write(1, b"\n")
-        except OSError:  # standard output is the file that could not be written
+        except OSError:  # the file that could not be written is the standard output
             return str(faults.FileFault(fault.errno, "the standard output"))
     return "\n".join([faults.describe(error), *getattr(error, "__notes__", [])])
 

@@ -1,13 +1,12 @@
 """Ctrl-C (SIGINT): the first press ends a command cleanly, the second ends the process at once.
 
-Python raises KeyboardInterrupt at any instant, which is not enough in a program that uses JAX: JAX's garbage-collector
-callback and its destructors swallow the exception, and inside XLA's compiler it breaks the process. So while `watched`
-is open
+Python raises KeyboardInterrupt at any instant. With JAX that does not work: JAX's garbage-collector callback and its
+destructors swallow the exception, and inside XLA's compiler it breaks the process. So while `watched` is open
 
 - the exception is raised only where no frame of JAX is on the stack, and again until the front door catches it;
 - a command that must save between steps opens `told` instead: a press calls its listener, and nothing is raised;
-- code that starts processes opens `held`: a press waits until they have begun;
-- a thread sees every press even during a long call into C++, and ends the process at the second.
+- code that starts processes opens `held`: a press takes effect when the processes have started;
+- a thread sees every press, even during a long call into C++, and ends the process at the second.
 
 A process that was started with SIGINT ignored (`nohup`, a background job of a script) still ignores it.
 """
@@ -21,14 +20,14 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 RETRY_SECONDS = 0.05
 RETRY = signal.SIGURG  # ignored by default, so an extra one does no harm
 UNSAFE = ("jax", "jaxlib")  # packages that an exception must not pass through
 
 
 class _State:
-    """What the signal handler, the thread and the main program share."""
+    """State shared by the signal handler, the thread and the main program."""
 
     listener: Callable[[], None] | None = None
     presses = 0  # since the last one that was handled
@@ -80,12 +79,12 @@ def told(listener: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Until the block ends, Ctrl-C does nothing; at its end, a press does what it would have done.
+    """Postpones Ctrl-C until the block ends.
 
-    For starting processes with multiprocessing. It sends a child what to do through a pipe, and a child that gets only
-    the half of it prints a traceback. Masking SIGINT does not suffice: Python runs the handler in the main thread
-    whichever thread receives the signal. It is masked all the same, for the children inherit the mask: Ctrl-C in a
-    terminal reaches every process, and only the parent is to act on it.
+    For starting processes with multiprocessing, which sends a child its work through a pipe: a child that gets only a
+    part of it prints a traceback. Masking SIGINT is not enough, because Python runs the handler in the main thread,
+    whichever thread receives the signal. SIGINT is masked nevertheless, because children inherit the mask: Ctrl-C in a
+    terminal reaches every process, but only the parent must act on it.
     """
     pressed: list[bool] = []
     is_main = threading.current_thread() is threading.main_thread()
@@ -119,7 +118,7 @@ def leave_at_once() -> None:
     """Ends this process and the workers that it started, whatever they are doing."""
     if os.isatty(2):
         os.write(2, b"\x1b[?25h")  # a progress bar has hidden the cursor
-    os.write(2, b"interrupted twice: left at once\n")
+    os.write(2, b"interrupted twice: ended at once\n")
     with contextlib.suppress(Exception):
         if "multiprocessing" in sys.modules:
             from llm_jax.command_line import children
@@ -136,7 +135,7 @@ def _press(number: int, frame: FrameType | None) -> None:
 
 
 def _again(number: int, frame: FrameType | None) -> None:
-    """Raises the exception again if it was swallowed or could not be raised before."""
+    """Raises the exception again if JAX swallowed it, or if it could not be raised before."""
     if _state.presses and _state.listener is None and not _is_under_way() and not _is_unsafe(frame):
         raise KeyboardInterrupt
 
@@ -167,7 +166,7 @@ def _watch(reader: int, done: threading.Event) -> None:
         ready, _, _ = select.select([reader], [], [], RETRY_SECONDS if _state.presses else None)
         if ready:
             arrived = os.read(reader, 64).count(signal.SIGINT)
-            # A command with a handler of its own (a server, `serve chat`) counts presses itself.
+            # A command with its own handler (a server, `serve chat`) counts presses itself.
             if arrived and signal.getsignal(signal.SIGINT) is _press:
                 _state.presses += arrived
                 if _state.presses > 1:
@@ -177,7 +176,7 @@ def _watch(reader: int, done: threading.Event) -> None:
 
 
 def _forget_in_child() -> None:
-    """A forked child shares the pipe: a press that reaches both would be counted twice."""
+    """Removes the handlers in a forked child. It shares the pipe, so a press that reaches both would count twice."""
     if signal.getsignal(signal.SIGINT) is _press:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)

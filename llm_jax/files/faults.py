@@ -31,13 +31,13 @@ CURES = {
     errno.ENODEV: _DEVICE,
     errno.ESTALE: _DEVICE,
     errno.ETIMEDOUT: _DEVICE,
-    errno.ENOLCK: "the file system gives no locks: choose a folder on another one",
+    errno.ENOLCK: "the file system does not support locks: choose a folder on another one",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "its links lead in a circle: name the file itself",
     errno.EISDIR: "it is a folder: name a file",
     errno.ENOTDIR: "a part of the path is a file: name a folder",
-    errno.EEXIST: "something of that name is there: choose another name, or remove it",
-    errno.ENOTEMPTY: "something of that name is there: choose another name, or remove it",
+    errno.EEXIST: "something of that name exists already: choose another name, or remove it",
+    errno.ENOTEMPTY: "something of that name exists already: choose another name, or remove it",
     errno.ENOENT: "check the name",
 }
 # Errors that stop a command. `found_in` also looks for them among the causes of another error.
@@ -56,13 +56,13 @@ SERIOUS = frozenset(
         "ESTALE",
     )
 )
-_NUMBER = re.compile(r"\bos error:? (\d+)", re.IGNORECASE)  # as tensorstore and Rust's libraries write it
+_NUMBER = re.compile(r"\bos error:? (\d+)", re.IGNORECASE)  # the form in tensorstore and in libraries in Rust
 _PATH = re.compile(r"""["'](/[^"'\n]+)["']""")
-UNKNOWN = "a file (it is not said which)"
+UNKNOWN = "a file (the error does not say which)"
 
 
 class FileFault(OSError):
-    """An error of the operating system with the path that it is about; `str` is the line for the user."""
+    """An error of the operating system with the path that it concerns; `str` gives the line for the user."""
 
     errno: int  # pyright: ignore[reportIncompatibleVariableOverride]  # never None here
 
@@ -78,8 +78,8 @@ class FileFault(OSError):
 def found_in(error: BaseException) -> FileFault | None:
     """The operating system's error that `error` is, wraps or was raised from, with its path if it is known.
 
-    None if there is none. A cause of the error counts only if it is SERIOUS: a missing file, for example, may be the
-    reason for a better message.
+    None if there is none. A cause of the error counts only if it is SERIOUS. A missing file, for example, may be the
+    cause of an error with a better message.
     """
     if (fault := _of(error, frozenset(CURES))) is not None:
         return fault
@@ -90,18 +90,18 @@ def found_in(error: BaseException) -> FileFault | None:
 
 
 def describe(error: BaseException) -> str:
-    """The line for the user: what is wrong with which path and the cure, or, without a fault, the error's own words."""
-    words, fault = str(error) or type(error).__name__, found_in(error)
-    # An OSError without a number is ours, and says what the command was at.
+    """The line for the user: path, problem and cure of a fault, or else the error's own message."""
+    message, fault = str(error) or type(error).__name__, found_in(error)
+    # An OSError without a number was raised by this project, with a complete message.
     is_ours = isinstance(error, OSError) and error.errno is None
-    return words if fault is None or is_ours else str(fault)
+    return message if fault is None or is_ours else str(fault)
 
 
 @contextlib.contextmanager
 def naming(
     path: str | os.PathLike[str], doing: str = "write", alias: str | os.PathLike[str] | None = None
 ) -> Iterator[None]:
-    """Gives `path` to an OSError of the block that has none, or that is about `alias`, its temporary name."""
+    """Adds `path` to an OSError of the block that has no path, or whose path is `alias`, the temporary name."""
     try:
         yield
     except OSError as error:
@@ -131,7 +131,7 @@ def safe(what: str | Callable[[], str]) -> Iterator[None]:
 
 
 def _of(error: BaseException, numbers: frozenset[int]) -> FileFault | None:
-    """The fault that this very error is, if its number is one of `numbers`."""
+    """The fault that `error` itself is, without its causes, if its number is one of `numbers`."""
     if isinstance(error, FileFault):
         return error if error.errno in numbers else None
     if isinstance(error, OSError) and error.errno is not None:
@@ -141,8 +141,8 @@ def _of(error: BaseException, numbers: frozenset[int]) -> FileFault | None:
         path = os.fsdecode(name) if isinstance(name, (str, bytes)) else UNKNOWN
         return FileFault(error.errno, path, _doing(error.errno, path))
     text = str(error)
-    if found := _NUMBER.search(text):
-        code = int(found[1])
+    if match := _NUMBER.search(text):
+        code = int(match[1])
     else:
         code = next((one for one in SERIOUS if os.strerror(one) in text), 0)
     if code not in numbers:
@@ -152,7 +152,7 @@ def _of(error: BaseException, numbers: frozenset[int]) -> FileFault | None:
 
 
 def _doing(number: int, path: str) -> str:
-    """The operation that failed, as far as error number and path tell: open, read or write."""
+    """The operation that failed, inferred from error number and path: open, read or write."""
     if number in (errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
         return "open"
     if number in (errno.EACCES, errno.EPERM) and os.path.exists(path) and not os.access(path, os.R_OK):
@@ -161,7 +161,7 @@ def _doing(number: int, path: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and what that was raised from."""
+    """The error and, recursively, all errors that it was raised from or that it groups."""
     seen: set[int] = set()
     todo = [error]
     while todo:

@@ -15,15 +15,21 @@ from typing import Any
 from llm_jax.files import replacing
 from llm_jax.files.faults import naming
 
-CURE = "it was cut short or edited: remove it or make it anew"
+CURE = "it was cut short or edited: remove it or make it again"
 logger = logging.getLogger(__name__)
 
 
 def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None = None) -> Any:
-    """The value of JSON text. Raises ValueError: `where`, "not valid JSON" and why, `cure`.
+    """The value of JSON text.
 
-    `where` begins the sentence ("a/config.json:", "a/model.safetensors: the header is"), and may be empty. `kind` is
-    what the value has to be, such as dict.
+    Args:
+        raw: the text.
+        where: beginning of an error message ("a/config.json:", "a/model.safetensors: the header is"), may be empty.
+        cure: end of an error message.
+        kind: type that the value must have, such as dict.
+
+    Raises:
+        ValueError: the text is not valid JSON, or of another kind. The message has `where`, the reason and `cure`.
     """
     try:
         value = _value(raw)
@@ -35,14 +41,24 @@ def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None
 
 
 def read_json(path: Path, cure: str = CURE, kind: type | None = dict) -> Any:
-    """The value of a JSON file. Raises OSError, and ValueError as `parse_json`."""
+    """The value of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as `parse_json`.
+    """
     with naming(path, "read"):
         raw = Path(path).read_bytes()
     return parse_json(raw, f"{path}:", cure, kind)
 
 
 def read_json_lines(path: Path, cure: str = CURE) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number from 1, object) of every line that is not empty. Raises OSError, or ValueError with the line's number."""
+    """(number from 1, object) of every line that is not empty.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is not a JSON object; names the line.
+    """
     with naming(path, "read"), path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip(b" \t\r\n\xef\xbb\xbf"):
@@ -59,18 +75,19 @@ def read_json_lines(path: Path, cure: str = CURE) -> Iterator[tuple[int, dict[st
 def read_log(
     path: Path, is_sound: Callable[[dict[str, Any]], bool] = lambda _: True, said: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """The valid objects of a log. Lines that are damaged or incomplete are skipped, with one warning if `said`.
+    """The valid objects of a log. Damaged and incomplete lines are skipped, with one warning if `said`.
 
-    Raises only OSError.
+    Raises:
+        OSError: the file cannot be read.
     """
     damaged: list[str] = []
     with naming(path, "read"), path.open("rb") as file:
         for number, line in enumerate(file, 1):
             where = f"{path}, line {number}"
             try:
-                # A number that was cut short would be read as another number.
+                # Without this check, a number that was cut short would be read as another number.
                 if not line.endswith(b"\n"):
-                    raise ValueError(f"{where}: it was not written to its end")
+                    raise ValueError(f"{where}: it was not written completely")
                 value = parse_json(line, f"{where}:", "", dict)
                 if not is_sound(value):
                     raise ValueError(f"{where}: its fields are not those of this log")
@@ -116,7 +133,7 @@ def _text(raw: bytes | str) -> str:
     if isinstance(raw, str):
         return raw.removeprefix("\ufeff")
     if b"\0" in raw and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError(f"NUL bytes from byte {raw.index(0):,} on, as a power cut leaves them")
+        raise ValueError(f"NUL bytes from byte {raw.index(0):,} on, as after a power cut")
     try:
         return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:

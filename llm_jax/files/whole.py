@@ -1,9 +1,9 @@
 """Writes a file or a folder completely or not at all; the whole project writes through this module.
 
 A process may be killed at any instant, and a disk may be full. A half-written file must not be mistaken for a finished
-one, so everything is written under a temporary name, flushed to the disk, and renamed: on POSIX file systems a rename
-within one file system is atomic. A killed process leaves at most a `.tmp` file, which nothing reads. Logs, which grow
-line by line, are the exception: see `json_files.append_line`.
+one. So everything is written under a temporary name, flushed to the disk, and renamed: on POSIX, a rename within one
+file system is atomic. A killed process leaves at most a `.tmp` file, which nothing reads. Logs, which grow line by
+line, are the exception: see `json_files.append_line`.
 """
 
 import os
@@ -19,10 +19,13 @@ from llm_jax.files.faults import naming
 
 @contextmanager
 def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
-    """Yields a file to write; after the block it appears under `path`, complete, replacing what was there.
+    """Yields a file to write. After the block it is renamed to `path`, and replaces an older file there.
 
-    `scratch` is the folder for the temporary file, on the same file system; by default that of `path`. If the block
-    raises, nothing is left.
+    If the block raises, nothing is left.
+
+    Args:
+        path: final name.
+        scratch: folder for the temporary file, on the same file system. Default: the folder of `path`.
 
     Raises:
         FileFault: the disk is full or the folder cannot be written; an OSError that names `path`.
@@ -34,7 +37,7 @@ def replacing(path: Path, scratch: Path | None = None) -> Iterator[BinaryIO]:
 @contextmanager
 def replacing_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """As `replacing`, for a library that opens the file itself: yields the temporary name, which has another suffix."""
-    # Host and process id keep two writers of the same file apart (a run, and a worker that a killed run left behind).
+    # Host and process id, because two processes may write the same file: a run, and a worker of a run that was killed.
     temporary = (scratch or path.parent) / f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp"
     with naming(path, alias=temporary):
         try:
@@ -47,18 +50,18 @@ def replacing_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes text (as UTF-8) or bytes, absent or whole."""
+    """Writes text (as UTF-8) or bytes to a file, completely or not at all."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill, which becomes `folder` after the block. What was there is removed last.
+    """Yields an empty folder to fill, which is renamed to `folder` after the block. An older folder is removed last.
 
-    At every instant the old or the new folder is complete; if the block raises, the new one is removed.
+    At every instant the old or the new folder is complete. If the block raises, the new one is removed.
     """
-    # No run, export or checkpoint has a name that begins with a point. Host and process id keep two writers apart.
+    # Names of runs, exports and checkpoints never begin with a dot. Host and process id distinguish two writers.
     mine = f"{socket.gethostname()}.{os.getpid()}"
     scratch = folder.with_name(f".{folder.name}.partial.{mine}")
     older = folder.with_name(f".{folder.name}.older.{mine}")

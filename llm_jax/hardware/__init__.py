@@ -1,4 +1,4 @@
-"""Accelerators: what their makers say they can do.
+"""Accelerators: the figures that their makers publish.
 
 catalogue   names, memory, bandwidth and dense peaks of accelerators, from `catalogue.toml`
 """

@@ -1,10 +1,10 @@
 """The catalogue of accelerators: peaks, bandwidth, memory and power, each figure with its source.
 
-The figures are in `catalogue.toml`; each source says whether anybody opened it. A device is looked up by the exact name
-that CUDA, ROCm or JAX gives it. A part of a name is not enough: an "NVIDIA H100 PCIe" has three quarters of the peak of
-an "NVIDIA H100 80GB HBM3", and "NVIDIA A10" is the beginning of "NVIDIA A100-SXM4-40GB". For a device that is not
-listed no peak is known, and MFU is not shown. Peaks are dense: data sheets also print figures with 2:4 sparsity, which
-are twice as high and do not apply to training.
+The figures are in `catalogue.toml`; each source says whether it was opened for this catalogue. A device is looked up by
+the exact name that CUDA, ROCm or JAX reports. A part of the name is not enough: an "NVIDIA H100 PCIe" has three
+quarters of the peak of an "NVIDIA H100 80GB HBM3", and "NVIDIA A10" is a prefix of "NVIDIA A100-SXM4-40GB". For a
+device that is not listed, no peak is known, and MFU is not shown. Peaks are dense: data sheets also print figures with
+2:4 sparsity, which are twice as high and do not apply to training.
 """
 
 import tomllib
@@ -19,6 +19,8 @@ FILE_NAME = "catalogue.toml"
 
 @dataclass(frozen=True)
 class Citation:
+    """Source of a figure."""
+
     title: str
     """The document or program, and whether it was opened or run for this catalogue."""
     date: str
@@ -27,13 +29,15 @@ class Citation:
 
 @dataclass(frozen=True)
 class Figure:
+    """A number and its source."""
+
     value: float
     source: Citation
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One accelerator. A figure is None where its maker publishes none or the device lacks the format."""
+    """One accelerator. A figure is None if its maker publishes none or the device lacks the format."""
 
     name: str
     kinds: tuple[str, ...]
@@ -55,11 +59,11 @@ class Accelerator:
     int8: Figure | None = None
     """TOP/s, dense."""
     power: Figure | None = None
-    """W, the most that the device may draw."""
+    """Largest power of the device, in W."""
 
     @property
     def training_peak(self) -> Figure | None:
-        """TFLOP/s of 16-bit products, by which MFU is counted: bfloat16, or float16 where that is all there is."""
+        """TFLOP/s of 16-bit products, the basis of MFU: bfloat16, or float16 if the device has no bfloat16."""
         return self.bf16 or self.fp16
 
 
@@ -70,7 +74,11 @@ def accelerators() -> tuple[Accelerator, ...]:
 
 
 def parse(text: str) -> tuple[Accelerator, ...]:
-    """Entries of a catalogue in TOML. Raises ValueError, naming the entry, for a wrong one or a name listed twice."""
+    """Entries of a catalogue in TOML.
+
+    Raises:
+        ValueError: an entry is wrong, or a name is listed twice; names the entry.
+    """
     document = tomllib.loads(text)
     sources = {key: Citation(**entry) for key, entry in document["sources"].items()}
     entries = tuple(_accelerator(entry, sources) for entry in document["accelerator"])
@@ -81,13 +89,13 @@ def parse(text: str) -> tuple[Accelerator, ...]:
 
 
 def find(device_kind: str) -> Accelerator | None:
-    """The entry of a device by its exact name; None where there is none."""
+    """The entry of a device by its exact name, or None."""
     return _by_kind().get(device_kind)
 
 
 def why_unknown(device_kind: str) -> str:
     """One line that says why MFU, which needs the device's peak, is not shown."""
-    return f"no peak is known of {device_kind!r}: llm_jax/hardware/{FILE_NAME} does not list this exact name"
+    return f"no peak is known for {device_kind!r}: llm_jax/hardware/{FILE_NAME} does not list this exact name"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a model does inside: activations, and the gradients that reach them."""
+"""Records a model's activations and the gradients of the loss with respect to them."""
 
 from llm_jax.inspect.look import Inside, look, recorder
 

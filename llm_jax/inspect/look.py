@@ -1,8 +1,8 @@
-"""One batch through a model, seen from inside, for every model that calls `watch` (`llm_jax.models.watch`).
+"""Records activations and their gradients for one batch, in every model that calls `watch` (`llm_jax.models.watch`).
 
-Activations are written down as the model computes them. The gradient with respect to an activation is the gradient with
-respect to a nudge of zero added to it, so no model has to know that it is differentiated there. Layers that are scanned
-or rematerialised cannot be watched: their activations do not leave the loop.
+An activation is recorded when the model computes it. The gradient with respect to an activation equals the gradient
+with respect to a zero that is added to it, so no model needs code for it. Layers that are scanned or rematerialised
+cannot be watched, because their activations do not leave the loop.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from llm_jax.shapes import Array, Float
 
 
 class Inside(NamedTuple):
-    """What `look` saw, by the names under which the model's layers are watched."""
+    """Results of `look`, by the names that the model passes to `watch`."""
 
     loss: Float[Array, ""]
     activations: dict[str, Array]
@@ -25,35 +25,35 @@ class Inside(NamedTuple):
 
 def recorder() -> tuple[dict[str, Array], Watch]:
     """A dictionary, and a `watch` that writes every activation into it, in the order of the computation."""
-    seen: dict[str, Array] = {}
+    recorded: dict[str, Array] = {}
 
     def watch(name: str, activation: Array) -> Array:
-        seen[name] = activation
+        recorded[name] = activation
         return activation
 
-    return seen, watch
+    return recorded, watch
 
 
 def look(loss_of: Callable[..., Float[Array, ""]], *arguments: Any) -> Inside:
-    """Loss, activations and their gradients of one batch.
+    """Loss, activations and the loss's gradients with respect to them, for one batch.
 
-    `loss_of(watch, *arguments)` computes the loss with a watched model. Arrays that it takes from elsewhere become
-    constants of the compiled program.
+    Args:
+        loss_of: called as `loss_of(watch, *arguments)`; computes the loss with a model that it gives `watch`. Arrays
+            that it takes from elsewhere become constants of the compiled program.
     """
+    order: dict[str, None] = {}  # the names in the order of the computation, because jit sorts dictionaries
 
-    order: dict[str, None] = {}  # jit sorts the names
-
-    def nudged(nudges: dict[str, Array], *arguments: Any) -> tuple[Array, dict[str, Array]]:
-        seen, record = recorder()
+    def loss_with(offsets: dict[str, Array], *arguments: Any) -> tuple[Array, dict[str, Array]]:
+        recorded, record = recorder()
 
         def watch(name: str, activation: Array) -> Array:
             order[name] = None
             record(name, activation)
-            return activation + nudges[name] if name in nudges else activation
+            return activation + offsets[name] if name in offsets else activation
 
-        return loss_of(watch, *arguments), seen
+        return loss_of(watch, *arguments), recorded
 
-    _, shapes = jax.eval_shape(nudged, {}, *arguments)
+    _, shapes = jax.eval_shape(loss_with, {}, *arguments)
     zeros = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
-    (loss, activations), gradients = jax.jit(jax.value_and_grad(nudged, has_aux=True))(zeros, *arguments)
+    (loss, activations), gradients = jax.jit(jax.value_and_grad(loss_with, has_aux=True))(zeros, *arguments)
     return Inside(loss, {name: activations[name] for name in order}, {name: gradients[name] for name in order})

@@ -1,4 +1,4 @@
-"""Which of several answers a model prefers, under the four conventions in use.
+"""The answer that a model prefers among several, under the four conventions in use.
 
 A longer answer has a lower log-likelihood, whatever it says. The conventions normalise for length in different ways,
 and the accuracy differs by up to 15 points for the same model and log-likelihoods. So always name the convention:
@@ -8,7 +8,7 @@ and the accuracy differs by up to 15 points for the same model and log-likelihoo
     character    the same / characters of the answer, no space      lm-evaluation-harness: acc_norm (Gao 2021)
     byte         the same / UTF-8 bytes of the answer, no space     lm-evaluation-harness: acc_bytes
 
-Read from lm-evaluation-harness 0.4.13, `ConfigurableTask.process_results`. Only `token mean` depends on the tokenizer.
+Source: lm-evaluation-harness 0.4.13, `ConfigurableTask.process_results`. Only `token mean` depends on the tokenizer.
 """
 
 import math
@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 
 def normalise(log_likelihood: float, n_tokens: int, text: str, convention: Convention) -> float:
-    """The score of an answer: its log-likelihood (nats) over its length.
+    """The score of an answer: its log-likelihood in nats, divided by its length under the convention.
 
     >>> normalise(-6.0, 2, "café", "character"), normalise(-6.0, 2, "café", "byte")
     (-1.5, -1.2)
@@ -44,7 +44,7 @@ def normalise(log_likelihood: float, n_tokens: int, text: str, convention: Conve
 
 
 def accuracy(scores: Sequence[Sequence[float]], gold: Sequence[int]) -> Estimate:
-    """How often the best score (the first of equals) is the right answer's."""
+    """The share of items whose best score (the first of equal ones) is the right answer's."""
     right = np.array([int(np.argmax(row)) == answer for row, answer in zip(scores, gold, strict=True)], float)
     stderr = float(right.std(ddof=1)) / math.sqrt(len(right)) if len(right) > 1 else math.nan
     return Estimate(float(right.mean()), stderr)

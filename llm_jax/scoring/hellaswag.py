@@ -1,12 +1,12 @@
-"""HellaSwag (Zellers et al. 2019): which of four endings continues a description? Chance is 0.25.
+"""HellaSwag (Zellers et al. 2019): which of four endings continues a description? Random guessing gives 0.25.
 
-Two preparations of the text are in use, and they too change the figure of one and the same model:
+Two preparations of the text are in use, and give the same model different accuracies:
 
     harness   "activity: context", brackets of WikiHow removed, the ending's fragment capitalised: lm-evaluation-harness
     plain     the context as it is in the file, no activity: build-nanogpt, llm.c
 
-A file may hold `ctx_a` and `ctx_b`, as Rowan/hellaswag does, or only the whole `ctx`; then there is nothing to
-capitalise, and the text of an ActivityNet item differs from the harness's in one letter.
+A file may have the columns `ctx_a` and `ctx_b`, as Rowan/hellaswag does, or only the whole `ctx`. Then there is nothing
+to capitalise, and the text of an ActivityNet item differs from the harness's in one letter.
 """
 
 import re
@@ -25,7 +25,7 @@ WIKIHOW_STEP, WIKIHOW_BRACKETS = " [title]", re.compile(r"\[.*?\]")
 
 
 class Item(NamedTuple):
-    """One question: the answers follow the query after a space."""
+    """One question. Each ending follows the query after a space; `gold` is the index of the right one."""
 
     query: str
     endings: tuple[str, ...]
@@ -33,12 +33,17 @@ class Item(NamedTuple):
 
 
 def with_parts(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with `ctx_a` and `ctx_b`; where it has only `ctx`, that is all of `ctx_a`."""
+    """The row with `ctx_a` and `ctx_b`. If it has only `ctx`, `ctx_a` is that and `ctx_b` is empty."""
     return row if {"ctx_a", "ctx_b"} <= row.keys() or "ctx" not in row else row | {"ctx_a": row["ctx"], "ctx_b": ""}
 
 
 def read_items(path: Path, preparation: Preparation = "harness", limit: int | None = None) -> list[Item]:
-    """Items of a local file in its order. Raises FileNotFoundError or ValueError naming file, row and what is wrong."""
+    """Items of a local file, in its order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a row is wrong; names file, row and problem.
+    """
     rows = read_rows(path, limit)
     has_parts = {"ctx_a", "ctx_b"} <= rows[0].keys() and preparation == "harness"
     context = {"ctx_a", "ctx_b"} if has_parts else {"ctx"}
@@ -48,8 +53,8 @@ def read_items(path: Path, preparation: Preparation = "harness", limit: int | No
         valid_label = str(row["label"]) in map(str, range(len(row["endings"])))
         if not valid_label:
             raise ValueError(
-                f"{path}, row {number}: label {row['label']!r} names none of its {len(row['endings'])} endings; "
-                "the test split has no labels: take the validation split"
+                f"{path}, row {number}: label {row['label']!r} is not the number of one of its {len(row['endings'])} "
+                "endings; the test split has no labels: use the validation split"
             )
     return [_item(row, preparation) for row in rows]
 
@@ -64,7 +69,7 @@ def _item(row: dict[str, Any], preparation: Preparation) -> Item:
 
 
 def _clean(text: str) -> str:
-    """Without WikiHow's brackets, and each pair of spaces made one, once: as lm-evaluation-harness does."""
+    """Removes WikiHow's brackets and replaces each pair of spaces by one, once, as lm-evaluation-harness does."""
     return WIKIHOW_BRACKETS.sub("", text.strip().replace(WIKIHOW_STEP, ". ")).replace("  ", " ")
 
 
@@ -76,7 +81,7 @@ def encode(items: Sequence[Item], tokenizer: Tokenizer) -> list[Request]:
 def accuracies(
     items: Sequence[Item], requests: Sequence[Request], answers: Sequence[Scored]
 ) -> dict[Convention, Estimate]:
-    """The accuracy under every convention; requests and answers as `encode` and `score` order them."""
+    """The accuracy under every convention. Requests and answers are in the order of `encode` and `score`."""
     remaining = iter(zip(requests, answers, strict=True))
     scored = [[(ending, *next(remaining)) for ending in item.endings] for item in items]
     gold = [item.gold for item in items]
@@ -98,8 +103,8 @@ def evaluate(
     call: Callable[..., TokenScores],
     context_length: int,
 ) -> dict[Convention, Estimate]:
-    """Accuracy of a model (`likelihood.scorer`) on the items, under every convention."""
+    """Accuracy of a model on the items, under every convention. `call` is what `likelihood.scorer` returns."""
     requests = encode(items, tokenizer)
     answers = score(requests, call, context_length)
-    assert answers is not None  # nobody asked to stop
+    assert answers is not None  # it is None only with should_stop
     return accuracies(items, requests, answers)

@@ -1,4 +1,4 @@
-"""(context, continuation) → log-likelihood, for many requests on a device.
+"""Log-likelihoods of many requests (context, continuation), computed in batches on a device.
 
 Requests are sorted by length and run in batches whose shapes are rounded up to a few buckets, so a thousand questions
 need about ten compiled programs. Logits are computed for one slice of the sequence at a time.
@@ -45,18 +45,18 @@ class Scored(NamedTuple):
 def token_scores(
     params: decoder.Decoder, tokens_BU: Int[Array, "B U"], config: DecoderConfig, plan: decoder.Plan
 ) -> TokenScores:
-    """Scores of the last U − 1 tokens of each row, in float32; rows may be padded on the right. For use under `jit`."""
+    """Scores of the last U − 1 tokens of each row, in float32. Rows may be padded on the right. For use under `jit`."""
     hidden_BTD, _ = decoder.forward(params, tokens_BU[:, :-1], config, plan)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
-    one = partial(_score_slice, params, config, plan)
+    score_slice = partial(_score_slice, params, config, plan)
     if width == length:
-        return one((hidden_BTD, tokens_BU[:, 1:]))
+        return score_slice((hidden_BTD, tokens_BU[:, 1:]))
 
-    def cut_up(x):
+    def to_slices(x):
         return jnp.moveaxis(x.reshape(x.shape[0], length // width, width, *x.shape[2:]), 1, 0)
 
-    slices = jax.lax.map(one, (cut_up(hidden_BTD), cut_up(tokens_BU[:, 1:])))
+    slices = jax.lax.map(score_slice, (to_slices(hidden_BTD), to_slices(tokens_BU[:, 1:])))
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
@@ -85,13 +85,19 @@ def score(
     progress: Callable[[int], object] | None = None,
     platform: str = "cpu",
 ) -> list[Scored] | None:
-    """Scores the requests, in their order. Returns None if `should_stop` asked to stop.
+    """Scores the requests, in their order.
 
     Args:
+        requests: contexts and continuations.
         call: computes the scores of a batch (see `scorer`).
+        context_length: the model's, in tokens; longer contexts lose tokens on the left.
         rows_multiple: every batch has a multiple of this many rows.
+        should_stop: called before each batch; True ends the work.
         progress: called after each batch with its number of requests.
         platform: JAX's name of the platform, which decides the size of a batch.
+
+    Returns:
+        One score for each request, or None if `should_stop` ended the work.
 
     Raises:
         ValueError: a continuation is longer than the model's context.
@@ -112,22 +118,22 @@ def score(
     return answers  # type: ignore[return-value]
 
 
-def _answer(scores: TokenScores, row: int, where: slice, request: Request) -> Scored:
-    of_tokens = scores.log_probability_BT[row, where]
-    best = scores.best_BT[row, where]
+def _answer(scores: TokenScores, row: int, positions: slice, request: Request) -> Scored:
+    of_tokens = scores.log_probability_BT[row, positions]
+    best = scores.best_BT[row, positions]
     return Scored(
         log_likelihood=float(of_tokens.sum(dtype=np.float64)),
         is_greedy=bool((best == np.asarray(request.continuation)).all()),
         log_probabilities=np.asarray(of_tokens),
         best=np.asarray(best),
-        margins=np.asarray(scores.margin_BT[row, where]),
+        margins=np.asarray(scores.margin_BT[row, positions]),
     )
 
 
 def _batches(
     requests: Sequence[Request], context_length: int, rows_multiple: int, budget: int
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """(numbers of the requests, their ids padded to a bucket's shape), longest first."""
+    """(numbers of the requests, their ids padded to a bucket's shape), the longest first."""
     lengths = [len(request.context) + len(request.continuation) - 1 for request in requests]
     shapes: dict[int, list[int]] = {}
     for number in sorted(range(len(requests)), key=lambda n: -lengths[n]):

@@ -1,8 +1,8 @@
-"""Text → token ids whose log-likelihood is computed, cut as lm-evaluation-harness cuts them.
+"""Turns texts into the token ids whose log-likelihood is computed, by the rules of lm-evaluation-harness.
 
-Accuracies depend on these rules to the last digit, so they are the same here. Spaces at the end of a context belong to
-the continuation. The ids of the continuation are those of the whole text after the context's. A context that does not
-fit loses tokens on the left. A long document is scored in windows that do not overlap.
+Accuracies depend on these rules to the last digit. Spaces at the end of a context belong to the continuation. The ids
+of the continuation are those of the whole text that follow the context's. A context that does not fit loses tokens on
+the left. A long document is scored in windows that do not overlap.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,20 +20,20 @@ class Request(NamedTuple):
 
 
 def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Request:
-    """Ids of a context and of what follows it; an empty context is the start of a document.
+    """Ids of a context and of its continuation. An empty context is the start of a document.
 
     Raises:
         ValueError: the continuation is empty, or the vocabulary cannot write the text.
     """
-    bare = context.rstrip()
-    context, continuation = bare, context[len(bare) :] + continuation
+    stripped = context.rstrip()
+    context, continuation = stripped, context[len(stripped) :] + continuation
     if context:
         before = encode_prompt(tokenizer, context)
         whole = encode_prompt(tokenizer, context + continuation)
         request = Request(before, whole[len(before) :])
     else:
         start, ids = encode_prompt(tokenizer, ""), tokenizer.encode(continuation, allowed_special="all")
-        # A text that spells its own beginning does not get a second one.
+        # A text that already begins with a start token does not get a second one.
         request = Request(ids[:1], ids[1:]) if ids and ids[0] in tokenizer.borders.start else Request(start, ids)
     if not request.continuation:
         raise ValueError(f"there is nothing to score: {continuation!r} adds no token to {context[-40:]!r}")
@@ -41,7 +41,7 @@ def encode_request(tokenizer: Tokenizer, context: str, continuation: str) -> Req
 
 
 def windows(ids: Sequence[int], prefix: Sequence[int], context_length: int) -> Iterator[Request]:
-    """Cuts a document into requests that score each id once; the last one gets as much context as fits.
+    """Splits a document into requests that score each id once. The last one gets as much context as fits.
 
     >>> list(windows(range(10), [-1], 4))[-1]
     Request(context=[5, 6, 7], continuation=[8, 9])
@@ -56,7 +56,7 @@ def windows(ids: Sequence[int], prefix: Sequence[int], context_length: int) -> I
 
 
 def cut(request: Request, context_length: int) -> Request:
-    """The request without the left part of its context that does not fit.
+    """The request, with its context truncated on the left so that it fits.
 
     Raises:
         ValueError: the continuation alone does not fit.
@@ -65,5 +65,5 @@ def cut(request: Request, context_length: int) -> Request:
         raise ValueError(
             f"a continuation has {len(request.continuation)} tokens; the model's context is {context_length}"
         )
-    room = context_length + 1 - len(request.continuation)  # the last id is predicted, never read
+    room = context_length + 1 - len(request.continuation)  # + 1, because the last id is predicted but never an input
     return Request(request.context[-room:], request.continuation)

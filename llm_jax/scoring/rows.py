@@ -15,7 +15,8 @@ def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """The rows, or the first `limit`, as dictionaries.
 
     Raises:
-        FileNotFoundError, ValueError: they name the file and what is wrong.
+        FileNotFoundError: there is no such file.
+        ValueError: the file has another suffix, is damaged, or has no rows; names the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,6 +48,10 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def require_columns(path: Path, row: dict[str, Any], columns: set[str], use: str) -> None:
-    """Raises ValueError, with what is there and what is not, unless the row has all columns."""
+    """Checks that the row has all columns. `use` says what needs them, for the message.
+
+    Raises:
+        ValueError: it has not; names the columns that it has and those that are missing.
+    """
     if missing := sorted(columns - row.keys()):
         raise ValueError(f"{path} has the columns {', '.join(row)}; {use} needs {', '.join(missing)} too")

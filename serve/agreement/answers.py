@@ -32,10 +32,10 @@ def continuations_from(values: dict[str, Any]) -> Continuations:
 
 @dataclass(frozen=True)
 class Answers:
-    """A program's answers to everything that is asked."""
+    """All answers of a program."""
 
     continuations: Continuations
-    log_likelihoods: np.ndarray | None = None  # nats, of each request; None where this program was not asked
+    log_likelihoods: np.ndarray | None = None  # nats, of each request; None if the program does not score texts
 
 
 class ComparedModel(Protocol):
@@ -44,5 +44,8 @@ class ComparedModel(Protocol):
     name: str
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Greedy continuations of `n_tokens` tokens, ends of texts included, and log-likelihoods of the requests."""
+        """Greedy continuations of exactly `n_tokens` tokens, and the log-likelihoods of the requests.
+
+        A token that ends a text does not end a continuation.
+        """
         ...

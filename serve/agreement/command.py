@@ -1,8 +1,8 @@
 """Check that all ways to run a model agree: full forward pass, cached decoder, transformers, vLLM, vLLM's server.
 
-Each program writes greedy continuations of the same prompts and gives each token's log-probability, in float32; every
-two programs are compared. A program that is not installed is left out, with its name and the way to get it. The exit
-status is 0 where every pair is within the bound, 1 where one is not.
+Each program computes greedy continuations of the same prompts, with each token's log-probability, in float32. Every
+two programs are compared. A program that is not installed is left out, and the output says how to install it. The exit
+status is 0 if every pair is within the bound, else 1.
 """
 
 import sys
@@ -12,7 +12,7 @@ from serve.agreement.config import AgreementConfig as Options
 
 
 def main(options: Options) -> int:
-    """Asks every program, prints the tables; 0 when all agree, 1 when not."""
+    """Asks every program and prints the tables; returns 0 if all agree, else 1."""
     from llm_jax import backend
 
     backend.configure()

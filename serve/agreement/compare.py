@@ -1,8 +1,8 @@
-"""Two programs' answers → their differences, and whether these are within the bound.
+"""Compares two programs' answers: their differences, and whether these are within the bound.
 
-Log-probabilities are compared up to the first different token of a row; after it the two programs continue different
-texts. A different token is excused, and counted, where one of the programs was undecided: the log-probabilities of its
-two best tokens differ by less than the bound.
+Log-probabilities are compared up to the first different token of a row, because after it the two programs continue
+different texts. A different token is excused, and counted, if one of the programs was undecided: the log-probabilities
+of its two best tokens differ by less than the bound.
 """
 
 import math
@@ -15,27 +15,27 @@ from llm_jax.scoring.conventions import accuracy, normalise
 from llm_jax.scoring.hellaswag import Item
 from serve.agreement.answers import Answers, Continuations
 
-BOUND = 1e-3  # nats: float32 sums in another order differ by less
+BOUND = 1e-3  # nats; float32 sums in another order differ by less
 
 
 @dataclass(frozen=True)
 class Pair:
-    """How two programs agree on greedy continuations."""
+    """The comparison of two programs' greedy continuations."""
 
     a: str
     b: str
-    n_tokens: int  # asked for, over all prompts
-    n_equal: int  # of them equal, up to each row's first different one
+    n_tokens: int  # requested, of all prompts together
+    n_equal: int  # equal tokens before each row's first different one
     n_rows: int
     n_rows_equal: int
     n_excused: int  # rows whose first different token has a margin below the bound
-    largest: float  # difference of log-probabilities, nats; NaN where nothing could be compared
+    largest: float  # difference of log-probabilities, nats; NaN if nothing could be compared
     median: float
     bound: float
 
     @property
     def n_unexcused(self) -> int:
-        """Rows with a different token where neither program was undecided."""
+        """Rows with a different token at which neither program was undecided."""
         return self.n_rows - self.n_rows_equal - self.n_excused
 
     @property
@@ -45,7 +45,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class TaskPair:
-    """How two programs agree on the log-likelihoods and the choices of a multiple-choice task."""
+    """The comparison of two programs' log-likelihoods and accuracies on a multiple-choice task."""
 
     a: str
     b: str
@@ -67,16 +67,20 @@ class TaskPair:
 
 
 def compare(names: tuple[str, str], a: Continuations, b: Continuations, bound: float = BOUND) -> Pair:
-    """Raises ValueError if the two programs have not answered the same questions."""
+    """Compares the continuations of two programs.
+
+    Raises:
+        ValueError: they have different numbers of prompts or tokens.
+    """
     if a.tokens.shape != b.tokens.shape:
         raise ValueError(f"{names[0]} wrote {a.tokens.shape} tokens, {names[1]} {b.tokens.shape}")
     n_rows, length = a.tokens.shape
     differs = a.tokens != b.tokens
-    parts = np.where(differs.any(axis=1), differs.argmax(axis=1), length)
-    is_shared = np.arange(length) < parts[:, None]
+    first_different = np.where(differs.any(axis=1), differs.argmax(axis=1), length)
+    is_shared = np.arange(length) < first_different[:, None]
     distances = np.abs(a.log_probabilities - b.log_probabilities)[is_shared]
-    rows = np.flatnonzero(parts < length)
-    undecided = np.minimum(a.margins, b.margins)[rows, parts[rows]] < bound
+    rows = np.flatnonzero(first_different < length)
+    undecided = np.minimum(a.margins, b.margins)[rows, first_different[rows]] < bound
     return Pair(
         *names,
         n_tokens=n_rows * length,
@@ -93,7 +97,7 @@ def compare(names: tuple[str, str], a: Continuations, b: Continuations, bound: f
 def compare_task(
     names: tuple[str, str], items: Sequence[Item], a: np.ndarray, b: np.ndarray, bound: float = BOUND
 ) -> TaskPair:
-    """`a` and `b` hold the log-likelihood of every ending of every item, in order; accuracy by character (acc_norm)."""
+    """Compares the log-likelihoods of every ending of every item, in order. Accuracy is by character (acc_norm)."""
     distances = np.abs(a - b)
     return TaskPair(
         *names,
@@ -113,7 +117,7 @@ def _accuracy(items: Sequence[Item], log_likelihoods: np.ndarray) -> float:
 
 
 def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every two of the names, once."""
+    """Every pair of two names, once."""
     return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 
 
@@ -124,5 +128,5 @@ def compare_all(answers: dict[str, Answers], bound: float = BOUND) -> list[Pair]
 
 def compare_all_tasks(answers: dict[str, Answers], items: Sequence[Item], bound: float = BOUND) -> list[TaskPair]:
     """Compares every two programs that have scored texts."""
-    found = {name: one.log_likelihoods for name, one in answers.items() if one.log_likelihoods is not None}
-    return [compare_task((a, b), items, found[a], found[b], bound) for a, b in pairs(list(found))]
+    scored = {name: one.log_likelihoods for name, one in answers.items() if one.log_likelihoods is not None}
+    return [compare_task((a, b), items, scored[a], scored[b], bound) for a, b in pairs(list(scored))]

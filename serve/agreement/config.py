@@ -1,4 +1,4 @@
-"""What is compared, and how close is close enough."""
+"""Options of `serve agree`: the model, the questions, the programs and the bound."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
 @dataclass(frozen=True)
 class AgreementConfig:
-    """The model, the questions, and which programs answer them."""
+    """The model, the questions, and the programs that answer them."""
 
     model: tyro.conf.Positional[str]
     """Folder of a run (it is exported to a temporary folder), or a Hugging Face directory."""
@@ -21,19 +21,19 @@ class AgreementConfig:
     tokens: int = 32
     """New tokens for each prompt."""
     prompt_file: Path | None = None
-    """File of prompts, one a line. Default: beginnings of texts that the model has written itself."""
+    """File of prompts, one per line. Default: beginnings of texts that the model generates."""
     hellaswag: Path | None = None
     """HellaSwag file (parquet or JSONL): its log-likelihoods and accuracies are compared as well."""
     items: int = 200
-    """Items of that file, from its first."""
+    """Number of items of that file, from its beginning."""
     bound: float = 1e-3
-    """Largest difference of log-probabilities, nats, that counts as agreement."""
+    """Largest difference of log-probabilities, in nats, that counts as agreement."""
     sides: tuple[ModelName, ...] = ()
-    """Programs that must take part, beside ours. Default: all that are installed."""
+    """Programs to compare, beside the two of JAX; each must be installed. Default: all that are installed."""
     python: Path | None = None
-    """Python that has vLLM. Default: LLM_JAX_VLLM_PYTHON, or what `python -m serve install-vllm` built."""
+    """Python with vLLM. Default: LLM_JAX_VLLM_PYTHON, or what `python -m serve install-vllm` built."""
     step: int | None = None
-    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    """Step of a run's checkpoint. Default: the newest intact one."""
     out: Path | None = None
     """JSON file for all figures."""
 

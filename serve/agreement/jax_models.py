@@ -1,4 +1,4 @@
-"""The model in JAX, in two ways: the full forward pass, and the decoder with its cache."""
+"""The model in JAX, in two ways: the full forward pass, and the decoder with its KV-cache."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,15 +17,15 @@ from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts
 from serve.agreement.prompts import by_length
 
-ROWS = 64  # sequences at once
+ROWS = 64  # sequences in a batch
 
 
 class FullForward:
     """Greedy decoding without a cache: every pass computes the whole sequence.
 
-    One pass over a draft gives the most likely token at every position, given the draft's tokens before it. The first
-    wrong token of the draft is replaced by the right one, and the draft is computed again, until nothing changes. The
-    result is the greedy continuation, whatever the draft was; a good draft only needs fewer passes.
+    One pass over a draft gives the most likely token at every position, given the draft's tokens before it. From the
+    first wrong token on, the draft is replaced by these tokens, and the pass is repeated until nothing changes. The
+    result is the greedy continuation, whatever the draft was; a good draft needs fewer passes.
     """
 
     name = "jax full"
@@ -56,7 +56,7 @@ class FullForward:
 
     def _score(self, requests: Sequence[Request]):
         answers = score(requests, self._call, self._config.context_length, platform=self._platform)
-        assert answers is not None  # nobody asked to stop
+        assert answers is not None  # it is None only with should_stop
         return answers
 
 
@@ -69,15 +69,15 @@ class CachedDecode:
         self._params, self._config, self._plan = params, config, plan
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Only continuations: given texts are not decoded token by token."""
+        """Continuations only: this model does not score the requests."""
         shape = (len(prompts), n_tokens)
         tokens, log_probabilities, margins = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape)
         for rows in by_length(prompts, ROWS):
             batch = [list(prompts[row]) for row in rows]
             chosen = loop.generate(self._params, batch, self._config, self._plan, Sampling(temperature=0.0), n_tokens)
             tokens[rows] = chosen
-            found = _cached_scores(self._params, jnp.array(batch), jnp.array(chosen), self._config, self._plan)
-            log_probabilities[rows], margins[rows] = map(np.asarray, found)
+            scores = _cached_scores(self._params, jnp.array(batch), jnp.array(chosen), self._config, self._plan)
+            log_probabilities[rows], margins[rows] = map(np.asarray, scores)
         return Answers(Continuations(tokens, log_probabilities, margins))
 
 
@@ -98,5 +98,5 @@ def _cached_scores(params: decoder.Decoder, prompts_BT, chosen_BG, config: Decod
         hidden_BTD, cache = decoder.forward(params, token_B[:, None], config, plan, cache)
         return (cache, hidden_BTD[:, 0]), (chosen_B, margin_B)
 
-    _, (found_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)
-    return found_GB.T, margins_GB.T
+    _, (log_probabilities_GB, margins_GB) = jax.lax.scan(step, (cache, hidden_BTD[:, -1]), chosen_BG.T)
+    return log_probabilities_GB.T, margins_GB.T

@@ -1,4 +1,4 @@
-"""Which programs are compared, in turn: ours first, then those that are asked for or installed."""
+"""Asks the programs one after the other: ours first, then those that the user names, or that are installed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,10 +16,12 @@ def ask_all(
     stack: ExitStack,
     tell: Callable[[str], object],
 ) -> dict[str, Answers]:
-    """Every program's answers, by its name.
+    """Every program's answers, by the program's name.
 
-    A program that is not installed is left out, and `tell` gets its name and the cure; one that `config.sides` names
-    raises ImportError, FileNotFoundError or ValueError instead. `stack` ends the servers.
+    A program that is not installed is left out, and `tell` gets its name and the cure. `stack` ends the servers.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: a program that `config.sides` names cannot run.
     """
     answers: dict[str, Answers] = {}
     for name, open_model in _openers(config, question, answers, stack):
@@ -38,15 +40,15 @@ def ask_all(
 def _openers(
     config: AgreementConfig, question: Question, answers: dict[str, Answers], stack: ExitStack
 ) -> Iterator[tuple[str, Callable[[], ComparedModel]]]:
-    """Each program's name and the function that opens it. The full forward pass begins with the decoder's answer."""
+    """Each program's name and the function that opens it. The cached decoder's answer is the full pass's draft."""
     ours = (question.params, question.config, question.plan)
     yield "jax", lambda: jax_models.CachedDecode(*ours)
     draft = answers[jax_models.CachedDecode.name].continuations.tokens
     yield "jax", lambda: jax_models.FullForward(*ours, draft)
-    asked = config.sides or MODEL_NAMES
-    if "transformers" in asked:
+    requested = config.sides or MODEL_NAMES
+    if "transformers" in requested:
         yield "transformers", lambda: Transformers(question.directory)
-    if "vllm" in asked:
+    if "vllm" in requested:
         yield "vllm", lambda: vllm_models.open_engine(question.directory, question.config, config.python)
-    if "http" in asked:
+    if "http" in requested:
         yield "http", lambda: stack.enter_context(vllm_models.open_endpoint(question.directory, config.python))

@@ -1,4 +1,4 @@
-"""The model that is compared, and what every program is asked about it."""
+"""The model that is compared, and the questions for every program."""
 
 import tempfile
 from contextlib import ExitStack
@@ -19,7 +19,11 @@ class Question:
     """Parameters, the Hugging Face directory of the same model, prompts, and texts to score."""
 
     def __init__(self, config: AgreementConfig, stack: ExitStack) -> None:
-        """Loads the model; `stack` removes the temporary export of a run. Raises as `load_model` and `hf.load` do."""
+        """Loads the model; `stack` removes the temporary export of a run.
+
+        Raises:
+            FileNotFoundError, ValueError: as `load_model`, `read_prompts` and `hellaswag.read_items`.
+        """
         model = models.load_model(config.model, config.step, whole=True)  # the other programs keep the whole vocabulary
         self.name, self.config, self.params = model.name, model.config, model.params
         self.plan = decoder.make_plan(Execution(dtype="float32"))
@@ -32,7 +36,7 @@ class Question:
                 self.params, self.config, model.tokenizer, self.plan, config.prompts, config.tokens
             )
         self.items = hellaswag.read_items(config.hellaswag, limit=config.items) if config.hellaswag else []
-        # vLLM writes a token after every text that it scores: two positions fewer than the model has.
+        # vLLM generates a token after every text that it scores, so texts get two positions fewer than the model has.
         self.requests = [
             cut(request, self.config.context_length - 2) for request in hellaswag.encode(self.items, model.tokenizer)
         ]

@@ -11,14 +11,14 @@ from llm_jax.files.json_files import write_json
 from serve.agreement.compare import Pair, TaskPair
 
 
-def continuations(found: Sequence[Pair]) -> Table:
-    """One row a pair: differences of log-probabilities, equal tokens, rows that differ, and how many are excused."""
+def continuations(pairs: Sequence[Pair]) -> Table:
+    """One row for each pair: differences of log-probabilities, equal tokens, rows that differ, and excused ones."""
     table = _table(
-        f"greedy continuations of {found[0].n_rows:,} prompts, {found[0].n_tokens:,} tokens; differences of "
+        f"greedy continuations of {pairs[0].n_rows:,} prompts, {pairs[0].n_tokens:,} tokens; differences of "
         "log-probabilities in nats",
         *("largest", "median", "equal tokens", "rows that differ", "undecided", ""),
     )
-    for pair in found:
+    for pair in pairs:
         table.add_row(
             f"{pair.a} – {pair.b}",
             f"{pair.largest:.1e}",
@@ -31,13 +31,13 @@ def continuations(found: Sequence[Pair]) -> Table:
     return table
 
 
-def task(found: Sequence[TaskPair]) -> Table:
-    """One row a pair: differences of log-likelihoods, and accuracies."""
+def task(pairs: Sequence[TaskPair]) -> Table:
+    """One row for each pair: differences of log-likelihoods, and accuracies."""
     table = _table(
-        f"HellaSwag, {found[0].n_items:,} items, acc_norm (character); differences of log-likelihoods in nats",
+        f"HellaSwag, {pairs[0].n_items:,} items, acc_norm (character); differences of log-likelihoods in nats",
         *("largest", "median", "accuracies", "items apart", ""),
     )
-    for pair in found:
+    for pair in pairs:
         table.add_row(
             f"{pair.a} – {pair.b}",
             f"{pair.largest:.1e}",
@@ -50,7 +50,7 @@ def task(found: Sequence[TaskPair]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """Narrow enough for 80 columns: a long heading is broken between its words."""
+    """A table that fits into 80 columns: long headings have two lines."""
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("models", no_wrap=True)
     for name in columns:
@@ -62,7 +62,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _verdict(agrees: bool) -> str:
-    return "[green]agree[/green]" if agrees else "[bold red]apart[/bold red]"
+    return "[green]agree[/green]" if agrees else "[bold red]differ[/bold red]"
 
 
 def write(out: Path, name: str, pairs: Sequence[Pair], tasks: Sequence[TaskPair], is_agreed: bool) -> None:

@@ -1,4 +1,4 @@
-"""transformers' own class on the export, in float32: its own `generate` and its own forward pass."""
+"""transformers' class on the export, in float32: its `generate` and its forward pass."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,16 @@ from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts
 from serve.agreement.prompts import by_length
 
-ROWS = 32  # sequences at once
+ROWS = 32  # sequences in a batch
 CURE = "install it: `uv pip install torch transformers`"
 
 
 class Transformers:
-    """Raises ImportError, with the cure, where PyTorch or transformers is not installed."""
+    """The model in transformers.
+
+    Raises:
+        ImportError: PyTorch or transformers is not installed; names the cure.
+    """
 
     name = "transformers"
 
@@ -29,7 +33,7 @@ class Transformers:
         logging.disable_progress_bar()
         self._torch = torch
         self._model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
-        # Every program writes as many tokens as it is asked for: a token that ends a text does not end the answer.
+        # All programs generate the same number of tokens, so a token that ends a text must not end the answer.
         self._model.generation_config.eos_token_id = None
         self._model.generation_config.pad_token_id = 0
 
@@ -57,12 +61,12 @@ class Transformers:
         return Answers(Continuations(tokens, log_probabilities, margins), likelihoods)
 
     def _score(self, requests: Sequence[Request]) -> list[float]:
-        torch, found = self._torch, [0.0] * len(requests)
+        torch, log_likelihoods = self._torch, [0.0] * len(requests)
         whole = [[*request.context, *request.continuation] for request in requests]
         for numbers in by_length(whole, ROWS):
             ids = torch.tensor([whole[number] for number in numbers])
             table = self._model(ids[:, :-1]).logits.log_softmax(-1)
             each = table.gather(-1, ids[:, 1:, None])[..., 0]
             for row, number in zip(each, numbers, strict=True):
-                found[number] = float(row[-len(requests[number].continuation) :].double().sum())
-        return found
+                log_likelihoods[number] = float(row[-len(requests[number].continuation) :].double().sum())
+        return log_likelihoods

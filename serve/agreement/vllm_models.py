@@ -26,7 +26,7 @@ from serve.vllm.environment import Environment
 from serve.vllm.serving import server_of
 
 QUESTIONS = vllm_environment.ENTRY.with_name("vllm_questions.py")
-GPU_MEMORY = 0.6  # part of the memory; JAX holds another part
+GPU_MEMORY = 0.6  # fraction of the GPU's memory for vLLM; JAX holds another part
 ROWS = 32  # prompts in one HTTP request
 TIMEOUT = 1800  # seconds for loading and answering everything
 
@@ -40,8 +40,12 @@ class VllmEngine:
         self._directory, self._context_length, self._environment = directory, context_length, environment
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Raises RuntimeError with vLLM's last lines."""
-        asked = {
+        """Runs the questions in a vLLM process.
+
+        Raises:
+            RuntimeError: the process failed; has vLLM's last lines.
+        """
+        question = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
             "settings": {"hf_overrides": {"architectures": [architecture(self._directory)]}}
@@ -52,7 +56,7 @@ class VllmEngine:
         }
         with tempfile.TemporaryDirectory(prefix="llm-jax-vllm-") as folder:
             questions, answers = Path(folder, "questions.json"), Path(folder, "answers.json")
-            questions.write_text(json.dumps(asked))
+            questions.write_text(json.dumps(question))
             done = subprocess.run(
                 [str(self._environment.python), str(QUESTIONS), str(questions), str(answers)],
                 env=self._environment.variables(),
@@ -62,14 +66,14 @@ class VllmEngine:
                 timeout=TIMEOUT,
                 check=False,
             )
-            # The file is whole or absent. The exit status says less: sometimes vLLM's threads abort the exit after all
-            # answers are written (SIGABRT, "terminate called without an active exception").
+            # The file is complete or absent. The exit status is not reliable: sometimes vLLM's threads abort the exit
+            # after all answers are written (SIGABRT, "terminate called without an active exception").
             if not answers.is_file():
                 lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
                 raise RuntimeError(f"vLLM ended with status {done.returncode}:\n{lines}")
-            found = read_json(answers)
-        likelihoods = np.array(found["log_likelihoods"]) if requests else None
-        return Answers(continuations_from(found["continuations"]), likelihoods)
+            content = read_json(answers)
+        likelihoods = np.array(content["log_likelihoods"]) if requests else None
+        return Answers(continuations_from(content["continuations"]), likelihoods)
 
 
 class Endpoint:
@@ -81,12 +85,16 @@ class Endpoint:
         self._url, self._key, self._model = url, key, model
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
-        """Raises ConnectionError where the server refuses or is gone."""
+        """Sends the questions to the server.
+
+        Raises:
+            ConnectionError: the server refuses a request or does not answer.
+        """
         tokens, log_probabilities, margins = [], [], []
-        for found in self._ask(prompts, max_tokens=n_tokens, logprobs=2, ignore_eos=True):
-            tokens.append([_id_of(token) for token in found["tokens"]])
-            log_probabilities.append(found["token_logprobs"])
-            tops = [sorted(table.values(), reverse=True) for table in found["top_logprobs"]]
+        for logprobs in self._ask(prompts, max_tokens=n_tokens, logprobs=2, ignore_eos=True):
+            tokens.append([_id_of(token) for token in logprobs["tokens"]])
+            log_probabilities.append(logprobs["token_logprobs"])
+            tops = [sorted(table.values(), reverse=True) for table in logprobs["top_logprobs"]]
             margins.append([top[0] - top[1] for top in tops])
         likelihoods = None
         if requests:
@@ -94,8 +102,8 @@ class Endpoint:
             each = self._ask(whole, max_tokens=1, logprobs=1, echo=True)
             likelihoods = np.array(
                 [
-                    sum(found["token_logprobs"][len(request.context) : len(ids)])
-                    for request, ids, found in zip(requests, whole, each, strict=True)
+                    sum(logprobs["token_logprobs"][len(request.context) : len(ids)])
+                    for request, ids, logprobs in zip(requests, whole, each, strict=True)
                 ]
             )
         answers = Continuations(np.array(tokens, np.int64), np.array(log_probabilities), np.array(margins))
@@ -128,15 +136,21 @@ class Endpoint:
 
 
 def open_engine(directory: Path, config: DecoderConfig, python: Path | None) -> VllmEngine:
-    """Raises FileNotFoundError or ValueError, with the cure, where there is no vLLM that can run the model."""
+    """vLLM's engine for the model.
+
+    Raises:
+        FileNotFoundError, ValueError: no vLLM is installed that can run the model; names the cure.
+    """
     return VllmEngine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
 
 
 @contextlib.contextmanager
 def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
-    """`python -m serve vllm` in float32, on a free port of 127.0.0.1 and behind a key of its own.
+    """Starts `python -m serve vllm` in float32, on a free port of 127.0.0.1 and with a key of its own.
 
-    Raises as `open_engine` does, and RuntimeError with vLLM's last lines if it does not start.
+    Raises:
+        FileNotFoundError, ValueError: as `open_engine`.
+        RuntimeError: it does not start; has vLLM's last lines.
     """
     server = server_of(
         VllmConfig(

@@ -1,12 +1,11 @@
-"""Latency and throughput of a server at several numbers of clients, bounded in requests and time.
+"""Measure latency and throughput of a server at several numbers of clients, for a limited number of requests and time.
 
     TTFT  time to the first token      TPOT  time per output token after it, averaged over a request
-    ITL   time between two tokens, each of them
+    ITL   time between two consecutive tokens
 
-vLLM's own benchmark (`vllm bench serve`) measures, and reads the tokenizer that --model has; where vLLM is not
-installed, our own clients measure. With --model, the JAX decoder also runs the same prompts in this process; beside it
-stands the bound that memory bandwidth and arithmetic set. Ctrl-C writes what is measured so far; the exit status is
-130.
+vLLM's benchmark (`vllm bench serve`) measures, with the tokenizer of --model. Without vLLM or --model, our own clients
+measure. With --model, the JAX decoder also runs the same prompts in this process, and the table shows the bound that
+memory bandwidth and arithmetic set. Ctrl-C writes what has been measured so far; the exit status is 130.
 """
 
 import sys
@@ -19,7 +18,7 @@ from serve.bench.config import BenchConfig as Options
 
 
 def main(options: Options) -> int:
-    """Prints a table; writes the figures and a plot."""
+    """Prints a table, writes the figures and a plot; returns 0, 1 if requests failed, or 130 after Ctrl-C."""
     from llm_jax import backend
 
     backend.configure()
@@ -40,15 +39,15 @@ def main(options: Options) -> int:
     was_interrupted = False
     try:
         for n_clients in options.concurrency:
-            few = texts[: max(options.requests, n_clients)]
-            who = "vLLM's benchmark" if tool == "vllm" else "our clients"
-            print(f"{n_clients} at once, {len(few)} requests, {who} …", flush=True)
+            selected = texts[: max(options.requests, n_clients)]
+            tool_name = "vLLM's benchmark" if tool == "vllm" else "our clients"
+            print(f"{n_clients} clients, {len(selected)} requests, {tool_name} …", flush=True)
             if tool == "vllm":
-                level = with_vllm(options, remote, few, n_clients)
+                level = with_vllm(options, remote, selected, n_clients)
             else:
-                level = with_clients(remote, few, n_clients, options.new_tokens, options.seconds, options.key_file)
+                level = with_clients(remote, selected, n_clients, options.new_tokens, options.seconds, options.key_file)
             measured.append(level)
-    except KeyboardInterrupt:  # what was measured took minutes, and is whole
+    except KeyboardInterrupt:  # the finished measurements took minutes and are complete, so they are written
         interrupts.heard()
         if not measured:
             raise
@@ -78,9 +77,9 @@ def main(options: Options) -> int:
     if was_interrupted:
         print(f"interrupted: {len(measured)} of {len(options.concurrency)} numbers of clients are measured and written")
         return interrupts.EXIT_INTERRUPTED
-    if lost := sum(level.failed for level in measured):
+    if n_failed := sum(level.failed for level in measured):
         first = next((f", the first with: {level.error}" for level in measured if level.error), "")
-        print(f"{lost} requests failed{first}")
+        print(f"{n_failed} requests failed{first}")
         return 1
     return 0
 

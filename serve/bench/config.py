@@ -1,4 +1,4 @@
-"""What a benchmark of a server is told."""
+"""Options of `serve bench`: the server, the load, and the tool that measures."""
 
 import math
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ import tyro
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """The server, how much it is asked, and who measures."""
+    """The server, the load, and the tool that measures."""
 
     url: tyro.conf.Positional[str]
     """URL of the server, such as http://127.0.0.1:8000."""
     model: Path | None = None
-    """The run or Hugging Face directory that is served; vLLM's benchmark, the JAX decoder and the bound need it."""
+    """The run or Hugging Face directory that is served. vLLM's benchmark, the JAX decoder and the bound need it."""
     concurrency: tuple[int, ...] = (1, 4, 16)
-    """Numbers of clients that ask at once; one measurement for each."""
+    """Numbers of concurrent clients; one measurement for each."""
     requests: int = 32
-    """Requests of each measurement; at least as many as clients."""
+    """Requests of each measurement; at least one for each client."""
     prompt_words: int = 32
     """Words of a prompt."""
     new_tokens: int = 64
-    """New tokens of each request; a token that ends a text does not end the answer."""
+    """New tokens of each request. A token that ends a text does not end the answer."""
     seconds: float = 120
-    """Time after which our clients send no more requests, or vLLM's benchmark is ended; of each measurement."""
+    """Time limit of each measurement: then our clients send no more requests, or vLLM's benchmark is ended."""
     tool: Literal["auto", "own", "vllm"] = "auto"
-    """Who measures: our clients, vLLM's benchmark, or (auto) vLLM's where it is installed and --model is given."""
+    """What measures: our clients, vLLM's benchmark, or (auto) vLLM's if it is installed and --model is given."""
     out: Path = Path("runs/bench")
     """Folder for bench.json, bench.png and the files of vLLM's benchmark."""
     key_file: Path | None = None
     """File with the server's API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
     python: Path | None = None
-    """Python that has vLLM. Default: $LLM_JAX_VLLM_PYTHON, else what `install-vllm` built."""
+    """Python with vLLM. Default: $LLM_JAX_VLLM_PYTHON, else what `install-vllm` built."""
 
     def __post_init__(self) -> None:
         if not self.concurrency or min(self.concurrency) < 1 or max(self.concurrency) > 256:

@@ -1,9 +1,9 @@
 """Two figures to compare a server with: our decoder on the same prompts without HTTP, and the machine's bound.
 
 The bound is a roofline (Williams et al. 2009). A decoding step reads every weight once and each sequence's keys and
-values, and multiplies every weight once for each sequence; the step takes at least as long as the slower of the two.
-Bandwidth and arithmetic are measured here, not read from a data sheet. The array that measures bandwidth is as large as
-the weights: for a model that fits into a processor's cache, that is the cache's bandwidth.
+values, and multiplies every weight once for each sequence. It takes at least as long as the slower of the two.
+Bandwidth and arithmetic are measured here, not taken from a data sheet. The array that measures bandwidth has the size
+of the weights, so for a model that fits into a processor's cache, the cache's bandwidth is measured.
 """
 
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The decoder's figures for a number of prompts at once. Times in milliseconds."""
+    """The decoder's figures for one batch of prompts. Times are in milliseconds."""
 
     clients: int
     tokens_per_second: float
@@ -27,7 +27,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Bound:
-    """The least that one decoding step costs."""
+    """The minimum work of one decoding step, and the machine's speed."""
 
     weight_bytes: int
     cache_bytes: int  # of one sequence at full length
@@ -36,13 +36,13 @@ class Bound:
     flops_per_second: float
 
     def tokens_per_second(self, n_sequences: int) -> float:
-        """The most new tokens per second, of all sequences together."""
+        """Largest possible number of new tokens per second, of all sequences together."""
         reading = (self.weight_bytes + n_sequences * self.cache_bytes) / self.bytes_per_second
         return n_sequences / max(reading, n_sequences * self.flops / self.flops_per_second)
 
 
 def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
-    """Decodes all prompts as one batch, greedily, twice; the second run is timed, when everything is compiled."""
+    """Decodes all prompts as one batch, greedily. A first run compiles; the second one is timed."""
     from llm_jax.config import Execution
     from llm_jax.decode.loop import prepare, stream
     from llm_jax.decode.options import Sampling
@@ -70,7 +70,7 @@ def decode(model: "Model", texts: Sequence[str], new_tokens: int) -> Decoded:
 
 
 def roofline(model: "Model", length: int) -> Bound:
-    """For sequences of `length` tokens on the default device."""
+    """The bound for sequences of `length` tokens on the default device."""
     import jax
     import jax.numpy as jnp
 
@@ -90,7 +90,7 @@ def roofline(model: "Model", length: int) -> Bound:
             times.append(time.perf_counter() - started)
         return min(times)
 
-    # A matrix times one vector, as a step reads the weights. With sixteen vectors arithmetic would set the time.
+    # A matrix times one vector reads the weights as a step does. With sixteen vectors, arithmetic would set the time.
     width = 512
     matrix = jnp.ones((max(n_weights // width, width), width), dtype)
     reading = seconds(jax.jit(lambda m, v: m @ v), matrix, jnp.ones(width, dtype))

@@ -1,4 +1,4 @@
-"""One measurement of a server: a number of clients at once, our own threads or `vllm bench serve`."""
+"""One measurement of a server with a number of concurrent clients: our own threads or `vllm bench serve`."""
 
 import json
 import random
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 WORDS = "the a one old new red small house river road night day king child word sea stone bread wind field"
 
 WARM_UP = 8  # requests before a measurement
-LOADING = 120.0  # seconds for vLLM's benchmark to begin, before the measurement
+LOADING = 120.0  # seconds that vLLM's benchmark may take to start
 
 
 @dataclass(frozen=True)
 class Level:
-    """What a number of clients at once measured. Times in milliseconds: median and 99th percentile."""
+    """The figures for one number of clients. Times are in milliseconds: median and 99th percentile."""
 
     clients: int
     completed: int
@@ -38,14 +38,14 @@ class Level:
     ttft: tuple[float, float]
     tpot: tuple[float, float]
     itl: tuple[float, float]
-    error: str = ""  # what the server said to the first of our requests that failed
+    error: str = ""  # the server's message for the first of our requests that failed
 
 
 @dataclass
 class Answer:
-    """What one client measured: when it sent, when each piece with tokens came, and how many tokens came."""
+    """One client's measurement of a request."""
 
-    moments: list[float] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)  # when it was sent, then when each piece with tokens arrived
     tokens: int = 0
     error: str = ""
 
@@ -59,7 +59,7 @@ def prompts(number: int, n_words: int, seed: int = 0) -> list[str]:
 def with_clients(
     remote: "Remote", texts: Sequence[str], n_clients: int, new_tokens: int, seconds: float, key_file: Path | None
 ) -> Level:
-    """Measures with threads: each sends one greedy request after the other, until all are sent or the time is over."""
+    """Measures with threads. Each sends one greedy request after the other, until all are sent or the time is over."""
     from serve.text.client import connect, translated
 
     client = connect(remote.url, key_file)
@@ -75,15 +75,15 @@ def with_clients(
             for piece in client.completions.create(
                 model=remote.name, prompt=text, stream=True, stream_options={"include_usage": True}, **fields
             ):
-                # The last piece may bring a finish reason and no token: pieces with tokens have text, or no reason.
+                # The last piece may have a finish reason and no token: pieces with tokens have text, or no reason.
                 answer.moments += [time.monotonic() for c in piece.choices if c.text or c.finish_reason is None]
-                # Where its HTTP side is slower than its engine, vLLM joins tokens: only the server knows their number.
+                # vLLM joins tokens if its HTTP side is slower than its engine, so only the server knows their number.
                 answer.tokens = piece.usage.completion_tokens if piece.usage else answer.tokens
-        except Exception as error:  # of any kind: the request has failed, and is counted
+        except Exception as error:  # any error counts as a failed request
             return Answer(error=str(error) or type(error).__name__)
         return answer
 
-    # Compiles and warms up. With other texts than those measured: a server may keep the beginnings that it has seen.
+    # Compiles and warms up, with other texts than those measured, because a server may cache prefixes.
     short: dict[str, Any] = {**fields, "max_tokens": 2}
     with translated(remote.url):
         for text in prompts(WARM_UP, len(texts[0].split()), seed=1):
@@ -107,7 +107,7 @@ def with_clients(
 
 
 def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """Median and 99th percentile in milliseconds; 0 where there is no value."""
+    """Median and 99th percentile in milliseconds; 0 if there is no value."""
     if not seconds:
         return 0.0, 0.0
     median, high = np.quantile(seconds, (0.5, 0.99))
@@ -115,7 +115,12 @@ def _quantiles(seconds: Sequence[float]) -> tuple[float, float]:
 
 
 def with_vllm(config: "BenchConfig", remote: "Remote", texts: Sequence[str], n_clients: int) -> Level:
-    """Measures with `vllm bench serve` on the same prompts. Raises RuntimeError with its last lines if it fails."""
+    """Measures with `vllm bench serve` on the same prompts.
+
+    Raises:
+        RuntimeError: it fails or takes too long; has its last lines.
+        FileNotFoundError: vLLM, or the model's tokenizer, is missing.
+    """
     from serve.door import key
     from serve.vllm import environment as vllm_environment
 
@@ -145,19 +150,19 @@ def with_vllm(config: "BenchConfig", remote: "Remote", texts: Sequence[str], n_c
             raise RuntimeError(
                 f"vLLM's benchmark took longer than {limit:.0f} s: ask for less, or give it more --seconds"
             ) from None
-    if not result.is_file():  # the exit status says less: its threads may break its exit
-        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{words}")
-    found = read_json(result, "vLLM's benchmark wrote it: run it again")
+    if not result.is_file():  # the exit status is not reliable, because vLLM's threads may abort the exit
+        lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise RuntimeError(f"vLLM's benchmark ended with status {done.returncode}:\n{lines}")
+    figures = read_json(result, "vLLM's benchmark wrote it: run it again")
     return Level(
         clients=n_clients,
-        completed=found["completed"],
-        failed=len(texts) - found["completed"],
-        seconds=found["duration"],
-        tokens_per_second=found["output_throughput"],
-        ttft=(found["median_ttft_ms"], found["p99_ttft_ms"]),
-        tpot=(found["median_tpot_ms"], found["p99_tpot_ms"]),
-        itl=(found["median_itl_ms"], found["p99_itl_ms"]),
+        completed=figures["completed"],
+        failed=len(texts) - figures["completed"],
+        seconds=figures["duration"],
+        tokens_per_second=figures["output_throughput"],
+        ttft=(figures["median_ttft_ms"], figures["p99_ttft_ms"]),
+        tpot=(figures["median_tpot_ms"], figures["p99_tpot_ms"]),
+        itl=(figures["median_itl_ms"], figures["p99_itl_ms"]),
     )
 
 
@@ -168,5 +173,5 @@ def _tokenizer_of(model: Path | None) -> Path:
         if (folder / "tokenizer_config.json").is_file():
             return folder.resolve()
     raise FileNotFoundError(
-        f"{model} has no tokenizer_config.json: `python -m serve export {model}` first, or --tool own"
+        f"{model} has no tokenizer_config.json: run `python -m serve export {model}` first, or give --tool own"
     )

@@ -1,4 +1,4 @@
-"""A benchmark as a table and as a plot."""
+"""The results of a benchmark as tables and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def tables(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None") -> "list[Table]":
-    """The server's table, a line for each number of clients; another with the JAX decoder and the bound, if any."""
+    """The server's table, with a line for each number of clients; a second one with decoder and bound, if measured."""
     server = _table("server, milliseconds: median (99th percentile)", "requests", "TTFT", "TPOT", "ITL", "tokens/s")
     for level in measured:
         times = [f"{median:,.1f} ({high:,.1f})" for median, high in (level.ttft, level.tpot, level.itl)]
@@ -22,13 +22,14 @@ def tables(measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bo
         server.add_row(str(level.clients), requests, *times, f"{level.tokens_per_second:,.0f}")
     if not (decoder and bound):
         return [server]
-    beside = _table(
-        "tokens/s beside the JAX decoder and the bound", "server", "decoder", "bound", "decoder's TTFT", "TPOT"
+    comparison = _table(
+        "tokens/s of server, JAX decoder and bound", "server", "decoder", "bound", "decoder's TTFT", "TPOT"
     )
-    for level, alone in zip(measured, decoder, strict=True):
-        speeds = (level.tokens_per_second, alone.tokens_per_second, bound.tokens_per_second(level.clients))
-        beside.add_row(str(level.clients), *(f"{x:,.0f}" for x in speeds), f"{alone.ttft:,.1f}", f"{alone.tpot:,.2f}")
-    return [server, beside]
+    for level, decoded in zip(measured, decoder, strict=True):
+        speeds = (level.tokens_per_second, decoded.tokens_per_second, bound.tokens_per_second(level.clients))
+        times = (f"{decoded.ttft:,.1f}", f"{decoded.tpot:,.2f}")
+        comparison.add_row(str(level.clients), *(f"{x:,.0f}" for x in speeds), *times)
+    return [server, comparison]
 
 
 def _table(title: str, *columns: str) -> "Table":
@@ -43,7 +44,7 @@ def _table(title: str, *columns: str) -> "Table":
 def plot(
     measured: "Sequence[Level]", decoder: "Sequence[Decoded]", bound: "Bound | None", path: Path, name: str
 ) -> None:
-    """Throughput and latency against the number of clients."""
+    """Plots throughput and latency against the number of clients, to a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -53,7 +54,7 @@ def plot(
     clients = [level.clients for level in measured]
     left.plot(clients, [level.tokens_per_second for level in measured], "o-", label="server")
     if decoder:
-        left.plot(clients, [beside.tokens_per_second for beside in decoder], "s--", label="JAX decoder")
+        left.plot(clients, [decoded.tokens_per_second for decoded in decoder], "s--", label="JAX decoder")
     if bound:
         left.plot(clients, [bound.tokens_per_second(n) for n in clients], "k:", label="roofline bound")
     left.set(ylabel="new tokens per second", yscale="log", title=f"throughput of {name}")

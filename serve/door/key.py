@@ -14,21 +14,23 @@ VARIABLE = "LLM_JAX_API_KEY"
 
 
 def default_file() -> Path:
-    """A file in the cache folder: server and client of one user find the same key there."""
+    """A file in the cache folder, where server and client of one user find the same key."""
     return backend.cache_folder() / "api-key"
 
 
 def for_server(file: Path | None) -> tuple[str, str]:
     """The key, and its source for messages. A missing file is created with mode 0600 and 256 random bits.
 
-    Raises ValueError or PermissionError for a key that is empty or that others can read.
+    Raises:
+        ValueError: the key is too short or has other characters than printable ASCII.
+        PermissionError: the file belongs to another user, or others can read it.
     """
     if file is None and (key := os.environ.get(VARIABLE)):
         return _checked(key, f"the environment variable {VARIABLE}"), f"${VARIABLE}"
     path = file or default_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # The file is created with its mode: at no time can another user open it.
+        # The file is created with this mode, so that another user can never open it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return _read(path), str(path)
@@ -38,7 +40,12 @@ def for_server(file: Path | None) -> tuple[str, str]:
 
 
 def for_client(file: Path | None) -> str:
-    """The key to send. Raises FileNotFoundError where there is none."""
+    """The key to send.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError, PermissionError: as `for_server`.
+    """
     if file is None and (key := os.environ.get(VARIABLE)):
         return _checked(key, f"the environment variable {VARIABLE}")
     path = file or default_file()

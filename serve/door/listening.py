@@ -1,4 +1,4 @@
-"""Address of a server and the requests that may pass: settings of both servers, and functions for addresses."""
+"""Settings of both servers (address, allowed requests, limits), and functions for addresses."""
 
 import http.client
 import socket
@@ -10,26 +10,26 @@ from serve.door.guard import Callers
 
 @dataclass(frozen=True)
 class Door:
-    """Settings that both servers have."""
+    """The settings that both servers share."""
 
     port: int = 8000
-    """TCP port; 0 takes a free one."""
+    """TCP port. 0: a free one."""
     host: str = "127.0.0.1"
-    """Address to listen on; another one lets other machines reach the server."""
+    """Address to listen on. With another one than the default, other machines can reach the server."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names that requests may call this server by, beside its own: those of a proxy in front of it."""
+    """Further names by which requests may address this server, such as that of a proxy in front of it."""
     allowed_origins: tuple[str, ...] = ()
-    """Web pages elsewhere that may use this server, such as https://example.org; others are refused."""
+    """Origins of web pages that may use this server, such as https://example.org. Others are refused."""
     name: str | None = None
-    """Name of the model in requests. Default: the folder's."""
+    """Name of the model in requests. Default: the folder's name."""
     max_model_len: int | None = None
-    """Longest sequence, prompt and answer, in tokens. Default: the model's context."""
+    """Longest sequence of prompt and answer, in tokens. Default: the model's context."""
     max_requests: int = 256
-    """Requests answered or waiting at once; one more gets status 429."""
+    """Largest number of requests that are answered or waiting. Further ones get status 429."""
     key_file: Path | None = None
-    """File with the API key; made if missing. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    """File with the API key; created if missing. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
     shutdown_timeout: float = 30
-    """Seconds that running requests get to finish after a SIGTERM or Ctrl-C."""
+    """Seconds that running requests get to finish after SIGTERM or Ctrl-C."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:
@@ -44,22 +44,30 @@ class Door:
 
     @property
     def callers(self) -> Callers:
-        """Whose requests pass."""
+        """The hosts and origins whose requests pass."""
         return Callers.of(self.host, self.allowed_hosts, self.allowed_origins)
 
     def context(self, model_context: int) -> int:
-        """The longest sequence that is served. Raises ValueError for one that the model cannot read."""
+        """Length of the longest sequence that is served, in tokens.
+
+        Raises:
+            ValueError: `max_model_len` exceeds the model's context.
+        """
         if self.max_model_len is not None and self.max_model_len > model_context:
             raise ValueError(f"max_model_len is {self.max_model_len}; the model's context is {model_context}")
         return self.max_model_len or model_context
 
     def name_of(self, model: str | Path) -> str:
-        """What requests call the model."""
+        """The model's name in requests."""
         return self.name or Path(model).resolve().name
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError with the cure if the address is taken or not this machine's."""
+    """A bound, listening socket.
+
+    Raises:
+        OSError: the address is taken or not this machine's; names the cure.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,12 +76,16 @@ def bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port or --host") from None
-    listening.listen(1024)  # from now on clients wait instead of being refused
+    listening.listen(1024)  # so that clients that connect now wait, instead of being refused
     return listening
 
 
 def free_port(host: str) -> int:
-    """A port that is free now. Raises as `bound` does."""
+    """A port that is free now.
+
+    Raises:
+        OSError: as `bound`.
+    """
     with bound(host, 0) as listening:
         return listening.getsockname()[1]
 
@@ -84,9 +96,9 @@ def reachable(host: str) -> str:
 
 
 def url(host: str, port: int) -> str:
-    """Without a path.
+    """A server's URL without a path.
 
-    >>> url("0.0.0.0", 8000), url("::1", 80)
+     url("0.0.0.0", 8000), url("::1", 80)
     ('http://127.0.0.1:8000', 'http://[::1]:80')
     """
     host = reachable(host)
@@ -94,7 +106,7 @@ def url(host: str, port: int) -> str:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether /health says 200."""
+    """Whether GET /health gives status 200."""
     connection = http.client.HTTPConnection(reachable(host), port, timeout=5)
     try:
         connection.request("GET", "/health")

@@ -1,4 +1,4 @@
-"""The message of a server that is ready: calls that work when pasted and read the key from its file or variable."""
+"""The message of a server that is ready: example calls to paste, which read the key from its file or variable."""
 
 import json
 import shlex
@@ -28,7 +28,16 @@ for piece in answer:
 def how_to_call(
     host: str, port: int, name: str, key_source: str, prompt: str = PROMPT, max_tokens: int = MOST_TOKENS
 ) -> str:
-    """`key_source` is a file's path or `$VARIABLE`; the model must be able to answer `prompt` with `max_tokens`."""
+    """The message.
+
+    Args:
+        host: address that the server listens on.
+        port: its port.
+        name: the model's name in requests.
+        key_source: a file's path or `$VARIABLE`.
+        prompt: of the example calls; the model must be able to encode it.
+        max_tokens: of the example calls; they must fit the context.
+    """
     address = listening.url(host, port)
     if key_source.startswith("$"):
         shell, python = key_source, f'os.environ["{key_source[1:]}"]'
@@ -53,7 +62,7 @@ def request_for(tokenizer: "Tokenizer", context: int) -> tuple[str, int]:
     for prompt in (PROMPT, PROMPT.lower(), "once", *(text for text in single if text.isprintable() and text.strip())):
         try:
             n_tokens = len(tokenizer.encode(prompt))
-        except ValueError:  # it lacks a character
+        except ValueError:  # the vocabulary lacks a character of the prompt
             continue
         if 0 < n_tokens <= max(1, context // 2):
             return prompt, max(1, min(MOST_TOKENS, context - n_tokens))

@@ -1,4 +1,4 @@
-"""Scores of lm-evaluation-harness, for a run, a Hugging Face directory or a server.
+"""Evaluates a run, a Hugging Face directory or a server with lm-evaluation-harness.
 
 jax_lm     our decoder behind the harness's model interface
 backends   a name on the command line → our decoder, transformers or an HTTP server

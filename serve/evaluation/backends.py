@@ -1,6 +1,6 @@
-"""A name on the command line → a model of the harness.
+"""Opens the model that the command line names, as a model of the harness.
 
-a run                  our decoder (jax), or its export through transformers (hf)
+a run                  our decoder (jax), or transformers on its export (hf)
 a Hugging Face folder  the same; also owner/name on the hub
 http://…               a server with OpenAI's completions API, ours or vLLM (server)
 """
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """The command line's settings for opening a model: batches, servers and keys."""
+    """Settings for opening a model: number format, batch size, tokenizer and key."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     batch_size: int = 8
@@ -44,7 +44,12 @@ class Access:
 
 
 def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
-    """One model, or every checkpoint in a run's folder. Raises ValueError for a step of what is not a run."""
+    """One model, or every checkpoint in a run's folder.
+
+    Raises:
+        ValueError: `step` is given, and `source` is not a run.
+        FileNotFoundError: the run has no such checkpoint.
+    """
     if source.startswith(("http://", "https://")):
         url = source.rstrip("/").removesuffix("/v1")
         return [Candidate(url.split("://")[1], url, "server")]
@@ -63,17 +68,20 @@ def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, eve
 
 @contextmanager
 def opened(candidate: Candidate, access: Access) -> Iterator[LM]:
-    """The model, ready to be asked; temporary exports are removed at the end.
+    """Yields the opened model. Temporary exports are removed at the end.
 
-    Raises FileNotFoundError, ValueError, ImportError or ConnectionError in one line.
+    Raises:
+        FileNotFoundError, ValueError: the model cannot be loaded.
+        ImportError: a package of the backend is not installed.
+        ConnectionError: the server does not answer.
     """
     with ExitStack() as stack:
         if candidate.backend == "jax":
             yield _open_jax(candidate, access)
         elif candidate.backend == "hf":
-            yield _without_bars(_open_hf(_directory(candidate, stack), access))
+            yield _without_progress_bars(_open_hf(_directory(candidate, stack), access))
         else:
-            yield _without_bars(_open_server(candidate, access))
+            yield _without_progress_bars(_open_server(candidate, access))
 
 
 def _open_jax(candidate: Candidate, access: Access) -> LM:
@@ -82,7 +90,7 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
     from serve.evaluation.jax_lm import JaxLM
     from serve.models import load_model
 
-    # The whole vocabulary: the other backends keep it, and log-likelihoods must be the same.
+    # The whole vocabulary, because the other backends keep it and log-likelihoods must be equal.
     model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
     return JaxLM(model.params, model.config, model.tokenizer, decoder.make_plan(Execution(dtype=access.dtype)))
 
@@ -108,8 +116,8 @@ def _open_hf(directory: str, access: Access) -> LM:
     return make(directory, dtype=access.dtype, device=device, batch_size=access.batch_size)
 
 
-def _without_bars(model: Any) -> LM:
-    """The same model; without progress bars where stderr is not a terminal."""
+def _without_progress_bars(model: Any) -> LM:
+    """The same model, without progress bars if stderr is not a terminal."""
 
     def silent(answer: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **named: answer(*arguments, **named | {"disable_tqdm": True})
@@ -128,7 +136,7 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
     if not access.tokenizer and not (tokenizer and is_there(Path(tokenizer))):
         raise ValueError(
             f"{candidate.source} serves {served['id']!r}, whose tokenizer is not on this machine: "
-            "say --tokenizer HF_DIR"
+            "give --tokenizer HF_DIR"
         )
     # Not in the model's arguments, because the harness prints those.
     header = {"Authorization": f"Bearer {access.secret}"} if access.secret else {}
@@ -146,7 +154,11 @@ def _open_server(candidate: Candidate, access: Access) -> LM:
 
 
 def ask_models(url: str, secret: str | None) -> dict[str, Any]:
-    """The first entry of `/v1/models`. Raises ConnectionError if no server with OpenAI's interface answers."""
+    """The first entry of `/v1/models`.
+
+    Raises:
+        ConnectionError: no server with OpenAI's interface answers.
+    """
     request = urllib.request.Request(
         f"{url}/v1/models", headers={"Authorization": f"Bearer {secret}"} if secret else {}
     )
@@ -168,13 +180,17 @@ def ask_models(url: str, secret: str | None) -> dict[str, Any]:
 
 
 def read_key(path: Path | None) -> str | None:
-    """The key to send, from where `serve chat` reads it; None where there is none. Raises as `key.for_client` does."""
-    is_kept = path is not None or key.VARIABLE in os.environ or key.default_file().is_file()
-    return key.for_client(path) if is_kept else None
+    """The key to send, from the same places as for `serve chat`, or None.
+
+    Raises:
+        FileNotFoundError, ValueError, PermissionError: as `key.for_client`.
+    """
+    exists = path is not None or key.VARIABLE in os.environ or key.default_file().is_file()
+    return key.for_client(path) if exists else None
 
 
 def _tokens_per_step(run: Path) -> int | None:
     try:
         return batch_tokens(run)
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a run without this entry is evaluated too; its plot has no tokens seen
+        return None  # a run without this entry is evaluated too, but the plot has no tokens seen for it

@@ -1,9 +1,9 @@
 """Evaluate models with lm-evaluation-harness: `python -m serve evaluate RUN --tasks hellaswag --data hellaswag=FILE`.
 
 A model is a run, a Hugging Face directory or the URL of a server; several are compared. Tasks for small models:
-hellaswag, arc_easy, piqa, lambada_openai, wikitext (bits per byte); every other task of the harness has the harness's
-name. Rows come from --data, or from the Hugging Face hub. Ctrl-C writes the models that are evaluated; the exit
-status is 130.
+hellaswag, arc_easy, piqa, lambada_openai, wikitext (bits per byte). Every other task of the harness has the harness's
+name. Rows come from --data, or from the Hugging Face hub. Ctrl-C writes the results of the models that have been
+evaluated; the exit status is 130.
 """
 
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from serve.evaluation.results import Candidate, Evaluated
 
 SMALL_MODEL_TASKS = ("hellaswag", "arc_easy", "piqa", "lambada_openai", "wikitext")
-BOOTSTRAP = 1000  # resamplings, for the standard errors that have no formula
+BOOTSTRAP = 1000  # resamples, for standard errors without a formula
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Options:
     data: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """TASK=FILE: rows from a local parquet or JSONL file; TASK:train=FILE: examples for --num-fewshot. Repeatable."""
     limit: int | None = None
-    """Items of each task, from its first; default: all."""
+    """Number of items of each task, from the beginning. Default: all."""
     num_fewshot: int | None = None
     """Examples before each question. Default: the task's own number, mostly 0."""
     backend: Literal["jax", "hf"] = "jax"
-    """What computes a run or a directory: our decoder, or transformers on the export."""
+    """Program that computes a run or a directory: our decoder, or transformers on the export."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Compute format; auto: bfloat16 on a GPU."""
+    """Compute format. auto: bfloat16 on a GPU."""
     batch_size: int = 8
-    """Sequences at once, for transformers and for a server; our decoder chooses its own batches."""
+    """Sequences in a batch, for transformers and for a server. Our decoder chooses its own batches."""
     step: int | None = None
-    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    """For a run: the checkpoint's step. Default: the newest intact one."""
     every_checkpoint: bool = False
-    """Of a run: every checkpoint in its folder, for a plot against tokens seen."""
+    """For a run: evaluate every checkpoint in its folder, for a plot against tokens seen."""
     tokenizer: str | None = None
-    """For a server: Hugging Face directory of its tokenizer. Default: the one it serves, if that is on this machine."""
+    """For a server: Hugging Face directory of its tokenizer. Default: the folder it serves, if on this machine."""
     key_file: Path | None = None
     """For a server: file of its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
     out: Path = Path("evaluation")
@@ -64,7 +64,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Evaluates every model on every task; prints the table, writes JSON and plot."""
+    """Evaluates every model on every task, prints the table, writes JSON and plot; returns 0, or 130 after Ctrl-C."""
     from llm_jax import backend
 
     backend.configure()
@@ -116,7 +116,11 @@ def main(options: Options) -> int:
 
 
 def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", limit: int | None) -> "Evaluated":
-    """One model on all tasks. Raises ConnectionError when a server stops answering."""
+    """Evaluates one model on all tasks.
+
+    Raises:
+        ConnectionError: a server stops answering.
+    """
     import time
 
     from lm_eval import evaluator
@@ -126,7 +130,9 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
     started = time.monotonic()
     with backends.opened(candidate, access) as model:
         try:
-            found = evaluator.evaluate(model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False)
+            harness_results = evaluator.evaluate(
+                model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False
+            )
         except Exception as error:
             if candidate.backend != "server":
                 raise
@@ -134,9 +140,9 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
                 f"{candidate.source} stopped answering, or refused a request ({type(error).__name__}: {error}): a "
                 "server must give the log-probabilities of a prompt's tokens (`echo`), as vLLM and `serve api` do"
             ) from error
-    assert found is not None  # only helpers of a distributed evaluation get none
+    assert harness_results is not None  # only other ranks of a distributed evaluation get None
     return results.Evaluated(
-        **asdict(candidate), seconds=round(time.monotonic() - started, 1), tasks=results.from_harness(found)
+        **asdict(candidate), seconds=round(time.monotonic() - started, 1), tasks=results.from_harness(harness_results)
     )
 
 
@@ -146,7 +152,7 @@ def _silence() -> None:
     import os
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # The harness's bootstrap forks the process; JAX's threads may not survive a fork.
+    # The harness's bootstrap forks the process, but a fork with JAX's threads may hang.
     os.environ.setdefault("DISABLE_MULTIPROC", "1")
     if not sys.stderr.isatty():  # no progress bars in a log file
         os.environ.setdefault("TQDM_DISABLE", "1")

@@ -1,7 +1,8 @@
-"""lm-evaluation-harness's model interface (Gao et al. 2021) over our decoder.
+"""Our decoder as a model of lm-evaluation-harness (Gao et al. 2021).
 
 The harness asks for the log-likelihood of a continuation, the log-likelihood of a document, or a continuation.
-`llm_jax.scoring` computes the first two, `llm_jax.decode.loop` the third; this module only translates.
+`llm_jax.scoring` computes the first two and `llm_jax.decode.loop` the third. This module only converts requests and
+answers.
 """
 
 import json
@@ -23,9 +24,9 @@ from llm_jax.scoring.requests import Request, encode_request, windows
 from llm_jax.tokenizer import Tokenizer
 from serve.models import trimmed
 
-GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations decoded at once
+GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations in a batch
 GENERATION_CHUNK = 16  # tokens between two searches for the text that ends a continuation
-MAX_NEW_TOKENS = 256  # where the task sets no limit, as the harness's own models have it
+MAX_NEW_TOKENS = 256  # if the task sets no limit; the harness's own models have the same default
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ class JaxLM(LM):
         super().__init__()
         self._config, self._tokenizer, self._plan = config, tokenizer, plan
         self._call = scorer(decoder.cast(params, config, plan), config, plan)
-        # Generation writes only ids that have a token.
-        self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)
+        # Generation chooses only ids that have a token.
+        self._generation_params, self._generation_config = trimmed(params, config, tokenizer.vocab_size)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """For each (context, continuation): log-likelihood in nats, and whether greedy decoding writes it."""
+        """For each (context, continuation): log-likelihood in nats, and whether greedy decoding generates it."""
         answers = self._score([encode_request(self._tokenizer, *request.args) for request in requests])
         return [(answer.log_likelihood, answer.is_greedy) for answer in answers]
 
@@ -79,7 +80,7 @@ class JaxLM(LM):
         with tqdm(total=len(requests), desc="log-likelihoods", disable=None) as bar:
             length, platform = self._config.context_length, self._plan.platform
             answers = score(requests, self._call, length, progress=bar.update, platform=platform)
-        assert answers is not None  # nobody asked to stop
+        assert answers is not None  # it is None only with should_stop
         return answers
 
     def _generate(self, contexts: Sequence[str], settings: dict[str, Any]) -> list[str]:
@@ -87,9 +88,9 @@ class JaxLM(LM):
         room = self._config.context_length - new
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
         pieces = loop.stream(
-            loop.prepare(self._writing, self._plan),
+            loop.prepare(self._generation_params, self._plan),
             prompts,
-            self._writing_config,
+            self._generation_config,
             self._plan,
             sampling,
             new,
@@ -112,22 +113,20 @@ class JaxLM(LM):
         return texts
 
     def _settings(self, settings: dict[str, Any]) -> tuple[int, list[str], Sampling]:
-        """New tokens, texts that end a continuation, and how tokens are chosen, from a task's `generation_kwargs`."""
+        """A task's `generation_kwargs` as number of new tokens, stop texts and sampling settings."""
         names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-        wanted = next((int(settings[name]) for name in names if settings.get(name) is not None), MAX_NEW_TOKENS)
-        new = min(wanted, self._config.context_length // 2)
-        if new < wanted:
-            logger.warning(
-                "the task asks for %d new tokens; half of the model's context, %d, is what it gets", wanted, new
-            )
+        requested = next((int(settings[name]) for name in names if settings.get(name) is not None), MAX_NEW_TOKENS)
+        new = min(requested, self._config.context_length // 2)
+        if new < requested:
+            logger.warning("the task asks for %d new tokens; it gets %d, half of the model's context", requested, new)
         until = settings.get("until") or []
         until = [until] if isinstance(until, str) else list(until)
         temperature = float(settings.get("temperature") or 0.0)
-        draws = settings.get("do_sample", temperature > 0)
+        do_sample = settings.get("do_sample", temperature > 0)
         sampling = Sampling(
-            temperature=temperature if draws else 0.0,
-            top_k=int(settings.get("top_k") or 0) if draws else 0,
-            top_p=float(settings.get("top_p") or 1.0) if draws else 1.0,
+            temperature=temperature if do_sample else 0.0,
+            top_k=int(settings.get("top_k") or 0) if do_sample else 0,
+            top_p=float(settings.get("top_p") or 1.0) if do_sample else 1.0,
         )
         return new, [stop for stop in until if stop], sampling
 

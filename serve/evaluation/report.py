@@ -14,11 +14,11 @@ INK, ACCENTS = "#1f2933", ("#c2410c", "#2563a8", "#3f7d3f", "#8a5a9e", "#8a8f98"
 
 def table(evaluated: Sequence[Evaluated], width: int) -> Table:
     """A row for each metric, a column for each model, the best in bold; if that is too wide, a row for each figure."""
-    wide = _column_a_model(evaluated)
-    return wide if Console(width=10_000).measure(wide).maximum <= width else _row_a_figure(evaluated)
+    wide = _column_per_model(evaluated)
+    return wide if Console(width=10_000).measure(wide).maximum <= width else _row_per_figure(evaluated)
 
 
-def _column_a_model(evaluated: Sequence[Evaluated]) -> Table:
+def _column_per_model(evaluated: Sequence[Evaluated]) -> Table:
     rows = _empty("task", "metric", "items", *(one.name for one in evaluated))
     for task, metric in _rows(evaluated):
         cells = _cells(evaluated, task, metric)
@@ -26,7 +26,7 @@ def _column_a_model(evaluated: Sequence[Evaluated]) -> Table:
     return rows
 
 
-def _row_a_figure(evaluated: Sequence[Evaluated]) -> Table:
+def _row_per_figure(evaluated: Sequence[Evaluated]) -> Table:
     rows = _empty("task", "metric", "items", "model", "")
     for task, metric in _rows(evaluated):
         cells = _cells(evaluated, task, metric)
@@ -63,17 +63,21 @@ def _formatted(cells: Sequence[Measurement | None]) -> list[str]:
 
 
 def describe(metric: str) -> str:
-    """The harness's name with what it means: `acc_norm (character)`."""
+    """The harness's name of a metric with its convention: `acc_norm (character)`."""
     return f"{metric} ({MEANING[metric]})" if metric in MEANING else metric
 
 
 def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
-    """One panel a metric, against tokens seen, with bars of ± one standard error; models without a count are lines.
+    """Plots each metric in a panel, against tokens seen, with error bars of ± one standard error.
 
-    Draws nothing and returns False where fewer than two models say how many tokens they have seen.
+    A model whose number of tokens is not known is a horizontal line. With fewer than two models whose number is known,
+    nothing is drawn.
+
+    Returns:
+        Whether the plot was drawn.
     """
-    along = sorted((one for one in evaluated if one.tokens is not None), key=lambda one: one.tokens or 0)
-    if len(along) < 2:
+    with_tokens = sorted((one for one in evaluated if one.tokens is not None), key=lambda one: one.tokens or 0)
+    if len(with_tokens) < 2:
         return False
     import matplotlib
 
@@ -87,10 +91,10 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
     figure, panels = plt.subplots(height, columns, figsize=(4.2 * columns, 3.1 * height + 0.3), layout="constrained")
     panels = [panels] if len(rows) == 1 else list(panels.flat)
     for axes, (task, metric) in zip(panels, rows, strict=False):
-        for number, source in enumerate(dict.fromkeys(one.source for one in along)):
+        for number, source in enumerate(dict.fromkeys(one.source for one in with_tokens)):
             points = [
                 (one.tokens, found.value, found.stderr or 0.0)
-                for one in along
+                for one in with_tokens
                 if one.source == source and (found := one.tasks.get(task, {}).get(metric))
             ]
             if points:

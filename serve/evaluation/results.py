@@ -1,4 +1,4 @@
-"""The figures as a value: model × task → metrics with their standard errors."""
+"""The results of an evaluation, for each model and task: metrics with their standard errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Measurement:
     """One metric of one task."""
 
     value: float
-    stderr: float | None  # None where the harness has no estimate
+    stderr: float | None  # None if the harness has no estimate
     higher_is_better: bool | None
     n_items: int
 
@@ -36,7 +36,7 @@ class Candidate:
     source: str
     backend: Backend
     step: int | None = None
-    tokens: int | None = None  # seen in training, where known
+    tokens: int | None = None  # seen in training, if known
 
     @property
     def is_run(self) -> bool:
@@ -45,25 +45,25 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evaluated(Candidate):
-    """A model with its figures."""
+    """A model with its results."""
 
     seconds: float = 0.0
     tasks: dict[str, dict[str, Measurement]] = field(default_factory=dict)
 
 
 def from_harness(results: Mapping[str, Any]) -> dict[str, dict[str, Measurement]]:
-    """The harness's `results` → task → metric; a filter other than `none` is part of the metric's name."""
+    """The harness's `results` as task → metric → measurement. A filter, if any, is part of the metric's name."""
     tasks: dict[str, dict[str, Measurement]] = {}
     for task, values in results["results"].items():
         directions = results["higher_is_better"].get(task, {})
         n_items = results.get("n-samples", {}).get(task, {}).get("effective", 0)
         for key, value in values.items():
-            metric, comma, kept = key.partition(",")
+            metric, comma, filter_name = key.partition(",")
             if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
                 continue
-            stderr = values.get(f"{metric}_stderr,{kept}")
+            stderr = values.get(f"{metric}_stderr,{filter_name}")
             is_known = isinstance(stderr, int | float) and math.isfinite(stderr)
-            name = metric if kept == "none" else f"{metric} ({kept})"
+            name = metric if filter_name == "none" else f"{metric} ({filter_name})"
             tasks.setdefault(task, {})[name] = Measurement(
                 float(value), float(stderr) if is_known else None, directions.get(metric), n_items
             )
@@ -71,7 +71,7 @@ def from_harness(results: Mapping[str, Any]) -> dict[str, dict[str, Measurement]
 
 
 def write_json(path: Path, evaluated: Sequence[Evaluated], settings: Mapping[str, Any]) -> None:
-    """Writes figures and settings, whole or not at all; numbers that are not finite become null."""
+    """Writes results and settings, completely or not at all. Numbers that are not finite become null."""
     record = {
         "format": FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,7 @@
-"""Task names → lm-evaluation-harness's tasks, with local files in place of downloads.
+"""Loads the tasks of lm-evaluation-harness by name, with local files in place of downloads.
 
-A task is the harness's own: its prompt, its answers, its metrics. A local file replaces only the source of the rows, so
-the same rows give the same figure from a file and from the hub.
+Prompt, answers and metrics of a task are the harness's. A local file replaces only the source of the rows, so the same
+rows give the same figures from a file and from the hub.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from llm_jax.scoring.rows import read_rows, require_columns
 Row = dict[str, Any]
 HARNESS_FOLDER = Path(lm_eval.tasks.__file__).parent
 
-# Folders of the tasks for small models: reading all of the harness's 14,000 descriptions takes seconds.
+# Folders of the tasks for small models. Reading all of the harness's 14,000 task files would take seconds.
 FOLDERS = {
     "hellaswag": "hellaswag",
     "arc_easy": "arc",
@@ -41,13 +41,17 @@ def _text_as_page(row: Row) -> Row:
 
 _ITEM = ("activity_label", "endings", "label")
 
-# Columns that a task's Python code reads and its description does not name; and functions that rename columns.
+# Columns that a task's Python code reads but its YAML file does not name; and functions that rename columns.
 COLUMNS_OF_CODE: dict[str, set[str]] = {"hellaswag": {*_ITEM, "ctx_a", "ctx_b"}, "wikitext": {"page"}}
 PREPARE: dict[str, Callable[[Row], Row]] = {"hellaswag": with_parts, "wikitext": _text_as_page}
 
 
 def parse_data(assignments: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """`TASK=FILE` and `TASK:train=FILE` → task → role → file. Raises ValueError for anything else."""
+    """`TASK=FILE` and `TASK:train=FILE` as task → role → file.
+
+    Raises:
+        ValueError: an assignment has another form.
+    """
     files: dict[str, dict[str, Path]] = {}
     for assignment in assignments:
         name, equals, path = assignment.partition("=")
@@ -66,10 +70,18 @@ def load_tasks(
     num_fewshot: int | None = None,
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """What `lm_eval.evaluator.evaluate` takes as `task_dict`; of a file to be scored, at most `limit` rows are read.
+    """The `task_dict` for `lm_eval.evaluator.evaluate`.
 
-    Raises ValueError for an unknown task, with near matches, and for a file with other columns; FileNotFoundError for a
-    file that is not there; ConnectionError where rows must be downloaded and cannot be.
+    Args:
+        names: of the tasks.
+        data: task → role ("test" or "train") → file.
+        num_fewshot: examples before each question; None: the task's own number.
+        limit: largest number of rows to read from a file of test rows.
+
+    Raises:
+        ValueError: a task is unknown (with near matches), or a file has other columns.
+        FileNotFoundError: a file does not exist.
+        ConnectionError: rows must be downloaded and cannot be.
     """
     if unused := sorted(set(data) - set(names)):
         raise ValueError(f"--data names task {unused[0]!r}, which --tasks does not ask for: {', '.join(names)}")
@@ -80,9 +92,9 @@ def load_tasks(
         if name not in manager.task_index:
             raise ValueError(_unknown(name, manager))
     for name in dict.fromkeys(names):
-        found = _load_local(manager, name, data[name], most) if name in data else _load(manager, name)
+        task_dict = _load_local(manager, name, data[name], most) if name in data else _load(manager, name)
         for kind, members in loaded.items():
-            members |= found.get(kind, {})
+            members |= task_dict.get(kind, {})
     for task in loaded["tasks"].values():
         _set_fewshot(task, num_fewshot)
     return loaded
@@ -105,7 +117,7 @@ def _load(manager: TaskManager, name: str) -> Mapping[str, Any]:
     """The task, or a group's tasks, with rows from the hub or from the cache of an earlier download."""
     try:
         return manager.load([name])
-    except Exception as error:  # network, hub and tasks raise many kinds
+    except Exception as error:  # network, hub and tasks raise many kinds of errors
         raise ConnectionError(
             f"the rows of task {name!r} are not on this machine and cannot be downloaded "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}): give them as a "
@@ -117,9 +129,11 @@ def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path], limi
     """The harness's task over the rows of files."""
     entry = manager.task_index[name]
     if entry.kind.name != "TASK" or entry.yaml_path is None:
-        raise ValueError(f"{name!r} is a group of tasks or made by Python code: --data takes a single described task")
+        raise ValueError(
+            f"{name!r} is a group of tasks or is defined in Python: --data takes a single task with a YAML file"
+        )
     if "test" not in files:
-        raise ValueError(f"--data {name}:train=… gives examples only: add {name}=FILE to be scored")
+        raise ValueError(f"--data {name}:train=… gives only examples: add {name}=FILE with the rows to score")
     config = load_yaml(entry.yaml_path)
     for key in ("tag", "group", "task_list"):
         config.pop(key, None)
@@ -155,20 +169,20 @@ def _rows(task: str, config: Mapping[str, Any], path: Path, limit: int | None = 
 
 
 def _columns(config: Mapping[str, Any]) -> set[str]:
-    """The columns that a task's templates name; those of tasks with Python code of their own are not known."""
+    """The columns that a task's templates name. For a task with its own Python code they are not known: empty."""
     if config.get("process_docs"):
         return set()
     fields = [config.get(name) for name in ("doc_to_text", "doc_to_target", "doc_to_choice")]
     templates = [field for field in fields if isinstance(field, str)]
     parse = jinja2.Environment(autoescape=False).parse
-    # The answer of a multiple choice is a column, by its bare name, where it is no template.
+    # The target of a multiple-choice task may be the name of a column instead of a template.
     target = str(config.get("doc_to_target"))
-    bare = {target} if config.get("output_type") == "multiple_choice" and target.isidentifier() else set()
-    return bare.union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
+    columns = {target} if config.get("output_type") == "multiple_choice" and target.isidentifier() else set()
+    return columns.union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
 
 
 def _set_fewshot(task: Task, number: int | None) -> None:
-    """Sets the number of examples as `lm_eval.simple_evaluate` does: a task that describes itself with 0 keeps 0."""
+    """Sets the number of examples as `lm_eval.simple_evaluate` does: a task whose own number is 0 keeps 0."""
     own = task.get_config("num_fewshot")
     if number is not None and own != 0:
         task.set_config(key="num_fewshot", value=number)

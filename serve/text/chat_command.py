@@ -1,8 +1,8 @@
-"""Write with a model in the terminal, turn by turn.
+"""Chat with a model in the terminal, turn by turn.
 
-A model with a chat template answers your messages. A base model knows no roles: it continues the text so far and the
-line that you type. `/new` begins anew, `/undo` removes the last turn, `/quit` or Ctrl-D ends the session. Ctrl-C stops
-an answer after the piece that is being computed, a second one at once.
+A model with a chat template answers your messages. A base model has no roles: it continues the text so far and the line
+that you type. `/new` starts again, `/undo` removes the last turn, `/quit` or Ctrl-D ends the session. Ctrl-C stops an
+answer after the piece that is being computed, a second one at once.
 """
 
 import sys
@@ -18,7 +18,7 @@ from serve.text.config import Settings, refuse_empty_stops
 if TYPE_CHECKING:
     from serve.text.conversation import Conversation
 
-COMMANDS = "/new: begin anew · /undo: remove the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
+COMMANDS = "/new: start again · /undo: remove the last turn · /quit or Ctrl-D: end · Ctrl-C: stop an answer"
 
 TOKENS, CHAT_TOKENS = 64, 512
 
@@ -28,24 +28,24 @@ HANDLES_INTERRUPTS = True
 @dataclass(frozen=True)
 class Options:
     source: tyro.conf.Positional[str]
-    """A model: the folder of a run, a Hugging Face directory, or owner/name on the hub. Or a server's URL, such as
+    """A model (the folder of a run, a Hugging Face directory, or owner/name on the hub), or a server's URL, such as
     http://127.0.0.1:8000."""
     system: str | None = None
-    """Of a model with a chat template: a message before yours that says how to answer."""
+    """For a model with a chat template: a first message that says how to answer."""
     max_new_tokens: int | None = None
-    """New tokens of a turn, at most. Default: 64; 512 of a model with a chat template."""
+    """Largest number of new tokens in a turn. Default: 64, or 512 for a model with a chat template."""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Text before which an answer ends; it may be the text of a special token; may be given several times."""
+    """Text before which an answer ends, also the text of a special token. May be given several times."""
     key_file: Path | None = None
-    """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    """For a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
     def __post_init__(self) -> None:
         refuse_empty_stops(self.stop)
 
 
 def main(options: Options) -> int:
-    """Reads lines until the end of input."""
+    """Reads lines and prints answers until the end of input; returns 0."""
     from llm_jax import backend
 
     backend.configure()
@@ -79,7 +79,7 @@ def main(options: Options) -> int:
 
 
 def _answer(talk: "Conversation", line: str, settings: Settings) -> str | None:
-    """Prints the answer while it comes, and returns it; None if it was refused or failed: nothing is added then."""
+    """Prints the answer while it arrives, and returns it; None if the request was refused or failed."""
     from serve.text.stopping import until_interrupted
 
     pieces: list[str] = []
@@ -90,14 +90,14 @@ def _answer(talk: "Conversation", line: str, settings: Settings) -> str | None:
     except KeyboardInterrupt:
         pass
     except (ValueError, OSError) as error:
-        print(f"{error} (/new begins a new text)", file=sys.stderr)
+        print(f"{error} (/new starts a new text)", file=sys.stderr)
         return None
     print(flush=True)
     return "".join(pieces)
 
 
 def _read() -> str | None:
-    """A line, or None at the end of input. In a terminal, Ctrl-C at the prompt only begins a new line."""
+    """A line, or None at the end of input. In a terminal, Ctrl-C at the prompt only starts a new line."""
     while True:
         try:
             return input("> " if sys.stdin.isatty() else "")

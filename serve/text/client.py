@@ -1,6 +1,6 @@
-"""Texts continued by a server with OpenAI's interface (vLLM or ours), and the choice between a server and a model here.
+"""A `Source` that asks a server with OpenAI's interface (vLLM or ours), and `open_source`: a server or a local model.
 
-`connect` and `translated` serve whoever talks to a server: this room and `serve.bench`.
+`serve.bench` uses `connect` and `translated` too.
 """
 
 from collections.abc import Generator, Sequence
@@ -14,32 +14,38 @@ from serve.text.config import Message, Piece, Settings, Source, is_url
 if TYPE_CHECKING:
     import openai
 
-MOST_TEXTS = 128  # prompts of one request, the most that our servers take
+MOST_TEXTS = 128  # prompts in one request, the limit of our servers
 
 
-def open_source(where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
-    """A server, where `where` is a URL; else a model, as `load_model` takes it, on the JAX decoder.
+def open_source(name: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
+    """A server if `name` is a URL, else a model on the JAX decoder.
 
     Args:
-        where: URL, folder of a run, Hugging Face directory, or owner/name on the hub.
-        key_file: of a server: the file with its API key.
-        step: of a run: the checkpoint's step; None: the newest intact one.
-        n_texts: texts that are continued at once.
+        name: URL, folder of a run, Hugging Face directory, or owner/name on the hub.
+        key_file: for a server: the file with its API key.
+        step: for a run: the checkpoint's step; None: the newest intact one.
+        n_texts: how many texts are continued in one batch.
 
     Raises:
-        ImportError: a server is asked and the openai package is not installed.
-        FileNotFoundError, ValueError, OSError: as `load_model` and `Remote` say.
+        ImportError: `name` is a URL and the openai package is not installed.
+        FileNotFoundError, ValueError, OSError: as `load_model` and `Remote`.
     """
-    if is_url(where):
-        return Remote(where, key_file)
+    if is_url(name):
+        return Remote(name, key_file)
     from serve.models import load_model
     from serve.text.local import Local
 
-    return Local(load_model(where, step), n_texts)
+    return Local(load_model(name, step), n_texts)
 
 
 class Remote:
-    """A `Source`: a server, through the openai package."""
+    """A `Source` that asks a server through the openai package.
+
+    Raises:
+        PermissionError: the server refuses the key.
+        ConnectionError: no server answers.
+        ValueError: the server has no model, or answers with an error.
+    """
 
     def __init__(self, url: str, key_file: Path | None):
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -58,9 +64,9 @@ class Remote:
             yield new
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
-        """See `Source`. One request for up to 128 texts, the next one after it.
+        """See `Source`. Sends requests of up to 128 texts, one after the other.
 
-        vLLM draws every prompt of a request with the same seed; `serve api` counts up from it, as the decoder does.
+        vLLM samples every prompt of a request with the same seed. `serve api` and the decoder add the prompt's number.
         """
         for start in range(0, len(texts), MOST_TEXTS):
             some = list(texts[start : start + MOST_TEXTS])
@@ -69,7 +75,7 @@ class Remote:
 
     @property
     def chats(self) -> bool:
-        """See `Chatting`. No interface tells, so a message without an answer is sent once."""
+        """See `Chatting`. No interface tells this, so the first call sends a message and asks for one token."""
         if self._chats is None:
             try:
                 for _ in self.reply([{"role": "user", "content": "Hi"}], Settings(Sampling(0.0), 1)):
@@ -82,14 +88,14 @@ class Remote:
         return self._chats
 
     def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
-        """See `Chatting`. How long the prompt is only the server knows: an answer gets at most half of the context."""
+        """See `Chatting`. Only the server knows the prompt's length, so an answer gets at most half of the context."""
         most = settings.max_new_tokens if self.context is None else min(settings.max_new_tokens, self.context // 2)
-        asked = arguments(self.name, "", replace(settings, max_new_tokens=max(1, most)))
-        asked["messages"] = messages
-        del asked["prompt"]
+        request = arguments(self.name, "", replace(settings, max_new_tokens=max(1, most)))
+        request["messages"] = messages
+        del request["prompt"]
         create: Any = self._client.chat.completions.create
         with translated(self.url):
-            answer = create(stream=True, **asked)
+            answer = create(stream=True, **request)
             with answer:
                 for piece in answer:
                     for choice in piece.choices:
@@ -98,7 +104,7 @@ class Remote:
     def _request(
         self, prompt: str | list[str], settings: Settings, first: int = 0
     ) -> Generator[tuple[int, str], None, None]:
-        """(number of the prompt, new text) as it comes; `first` is the number of the first prompt among all texts."""
+        """(number of the prompt, new text) as it arrives. `first` is the number of the first prompt among all texts."""
         with translated(self.url):
             answer = self._client.completions.create(stream=True, **arguments(self.name, prompt, settings, first))
             with answer:
@@ -111,7 +117,7 @@ def arguments(model: str, prompt: str | list[str], settings: Settings, first: in
     """Settings as arguments of `client.completions.create`; `first` is the number of the first prompt."""
     extra = {name: value for name in ("top_k", "min_p") if (value := getattr(settings.sampling, name))}
     if settings.stops:
-        # vLLM leaves special tokens out of the text by default: then it would not find their text in it.
+        # By default vLLM omits special tokens from the text, and could not find a stop text that spells one.
         extra["skip_special_tokens"] = False
     return {
         "model": model,
@@ -126,7 +132,12 @@ def arguments(model: str, prompt: str | list[str], settings: Settings, first: in
 
 
 def connect(url: str, key_file: Path | None, timeout: float = 600) -> "openai.OpenAI":
-    """A client with the key of `serve.door.key`; nothing is sent yet. Raises ImportError without the openai package."""
+    """A client with the key of `serve.door.key`. It sends nothing yet.
+
+    Raises:
+        ImportError: the openai package is not installed.
+        FileNotFoundError, ValueError, PermissionError: as `key.for_client`.
+    """
     try:
         import openai
     except ImportError:
@@ -171,7 +182,7 @@ class translated:
 
 
 def _message(error: "openai.APIStatusError") -> str:
-    """What the server says, without the openai package's own words around it."""
+    """The server's message, without the text that the openai package adds."""
     body = error.body
     message = body.get("message") if isinstance(body, dict) else None
     return str(message or error.message)

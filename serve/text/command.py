@@ -1,4 +1,4 @@
-"""Continue prompts, by a model on this machine or by a server. `generate` and `complete` are two names of this command.
+"""Continue prompts with a model on this machine or on a server. `generate` and `complete` are the same command.
 
 The first Ctrl-C ends the command after the piece that is being computed, with exit status 130; a second one ends it at
 once.
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from serve.text.config import Piece
 
 STANDARD_INPUT = "-"
-CHUNK = 16  # tokens a prompt between two pieces, where the text is printed at the end
+CHUNK = 16  # new tokens of each prompt in a piece, if the text is printed at the end
 
 
 @dataclass(frozen=True)
 class Options:
     source: tyro.conf.Positional[str]
-    """A model: the folder of a run, a Hugging Face directory, or owner/name on the hub. Or a server's URL, such as
+    """A model (the folder of a run, a Hugging Face directory, or owner/name on the hub), or a server's URL, such as
     http://127.0.0.1:8000."""
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Text to continue; may be given several times; - reads standard input. Default: the beginning of a document."""
+    """Text to continue. May be given several times; - reads standard input. Default: the beginning of a document."""
     prompt_file: Path | None = None
-    """File of prompts, one a line, instead of --prompt."""
+    """File of prompts, one per line, instead of --prompt."""
     max_new_tokens: int = 128
-    """New tokens for each prompt, at most."""
+    """Largest number of new tokens for each prompt."""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Text before which a continuation ends; it may be the text of a special token; may be given several times."""
+    """Text before which a continuation ends, also the text of a special token. May be given several times."""
     stream: bool = True
-    """Print a single prompt's continuation while it is computed."""
+    """Print the continuation of a single prompt while it is computed."""
     step: int | None = None
-    """Of a run: the checkpoint's step. Default: the newest intact one."""
+    """For a run: the checkpoint's step. Default: the newest intact one."""
     key_file: Path | None = None
-    """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    """For a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
     def __post_init__(self) -> None:
         if self.prompt and self.prompt_file:
@@ -52,12 +52,14 @@ class Options:
         if self.prompt.count(STANDARD_INPUT) > 1:
             raise ValueError("--prompt - is given several times; standard input can be read once")
         if self.step is not None and is_url(self.source):
-            raise ValueError(f"--step {self.step} chooses a run's checkpoint; {self.source} is a server: leave it out")
+            raise ValueError(
+                f"--step {self.step} is for a run's checkpoint; {self.source} is a server: leave the option out"
+            )
         refuse_empty_stops(self.stop)
 
 
 def main(options: Options) -> int:
-    """Prints each prompt with its continuation and, of a model on this machine, the speed."""
+    """Prints each prompt with its continuation and, for a model on this machine, the speed; returns 0 or 130."""
     from serve.text.stopping import postponed, until_interrupted
 
     texts = _prompts(options)
@@ -83,14 +85,14 @@ def main(options: Options) -> int:
 
 
 class Speed:
-    """Counts tokens while it hands the pieces on, and takes the time from the second piece on.
+    """Passes the pieces on, counts their tokens, and measures the time from the second piece on.
 
-    The first two pieces are prefill and one decoding step: JAX compiles both programs there.
+    During the first two pieces, JAX compiles prefill and decoding step.
     """
 
     def __init__(self, pieces: "Iterable[Piece]"):
         self._pieces = pieces
-        self.n_tokens: int | None = None  # of all prompts; None: a server does not say
+        self.n_tokens: int | None = None  # of all prompts; None for a server, which does not report it
         self._n_timed, self._started = 0, 0.0
 
     def __iter__(self) -> "Iterator[Piece]":
@@ -103,12 +105,12 @@ class Speed:
             yield piece
 
     def per_second(self) -> str:
-        """`, 100 tokens/s`; nothing where there was too little to measure."""
+        """`, 100 tokens/s`, or nothing if there were too few tokens to measure."""
         return f", {self._n_timed / (time.monotonic() - self._started):,.0f} tokens/s" if self._n_timed else ""
 
 
 def _print_while_computed(text: str, pieces: "Iterable[Piece]") -> None:
-    """The prompt is printed with the first piece: a prompt that is refused is not printed."""
+    """Prints pieces as they arrive. The prompt is printed with the first piece, so not if the request is refused."""
     for number, piece in enumerate(pieces):
         print(text if number == 0 else "", end=piece.texts[0], flush=True)
     print(flush=True)

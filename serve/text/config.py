@@ -1,4 +1,4 @@
-"""How texts are continued, and what a source of continuations offers. Imports no JAX."""
+"""Settings of a continuation, and the interface of a source of continuations. Imports no JAX."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -9,38 +9,42 @@ from llm_jax.decode.options import Sampling
 
 @dataclass(frozen=True)
 class Settings:
-    """How texts are continued. Text number i, counted from 0, is drawn with the seed `sampling.seed` + i."""
+    """Settings of a continuation. Text number i, counted from 0, is sampled with the seed `sampling.seed` + i."""
 
     sampling: Sampling
     max_new_tokens: int  # for each text
     stops: tuple[str, ...] = ()  # texts before which a continuation ends
-    chunk: int = 1  # new tokens of each text in a piece, where the decoder runs here; a server decides by itself
+    chunk: int = 1  # new tokens of each text in a piece of the local decoder; a server decides for itself
 
 
 class Piece(NamedTuple):
-    """What has come at once."""
+    """A part of the continuations that arrives at once."""
 
-    texts: list[str]  # further text of each continuation; may be empty
-    n_tokens: int | None  # new tokens, of all texts together; None: a server does not say
+    texts: list[str]  # the next text of each continuation; may be empty
+    n_tokens: int | None  # new tokens of all texts together; None for a server, which does not report it
 
 
 class Source(Protocol):
-    """Something that continues texts: the decoder here, or a server."""
+    """Something that continues texts: the local decoder or a server."""
 
     @property
     def name(self) -> str:
-        """The model's, for people."""
+        """The model's name, for messages."""
         ...
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
-        """The continuation of one text, piece by piece. Raises as `stream_all` does."""
+        """The continuation of one text, piece by piece.
+
+        Raises:
+            ValueError, OSError: as `stream_all`.
+        """
         ...
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
         """The continuations of several texts, piece by piece.
 
         Raises:
-            ValueError: the request is refused, such as a prompt that is longer than the model's context.
+            ValueError: the request is refused, for example because a prompt is longer than the model's context.
             OSError: the server does not answer.
         """
         ...
@@ -59,7 +63,11 @@ class Chatting(Protocol):
         ...
 
     def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
-        """The answer to messages, piece by piece, up to the end of the turn. Raises as `Source.stream_all` does."""
+        """The answer to messages, piece by piece, up to the end of the turn.
+
+        Raises:
+            ValueError, OSError: as `Source.stream_all`.
+        """
         ...
 
 
@@ -69,6 +77,10 @@ def is_url(source: str) -> bool:
 
 
 def refuse_empty_stops(stops: Sequence[str]) -> None:
-    """Raises ValueError for an empty stop text: it is found before the first character, so nothing would be left."""
+    """Refuses an empty stop text, which occurs before the first character, so that nothing would be left.
+
+    Raises:
+        ValueError: a stop text is empty.
+    """
     if "" in stops:
-        raise ValueError("stop must be a text that is not empty: leave --stop out to go on to the end")
+        raise ValueError("stop must be a text that is not empty: leave --stop out to generate up to the end")

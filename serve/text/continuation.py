@@ -1,4 +1,4 @@
-"""New tokens → text that is certain: whole characters, and nothing that may still become a stop text."""
+"""Turns new tokens into text that is final: whole characters, and nothing that may be the beginning of a stop text."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -22,20 +22,20 @@ class Continuation:
         Args:
             tokenizer: decodes the tokens.
             stops: texts before which the continuation ends.
-            min_tokens: a stop text that ends within so many tokens is part of the text.
+            min_tokens: a stop text that ends within the first `min_tokens` tokens does not end the continuation.
             hidden: ids that add nothing to the text.
-            prompt: the tokens that it continues.
+            prompt: the tokens before the continuation.
         """
         self._decoder, self._stops, self._hidden = StreamDecoder(tokenizer, prompt), tuple(stops), hidden
         self._held, self._n_free = "", min_tokens
-        self.stop: str | None = None  # the stop text that was found: nothing after it belongs to the continuation
+        self.stop: str | None = None  # the stop text that ended the continuation
 
     @property
     def stopped(self) -> bool:
         return self.stop is not None
 
     def push(self, token: int) -> str:
-        """The text that is certain now."""
+        """Adds a token; returns the text that has become final."""
         text = "" if token in self._hidden else self._take(self._decoder.push(token))
         self._n_free -= 1
         return text
@@ -51,9 +51,9 @@ class Continuation:
             return ""
         before, text = len(self._held), self._held + text
         # The held text was searched before: a stop text that is found now ends in the new text.
-        found = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
-        if found and self._n_free <= 0:
-            at, self.stop = min(found)
+        matches = [(at, stop) for stop in self._stops if (at := text.find(stop, max(0, before - len(stop) + 1))) >= 0]
+        if matches and self._n_free <= 0:
+            at, self.stop = min(matches)
             self._held = ""
             return text[:at]
         n_held = max((_overlap(text, stop) for stop in self._stops), default=0)
@@ -62,7 +62,7 @@ class Continuation:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a beginning of `stop`, without being all of it.
+    """Length of the longest suffix of `text` that is a proper prefix of `stop`.
 
     >>> _overlap("one two", "two three"), _overlap("one", "two")
     (3, 0)

@@ -1,4 +1,4 @@
-"""What a person and a model have written so far: one text that grows, or messages of a user and an assistant."""
+"""The turns of a user and a model so far: one text that grows, or messages of a user and an assistant."""
 
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Protocol
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Conversation(Protocol):
-    """Turns of a person and a model."""
+    """The turns of a user and a model."""
 
     def ask(self, line: str, settings: Settings) -> Generator[str, None, None]:
-        """The answer to a further line, piece by piece."""
+        """The answer to the next line, piece by piece."""
         ...
 
     def keep(self, line: str, answer: str) -> None:
@@ -25,17 +25,17 @@ class Conversation(Protocol):
         ...
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Removes all turns."""
         ...
 
     @property
     def shown(self) -> str:
-        """What is printed after a command."""
+        """The text that is printed after `/new` and `/undo`."""
         ...
 
 
 class Continued:
-    """A `Conversation` with a base model, which knows no roles: it continues the whole text."""
+    """A `Conversation` with a base model, which has no roles: it continues the whole text."""
 
     def __init__(self, source: Source):
         self._source, self._texts = source, [""]
@@ -58,7 +58,7 @@ class Continued:
 
 
 class Messages:
-    """A `Conversation` with a model that has a chat template. `system`: a message before all others."""
+    """A `Conversation` with a model that has a chat template. `system` is a message before all others."""
 
     shown = ""
 
@@ -82,12 +82,13 @@ class Messages:
 
 
 def conversation(source: Source, system: str | None) -> Conversation:
-    """With messages if the model has a chat template.
+    """A conversation of messages if the model has a chat template, else one of continued text.
 
-    Raises ValueError for a `system` message to a model without one.
+    Raises:
+        ValueError: `system` is given, but the model has no chat template.
     """
     if isinstance(source, Chatting) and source.chats:
         return Messages(source, system)
     if system is not None:
-        raise ValueError(f"--system needs a chat template, which {source.name} has not: leave it out")
+        raise ValueError(f"--system needs a chat template, which {source.name} does not have: leave the option out")
     return Continued(source)

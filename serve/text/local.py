@@ -1,4 +1,4 @@
-"""Texts continued by the JAX decoder in this process."""
+"""A `Source` that continues texts with the JAX decoder in this process."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from serve.text.stopping import Interrupted
 
 
 class Local:
-    """A `Source`. Its weights are stored for so many texts at once as it is told; it decodes any number of them."""
+    """A `Source`. Its weights are stored in the best form for batches of `n_texts`; it decodes batches of any size."""
 
     def __init__(self, model: Model, n_texts: int = 1):
         self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
@@ -28,7 +28,7 @@ class Local:
             yield piece.texts[0]
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
-        """See `Source`. All texts are one batch. Interrupted, it gives the text that it has held back, and ends."""
+        """See `Source`. All texts are one batch. When interrupted, it yields the text that it holds back, and ends."""
         return self._continue([encode_prompt(self._tokenizer, text) for text in texts], settings)
 
     @property
@@ -37,7 +37,7 @@ class Local:
         return self._tokenizer.chat is not None
 
     def reply(self, messages: Sequence[Message], settings: Settings) -> Generator[str, None, None]:
-        """See `Chatting`. An answer gets as many tokens as are left in the context, if that is fewer."""
+        """See `Chatting`. An answer gets at most as many tokens as are left in the context."""
         prompt = chat.encode(self._tokenizer, messages)
         room = max(1, self._config.context_length - len(prompt))
         fitting = replace(settings, max_new_tokens=min(settings.max_new_tokens, room))
@@ -51,9 +51,9 @@ class Local:
         tokenizer = self._tokenizer
         rows = [Continuation(tokenizer, settings.stops, hidden=hidden, prompt=prompt) for prompt in prompts]
         sampling, ends = settings.sampling, tokenizer.borders.stops
-        asked = (sampling, settings.max_new_tokens, ends, settings.chunk)
+        arguments = (sampling, settings.max_new_tokens, ends, settings.chunk)
         try:
-            for new in loop.stream(self._params, prompts, self._config, self._plan, *asked):
+            for new in loop.stream(self._params, prompts, self._config, self._plan, *arguments):
                 yield _piece(rows, new)
                 if all(row.stopped for row in rows):
                     return
@@ -63,7 +63,7 @@ class Local:
 
 
 def _piece(rows: Sequence[Continuation], new: Sequence[Sequence[int]]) -> Piece:
-    """New tokens of each row → the text that they make certain. Tokens after a stop text do not count."""
+    """The text that becomes final with the new tokens of each row. Tokens after a stop text do not count."""
     texts, n_tokens = [], 0
     for row, tokens in zip(rows, new, strict=True):
         text = ""

@@ -1,4 +1,4 @@
-"""A file of prompts, one a line."""
+"""Reads a file of prompts, one per line."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ from llm_jax.files.content import read_text
 
 
 def read_lines(file: Path) -> list[str]:
-    """The file's lines, empty ones too.
+    """The file's lines, including empty ones.
 
-    Only a line feed ends a line: other characters that Unicode calls line boundaries (U+2028, form feed) may be part of
-    a prompt.
+    Only a line break (LF, CR LF or CR) ends a line. Other characters that Unicode calls line boundaries (U+2028, form
+    feed) may be part of a prompt.
 
     Raises:
-        FileNotFoundError, ValueError: names the file and what is wrong with it.
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty or not text; names the file.
     """
     if not file.is_file():
         raise FileNotFoundError(f"file of prompts {file} does not exist")
@@ -21,5 +22,5 @@ def read_lines(file: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 ({error.reason} at byte {error.start:,}): convert it") from None
     if not text.strip():
-        raise ValueError(f"{file} is empty: write one prompt a line")
+        raise ValueError(f"{file} is empty: write one prompt per line")
     return text.removesuffix("\n").split("\n")

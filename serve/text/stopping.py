@@ -1,7 +1,7 @@
-"""Ctrl-C takes effect between two pieces of an answer, never inside of one.
+"""Makes Ctrl-C take effect between two pieces of an answer, and never while one is computed.
 
-XLA does not survive a KeyboardInterrupt while it compiles: the process continues, and crashes at its end. Elsewhere JAX
-may swallow the exception.
+XLA does not survive a KeyboardInterrupt while it compiles: the process continues and crashes when it ends. At other
+places JAX may swallow the exception.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """Ctrl-C was pressed. Raised in a generator of pieces, which may catch it to give one last piece."""
+    """Ctrl-C was pressed. It is raised in a generator of pieces, which may catch it to yield one last piece."""
 
 
 def until_interrupted(pieces: Generator[T, None, None], ended: Callable[[], None] = lambda: None) -> Iterator[T]:
-    """The pieces, up to the one during which Ctrl-C was pressed, and the last one that `Interrupted` brings.
+    """The pieces up to the one during which Ctrl-C was pressed, then the last one that the generator yields.
 
     Calls `ended` if Ctrl-C was pressed. A second press raises KeyboardInterrupt at once.
     """
@@ -35,7 +35,7 @@ def until_interrupted(pieces: Generator[T, None, None], ended: Callable[[], None
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Raises KeyboardInterrupt at its end if Ctrl-C was pressed meanwhile; at a second press at once."""
+    """Postpones Ctrl-C to the end of the block, where it raises KeyboardInterrupt. A second press raises it at once."""
     with _recorded() as is_pressed:
         yield
     if is_pressed():
@@ -44,7 +44,7 @@ def postponed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _recorded() -> Iterator[Callable[[], bool]]:
-    """While it is open, the first Ctrl-C is recorded, not raised; gives a function that says whether there was one."""
+    """Records the first Ctrl-C in the block instead of raising it. Yields a function that tells whether it came."""
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -56,7 +56,7 @@ def _recorded() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # Python lets only the main thread set a handler
         yield lambda: False
         return
-    # Presses are counted here alone: the front door's thread would read one later and count it as its own.
+    # Presses are counted here only; otherwise the front door's thread would count the same press again.
     descriptor = signal.set_wakeup_fd(-1)
     before = signal.signal(signal.SIGINT, press)
     try:

@@ -66,7 +66,7 @@ def test_an_engine_that_disagrees_is_a_failure(capsys, monkeypatch):
     ("options", "message"),
     [
         ({"label": 3}, "the label is class 1 or class 2; got 3"),
-        ({"x1": math.nan}, "x1 must be a number on paper; got nan"),
+        ({"x1": math.nan}, "x1 must be a finite number; got nan"),
         ({"rate": math.inf}, "rate must lie above 0"),
         ({"decimals": -1}, "decimals must lie between 0 and 16; got -1"),
     ],

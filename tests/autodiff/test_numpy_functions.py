@@ -139,7 +139,7 @@ def test_names_and_order_of_arguments_are_those_of_numpy(form):
         (lambda t: np.clip(t, 0, 1, min=0), "np.clip: a_min and a_max are the same as min and max"),
         (lambda t: np.var(t, ddof=1, correction=1), "np.var: ddof and correction are the same"),
         (lambda t: t.astype(complex), "astype: a Tensor is real"),
-        (lambda t: t + "a", "add: a Tensor cannot meet str"),
+        (lambda t: t + "a", "add: a Tensor cannot be combined with str"),
     ],
 )
 def test_what_is_not_offered_is_refused_in_one_line(wrong, message):

@@ -247,7 +247,7 @@ def row(*numbers):
         (lambda: np.array([row(1), 2.0]), TypeError, "history would be lost"),
         (lambda: math.exp(Tensor(1.0)), TypeError, "use np.exp instead of math.exp"),
         (lambda: row(1) * Scalar(2.0), TypeError, r"multiply: a Scalar .* array of shape \(1,\)"),
-        (lambda: np.where(True, row(1), Scalar(1.0)), TypeError, "where: a Tensor cannot meet Scalar"),
+        (lambda: np.where(True, row(1), Scalar(1.0)), TypeError, "where: a Tensor cannot be combined with Scalar"),
         (lambda: Tensor([1, 2]), TypeError, "got int64 of shape .2,.: convert it first"),
         (lambda: Tensor(True), TypeError, "got bool"),
         (lambda: len(Tensor(1.0)), TypeError, "no length"),

@@ -255,7 +255,7 @@ def test_template_of_another_state_is_refused_before_anything_is_read(checkpoint
     with pytest.raises(ValueError, match="another state") as raised:
         checkpoints.restore(template)
     assert "new is missing from the checkpoint" in str(raised.value)
-    assert "old is in the checkpoint alone" in str(raised.value)
+    assert "old is only in the checkpoint" in str(raised.value)
     assert "w is float32[2, 3] in the checkpoint and float32[2, 4] here" in str(raised.value)
 
 

@@ -260,7 +260,7 @@ def test_no_place_is_computed_for_a_row_that_is_sound(kind, options, tmp_path, m
 def test_ctrl_c_says_what_is_kept_and_what_is_not(options, made, monkeypatch, capsys):
     console = Console(width=500)
     make = tokenise.Work.make_part
-    for stop_at, message in ((0, "nothing is left on the disk"), (2, "what is tokenized is kept")):
+    for stop_at, message in ((0, "nothing is left on the disk"), (2, "parts that are tokenized are kept")):
 
         def stopping(work, number, stop_at=stop_at):
             if number == stop_at:

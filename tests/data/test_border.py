@@ -51,7 +51,7 @@ def test_each_document_is_preceded_by_the_tokens_that_the_files_name(options, bo
 @pytest.mark.parametrize("changes", [{}, {"tokenizer": "characters"}, {"task": 0}])
 def test_documents_without_a_border_are_refused_with_the_cure_and_nothing_is_left(options, changes):
     asked = options(**changes)
-    with pytest.raises(ValueError, match=r"need a border between them: say --border TOKEN.*--border none"):
+    with pytest.raises(ValueError, match=r"need a border between them: give --border TOKEN.*--border none"):
         (prepare_share if "task" in changes else prepare)(asked)
     assert not asked.out.exists()
 

@@ -145,7 +145,7 @@ def test_sigkill_at_random_instants_again_and_again(options, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")
-@pytest.mark.parametrize(("presses", "said"), [(1, "interrupted\n"), (2, "interrupted twice: left at once\n")])
+@pytest.mark.parametrize(("presses", "said"), [(1, "interrupted\n"), (2, "interrupted twice: ended at once\n")])
 def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback(json_lines, tmp_path, presses, said):
     """The first worker is stopped before it has read what to do, so the press arrives in the midst of the writing."""
     alphabet = [chr(number) for number in range(30_000)]

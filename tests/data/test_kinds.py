@@ -161,7 +161,7 @@ def test_running_text_in_gzip_gives_the_pieces_of_plain_text(tmp_path):
         ("x.csv", b"id,text\n1,caf\xe9\n", r"x\.csv: byte 0xe9 at offset 13 is not UTF-8"),
         ("x.parquet", b"<html>not found</html>", r"x\.parquet: not a readable parquet file"),
         ("x.jsonl.gz", gzip.compress(LINES)[:-20], r"x\.jsonl\.gz: gzip file that is damaged or cut short"),
-        ("x.txt.gz", gzip.compress(b"caf\xe9 " * 9), r"x\.txt\.gz: byte 0xe9 .* unpack it, then iconv"),
+        ("x.txt.gz", gzip.compress(b"caf\xe9 " * 9), r"x\.txt\.gz: byte 0xe9 .* decompress it, then iconv"),
         ("x.txt", b"PK\x03\x04" + bytes(26) + b"a.txt", r"x\.txt: a zip archive; unpack it"),
     ],
 )
@@ -273,7 +273,7 @@ def test_a_separator_is_found_wherever_the_text_is_cut(tmp_path, monkeypatch, se
 def test_a_separator_goes_with_plain_text_alone(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(LINES)
     for name in (tmp_path / "x.jsonl", "stdlib"):
-        with pytest.raises(ValueError, match="--document-separator divides plain text"):
+        with pytest.raises(ValueError, match="--document-separator is for plain text"):
             source_of(name, separator="###")
     (tmp_path / "x.txt").write_text("text")
     with pytest.raises(ValueError, match="--document-separator is empty"):

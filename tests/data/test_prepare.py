@@ -303,7 +303,7 @@ def test_too_little_text_is_refused_and_may_be_mended(options, json_lines, docum
     ("changes", "message"),
     [
         ({"shard_tokens": 0}, "--shard-tokens must be at least 1 and at most 2147483647, .*; got 0"),
-        ({"shard_tokens": 2**31}, "--shard-tokens must be .* at most 2147483647, .* can count; got 2147483648"),
+        ({"shard_tokens": 2**31}, "--shard-tokens must be .* at most 2147483647, .* can hold; got 2147483648"),
         ({"val_fraction": 1.0}, "--val-fraction must be at least 0 and below 1; got 1.0"),
         ({"processes": -1}, "--processes must be at least 1, or 0 for one per core; got -1"),
         ({"unit_megabytes": 0.0}, "--unit-megabytes must be above 0 and finite; got 0.0"),

@@ -108,7 +108,7 @@ def test_text_that_spells_a_special_token_is_said_once_with_the_file_and_the_fla
         prepare(options(tmp_path / "a.txt", **changes))
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path / 'a.txt'}: the text spells the special token <|endoftext|>, which becomes ordinary tokens; "
-        "if it divides documents, give prepare --document-separator '<|endoftext|>'"
+        "if it separates documents, give prepare --document-separator '<|endoftext|>'"
     ]
     caplog.clear()
     with caplog.at_level(logging.WARNING):

@@ -173,7 +173,7 @@ def test_no_matching_file_is_refused(tmp_path):
 def test_kinds_are_not_mixed(tmp_path):
     one, two = write(tmp_path / "a.txt", b"x"), write(tmp_path / "b.jsonl", b"{}")
     refused(r"mixes text \(.*a\.txt\) and json lines \(.*b\.jsonl\); expected one kind", one, two)
-    refused("stdlib stands alone", "stdlib", one)
+    refused("stdlib cannot be combined with others", "stdlib", one)
 
 
 def test_a_missing_column_is_refused_and_the_others_named(tmp_path):

@@ -260,7 +260,7 @@ def test_an_id_outside_the_vocabulary_is_never_written(options, monkeypatch):
 def test_a_part_of_another_width_is_not_written_into_a_shard(options, monkeypatch):
     monkeypatch.setattr("train.prepare.tokenise.fitted", lambda ids, _: ids.astype(np.uint16))
     with pytest.raises(
-        ValueError, match=r"parts with ids of uint16 up to .*; expected uint32, below .* 70,001.*remove"
+        ValueError, match=r"parts hold ids of uint16 up to .*; expected uint32, below .* 70,001.*remove"
     ):
         prepare(options())
     assert not list(options().out.glob("*.bin"))

@@ -97,7 +97,7 @@ def test_a_fault_is_exit_status_1_and_named(directory, tmp_path, capsys, monkeyp
         monkeypatch.setattr(models_compared, "loaded", lambda *_: faulty)
         assert run("--hf", str(directory), *FLAGS, "--out", str(tmp_path)) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "The two first part at: activations, block 1, after attention" in said
+    assert "First wrong row: activations, block 1, after attention" in said
     assert not json.loads((tmp_path / "parity.json").read_text())["passed"]
 
 

@@ -52,8 +52,11 @@ def test_the_real_file_has_ten_thousand_items_with_four_endings(shared_data):
     ("row", "message"),
     [
         ({"text": "a"}, r"has the columns text; HellaSwag \(row 1\) needs activity_label, ctx, endings, label too"),
-        ({**ROW, "label": ""}, r"row 1: label '' names none of its 4 endings; the test split has no labels"),
-        ({**ROW, "label": 4}, r"label 4 names none of its 4 endings"),
+        (
+            {**ROW, "label": ""},
+            r"row 1: label '' is not the number of one of its 4 endings; the test split has no labels",
+        ),
+        ({**ROW, "label": 4}, r"label 4 is not the number of one of its 4 endings"),
     ],
 )
 def test_other_columns_and_labels_are_refused_by_name(tmp_path, row, message):

@@ -96,7 +96,7 @@ def test_a_table_fits_80_columns_with_no_figure_cut():
         lines += console.file.getvalue().splitlines()
     assert "transformers – vllm http" in lines[-1]
     assert "1.0000 1.0000" in lines[-1]  # of two equally good endings the first is taken, which is right
-    assert "apart" in lines[-1]
+    assert "differ" in lines[-1]
     assert all("…" not in line and len(line) <= 80 for line in lines)
 
 
@@ -192,7 +192,7 @@ def test_a_padded_vocabulary_takes_part_whole(tmp_path, items):
     ("arguments", "message"),
     [
         (["--prompts", "0"], "prompts must be at least 1; got 0"),
-        (["--tokens", "64"], "64 new tokens do not fit: the model's context is 64; say --tokens 32"),
+        (["--tokens", "64"], "64 new tokens do not fit: the model's context is 64; give --tokens 32"),
         (["--prompt-file", "nowhere.txt"], "file of prompts nowhere.txt does not exist"),
         (["--sides", "vllm", "--python", "/nowhere/python", "--prompts", "2", "--tokens", "2"], "/nowhere/python"),
     ],

@@ -132,7 +132,7 @@ def test_a_line_of_a_prompt_file_ends_at_a_line_feed_alone(source, continued, ca
     ("content", "flags", "message"),
     [
         (b"one\ntw\xff", (), "is not UTF-8 (invalid start byte at byte 6): convert it"),
-        (b"", (), "is empty: write one prompt a line"),
+        (b"", (), "is empty: write one prompt per line"),
         (None, (), "does not exist"),
         (b"one", ("--prompt", "two"), "are both given: leave one of them out"),
     ],
@@ -158,7 +158,7 @@ def test_a_chat_goes_on_where_the_text_ends(source, continued, capsys, monkeypat
     expected = [first, "", second, third, "", first, continued(f"a b{first} f")]
     assert shown.out == "".join(f"{text}\n" for text in expected)
     assert "the model's context is 64" in shown.err
-    assert "/new begins a new text" in shown.err
+    assert "/new starts a new text" in shown.err
 
 
 def test_quit_ends_a_chat_and_turns_draw_differently(source, capsys, monkeypatch):

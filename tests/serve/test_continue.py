@@ -91,7 +91,7 @@ def test_flags_that_contradict_themselves_are_refused_before_a_model_is_loaded(n
 
 def test_a_server_has_no_steps(capsys):
     assert call("generate", "http://127.0.0.1:1", "--step", "3") == 2
-    assert "chooses a run's checkpoint" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "is for a run's checkpoint" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_an_interrupted_decoder_gives_the_text_that_it_has_held_back(local, continued):

@@ -228,7 +228,10 @@ def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, cap
             ["--tasks", "hellaswag", "--data", "piqa=x.jsonl"],
             "--data names task 'piqa', which --tasks does not ask for",
         ),
-        (["--tasks", "hellaswag", "--data", "hellaswag:train={hellaswag}"], "add hellaswag=FILE to be scored"),
+        (
+            ["--tasks", "hellaswag", "--data", "hellaswag:train={hellaswag}"],
+            "add hellaswag=FILE with the rows to score",
+        ),
         (["--tasks", "hellaswag", "--data", "hellaswag={piqa}"], "needs activity_label, ctx_a, ctx_b, endings too"),
         (["--tasks", "arc_easy", "--data", "arc_easy={piqa}"], "has the columns goal, sol1, sol2, label; arc_easy"),
         (["--tasks", "piqa", "--data", "piqa={arc_easy}"], "needs goal, label, sol1, sol2 too"),

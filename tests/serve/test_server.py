@@ -238,7 +238,7 @@ def test_a_benchmark_loses_no_request_and_keeps_its_figures(server, directory, t
     assert report["bound"]["bytes_per_second"] > 1e8
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "vllm-3.json").is_file() == (tool == "vllm")
-    assert "tokens/s beside the JAX decoder and the bound" in capsys.readouterr().out
+    assert "tokens/s of server, JAX decoder and bound" in capsys.readouterr().out
 
 
 def test_an_unknown_model_gets_404(server):

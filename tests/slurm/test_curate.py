@@ -50,7 +50,7 @@ def test_job_arrays_with_a_killed_task_give_the_bytes_of_the_local_executor(proj
     first = last(submit().stdout)
     second = submit(check=False)
     assert second.returncode == 2
-    assert f"data/curated is already the work of job {first} (pending) and those before it" in second.stderr
+    assert f"job {first} (pending) and those before it are already working on data/curated" in second.stderr
     numbers = cluster.run("squeue", "--noheader", "--name=curate-filter", "--states=all", "-o", "%F").stdout.split()
     number = min(map(int, numbers))  # a later one is datatrove's own, which joins the statistics
     deadline = time.monotonic() + 60

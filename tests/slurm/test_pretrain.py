@@ -244,7 +244,7 @@ def test_second_job_on_the_same_run_is_refused_when_it_is_submitted_and_when_it_
 
     again = front_door("submit", "pretrain", *layout, "--", *run.flags, check=False)
     assert again.returncode == 2
-    assert again.stderr.startswith(f"error: run twice is already the work of job {first.number} (running): wait for it")
+    assert again.stderr.startswith(f"error: job {first.number} (running) is already training run twice: wait for it")
     second = start(project, run, layout="--nodes=1")  # past the front door: then the lock refuses
     assert re.search(r"stopped, not requeued: run runs/twice is in use by process \d+ on", second.fail())
     project.cluster.run("scancel", first.number)

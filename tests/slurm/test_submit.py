@@ -131,7 +131,7 @@ def test_what_sbatch_takes_for_a_time_and_an_array_is_taken(time, array):
 def test_run_that_another_job_trains_is_refused(project, slurm, capsys):
     slurm(squeue="echo '11|first|RUNNING|None|1:02|58:58|n1'")
     assert submit(CASES["two-nodes"]) == 2
-    assert "run first is already the work of job 11 (running): wait for it, `scancel 11`" in capsys.readouterr().err
+    assert "job 11 (running) is already training run first: wait for it, `scancel 11`" in capsys.readouterr().err
 
 
 def test_refusal_of_sbatch_is_passed_on_in_one_line(project, slurm, capsys):
@@ -158,4 +158,4 @@ def test_log_folder_that_cannot_be_written_is_named(project, slurm, capsys):
 def test_log_folder_that_may_not_be_written_is_named(project, slurm, capsys):
     (project / "slurm/logs").chmod(0o555)
     assert submit(CASES["two-nodes"]) == 2
-    assert "slurm/logs, where SLURM is to put the job's log: Permission denied" in capsys.readouterr().err
+    assert "slurm/logs, the folder of the job's log: Permission denied" in capsys.readouterr().err

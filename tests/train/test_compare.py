@@ -25,12 +25,12 @@ def curve(seed: int, steps: int = 2000, worse_from: int | None = None, by: float
 
 @pytest.mark.parametrize("seed", range(5))
 def test_runs_that_differ_by_luck_alone_do_not_part(seed):
-    assert not bands.compare(curve(2 * seed), curve(2 * seed + 1)).partings()
+    assert not bands.compare(curve(2 * seed), curve(2 * seed + 1)).differing_ranges()
 
 
 @pytest.mark.parametrize("worse_from", [500, 1200])
 def test_runs_part_where_one_becomes_worse(worse_from):
-    (first, last), *more = bands.compare(curve(0), curve(1, worse_from=worse_from)).partings()
+    (first, last), *more = bands.compare(curve(0), curve(1, worse_from=worse_from)).differing_ranges()
     assert not more
     window = 0.05 * 2000 * BATCH
     assert abs(first - worse_from * BATCH) < window
@@ -38,7 +38,7 @@ def test_runs_part_where_one_becomes_worse(worse_from):
 
 
 def test_a_difference_below_the_band_is_not_called_one():
-    assert not bands.compare(curve(0), curve(1, worse_from=0, by=LUCK / 20)).partings()
+    assert not bands.compare(curve(0), curve(1, worse_from=0, by=LUCK / 20)).differing_ranges()
 
 
 def losing(curve: Curve, lost: np.ndarray | slice) -> Curve:
@@ -49,15 +49,15 @@ def losing(curve: Curve, lost: np.ndarray | slice) -> Curve:
 
 def test_skipped_steps_hide_no_parting_and_make_none():
     every_twelfth = slice(None, None, 12)
-    assert not bands.compare(curve(0), losing(curve(1), every_twelfth)).partings()
-    (first, _), *more = bands.compare(curve(0), losing(curve(1, worse_from=500), every_twelfth)).partings()
+    assert not bands.compare(curve(0), losing(curve(1), every_twelfth)).differing_ranges()
+    (first, _), *more = bands.compare(curve(0), losing(curve(1, worse_from=500), every_twelfth)).differing_ranges()
     assert not more
     assert abs(first - 500 * BATCH) < 0.05 * 2000 * BATCH
 
 
 def test_a_run_that_diverged_on_the_way_has_left_the_other():
     for a, b in ((curve(0), losing(curve(1), slice(1000, None))), (losing(curve(0), slice(1000, None)), curve(1))):
-        ((first, last),) = bands.compare(a, b).partings()
+        ((first, last),) = bands.compare(a, b).differing_ranges()
         assert abs(first - 1000 * BATCH) < 0.05 * 2000 * BATCH
         assert last == 2000 * BATCH
 

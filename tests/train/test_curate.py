@@ -75,7 +75,7 @@ def test_near_duplicates_bad_and_foreign_documents_are_left_out(parquet, tokeniz
     # A finished folder whose work is gone may be of anything.
     shutil.rmtree(tmp_path / ".curate-curated")
     assert curate(str(parquet), "--out", str(out), "--tokenizer", tokenizer) == 2
-    assert "curated is finished, and" in capsys.readouterr().err
+    assert "curated is finished, but" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -145,7 +145,7 @@ def test_no_name_means_two_languages():
 def test_package_that_is_missing_is_named_with_the_cure():
     language = dataclasses.replace(languages.find("th"), packages=("no-such-segmenter",))
     with pytest.raises(
-        ImportError, match=r"tha_Thai are found by no-such-segmenter, which is missing: uv sync .*curate"
+        ImportError, match=r"tha_Thai needs the word tokenizer no-such-segmenter, which is missing: uv sync .*curate"
     ):
         languages.check_words(language)
 
@@ -220,7 +220,7 @@ def test_every_language_by_the_filters_for_english_is_said(documents, tokenizer,
     pq.write_table(pa.table({"text": documents("tha_Thai")[:4]}), tmp_path / "bare.parquet")
     out = ["--out", str(tmp_path / "out"), "--tokenizer", tokenizer, "--no-dedup"]
     assert curate(str(tmp_path), *out, "--language", "") == 2
-    assert "documents of every language are judged by the filters for English; --filters" in capsys.readouterr().out
+    assert "documents of every language go through the filters for English; --filters" in capsys.readouterr().out
 
 
 def test_language_in_another_script_is_left_out():
@@ -238,7 +238,7 @@ def test_language_without_settings_is_refused_with_the_list(option, tmp_path, ca
     error = capsys.readouterr().err
     assert f"{option} xx: no filters for this language; there are arb_Arab (ar), " in error
     assert "tha_Thai (th)" in error
-    assert "--filters with the name of the nearest" in error
+    assert "Name the nearest of them by --filters" in error
     assert error.count("\n") == 1
 
 

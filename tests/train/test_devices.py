@@ -15,8 +15,8 @@ from train.pretrain import estimate
         ("NVIDIA H100 PCIe", 756e12, "of 756 TFLOP/s a device, dense (NVIDIA's data sheet of the H100"),
         ("NVIDIA H100 80GB HBM3", 989e12, "of 989 TFLOP/s a device, dense (NVIDIA's data sheet of the H100"),
         ("NVIDIA A10", 125e12, "of 125 TFLOP/s a device, dense (NVIDIA's data sheet of the A10"),
-        ("NVIDIA GH200 480GB", None, "not shown: no peak is known of 'NVIDIA GH200 480GB'"),
-        ("cpu", None, "not shown: no peak is known of 'cpu'"),
+        ("NVIDIA GH200 480GB", None, "not shown: no peak is known for 'NVIDIA GH200 480GB'"),
+        ("cpu", None, "not shown: no peak is known for 'cpu'"),
     ],
 )
 def test_peak_is_that_of_the_exact_device_or_none_with_the_reason(kind, peak, said, monkeypatch):

@@ -96,7 +96,7 @@ def test_command_reads_so_many_percent_of_mnist_after_8000_images(epochs, percen
     options = Options(data=str(shared_data / "mnist"), engine="jax", runs=tmp_path, config=DigitsConfig(epochs=epochs))
     assert main(options) == 0
     printed = capsys.readouterr().out
-    assert "7,200 images to train on, 800 to choose settings by, 2,000 to test on" in printed
+    assert "7,200 images for training, 800 for validation, 2,000 for the test" in printed
     assert accuracy(printed) >= percent
 
 
@@ -204,7 +204,7 @@ def test_missing_pytorch_is_named_with_the_group_to_install_before_anything_is_t
         ("images-idx3-ubyte", idx_bytes(np.zeros(40)), "begins with 2049; an idx file of images begins with 2051"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:10], "truncated: it ends within its header"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:-1], "promises 40 × 5 × 4 = 800 elements; it has 799"),
-        ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))) + b"x", "has bytes to spare"),
+        ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))) + b"x", "is too long"),
         ("images-idx3-ubyte", gzip.compress(idx_bytes(np.ones((40, 5, 4))), mtime=0)[:30], "is truncated or damaged"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))), "every pixel of the training images is 0"),
         ("images-idx3-ubyte", idx_bytes(np.ones((1, 5, 4))), "has 1 images, but .* has 40 labels"),
@@ -229,7 +229,7 @@ def test_missing_files_are_named(pair, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder nowhere; data is 'embedded', 'mnist' or a folder"):
         digits_data.load("nowhere")
     (pair / "labels-idx1-ubyte").unlink()
-    with pytest.raises(FileNotFoundError, match=r"is here, its labels are not: expected .*labels-idx1-ubyte"):
+    with pytest.raises(FileNotFoundError, match=r"the labels of .* are missing: expected .*labels-idx1-ubyte"):
         digits_data.load(str(pair))
     (pair / "images-idx3-ubyte").unlink()
     with pytest.raises(FileNotFoundError, match=r"should have one file .* found nothing"):
@@ -239,7 +239,7 @@ def test_missing_files_are_named(pair, tmp_path):
 def test_mnist_is_taken_from_the_cache_and_checked_when_downloaded(tmp_path, monkeypatch):
     folder = tmp_path / "mnist"
     monkeypatch.setattr(digits_data, "_fetch", lambda name, folder: b"another file")
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz as downloaded has MD5"):
+    with pytest.raises(ValueError, match=r"downloaded train-images-idx3-ubyte.gz has MD5"):
         digits_data.download_mnist(folder)
     assert not list(folder.iterdir())
     for name in digits_data.MNIST_MD5:

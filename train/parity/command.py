@@ -1,9 +1,9 @@
 """Compare our GPT-2, Llama or Qwen with PyTorch's, number by number: `python -m train parity`.
 
-From one set of weights and one batch: operations, activations, loss, every gradient, an AdamW step, a loss curve, and
-greedy decoding, each against transformers' class of the family (GPT2LMHeadModel, LlamaForCausalLM, …), in the same
-number format and in float64. The exit status is 1 when a row is wrong or a promise broken. docs/numerics.md explains
-the table.
+Both models get the same weights and the same batch. Compared are operations, activations, the loss, every gradient, an
+AdamW step, a loss curve and greedy decoding. PyTorch's model is transformers' class of the family (GPT2LMHeadModel,
+LlamaForCausalLM, …); it runs in the same number format and in float64. The exit status is 1 when a row is wrong or a
+promise is broken. docs/numerics.md explains the table.
 """
 
 import importlib.util
@@ -15,7 +15,14 @@ Options = ParityConfig
 
 
 def main(options: Options) -> int:
-    """Compares, shows the table, writes the files; 0, or 1 when something is wrong."""
+    """Compares, prints the table and writes parity.json and parity.html.
+
+    Returns:
+        0, or 1 when a row is wrong or a promise is broken.
+
+    Raises:
+        ImportError: torch or transformers is not installed.
+    """
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(

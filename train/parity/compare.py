@@ -1,10 +1,9 @@
 """One comparison: our numbers against a PyTorch module's, both against the same module in float64.
 
-`theirs` is a module and an `evaluate(module)` that returns named tensors: outputs, activations, gradients, whatever is
-to be compared. `gather` runs it on a copy of the module as it is, on a float64 copy (the reference), and on float64
-copies with rounding errors (the yardstick); `compare` sets our arrays of the same names beside the result. The layers,
-the whole model, the optimizer and every model that comes later go through these two functions; `tests/parity.py` turns
-their rows into assertions.
+`Theirs` holds a module and a function `evaluate(module)` that returns named tensors: outputs, activations or gradients.
+`gather` calls it on a copy of the module in the compared format, on a float64 copy (the reference), and on float64
+copies with simulated rounding errors (the yardstick). `compare` compares our arrays with the results of the same names.
+Layers, whole models and the optimizer all go through these two functions; `tests/parity.py` asserts on their rows.
 """
 
 import contextlib
@@ -19,14 +18,14 @@ import torch
 from train.parity.rounding import Float64, Format, Rounding
 from train.parity.verdict import Row, measure
 
-DRAWS = 2  # of the rounding noise; one would do for a tensor, but a loss is one number, and its error may cancel
+DRAWS = 2  # runs with rounding noise. One is enough for a tensor; a loss is one number, and its error may cancel.
 
 Tensors = Mapping[str, torch.Tensor | np.ndarray]
 
 
 @dataclass(frozen=True)
 class Theirs:
-    """A PyTorch module and what to read from it. `evaluate` may change the module: it always gets a copy."""
+    """A PyTorch module and the function that reads its numbers. `evaluate` gets a copy, so it may change the module."""
 
     module: torch.nn.Module
     evaluate: Callable[[Any], Tensors]
@@ -34,7 +33,7 @@ class Theirs:
 
 @dataclass(frozen=True)
 class Gathered:
-    """PyTorch's answers in the compared format and in float64, and the norm by which rounding disturbs the latter."""
+    """PyTorch's numbers in the compared format and in float64, and the norm of the rounding noise in each tensor."""
 
     format: Format
     theirs: dict[str, np.ndarray]
@@ -43,7 +42,10 @@ class Gathered:
 
 
 def gather(theirs: Theirs, format: Format, draws: int = DRAWS) -> Gathered:
-    """Runs the module 2 + `draws` times. The float64 runs are on the CPU, wherever the module is."""
+    """Runs the module once in `format`, once in float64, and `draws` times in float64 with rounding noise.
+
+    The float64 runs are on the CPU, whatever device the module is on.
+    """
     with autocast(theirs.module, format):
         measured = _to_numpy(theirs.evaluate(copy.deepcopy(theirs.module)))
     double = copy.deepcopy(theirs.module).cpu().double()
@@ -59,7 +61,11 @@ def gather(theirs: Theirs, format: Format, draws: int = DRAWS) -> Gathered:
 
 
 def compare(section: str, ours: Mapping[str, Any], gathered: Gathered) -> list[Row]:
-    """One row for each of our arrays, in their order. Raises KeyError for a name that PyTorch's results do not have."""
+    """One row for each of our arrays, in their order.
+
+    Raises:
+        KeyError: an array has a name that PyTorch's results do not have.
+    """
     return [
         measure(
             section,
@@ -77,14 +83,14 @@ def compare(section: str, ours: Mapping[str, Any], gathered: Gathered) -> list[R
 
 @contextlib.contextmanager
 def autocast(module: torch.nn.Module, format: Format) -> Iterator[None]:
-    """PyTorch's mixed precision where the format asks for it: float32 parameters, bfloat16 matrix products."""
+    """PyTorch's mixed precision if the format is bfloat16: float32 parameters, bfloat16 matrix products."""
     device = next((p.device.type for p in module.parameters()), "cpu")
     with torch.autocast(device, torch.bfloat16, enabled=format.name == "bfloat16"):
         yield
 
 
 def stored_as(array: Any) -> str:
-    """The format our own numbers are kept in: the float32 loss of a bfloat16 model is not excused by bfloat16."""
+    """The format our array is stored in: a bfloat16 model stores its loss in float32, and it is judged as float32."""
     return "bfloat16" if str(getattr(array, "dtype", "")) == "bfloat16" else "float32"
 
 

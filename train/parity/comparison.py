@@ -1,4 +1,4 @@
-"""One comparison, section by section, with the same weights and the same tokens. Each section can be run by itself."""
+"""All sections of the comparison, over the same weights and the same tokens. Each section can run alone."""
 
 import dataclasses
 import math
@@ -42,11 +42,14 @@ class Comparison:
     kept: dict[str, Gathered] = field(default_factory=dict)  # PyTorch's numbers, by section or operation
 
     def against(self, ours: Ours) -> "Comparison":
-        """The same comparison with another model of ours (a planted fault); PyTorch's numbers are kept."""
+        """The same comparison with another model on our side, such as one with a planted fault.
+
+        PyTorch's numbers are reused.
+        """
         return dataclasses.replace(self, models=dataclasses.replace(self.models, ours=ours))
 
     def sections(self) -> list[tuple[str, Callable[[], Iterable[Row]]]]:
-        """What each section does, and the section, in the order of the computation."""
+        """Each section's label and function, in the order of the computation."""
         return [
             ("operations", self.operations),
             ("activations, in float64 and with rounding", self.activations),
@@ -114,8 +117,8 @@ class Comparison:
         """Activations, gradients and one step of PyTorch's model."""
 
         def evaluate(model: torch.nn.Module) -> Mapping[str, Any]:
-            found = their_pass(model, self.tokens_BT, self.models.ours)
-            return found | their_own_step(model, self.models.ours, self.optimizer)
+            tensors = their_pass(model, self.tokens_BT, self.models.ours)
+            return tensors | their_own_step(model, self.models.ours, self.optimizer)
 
         return self._gather("model", Theirs(self.models.theirs, evaluate))
 

@@ -1,4 +1,4 @@
-"""What is compared with PyTorch, and how long."""
+"""Options of `train parity`: the model, the number format and the sizes of the comparison."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from llm_jax.config import ModelName
 
 @dataclass(frozen=True)
 class ParityConfig:
-    """What to compare, and on what."""
+    """What to compare, and on which device."""
 
     preset: ModelName = "gpt2-nano"
     """Model whose shapes are compared, with random weights."""
@@ -18,19 +18,19 @@ class ParityConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute format; bfloat16 is mixed precision on both sides (PyTorch: autocast)."""
     device: Literal["cpu", "gpu"] = "cpu"
-    """Where both sides run; the float64 reference of a single batch is always on the CPU."""
+    """Device of both models. The float64 reference of a single batch always runs on the CPU."""
     steps: int = 100
     """Training steps of the loss curve."""
     learning_rate: float = 6e-4
-    """Peak learning rate of the curve, reached after a tenth of its steps."""
+    """Peak learning rate of the loss curve, reached after a tenth of its steps."""
     batch: int = 2
-    """Sequences in a batch; even, for gradients are accumulated over two halves."""
+    """Sequences in a batch. Must be even, because gradients are also accumulated over two halves."""
     length: int = 64
     """Tokens in a sequence."""
     new_tokens: int = 256
-    """Tokens to decode, or as many as the model's context holds."""
+    """Tokens to decode; fewer if the model's context holds fewer."""
     data: Path | None = None
-    """Prepared folder of token shards to train on; without one, ids are drawn by Zipf's law."""
+    """Prepared folder of token shards to train on. Without one, token ids are drawn by Zipf's law."""
     seed: int = 0
     """Seed of weights, ids and inputs."""
     out: Path = Path("parity")

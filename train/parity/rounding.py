@@ -1,27 +1,27 @@
-"""What rounding does to a computation, measured instead of guessed: float64 with the errors of a smaller format.
+"""Simulates the rounding errors of a smaller format in a float64 run, to measure how much rounding explains.
 
-Inside `Rounding` every operation PyTorch performs, forward and backward and in the optimizer, is followed by a random
-error of the size that float32 (or bfloat16) would have made there. The difference to the undisturbed float64 result is
-the yardstick of `train.parity.verdict`. It grows with depth, with the length of the sums and with the conditioning of
-the weights, because it has passed through all of them.
+Inside `Rounding`, every operation of PyTorch (forward, backward and in the optimizer) is followed by a random error of
+the size that float32 or bfloat16 would have made there. The difference to the exact float64 result is the yardstick of
+`train.parity.verdict`. It grows with depth, with the length of the sums and with the conditioning of the weights,
+because the errors pass through all of them.
 
-The size of each error is that of the plainest algorithm. With u the unit roundoff, one rounding errs by u/√3 of its
-result on average. A sum of n terms taken one after another rounds each partial sum s_k: for terms of mean μ and spread
-σ, E[s_k²] = k²μ² + kσ², so the variance of the total is at most
+The size of each error is that of the simplest algorithm. With u the unit roundoff, one rounding has an error of u/√3
+of its result (root mean square). A sum that adds n terms one after another rounds each partial sum s_k. For terms of
+mean μ and standard deviation σ, E[s_k²] = k²μ² + kσ², so the variance of the total's error is at most
 
     u²/3 · Σ_k (k²μ² + kσ²)  ≤  u²·n/6 · (total² + Σ terms²)
 
-(Higham & Mary 2019 prove the same √n growth as a bound that holds with high probability; Wilkinson's n·u assumes that
-all errors conspire.) Libraries sum in blocks and fuse multiply with add, so they stay well below: the yardstick is an
-upper estimate for any order of summation, not a fit to one library. In bfloat16 sums are still accumulated in float32,
-and statistics of norms, softmax and loss are float32 throughout.
+Higham & Mary 2019 prove the same √n growth as a bound that holds with high probability; Wilkinson's bound n·u assumes
+that all errors have the same sign. Libraries sum in blocks and fuse multiplications with additions, so their errors are
+well below: the yardstick is an upper estimate for any order of summation. In bfloat16, sums are accumulated in float32,
+and the statistics of norms, softmax and loss are computed in float32.
 
-Some models cast to float32 themselves, whatever their format is: Llama does so for norms, softmax and the angles of
-rotary positions. A float64 run would lose its digits there, so inside `Float64` such a cast keeps float64. `Rounding`
-remembers what was cast: an operation on such numbers alone errs as float32, whatever the format; one that takes another
-operand, too, has a result in the format, as PyTorch's promotion gives where the other operand is no float32.
+Some models cast to float32 whatever their format is: Llama does so for norms, softmax and the angles of rotary
+positions. A float64 run would lose digits there, so inside `Float64` such a cast keeps float64. `Rounding` remembers
+which tensors were cast. An operation on cast tensors alone gets float32's errors. An operation that also takes another
+tensor gets the format's errors, because PyTorch's type promotion gives the result that format.
 
-A `TorchDispatchMode` sees all operations, so a new model needs nothing here. Left out: underflow and overflow.
+A `TorchDispatchMode` intercepts all operations, so a new model needs no change here. Left out: underflow and overflow.
 """
 
 import math
@@ -34,25 +34,25 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from train.parity.verdict import UNIT_ROUNDOFF
 
-# Operations that copy, and so do not round.
+# Operations that copy numbers and therefore do not round.
 EXACT = {
     *("arange", "cat", "clone", "copy_", "clamp", "constant_pad_nd", "embedding", "empty_like", "fill_", "gather"),
     *("index", "lift_fresh", "masked_fill", "neg", "ones_like", "new_zeros", "scalar_tensor", "slice_backward"),
     *("select_backward", "stack", "where", "zero_", "zeros", "zeros_like", "_unsafe_view", "_to_copy"),
     *("embedding_renorm_", "scatter", "full", "full_like", "index_put_", "_reshape_copy", "max", "amax"),
 }
-# Linear in each tensor argument: the same operation on the squares of its arguments is the sum of the squared terms.
+# Sums of products. Applied to the squares of its arguments, such an operation gives the sum of the squared terms.
 SUMS = {"mm", "bmm", "addmm", "baddbmm", "mv", "dot", "sum", "embedding_dense_backward", "convolution"}
-# A sum of positive numbers (a variance, a softmax's total) that divides or normalises the rest; always in float32.
+# Operations that divide by a sum of positive numbers (a variance, the total of a softmax), always taken in float32.
 STATISTICS = {
     *("native_layer_norm", "native_layer_norm_backward", "_softmax", "_softmax_backward_data", "_log_softmax"),
     *("_log_softmax_backward_data", "nll_loss_forward", "nll_loss_backward", "linalg_vector_norm", "mean", "norm"),
 }
-MASKING = {"add", "masked_fill", "where"}  # may hold −∞
-POOL = 1 << 20  # random numbers
+MASKING = {"add", "masked_fill", "where"}  # whose results may hold −∞
+POOL = 1 << 20  # random numbers that are drawn once and reused
 ELEMENTARY = {"tanh", "erf", "exp", "log", "pow", "rsqrt", "sigmoid", "sin", "cos"}
-ELEMENTARY_ROUNDINGS = 4  # a library's tanh or exp is good to about two units in the last place
-# These subtract numbers of the size of their first argument, so their error has that size and not the result's.
+ELEMENTARY_ROUNDINGS = 4  # a library's tanh or exp is accurate to about two units in the last place
+# These subtract numbers of the size of their first argument, so their error is relative to it and not to the result.
 CANCELLING = {"gelu", "gelu_backward", "silu", "silu_backward", "tanh_backward", "sigmoid_backward"}
 
 
@@ -71,7 +71,7 @@ FORMATS = {format.name: format for format in (FLOAT32, BFLOAT16)}
 
 
 class Float64(TorchDispatchMode):
-    """Context manager for a float64 model: what its code casts to float32 stays float64."""
+    """Context manager for a float64 model: casts to float32 in the model's code keep float64."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         return function(*args, **_kept_wide(function, kwargs or {}))
@@ -86,23 +86,23 @@ def _casts_to_float32(function, kwargs: dict) -> bool:
 
 
 class Rounding(TorchDispatchMode):
-    """Context manager: float64 results carry errors of `format`, drawn from `seed`; casts are those of `Float64`."""
+    """Context manager: float64 results get random errors of `format`'s size. Casts are handled as in `Float64`."""
 
     def __init__(self, format: Format, seed: int) -> None:
         super().__init__()
         self._format = format
         self._random = random.Random(seed)
-        # As spread as one rounding: evenly. Read from random places, for new numbers would take most of the time.
+        # Uniform, as the error of one rounding is. Random slices of the pool are reused, because drawing is slow.
         pool = torch.rand(POOL, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        self._pool = (pool - 0.5) * math.sqrt(12)  # variance 1; on the device that was asked last
-        self._float32 = WeakIdKeyDictionary()  # the tensors that the model computes in float32 in every format
+        self._pool = (pool - 0.5) * math.sqrt(12)  # variance 1; on the device of the last call
+        self._float32 = WeakIdKeyDictionary()  # tensors that the model computes in float32 whatever the format is
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         given, kwargs = kwargs or {}, _kept_wide(function, kwargs or {})
         name = function.overloadpacket.__name__
         is_float32 = _casts_to_float32(function, given) or self._are_float32(args)
         rounds = not function.is_view and name not in EXACT
-        # Before the call: an operation in place overwrites its argument.
+        # Before the call, because an in-place operation overwrites its argument.
         squares = function(*map(_squared, args), **kwargs) if name in SUMS else None
         result = function(*args, **kwargs)
         for out in result if isinstance(result, (tuple, list)) else (result,):
@@ -118,7 +118,7 @@ class Rounding(TorchDispatchMode):
         return result
 
     def _are_float32(self, args: tuple) -> bool:
-        """Whether all tensors among an operation's arguments are numbers that were cast to float32."""
+        """Whether all floating-point tensors among an operation's arguments were cast to float32."""
         flat = [x for arg in args for x in (arg if isinstance(arg, (tuple, list)) else (arg,))]
         numbers = [x for x in flat if isinstance(x, torch.Tensor) and x.is_floating_point()]
         return bool(numbers) and all(x in self._float32 or x.dtype == torch.float32 for x in numbers)
@@ -137,14 +137,14 @@ class Rounding(TorchDispatchMode):
         """Standard deviation of the error of each element of `out`."""
         store, accumulate = format.store, format.accumulate
         if squares is not None:
-            # The operands, too, were rounded to the format on their way in.
+            # The operands were rounded to the format too.
             variance = accumulate**2 * _terms(name, args, out) / 6 * (squares + out.square())
             return variance.add_(store**2 / 3 * (2 * squares + out.square())).sqrt_()
         if name in STATISTICS:
-            # n²/9 of a sum of equals is its whole square: a relative error of √n·u/3, shared by the row.
+            # For n equal positive terms the bound above gives a relative error of √n·u/3; a whole row shares it.
             shared = 1.0 if name == "_log_softmax" else out.square() + out.square().mean(-1, keepdim=out.ndim > 0)
             deviation = (_terms(name, args, out) / 9 * shared + ELEMENTARY_ROUNDINGS * out.square()).sqrt()
-            # What a mask has put out of a softmax, and its gradient, is zero exactly.
+            # Softmax of a masked entry, and its gradient, are exactly zero.
             return accumulate * (deviation * (out != 0) if name.startswith("_softmax") else deviation)
         roundings = ELEMENTARY_ROUNDINGS if name in ELEMENTARY | CANCELLING else 1
         size = args[0] if name in CANCELLING else out

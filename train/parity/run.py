@@ -1,4 +1,4 @@
-"""From options to a report: what `python -m train parity` does."""
+"""Runs a whole comparison: options → report."""
 
 import platform
 import sys
@@ -20,11 +20,16 @@ from train.parity.stages.models_compared import ModelsCompared
 from train.parity.stages.stream import Stream
 from train.parity.verdict import Row, fingerprint
 
-LOSS_CHUNKS = 2  # the loss as pretraining computes it, slice by slice
+LOSS_CHUNKS = 2  # slices of the sequence in which the loss is computed, as in pretraining
 
 
 def run(options: ParityConfig) -> Report:
-    """Loads, compares, reports. Raises ValueError or RuntimeError with one line for what cannot be compared."""
+    """Loads or draws the weights, runs every section and returns the report.
+
+    Raises:
+        ValueError: the model, the data or `--length` do not fit together.
+        RuntimeError: `--device gpu`, and JAX or PyTorch sees no GPU.
+    """
     device = _device(options)
     execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
     if options.hf:
@@ -42,8 +47,8 @@ def run(options: ParityConfig) -> Report:
     )
     rows: list[Row] = []
     with Console(stderr=True).status("") as status:
-        for what, section in comparison.sections():
-            status.update(what)
+        for label, section in comparison.sections():
+            status.update(label)
             rows += section()
     setup = _setup(options, models) | {"our numbers": fingerprint("".join(row.fingerprint for row in rows).encode())}
     made = promises(rows, models.ours.config, options.dtype, options.learning_rate) if options.device == "cpu" else []
@@ -62,7 +67,7 @@ def _stream(options: ParityConfig, models: ModelsCompared) -> Stream:
 
 
 def _device(options: ParityConfig) -> str:
-    """PyTorch's name of the device. On a GPU, float32 means float32: no TF32 on either side."""
+    """PyTorch's name of the device. On a GPU, float32 products are computed in full: TF32 is off on both sides."""
     if options.device == "cpu":
         return "cpu"
     if jax.default_backend() != "gpu" or not torch.cuda.is_available():

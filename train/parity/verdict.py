@@ -1,17 +1,16 @@
-"""What one comparison says, and the rule that turns it into a word.
+"""The figures of one comparison, and the rule that turns them into a verdict.
 
-Both models are judged against PyTorch in float64. Their error's norm is divided by the *yardstick*: the norm of what
-rounding to the compared format does to the same tensor, measured by `train.parity.rounding`. The quotient needs no
-tolerance that someone has to choose for each layer, because depth, format and the conditioning of these weights on this
-batch are all in the yardstick.
+Both models are judged against PyTorch in float64. The norm of each one's error is divided by the *yardstick*: the norm
+of the error that rounding to the compared format causes in the same tensor, measured by `train.parity.rounding`. Nobody
+has to choose a tolerance for each layer, because the yardstick contains the effects of depth, format and conditioning.
 
-    equal        the two models agree in every bit (and are not both beyond rounding)
-    rounding     error ≤ 3 yardsticks: what is left of three standard deviations
+    equal        the two models agree in every bit, and ours is within rounding
+    rounding     error ≤ 3 yardsticks: three standard deviations
     suspicious   error ≤ 30 yardsticks: a decimal digit more than rounding explains
     wrong        error > 30 yardsticks, or not a number
 
-The verdict is on our side; where PyTorch's own arithmetic is beyond rounding, a note says so. The two factors are
-conventions (three sigma, one digit), the same in every row, and never adjusted to a result.
+The verdict judges our model. If PyTorch's own error exceeds rounding, a note says so. The factors 3 and 30 are
+conventions (three sigma, one digit): they are the same in every row, and are never adjusted to a result.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ UNIT_ROUNDOFF = {"float32": 2.0**-24, "bfloat16": 2.0**-8}  # half the distance 
 
 @dataclass(frozen=True)
 class Error:
-    """How far one side is from float64."""
+    """Distance of one model's tensor from float64."""
 
     norm: float  # ‖x − reference‖₂
     ulps: float | None  # largest element, in units in the last place of max(|element|, root mean square)
@@ -48,7 +47,7 @@ class Row:
     largest_relative: float | None  # largest |ours − theirs| / max(|element|, root mean square)
     relative_norm: float | None  # ‖ours − theirs‖ / ‖reference‖
     reference_norm: float  # ‖reference‖
-    yardstick: float  # what rounding explains of ‖x − reference‖
+    yardstick: float  # ‖x − reference‖ that rounding explains
     ours: Error
     theirs: Error
     verdict: Verdict
@@ -57,10 +56,10 @@ class Row:
 
 
 def judge(error: Error) -> Verdict:
-    """The rule above, for one side."""
+    """The rule above, for one model's error."""
     if error.yardsticks <= ROUNDING:
         return "rounding"
-    return "suspicious" if error.yardsticks <= SUSPICIOUS else "wrong"  # NaN is not ≤ anything
+    return "suspicious" if error.yardsticks <= SUSPICIOUS else "wrong"  # comparisons with NaN are False
 
 
 def measure(
@@ -73,15 +72,26 @@ def measure(
     format: str,
     stored: str,
 ) -> Row:
-    """Compares one tensor. `noise`: norm of what rounding to `format` does to it; `stored`: the format it is kept in.
+    """Compares one tensor.
 
-    Raises ValueError when the shapes differ: that is a mistake of the harness, not a difference of numbers.
+    Args:
+        section: of the report.
+        name: of the tensor.
+        ours: our numbers.
+        theirs: PyTorch's, in the compared format.
+        reference: PyTorch's in float64.
+        noise: norm of the error that rounding to `format` causes in the tensor.
+        format: the compared format.
+        stored: the format in which our tensor is stored.
+
+    Raises:
+        ValueError: the shapes differ, which is a mistake of the harness and not a difference of numbers.
     """
     if not ours.shape == theirs.shape == reference.shape:
         raise ValueError(f"{section}, {name}: shapes differ: {ours.shape}, {theirs.shape} and {reference.shape}")
     o, t, r = (np.asarray(x, np.float64).ravel() for x in (ours, theirs, reference))
     length = float(np.linalg.norm(r))
-    # The result itself is rounded to be kept: an error spread evenly over ± half a unit in the last place.
+    # Storing the result rounds it once more: an error uniform over ± half a unit in the last place.
     yardstick = float(np.hypot(noise, UNIT_ROUNDOFF[stored] * length / np.sqrt(3)))
     is_zero = length <= noise
     scale = np.maximum(np.abs(r), length / np.sqrt(r.size))
@@ -112,22 +122,22 @@ def measure(
 
 
 def note_on(theirs: Error) -> str:
-    """Says so where PyTorch's own arithmetic is beyond rounding."""
+    """A remark if PyTorch's own error exceeds rounding, else nothing."""
     verdict = judge(theirs)
     return "" if verdict == "rounding" else f"PyTorch's own error is {verdict}"
 
 
 def fingerprint(numbers: np.ndarray | bytes) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of an array's bytes: equal if and only if every bit is."""
+    """The first sixteen hexadecimal digits of the SHA-256 of an array's bytes: equal for arrays equal in every bit."""
     data = numbers if isinstance(numbers, bytes) else np.ascontiguousarray(numbers).tobytes()
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def first_wrong(rows: list[Row]) -> Row | None:
-    """Rows are in the order of the computation, so the first wrong one names where the implementations part."""
+    """The first wrong row. Rows are in the order of the computation, so it names where the implementations differ."""
     return next((row for row in rows if row.verdict == "wrong"), None)
 
 
 def _ulp(size: np.ndarray, roundoff: float) -> np.ndarray:
-    """Distance between neighbouring numbers of a format, at numbers of this size."""
+    """Distance between neighbouring numbers of a format at `size`."""
     return np.spacing(size.astype(np.float32)) * (roundoff / UNIT_ROUNDOFF["float32"])

@@ -1,6 +1,7 @@
-"""What stands between two documents: the tokens that the tokenizer's files name, those of `--border`, or nothing.
+"""The border between two documents: the tokens that the tokenizer's files name, the token of `--border`, or none.
 
-A model learns where a text ends only if something marks it. So documents are not joined without a border in silence.
+A model learns where a text ends only if a token marks the end. So documents are joined without a border only if the
+user asks for it.
 """
 
 from llm_jax.tokenizer import Borders, Tokenizer, with_borders
@@ -9,9 +10,14 @@ NONE = "none"
 
 
 def bordered(tokenizer: Tokenizer, border: str | None, separated: bool) -> Tokenizer:
-    """The tokenizer with the borders that its documents get; `separated`: whether the source has documents at all.
+    """The tokenizer with the border that precedes each document.
 
-    Raises ValueError where nobody names a border, and for a `border` that is no single token.
+    Args:
+        border: `--border`: a token, an id, "none", or None for the tokenizer's own.
+        separated: whether the source has documents at all, and is not one running text.
+
+    Raises:
+        ValueError: neither the tokenizer nor `border` names a border, or `border` is not a single token.
     """
     if border is None:
         if separated and not tokenizer.borders.between:
@@ -20,20 +26,23 @@ def bordered(tokenizer: Tokenizer, border: str | None, separated: bool) -> Token
     if border == NONE:
         return with_borders(tokenizer, Borders())
     if not separated:
-        raise ValueError(f"--border {border!r}: one text file alone is a running text without documents; leave it out")
+        raise ValueError(
+            f"--border {border!r}: a single text file is one running text without documents; leave --border out"
+        )
     return with_borders(tokenizer, Borders.of_one(_id(tokenizer, border)))
 
 
 def missing(name: str) -> ValueError:
+    """The error for a tokenizer without a border, to be raised by the caller."""
     return ValueError(
         f"the files of tokenizer {name!r} name no token that begins or ends a text, and the documents of the source "
-        "need a border between them: say --border TOKEN (for a line feed --border $'\\n') or --border ID; or --border "
+        "need a border between them: give --border TOKEN (for a line feed --border $'\\n') or --border ID; or --border "
         "none, which joins them without one"
     )
 
 
 def to_record(tokenizer: Tokenizer | None, border: str | None, separated: bool) -> dict[str, str]:
-    """What manifest.json says of the border. Of `<|endoftext|>` it says nothing, nor has it ever."""
+    """The entry `border` of manifest.json. `<|endoftext|>` has none, so that manifests of older versions stay equal."""
     if border is not None:
         return {"border": border}
     if not separated or tokenizer is None:
@@ -46,7 +55,7 @@ def _id(tokenizer: Tokenizer, border: str) -> int:
     if border in tokenizer.special_tokens:
         return tokenizer.special_tokens[border]
     if border.isascii() and border.isdigit():
-        tokenizer.decode_bytes([int(border)])  # ValueError for an id that has no token
+        tokenizer.decode_bytes([int(border)])  # raises ValueError for an id that has no token
         return int(border)
     ids = tokenizer.encode(border)
     if len(ids) != 1:

@@ -1,7 +1,7 @@
 """Turn text into token shards and a manifest, ready to train on.
 
-Killed at any moment, the same command goes on where it was and ends with the same bytes. On a finished folder it checks
-the shards and the tokenizer, and makes them again where something is missing or damaged.
+After an interrupt or a crash, the same command continues and ends with the same bytes. On a finished folder it checks
+the shards and the tokenizer, and makes them again if something is missing or damaged.
 """
 
 from typing import TYPE_CHECKING
@@ -29,8 +29,8 @@ def main(options: Options) -> int:
     console.print(_table(manifest))
     if manifest.dtype == "uint32":
         console.print(f"shards of uint32: the vocabulary has {manifest.tokenizer.vocab_size:,} ids", highlight=False)
-    for what, count in manifest.left_out.items():
-        console.print(f"left out, {what}: {count:,}", highlight=False)
+    for reason, count in manifest.left_out.items():
+        console.print(f"left out, {reason}: {count:,}", highlight=False)
     console.print(f"next: python -m train pretrain gpt2-nano --data {manifest.folder}", markup=False, soft_wrap=True)
     return 0
 

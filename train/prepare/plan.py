@@ -1,9 +1,9 @@
-"""What a preparation is going to do, written down before it begins.
+"""The plan of a preparation, written to the disk before the work begins.
 
-`DIR/.prepare/plan.json` holds the recipe (what the user asked for), the units of work and the time at which each input
-file was last modified. Whoever comes later, a second run after a crash or another task of a job array, reads the plan
-instead of making its own, and refuses to go on if it would have planned something else or a file was edited. When all
-is done the recipe moves into manifest.json and `.prepare` disappears.
+`DIR/.prepare/plan.json` holds the recipe (the options that decide the result), the units of work, and the size and time
+of modification of each input file. A second run after a crash, or another task of a job array, reads this plan instead
+of making one. It refuses to continue if its own recipe differs or an input file was edited. At the end, manifest.json
+gets the recipe and `.prepare` is removed.
 """
 
 import shutil
@@ -22,13 +22,15 @@ PARTS = "parts"
 
 @dataclass(frozen=True)
 class UnitPlan:
-    folder: Path  # where the shards go
+    """The units of work of one preparation, in order, and where their results are kept."""
+
+    folder: Path  # of the shards
     recipe: dict[str, Any]
     units: list[Unit]
 
     @property
     def scratch(self) -> Path:
-        """Folder of everything unfinished."""
+        """Folder of plan, tokenizer and parts, removed at the end."""
         return scratch_folder(self.folder)
 
     @property
@@ -36,7 +38,7 @@ class UnitPlan:
         return self.scratch / "tokenizer"
 
     def part(self, number: int) -> Path:
-        """Where the tokens of unit `number` are kept until the shards are written."""
+        """File of the tokens of unit `number`, kept until the shards are written."""
         return self.scratch / PARTS / f"{number:06}.npz"
 
     def save(self) -> None:
@@ -49,36 +51,46 @@ def scratch_folder(folder: Path) -> Path:
     return folder / manifests.UNFINISHED
 
 
-def read_plan(folder: Path, recipe: dict[str, Any], mended: bool = False) -> UnitPlan | None:
+def read_plan(folder: Path, recipe: dict[str, Any], may_be_edited: bool = False) -> UnitPlan | None:
     """The plan of an interrupted run, or None.
 
-    Raises ValueError if it was for something else than `recipe`, or if an input file was edited since; where the input
-    may have been `mended`, the second gives None, and then `keep_parts` saves what is still true.
+    Args:
+        may_be_edited: whether the user may have edited the input since. If so, the answer is None, and `keep_parts`
+            keeps the parts of unchanged files.
+
+    Raises:
+        ValueError: the plan is for another recipe, or, without `may_be_edited`, an input file was edited.
     """
     path = scratch_folder(folder) / PLAN
     if not path.exists():
         return None
     fields = read_json(path)
-    if mended and _same_but_files(fields["recipe"], recipe) != fields["recipe"]:
-        refuse_other_recipe(folder, _same_but_files(fields["recipe"], recipe), recipe, "begun")
+    if may_be_edited and _with_files_of(recipe, fields["recipe"]) != fields["recipe"]:
+        refuse_other_recipe(folder, _with_files_of(recipe, fields["recipe"]), recipe, "begun")
         return None
     refuse_other_recipe(folder, fields["recipe"], recipe, "begun")
     plan = UnitPlan(folder, recipe, [tuple(Slice(*piece) for piece in unit) for unit in fields["units"]])
     then, now = fields.get("files", {}), stamps(plan.units)
     if edited := [name for name, stamp in then.items() if now.get(name) != stamp]:
-        if mended:
+        if may_be_edited:
             return None
         raise ValueError(
             f"{edited[0]}: edited since the preparation of {folder} began ({len(edited)} of {len(then)} input files "
-            f"have another size or time of modification). Remove {scratch_folder(folder)} to begin anew."
+            f"have another size or time of modification). Remove {scratch_folder(folder)} to start again."
         )
     return plan
 
 
 def keep_parts(plan: UnitPlan, tokenizer_kept: bool) -> int:
-    """Takes over the parts of the plan on the disk whose files are unchanged, and removes the rest; returns how many.
+    """Replaces the plan on the disk, keeps its parts whose files are unchanged, and removes the others.
 
-    A tokenizer made from the text is another one when the text is another: then nothing is kept.
+    Args:
+        plan: the new plan.
+        tokenizer_kept: whether the tokenizer is still the same. One that was made from the text changes with the text,
+            and then no part is kept.
+
+    Returns:
+        How many parts are kept.
     """
     path = plan.scratch / PLAN
     if not path.exists():
@@ -86,40 +98,49 @@ def keep_parts(plan: UnitPlan, tokenizer_kept: bool) -> int:
     fields, now = read_json(path), stamps(plan.units)
     then = fields.get("files", {})
     numbers = {unit: number for number, unit in enumerate(plan.units)}
-    aside = plan.scratch / "kept"
+    kept_folder = plan.scratch / "kept"
     (plan.scratch / PARTS).mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    shutil.rmtree(kept_folder, ignore_errors=True)
+    kept_folder.mkdir()
     for number, pieces in enumerate(fields["units"]):
         unit = tuple(Slice(*piece) for piece in pieces)
         is_same = all(name in now and now[name] == then.get(name) for name in stamps([unit]))
         if tokenizer_kept and is_same and unit in numbers and plan.part(number).exists():
-            plan.part(number).rename(aside / plan.part(numbers[unit]).name)
+            plan.part(number).rename(kept_folder / plan.part(numbers[unit]).name)
     shutil.rmtree(plan.scratch / PARTS)
     if not tokenizer_kept:
         shutil.rmtree(plan.tokenizer_folder, ignore_errors=True)
     for shard in (*plan.folder.glob("train_*.bin"), *plan.folder.glob("val_*.bin")):
-        shard.unlink()  # of an assembly that was interrupted
-    plan.save()  # before the parts have their new numbers: a run that is killed here loses them, and mistakes none
-    kept = list(aside.iterdir())
+        shard.unlink()  # written by an interrupted assembly
+    # Before the parts are moved back: a run that is killed here loses parts, but never takes one for another.
+    plan.save()
+    kept = list(kept_folder.iterdir())
     for part in kept:
         part.rename(plan.scratch / PARTS / part.name)
     return len(kept)
 
 
-def _same_but_files(there: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The recipe that is there, with the files that are now: their number, sizes and names."""
-    files = {name: asked["input"][name] for name in ("files", "bytes", "names_and_sizes") if name in asked["input"]}
-    return {**there, "input": {**there["input"], **files}}
+def _with_files_of(requested: dict[str, Any], existing: dict[str, Any]) -> dict[str, Any]:
+    """The existing recipe with the requested one's files: their number, sizes and names."""
+    keys = ("files", "bytes", "names_and_sizes")
+    files = {key: requested["input"][key] for key in keys if key in requested["input"]}
+    return {**existing, "input": {**existing["input"], **files}}
 
 
-def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, Any], state: str) -> None:
-    """Raises ValueError that names every setting in which two recipes differ, with both values."""
-    there, asked = _flat(there), _flat(asked)
+def refuse_other_recipe(folder: Path, existing: dict[str, Any], requested: dict[str, Any], state: str) -> None:
+    """Compares the recipe in a folder with the one of this command.
+
+    Args:
+        state: "begun" or "finished", for the message.
+
+    Raises:
+        ValueError: they differ. The message names every such setting with both values.
+    """
+    existing, requested = _flat(existing), _flat(requested)
     differences = [
-        f"{key}: {there.get(key)!r} there, {asked.get(key)!r} now"
-        for key in dict.fromkeys([*there, *asked])
-        if there.get(key) != asked.get(key)
+        f"{key}: {existing.get(key)!r} there, {requested.get(key)!r} now"
+        for key in dict.fromkeys([*existing, *requested])
+        if existing.get(key) != requested.get(key)
     ]
     if differences:
         raise ValueError(
@@ -129,7 +150,12 @@ def refuse_other_recipe(folder: Path, there: dict[str, Any], asked: dict[str, An
 
 
 def begin(folder: Path) -> None:
-    """Makes the folder. Raises ValueError if shards of unknown origin lie in it."""
+    """Makes the folder and its scratch folder.
+
+    Raises:
+        ValueError: the folder holds shards but neither a plan nor a manifest.
+        OSError: the folder cannot be made.
+    """
     if not (scratch_folder(folder) / PLAN).exists() and not (folder / manifests.FILE_NAME).exists():
         _refuse_foreign_shards(folder)
     try:
@@ -141,7 +167,7 @@ def begin(folder: Path) -> None:
 
 
 def abandon(folder: Path) -> None:
-    """After an error: removes everything if no part is done, so that the user may mend the input and begin anew."""
+    """After an error: removes everything if no part is done, so that the user may fix the input and start again."""
     if not any((scratch_folder(folder) / PARTS).glob("*.npz")):
         discard(folder)
 
@@ -154,7 +180,7 @@ def discard(folder: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Removes what is only needed until manifest.json exists, and what killed runs were writing."""
+    """Removes the scratch folder and the temporary files of killed runs."""
     shutil.rmtree(scratch_folder(folder), ignore_errors=True)
     for stray in folder.glob(".*.tmp"):
         stray.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The line that a preparation shows while it works: share done, documents, megabytes a second, tokens, time left."""
+"""The progress line of a preparation: share done, documents, MB/s, tokens, time left."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A context manager; counts come from `Work.counted`, which all processes share."""
+    """Context manager that shows the progress line. All processes share the counts, `Work.counted`."""
 
     def __init__(self, console: Console, label: str):
         columns = (
@@ -35,17 +35,17 @@ class Progress:
         self._bar.stop()
 
     def start(self, work: "Work", done: Sequence[int]) -> None:
-        """Begins to count time; the units `done` were finished by an earlier run."""
+        """Starts the clock. The units `done` were finished by an earlier run."""
         self._work = work
-        # Bytes where the source knows them; a stream counts its units.
+        # Bytes if the source knows them; a stream counts its units.
         self._weights = [sum(max(piece.bytes, 1) for piece in unit) for unit in work.plan.units]
         if done:
-            self._bar.console.print(f"going on: {len(done):,} of {len(self._weights):,} parts are there already")
+            self._bar.console.print(f"continuing: {len(done):,} of {len(self._weights):,} parts exist already")
         self._started = time.monotonic()
         self._bar.reset(self._task, total=sum(self._weights), completed=sum(self._weights[i] for i in done))
 
     def advance(self, number: int) -> None:
-        """Unit `number` is done."""
+        """Counts unit `number` as done."""
         self._bar.advance(self._task, self._weights[number])
         self.refresh()
 

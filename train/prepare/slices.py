@@ -1,9 +1,9 @@
-"""What a source of text must offer so that its work can be cut up, shared out, and taken up again.
+"""The interface of a text source, which lets the work be divided among processes and continued after an interrupt.
 
-A source lists its input as slices (a range of bytes, rows or dataset shards of one file) without reading the text,
-and reads any slice on its own. Slices are grouped into units of some megabytes; one unit is one piece of work, and
-what an interrupted run may have to repeat. Slices and units depend on the input alone, never on the number of
-processes, and that makes the result independent of it too.
+A source lists its input as slices (a range of bytes, rows or dataset shards of one file) and can read any slice alone.
+Slices are grouped into units of a few megabytes. A unit is what one process does at a time, and what an interrupted run
+repeats. Slices and units depend on the input alone, never on the number of processes, so the result does not depend on
+it either.
 """
 
 import hashlib
@@ -18,11 +18,13 @@ from llm_jax.files.content import UTF8, Form, Utf8Reader, open_utf8
 
 @dataclass(frozen=True)
 class Slice:
+    """A range of one file, or of one dataset."""
+
     path: str  # a file, or the name of a dataset
     start: int  # first byte, row or dataset shard
     stop: int  # one past the last
-    bytes: int  # of text, roughly; 0 if unknown until it is read
-    split: str | None = None  # "train" or "val" where the source itself decides
+    bytes: int  # of text, roughly; 0 if unknown before reading
+    split: str | None = None  # "train" or "val" if the source decides it
 
 
 Unit = tuple[Slice, ...]
@@ -41,30 +43,33 @@ class Source(Protocol):
     separated: bool  # whether each document is preceded by the tokenizer's border
 
     def describe(self) -> dict[str, Any]:
-        """What manifest.json says of it: equal for equal input. Of files it knows names and sizes, not contents."""
+        """The entry `input` of manifest.json, equal for equal input: names and sizes of files, not contents."""
         ...
 
     def slices(self) -> Iterator[Slice]:
-        """The whole input, in order. Raises ValueError for input that can be seen to be wrong without reading it
-        through."""
+        """The whole input, in order. Raises ValueError for faults that show without reading all of it."""
         ...
 
     def read(self, piece: Slice) -> Iterator[str]:
-        """The documents of one slice. Raises ValueError naming the file and the place where it cannot go on."""
+        """The documents of one slice. Raises ValueError that names the file and the place of the first bad row."""
         ...
 
     def place(self, piece: Slice, index: int) -> str:
-        """Where document `index` of a slice stands, for messages: 'corpus.jsonl:17'."""
+        """The place of document `index` of a slice, for messages: 'corpus.jsonl:17'."""
         ...
 
 
 def rows_of(source: Source, piece: Slice) -> Iterator[str | BadRow]:
-    """As `Source.read`, with a BadRow in place of each row that cannot be read, where the source has rows."""
+    """As `Source.read`, but a source with rows gives a BadRow for each one that cannot be read."""
     return getattr(source, "rows", source.read)(piece)
 
 
 def refusing(rows: Iterable[str | BadRow]) -> Iterator[str]:
-    """The documents; raises ValueError at the first BadRow."""
+    """The documents.
+
+    Raises:
+        ValueError: at the first BadRow, with its reason.
+    """
     for row in rows:
         if isinstance(row, BadRow):
             raise ValueError(row.reason)
@@ -72,7 +77,7 @@ def refusing(rows: Iterable[str | BadRow]) -> Iterator[str]:
 
 
 def group(slices: Iterable[Slice], unit_bytes: int) -> list[Unit]:
-    """Joins neighbouring small slices until each unit holds about `unit_bytes`; slices of unknown size stay alone."""
+    """Joins neighbouring slices into units of about `unit_bytes`. A slice of unknown size is a unit of its own."""
     units: list[Unit] = []
     unit: list[Slice] = []
     for piece in slices:
@@ -87,8 +92,10 @@ def group(slices: Iterable[Slice], unit_bytes: int) -> list[Unit]:
 def cut(
     path: Path, start: int, stop: int, spacing: int, boundary: re.Pattern[bytes], form: Form = UTF8
 ) -> Iterator[tuple[int, int]]:
-    """Byte ranges that cover [start, stop) of a file's text, each about `spacing` long and ending where `boundary` last
-    matched."""
+    """Byte ranges that cover [start, stop) of a file's text.
+
+    Each is about `spacing` bytes long and ends after a match of `boundary`.
+    """
     with open_utf8(path, form) as file:
         while stop - start > spacing:
             end = _after_match(file, start + spacing, stop, boundary)
@@ -109,14 +116,14 @@ def _after_match(file: Utf8Reader, position: int, stop: int, boundary: re.Patter
 
 
 def read_at(path: Path, form: Form, start: int, size: int) -> bytes:
-    """`size` bytes of a file's text, as UTF-8 and without its byte order mark, from byte `start` on."""
+    """`size` bytes from byte `start` of a file's text, in UTF-8 and without its byte order mark."""
     with open_utf8(path, form) as file:
         file.seek(start)
         return file.read(size)
 
 
 def size_of(path: Path, form: Form) -> int:
-    """Bytes of a file's text; where it is packed, it is unpacked once to know."""
+    """Bytes of a file's text. A compressed file is decompressed once to count them."""
     if form.is_seekable:
         return path.stat().st_size - form.mark
     size = 0
@@ -126,7 +133,11 @@ def size_of(path: Path, form: Form) -> int:
 
 
 def decode(raw: bytes, path: Path, offset: int, form: Form = UTF8) -> str:
-    """`raw`, read at byte `offset` of the text of `path`, as UTF-8; a ValueError names file, offset and byte."""
+    """Decodes `raw`, which was read at byte `offset` of the text of `path`, from UTF-8.
+
+    Raises:
+        ValueError: it is not UTF-8; names file, offset and byte.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -134,10 +145,10 @@ def decode(raw: bytes, path: Path, offset: int, form: Form = UTF8) -> str:
 
 
 def not_utf8(error: UnicodeDecodeError, path: Path, offset: int, form: Form) -> ValueError:
-    """What to say of bytes at `offset` that could not be decoded."""
+    """The error for bytes at `offset` that could not be decoded, to be raised by the caller."""
     place, command = f"offset {offset + form.mark + error.start:,}", f"iconv -f latin1 -t utf8 {path.name}"
     if form.compression:
-        place, command = f"{place} of what is unpacked", f"unpack it, then iconv -f latin1 -t utf8 {path.stem}"
+        place, command = f"{place} of the decompressed text", f"decompress it, then iconv -f latin1 -t utf8 {path.stem}"
     return ValueError(
         f"{path}: byte 0x{error.object[error.start]:02x} at {place} is not UTF-8 ({error.reason}); "
         f"expected UTF-8 text. Convert it, for example: {command}"
@@ -145,9 +156,9 @@ def not_utf8(error: UnicodeDecodeError, path: Path, offset: int, form: Form) -> 
 
 
 def text_to_keep(text: str, separated: bool) -> str | None:
-    """A document as it is tokenized: without a byte order mark; None for one that is empty or all white space.
+    """A document without a byte order mark, as it is tokenized; None if it is empty or only white space.
 
-    The pieces of a running text (not `separated`) are no documents, and all of them count.
+    The pieces of a running text (not `separated`) are not documents: all of them are kept.
     """
     if not separated:
         return text
@@ -156,9 +167,10 @@ def text_to_keep(text: str, separated: bool) -> str | None:
 
 
 def listing(paths: Iterable[Path]) -> dict[str, Any]:
-    """Number, total size and a hash of names and sizes: tells whether the same files are meant, without reading them.
+    """Number, total size and a hash of names and sizes: identifies a set of files without reading them.
 
-    A file that was edited without a change of its size is the same one here; see `stamps`."""
+    A file that was edited but kept its size is not noticed here; see `stamps`.
+    """
     sizes = [(path.name, path.stat().st_size) for path in paths]
     return {
         "files": len(sizes),
@@ -168,8 +180,8 @@ def listing(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def stamps(units: Iterable[Unit]) -> dict[str, list[int]]:
-    """Size and time of modification (ns) of every file of `units`: an edited file has others, and so has a copy."""
+    """Size and time of modification (ns) of every file of `units`. They differ for an edited file, and for a copy."""
     names = [Path(name) for name in dict.fromkeys(piece.path for unit in units for piece in unit)]
     paths = (path for name in names for path in (sorted(name.rglob("*")) if name.is_dir() else [name]))
-    found = ((path, path.stat()) for path in paths if path.is_file())
-    return {str(path): [status.st_size, status.st_mtime_ns] for path, status in found}
+    statuses = ((path, path.stat()) for path in paths if path.is_file())
+    return {str(path): [status.st_size, status.st_mtime_ns] for path, status in statuses}

@@ -1,9 +1,9 @@
 """Units of text → parts: files of token ids, one per unit, by one process per core.
 
-A part is an `.npz` with two arrays, `tokens` (of the type that the shards have) and `lengths` (uint32: tokens of each
-document), and what was found in the text besides (`findings`, JSON). It appears whole or not at all, so the parts that
-exist are exactly the work that is done; after a kill, a run repeats only the units that were unfinished. A part depends
-on its unit alone, so units may be shared out in any way, also over the tasks of a job array.
+A part is an `.npz` with the arrays `tokens` (of the shards' type), `lengths` (uint32: tokens of each document) and
+`findings` (JSON, see `findings.py`). It is written whole or not at all, so the parts that exist are exactly the work
+that is done, and a run after a kill repeats only the units that were unfinished. A part depends on its unit alone, so
+units may be divided among processes, or tasks of a job array, in any way.
 """
 
 import multiprocessing
@@ -30,12 +30,12 @@ from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
 if TYPE_CHECKING:
     from train.prepare.progress import Progress
 
-COUNT_BYTES = 1 << 19  # of text between two updates of what the progress bar shows
+COUNT_BYTES = 1 << 19  # of text between two updates of the progress line
 
 
 @dataclass
 class Work:
-    """What a process needs to make any part; sent to it once."""
+    """All that a process needs to make any part. It is sent to each process once."""
 
     plan: UnitPlan
     source: Source
@@ -44,7 +44,7 @@ class Work:
     counted: Any = field(default_factory=lambda: [0, 0, 0])  # documents, bytes, tokens; shared between processes
 
     def make_part(self, number: int) -> int:
-        """Tokenizes unit `number` and writes its part; returns the number."""
+        """Tokenizes unit `number`, writes its part and returns the number."""
         before = np.array(self.tokenizer.borders.between if self.source.separated else (), np.uint32)
         pieces: list[np.ndarray] = [np.empty(0, np.uint32)]
         lengths: list[int] = []
@@ -60,12 +60,12 @@ class Work:
         self._count(documents, n_bytes, n_tokens)
         tokens = fitted(np.concatenate(pieces), self.tokenizer.vocab_size)
         with replacing(self.plan.part(number)) as file:
-            found = np.array(findings.to_json())
-            np.savez(file, tokens=tokens, lengths=np.array(lengths, np.uint32), findings=found)
+            lengths_array, findings_array = np.array(lengths, np.uint32), np.array(findings.to_json())
+            np.savez(file, tokens=tokens, lengths=lengths_array, findings=findings_array)
         return number
 
     def _documents(self, unit: Unit, findings: Findings) -> Iterator[tuple[str, np.ndarray]]:
-        """Each document that holds text, and its ids. Raises ValueError for one bad row too many."""
+        """Each document that holds text, and its ids. Raises ValueError for more than `skip_bad_rows` bad rows."""
         specials = special_names(self.tokenizer)
         for piece in unit:
             for index, read in enumerate(rows_of(self.source, piece)):
@@ -100,32 +100,42 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+def available_cores() -> int:
+    """The cores that this process may use; on a cluster these are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Progress") -> None:
-    """Makes the parts `numbers` that do not exist yet. Raises what the first failing unit raised."""
+    """Makes the parts `numbers` that do not exist yet, in several processes.
+
+    Raises:
+        RuntimeError: a process was killed.
+        Exception: what the first failing unit raised.
+    """
     missing = [number for number in numbers if not work.plan.part(number).exists()]
     progress.start(work, [number for number in numbers if number not in set(missing)])
     processes = min(processes, len(missing))
-    if processes <= 1:  # starting one costs a second
+    if processes <= 1:  # in this process, because starting another one takes a second
         for number in missing:
             progress.advance(work.make_part(number))
             interrupts.check()
         return
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
-    with interrupts.held(), children.quiet_tracker():  # starts a process, too
+    with interrupts.held(), children.quiet_tracker():  # shared memory starts a process too: the resource tracker
         work.counted = context.Array("q", list(work.counted))
     pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
-        _share_out(pool, iter(missing), 2 * processes, progress)
+        _distribute(pool, iter(missing), 2 * processes, progress)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "a tokenizing process was killed, perhaps for want of memory; what is done is kept. Run the same command "
-            "again, with fewer --processes if it happens again"
+            "a tokenizing process was killed, perhaps because the memory was full; finished parts are kept. Run the "
+            "same command again, with fewer --processes if it happens again"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
+def _distribute(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
     running = _submit(pool, islice(missing, at_once))
     while running:
         done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -137,28 +147,28 @@ def _share_out(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, 
 
 
 def _submit(pool: ProcessPoolExecutor, numbers: Iterable[int]) -> set[Future[int]]:
-    """Hands units to the processes, and starts one where there are fewer than there may be."""
+    """Submits units to the pool, which starts a process if fewer than its maximum are running."""
     with interrupts.held():
         return {pool.submit(_Worker.make_part, number) for number in numbers}
 
 
 class _Worker:
-    """What a worker process holds: the work is sent to it once, when it starts, and then only numbers of units."""
+    """State of a worker process. It gets the work once, when it starts, and then only numbers of units."""
 
     work: ClassVar[Work]
 
     @classmethod
     def begin(cls, work: Work) -> None:
         cls.work = work
-        threading.Thread(target=_die_with_parent, daemon=True).start()
+        threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     @classmethod
     def make_part(cls, number: int) -> int:
         return cls.work.make_part(number)
 
 
-def _die_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+def _exit_with_parent() -> None:
+    """Ends this process when its parent ends. Otherwise it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait_for([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Which tokenizer a command line means: one that exists, or one made from the text that is being prepared.
+"""The tokenizer that `--tokenizer` names: an existing one, or one that is made from the text.
 
 gpt2 | PATH | OWNER/NAME    loaded, as are r50k_base, p50k_base, p50k_edit, cl100k_base and o200k_base
 train:4096                  byte-pair encoding with 4,096 ids, trained on the training documents alone
@@ -15,7 +15,7 @@ from train.prepare.sources.hub import HubDataset
 
 TRAIN = "train:"
 CHARACTERS = "characters"
-TRAINING_BYTES = 200_000_000  # pair counts hardly change beyond; our trainer reads a few MB a second
+TRAINING_BYTES = 200_000_000  # pair counts hardly change with more; our trainer reads a few MB a second
 
 
 def made_from_text(spec: str) -> bool:
@@ -23,7 +23,12 @@ def made_from_text(spec: str) -> bool:
 
 
 def load_tokenizer(spec: str) -> Tokenizer:
-    """An existing tokenizer. Raises FileNotFoundError, or ValueError if its ids do not fit into four bytes."""
+    """An existing tokenizer.
+
+    Raises:
+        FileNotFoundError: there is no such tokenizer.
+        ValueError: its files are faulty, or its ids do not fit into four bytes.
+    """
     from llm_jax.tokenizer.pretrained import load
 
     try:
@@ -31,7 +36,7 @@ def load_tokenizer(spec: str) -> Tokenizer:
     except FileNotFoundError as error:
         if "/" in spec:
             raise
-        raise FileNotFoundError(f"{error}; from the text itself: {CHARACTERS}, or {TRAIN}4096") from None
+        raise FileNotFoundError(f"{error}; to make one from the text: {CHARACTERS}, or {TRAIN}4096") from None
     _refuse_too_many(spec, tokenizer.vocab_size)
     return tokenizer
 
@@ -39,7 +44,11 @@ def load_tokenizer(spec: str) -> Tokenizer:
 def make_tokenizer(
     spec: str, source: Source, units: list[Unit], val_fraction: float, skip_bad_rows: int = 0
 ) -> Tokenizer:
-    """`train:N` or `characters`, from the text of `units`. Raises ValueError for an N that is none or too large."""
+    """Makes `train:N` or `characters` from the text of `units`.
+
+    Raises:
+        ValueError: N is not a number or too large, the source holds no text, or it is a stream and `spec` is train:N.
+    """
     if spec == CHARACTERS:
         from llm_jax.tokenizer.characters import CharacterTokenizer
 
@@ -60,7 +69,7 @@ def make_tokenizer(
 
 
 def count_validation(n_documents: int, val_fraction: float) -> int:
-    """How many documents, from the first, are for validation."""
+    """How many documents at the beginning are for validation."""
     return max(1, int(n_documents * val_fraction)) if val_fraction else 0
 
 
@@ -85,7 +94,7 @@ def _training_documents(source: Source, units: list[Unit], val_fraction: float, 
         return _documents(source, [unit for unit in units if unit[0].split == "train"], skip_bad_rows)
     if isinstance(source, HubDataset):
         raise ValueError(
-            f"--tokenizer {TRAIN}N has to know how many documents there are, and hf:{source.name} is a stream. "
+            f"--tokenizer {TRAIN}N has to count the documents first, and hf:{source.name} is a stream. "
             "Train on local files first and give the result with --tokenizer PATH, or use gpt2"
         )
     n_documents = sum(1 for _ in _documents(source, units, skip_bad_rows))
@@ -93,7 +102,7 @@ def _training_documents(source: Source, units: list[Unit], val_fraction: float, 
 
 
 def _documents(source: Source, units: list[Unit], skip_bad_rows: int = 0) -> Iterator[str]:
-    """Those that hold text. Raises ValueError that names the place of one bad row too many."""
+    """Documents that hold text. Raises ValueError, with the place, for more than `skip_bad_rows` bad rows."""
     skipped = 0
     for piece in (piece for unit in units for piece in unit):
         for index, read in enumerate(rows_of(source, piece)):

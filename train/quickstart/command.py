@@ -1,18 +1,18 @@
-"""The whole road in minutes, on a CPU, without a download: text, tokenizer, training, samples, export, verification.
+"""Run every stage in minutes, on a CPU, without a download: text, tokenizer, training, samples, export, verification.
 
-Trains on the Python standard library's own sources unless --data names a prepared folder or a text file. Interrupted
-and started again, it goes on where it was; Ctrl-C and SIGTERM leave with exit status 75.
+Trains on the sources of the Python standard library unless --data names a prepared folder or a text file. After an
+interrupt, the same command continues; Ctrl-C and SIGTERM end it with exit status 75.
 """
 
 from train.cluster.signals import EXIT_SAVED
 from train.quickstart.config import QuickstartConfig
 
-EXIT_INTERRUPTED = EXIT_SAVED  # the same command goes on
+EXIT_INTERRUPTED = EXIT_SAVED  # the same command continues
 Options = QuickstartConfig
 
 
 def main(options: Options) -> int:
-    """The exit status: 0, or that of the training where it was stopped."""
+    """Runs all stations; returns 0, or the exit status of a training that was stopped."""
     from llm_jax import backend
 
     backend.configure()

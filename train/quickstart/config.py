@@ -1,4 +1,4 @@
-"""How long a quickstart takes, on which text, and where it leaves its run."""
+"""Options of `train quickstart`: its time, its text, and the folder of its run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,9 @@ from pathlib import Path
 @dataclass(frozen=True)
 class QuickstartConfig:
     minutes: float = 5.0
-    """Minutes for everything, from start to finish; at least 0.5."""
+    """Minutes for all stages together; at least 0.5."""
     data: Path | None = None
-    """Prepared folder of shards, or a plain text file. Default: the Python standard library's own sources."""
+    """Prepared folder of shards, or a plain text file. Default: the sources of the Python standard library."""
     run: str = "quickstart"
     """Name of the run; its folder is RUNS/NAME."""
     runs: Path = Path("runs")

@@ -1,6 +1,6 @@
-"""`train quickstart`, station by station: each is one function of this project that anybody can call.
+"""`train quickstart`, station by station. Each station calls one public function of this project.
 
-prepare → calibrate → pretrain → compare with counting → export → summary
+prepare → measure the speed → pretrain → compare with a 5-gram model → export → summary
 """
 
 import dataclasses
@@ -33,12 +33,16 @@ from train.record import metrics
 
 TOKENIZER = "train:4096"
 CALIBRATION_SECONDS = 3.0
-RESERVE_SECONDS = 20.0  # for what comes after training: counting, export, verification
-RESERVE_FRACTION = 0.15  # of the minutes: machines are not steady
+RESERVE_SECONDS = 20.0  # for the stations after training: 5-gram model, export, verification
+RESERVE_FRACTION = 0.15  # of the minutes, because a machine's speed varies
 
 
 def run_stations(options: QuickstartConfig) -> int:
-    """Runs the stations in order and prints the results; returns the exit status."""
+    """Runs the stations in order and prints the results; returns the exit status.
+
+    Raises:
+        FileExistsError: a run of that name is finished already.
+    """
     started = time.monotonic()
     console = Console(soft_wrap=True)
     folder = folder_of(options.runs, options.run)
@@ -54,7 +58,7 @@ def run_stations(options: QuickstartConfig) -> int:
     status = build.pretrain(where, config)
     if status:
         return status
-    console.rule("3  what counting alone would reach", align="left")
+    console.rule("3  baseline: a 5-gram model", align="left")
     summary = _summarise(folder, manifest, config)
     console.rule("4  export to Hugging Face format", align="left")
     report = hf.export_run(folder, folder / EXPORT, overwrite=True)
@@ -75,7 +79,7 @@ def _prepare(options: QuickstartConfig, folder: Path, console: Console) -> Manif
 
 
 def _choose_config(options: QuickstartConfig, folder: Path, manifest: Manifest, deadline: float) -> TrainConfig:
-    """The config of a run that has begun; for a new one, as many steps as this machine takes before the deadline."""
+    """The config of a run that has begun; for a new run, one with as many steps as fit before the deadline."""
     if (folder / CONFIG).exists():
         return run_folder.read(folder)[0]
     config = dataclasses.replace(quickstart(), seed=options.seed)
@@ -84,7 +88,7 @@ def _choose_config(options: QuickstartConfig, folder: Path, manifest: Manifest, 
     )
     seconds_per_step = _time_step(config, manifest)
     cadence = config.cadence
-    # An evaluation costs a forward pass, a third of a step, for each of its tokens.
+    # Per token, an evaluation costs a forward pass: a third of a training step.
     evaluations = 8
     evaluation_steps = evaluations * cadence.eval_tokens / config.batch_tokens / 3
     every = max(5, int((deadline - time.monotonic()) / seconds_per_step - evaluation_steps) // evaluations)
@@ -100,8 +104,10 @@ def _choose_config(options: QuickstartConfig, folder: Path, manifest: Manifest, 
 
 
 def _time_step(config: TrainConfig, manifest: Manifest) -> float:
-    """Median seconds of a step. Steps are timed for a few seconds, so that a short load on the machine does not set the
-    length of the run. The compiled step stays in the cache, where the run finds it.
+    """Median seconds of a training step.
+
+    Steps are timed for a few seconds, so that a short load on the machine does not decide the length of the run. The
+    compiled step stays in the compilation cache, and the run loads it from there.
     """
     job = devices.open_job(config.mesh, config.model)
     letters: Any = decoder.dimension_letters(config.model)
@@ -142,7 +148,7 @@ def _show(console: Console, folder: Path, summary: dict[str, Any], run: str) -> 
     for row in (
         ("GPT", f"{summary['val_bits_per_byte']:.3f} bits per byte of validation text"),
         ("5-gram", f"{summary['ngram5_bits_per_byte']:.3f}, counted on the bytes the GPT has seen"),
-        ("verdict", "the GPT is ahead" if better else "the GPT is behind: give it more --minutes"),
+        ("verdict", "the GPT is better" if better else "the GPT is worse: give it more --minutes"),
         ("export", f"{summary['hf_dir']}, logits differ by at most {summary['hf_max_abs_logit_diff']:.1e}"),
         ("time", f"{summary['seconds']:.0f} s, {summary['tokens_per_second']:,.0f} tokens/s in training"),
         ("look at", f"{folder / LOSS_PLOT}, {folder / SAMPLES}, {folder / SUMMARY}"),

@@ -1,11 +1,11 @@
 """The record of a run: `metrics.jsonl`, one line a step, and the same numbers for TensorBoard.
 
 A line is written after its step is done and before a checkpoint of that step is committed. So the file holds every step
-up to a checkpoint; a resume cuts off the lines after it, and no step is missing or written twice. JSON has no infinity
-and no NaN: the loss of a skipped step is null.
+up to a checkpoint. A resume removes the lines after the checkpoint, so no step is missing or written twice. JSON has no
+infinity and no NaN: the loss of a skipped step is null.
 
-Training does not depend on this file. Readers leave out damaged lines, and a resume repairs the file (`mend`): the line
-of a step whose numbers are lost then holds only the step.
+Training does not depend on this file. Readers skip damaged lines, and a resume repairs the file (`mend`): a step whose
+numbers are lost gets a line with the step alone.
 """
 
 import json
@@ -24,11 +24,11 @@ from llm_jax.runs import METRICS, TENSORBOARD
 KEYS = (
     "step",  # optimizer steps done
     "tokens",  # tokens seen in training so far
-    "seconds",  # since the run began, pauses between resumes left out
+    "seconds",  # since the run began, without the pauses between resumes
     "train_loss",  # nats per token, of this step's batch before the update
     "val_loss",  # nats per token, after the update; only where measured
     "val_bits_per_byte",  # only where measured
-    # Accuracy by convention (llm_jax.scoring.conventions); only where measured.
+    # Accuracies under different conventions (llm_jax.scoring.conventions); only where measured.
     "hellaswag_sum",
     "hellaswag_token_mean",
     "hellaswag_character",
@@ -36,21 +36,27 @@ KEYS = (
     "lr",
     "grad_norm",  # before clipping
     "tokens_per_second",
-    "mfu",  # part of the devices' peak, nanoGPT's convention; null where the peak is not known
+    "mfu",  # fraction of the devices' peak FLOP/s, by nanoGPT's convention; null if the peak is not known
 )
 
 
 class Metrics:
-    """Appends to a run's metrics, from process 0 alone. `keep_steps` cuts off later lines when a run is resumed."""
+    """Appends to a run's metrics; only process 0 does. A resumed run passes `keep_steps`: later lines are removed."""
 
     def __init__(self, run: Path, keep_steps: int = 0) -> None:
         self.path = run / METRICS
         _truncate_after(self.path, keep_steps)
-        self._file = self.path.open("a", buffering=1, encoding="utf8")  # whole lines: others read them meanwhile
+        self._file = self.path.open(
+            "a", buffering=1, encoding="utf8"
+        )  # line-buffered, because others read it meanwhile
         self._board = _open_board(run / TENSORBOARD, keep_steps)
 
     def write(self, values: dict[str, Any]) -> None:
-        """Appends one step. Raises ValueError for a key that is not in `KEYS`: names must not drift apart."""
+        """Appends one step.
+
+        Raises:
+            ValueError: a key is not in `KEYS`.
+        """
         if unknown := set(values) - set(KEYS):
             raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(KEYS)}")
         line = plain({key: values[key] for key in KEYS if key in values})
@@ -62,7 +68,7 @@ class Metrics:
                     self._board.add_scalar(key, value, values["step"])
 
     def flush(self) -> None:
-        """On the disk when this returns: called before a checkpoint is saved."""
+        """Writes everything to the disk before it returns. The loop calls it before it saves a checkpoint."""
         with naming(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -83,12 +89,12 @@ class Metrics:
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """The same as JSON can say it: None in place of a number that is not finite."""
+    """The values for JSON: None in place of a number that is not finite."""
     return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in values.items()}
 
 
 def read(run: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's metrics; damaged and unfinished ones are left out, and that is said.
+    """The lines of a run's metrics. Damaged and unfinished lines are left out with a warning.
 
     A line may hold its step alone: see `mend`.
     """
@@ -96,18 +102,21 @@ def read(run: Path) -> Iterator[dict[str, Any]]:
 
 
 def mend(run: Path, steps: int) -> list[int]:
-    """Makes the record of a run that is resumed one line for each step up to `steps`; returns those that were lost.
+    """Rewrites the metrics of a run that is resumed, so that each step up to `steps` has exactly one line.
 
-    The log may have been damaged, cut, doubled or removed while the checkpoint is whole. A step whose numbers are lost
-    gets a line that holds it alone: no gap, no duplicate.
+    The file may have been damaged, cut, doubled or removed while the checkpoint is whole. A step whose numbers are lost
+    gets a line with the step alone.
+
+    Returns:
+        The steps whose numbers are lost.
     """
     path = run / METRICS
-    found = {line["step"]: line for line in read_log(path, _is_line, said=False)} if path.exists() else {}
-    wanted = "".join(json.dumps(found.get(step, {"step": step})) + "\n" for step in range(1, steps + 1)).encode()
-    if path.exists() and path.read_bytes().startswith(wanted):
+    known = {line["step"]: line for line in read_log(path, _is_line, said=False)} if path.exists() else {}
+    repaired = "".join(json.dumps(known.get(step, {"step": step})) + "\n" for step in range(1, steps + 1)).encode()
+    if path.exists() and path.read_bytes().startswith(repaired):
         return []
-    files.write(path, wanted)
-    return [step for step in range(1, steps + 1) if step not in found]
+    files.write(path, repaired)
+    return [step for step in range(1, steps + 1) if step not in known]
 
 
 def _is_line(line: dict[str, Any]) -> bool:
@@ -117,11 +126,11 @@ def _is_line(line: dict[str, Any]) -> bool:
 
 
 def _truncate_after(path: Path, step: int) -> None:
-    """Cuts the file behind the line of `step`. Raises ValueError when lines up to `step` are missing."""
+    """Removes the lines after that of `step`. Raises ValueError when lines up to `step` are missing."""
     if not path.exists():
         if step:
             raise ValueError(
-                f"{path} is missing, but the checkpoint is of step {step}: put the file back, or start anew"
+                f"{path} is missing, but the checkpoint is of step {step}: put the file back, or start a new run"
             )
         return
     offset, last = 0, 0  # bytes to keep, and the step of their last line
@@ -129,7 +138,7 @@ def _truncate_after(path: Path, step: int) -> None:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n") or last == step:
                 break
-            last = parse_json(line, f"{path}, line {number}:", "resume the run, which mends it", dict).get("step")
+            last = parse_json(line, f"{path}, line {number}:", "resume the run, which repairs it", dict).get("step")
             offset += len(line)
     if last != step:
         raise ValueError(
@@ -139,7 +148,7 @@ def _truncate_after(path: Path, step: int) -> None:
 
 
 def _open_board(folder: Path, keep_steps: int):
-    """TensorBoard's writer, where the package is installed. Events after `keep_steps` are purged when a run resumes."""
+    """TensorBoard's writer, or None if it is not installed. A resumed run purges its events after `keep_steps`."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:

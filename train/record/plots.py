@@ -1,4 +1,4 @@
-"""`loss.png`: training and validation loss over tokens, and a published curve behind them."""
+"""`loss.png`: training and validation loss over tokens, with a published curve for comparison."""
 
 import csv
 from pathlib import Path
@@ -12,10 +12,14 @@ INK, TRAIN, VAL, REFERENCE = "#1f2933", "#9fb8d9", "#c2410c", "#8a8f98"
 
 
 def read_curve(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """A published curve, CSV with the columns step, metric, value: metric → (step, value) in the order of the steps.
+    """A published curve from a CSV file with the columns step, metric, value.
 
-    Raises FileNotFoundError when there is no such file, and ValueError that names the file when the columns or a value
-    are not what they should be.
+    Returns:
+        metric → (step, value), in the order of the steps.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the columns or a value are wrong; names the file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no curve {path}: expected a CSV file with the columns step,metric,value")
@@ -41,11 +45,11 @@ def draw_loss(
     x_label: str = "tokens seen",
     unit: str = "nats per token",
 ) -> None:
-    """Draws metrics lines to `out` (PNG).
+    """Plots lines of metrics to `out` (PNG).
 
     Args:
-        reference: a curve's file and the tokens of one of its steps.
-        x: the metric along the horizontal axis.
+        reference: file of a published curve, and its tokens per step.
+        x: metric along the horizontal axis.
     """
     from matplotlib.ticker import EngFormatter
 
@@ -77,7 +81,7 @@ def draw_loss(
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, drawing to files alone. Imported here, since it takes half a second."""
+    """matplotlib's pyplot with a backend that draws to files. Imported here, because it takes half a second."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -87,16 +91,16 @@ def pyplot() -> Any:
 
 
 def save(figure: Any, out: Path) -> None:
-    """Writes a figure as PNG, absent or whole, and closes it."""
+    """Writes a figure as PNG, whole or not at all, and closes it."""
     with replacing(out) as file:
         figure.savefig(file, dpi=120, format="png")
     pyplot().close(figure)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a fiftieth of the run: without a lag, so it lies on the curve it smooths.
+    """Mean over a centred window of a twenty-fifth of the run. Centred, so that it does not lag behind the curve.
 
-    Over the finite values alone; NaN where a window has none.
+    Only finite values count; NaN where a window has none.
     """
     width = max(1, len(values) // 50)
     finite = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: one live line in a terminal, one line every few steps in a log file."""
+"""The progress of a run: one live line in a terminal, one line every few steps in a log file."""
 
 import math
 import sys
@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 DAY = 86_400  # seconds
-CLOCK_TOLERANCE = 5.0  # seconds by which the clocks of two machines may differ unnoticed
+CLOCK_TOLERANCE = 5.0  # seconds by which the clocks of two machines may differ without a remark
 
 
 class StepProgress:
@@ -53,7 +53,7 @@ class StepProgress:
             print(f"step {step:>6,}/{self._total:,}  {numbers}  left {clock(left)}", flush=True)
 
     def say(self, message: str) -> None:
-        """One line above the live one."""
+        """Prints a message above the live line."""
         if self._live:
             self.console.print(message)
         elif self._shown:
@@ -61,7 +61,7 @@ class StepProgress:
 
 
 def describe(values: dict[str, Any]) -> str:
-    """loss, validation, rate, gradient norm, speed, utilisation: one line of fixed order."""
+    """One line: loss, validation, learning rate, gradient norm, speed, utilisation."""
     parts = [f"loss {number(values['train_loss'], '.4f')}"]
     if values.get("val_loss") is not None:
         parts.append(f"val {values['val_loss']:.4f}")
@@ -77,12 +77,12 @@ def describe(values: dict[str, Any]) -> str:
 
 
 def number(value: float | None, form: str) -> str:
-    """A number of the record for people; what is null there was not finite."""
+    """Formats a number of the metrics; None, which stands for a number that is not finite, as "not finite"."""
     return "not finite" if value is None or not math.isfinite(value) else format(value, form)
 
 
 def print_table(title: str, rows: list[tuple[str, str]]) -> None:
-    """A two-column table for the start of a run."""
+    """Prints a two-column table, for the start of a run."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -92,7 +92,7 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """HOURS:MINUTES:SECONDS; of more than two days: the days. Raises nothing, whatever the number."""
+    """HOURS:MINUTES:SECONDS, or whole days from two days on. Accepts any number, also NaN and infinity."""
     if not math.isfinite(seconds):
         return "an unknown time"
     if seconds < 0:
@@ -105,7 +105,7 @@ def clock(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago something was by this machine's clock, which may differ from that of the one that wrote it."""
+    """How long ago something was written, by this machine's clock, which may differ from the writer's."""
     if seconds >= 0:
         return f"{clock(seconds)} ago"
     if seconds >= -CLOCK_TOLERANCE:

@@ -1,7 +1,7 @@
-"""Runs that never resume (`digits`, `makemore`): written to a temporary folder, which replaces an older run at the end.
+"""Runs that never resume (`digits`, `makemore`) go to a temporary folder, which replaces an older run at the end.
 
-After a wrong flag, a diverging loss or an interrupt the older run is still there. The rules for runs that do resume are
-in `train.pretrain.run_folder`.
+So the older run is still there after a wrong flag, a diverging loss or an interrupt. The rules for runs that do resume
+are in `train.pretrain.run_folder`.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,14 @@ from llm_jax.runs import CONFIG, METRICS, SUMMARY, folder_of
 
 @contextmanager
 def replace_run(runs: Path, name: str, command: str) -> Iterator[Path]:
-    """Yields an empty folder for a run; after the block, which has to write its SUMMARY, it is `runs/name`.
+    """Yields an empty folder for a run, and renames it to `runs/name` after the block. The block must write SUMMARY.
 
-    An older run of that name and command is replaced. If the block raises, the older one is as it was, and nothing is
-    left of the new one.
+    An older run of that name and command is replaced. If the block raises, the older run stays unchanged and the new
+    folder is removed.
 
-    Raises ValueError for a name that is no plain folder name, FileExistsError for a folder that holds anything else.
+    Raises:
+        ValueError: `name` is not a plain folder name.
+        FileExistsError: the folder holds something that is not a run of this command.
     """
     folder = folder_of(runs, name)
     if folder.exists() and any(folder.iterdir()) and not _is_of(command, folder):
@@ -33,5 +35,5 @@ def replace_run(runs: Path, name: str, command: str) -> Iterator[Path]:
 def _is_of(command: str, folder: Path) -> bool:
     if (folder / SUMMARY).exists():
         return read_json(folder / SUMMARY).get("command") == command
-    # digits used to leave no summary, and a killed makemore none; whatever can be resumed has a config.
+    # Older versions of digits wrote no summary, and a killed makemore has none. A run that can be resumed has a config.
     return (folder / METRICS).exists() and not (folder / CONFIG).exists()

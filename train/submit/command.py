@@ -1,8 +1,8 @@
 """Submit a command of this project to SLURM: `python -m train submit pretrain gpt2-124m --nodes 2 -- --run first`.
 
-Flags before `--` are for SLURM, flags after it for the command; the preset or folder may stand before or after it. This
-writes the directives into slurm/COMMAND.sbatch, then shows the script (--dry-run) or submits it and says how to follow
-the job.
+Flags before `--` are for SLURM, flags after it for the command. The preset or folder may come before or after `--`. The
+command fills the directives into a copy of slurm/COMMAND.sbatch. Then it prints the script (--dry-run), or submits it
+and prints how to follow the job.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ Options = SubmitConfig
 
 
 def parse(arguments: list[str]) -> Options:
-    """Everything behind the first `--` belongs to the command."""
+    """Parses the flags for SLURM. Everything after the first `--` is passed to the command."""
     border = arguments.index("--") if "--" in arguments else len(arguments)
     options = tyro.cli(Options, args=arguments[:border], prog="python -m train submit", description=__doc__)
     return dataclasses.replace(options, arguments=(*options.arguments, *arguments[border + 1 :]))
 
 
 def main(options: Options) -> int:
-    """Submits, or with --dry-run prints the script; the exit status is 0."""
+    """Submits the script, or with --dry-run prints it; returns 0."""
     from train.submit.submission import submit
 
     return submit(options)

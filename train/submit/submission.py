@@ -1,6 +1,6 @@
-"""`train submit`: a script of slurm/ with its directives and arguments filled in, checked, and handed to sbatch.
+"""`train submit`: fills directives and arguments into a script of slurm/, checks them, and passes it to sbatch.
 
-Mistakes that the login node can find are refused there, before the job waits for hours in a queue: a wrong flag,
+Mistakes that can be found on the login node are refused there, before the job waits for hours in a queue: a wrong flag,
 missing data, a folder that cannot be written to, more GPUs than any node has, a run that another job is training.
 """
 
@@ -23,7 +23,13 @@ SOURCE_LINE = re.compile(r"^source .*$", re.MULTILINE)
 
 
 def submit(options: SubmitConfig) -> int:
-    """Shows or submits; returns 0. Raises ValueError, OSError or RuntimeError with a message for the user."""
+    """Submits the script, or prints it for a dry run; returns 0.
+
+    Raises:
+        ValueError: an option or an argument is wrong, the cluster is too small, or another job trains the same run.
+        OSError: a script, the data or SLURM is missing, or the folder of logs cannot be written to.
+        RuntimeError: sbatch refuses the job.
+    """
     project = Path.cwd()
     script = _script(project, options.command)
     environment = read_site(options.site, project)
@@ -47,14 +53,14 @@ def submit(options: SubmitConfig) -> int:
 
 
 def front_door(options: SubmitConfig) -> str:
-    """The command that the script runs, for a shell."""
+    """The command that the script runs, as one would type it in a shell."""
     package = "serve" if options.command in ("export", "evaluate", "serve") else "train"
     command = "vllm" if options.command == "serve" else options.command
     return shlex.join(["python", "-m", package, command, *options.arguments])
 
 
 def render(script: str, filled: Mapping[str, str], arguments: tuple[str, ...]) -> str:
-    """The script with the directives `filled` in place of its own, and with the command's arguments written into it."""
+    """The script with the directives `filled` in place of its own, and with the arguments of the command."""
     lines = [line for line in script.splitlines() if not line.startswith("#SBATCH ")]
     border = next(i for i, line in enumerate(lines) if not line.startswith("#"))
     header = [f"#SBATCH --{name}={value}" if value else f"#SBATCH --{name}" for name, value in filled.items()]
@@ -65,7 +71,7 @@ def render(script: str, filled: Mapping[str, str], arguments: tuple[str, ...]) -
 
 
 def own_directives(script: str) -> dict[str, str]:
-    """What a script asks of sbatch by itself."""
+    """The #SBATCH directives of a script."""
     return {name: value for name, _, value in re.findall(r"^#SBATCH --([\w-]+)(=(\S+))?", script, re.MULTILINE)}
 
 
@@ -82,7 +88,7 @@ def _fill(options: SubmitConfig, name: str, site: dict[str, str]) -> dict[str, s
     """All directives: the site's replace the script's own, and the command line's replace both."""
     own = own_directives(_script(Path.cwd(), options.command))
     site = {key: value for key, value in site.items() if key != "gpus-per-node" or _wants_gpus(options.command)}
-    asked = {
+    requested = {
         "job-name": name,
         "nodes": str(options.nodes) if options.command != "prepare" else None,
         "gpus-per-node": _text(options.gpus_per_node),
@@ -94,7 +100,7 @@ def _fill(options: SubmitConfig, name: str, site: dict[str, str]) -> dict[str, s
         "qos": options.qos,
         "array": options.array,
     }
-    filled = {**own, **site, **{key: value for key, value in asked.items() if value is not None}}
+    filled = {**own, **site, **{key: value for key, value in requested.items() if value is not None}}
     for directive in options.sbatch:
         key, _, value = directive.removeprefix("--").partition("=")
         filled[key] = value
@@ -110,7 +116,7 @@ def _text(value: int | None) -> str | None:
 
 
 def _check_arguments(options: SubmitConfig) -> str:
-    """Parses the command's own arguments, if its front door is in this package; returns the job's name."""
+    """Parses the arguments of a command of `train`, to find mistakes now; returns the job's name."""
     arguments = list(options.arguments)
     if options.command == "pretrain":
         from train.pretrain import command as pretrain
@@ -135,7 +141,7 @@ def _check_arguments(options: SubmitConfig) -> str:
 def _check_logs(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(
-            f"{folder} is a file; it has to be the folder for the logs of jobs: move the file away"
+            f"{folder} is a file, but jobs need a folder of this name for their logs: move the file away"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,25 +150,26 @@ def _check_logs(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OSError(
-            f"cannot write to {folder}, where SLURM is to put the job's log: {error.strerror}; submit from a copy of "
-            "the project that you may write to"
+            f"cannot write to {folder}, the folder of the job's log: {error.strerror}; submit from a copy of the "
+            "project that you may write to"
         ) from error
 
 
 def _check_gpus(filled: Mapping[str, str]) -> None:
-    asked = re.search(r"(\d+)$", filled.get("gpus-per-node", ""))
+    requested = re.search(r"(\d+)$", filled.get("gpus-per-node", ""))
     most = queue.most_gpus(filled.get("partition"))
-    if asked and most is not None and int(asked[1]) > most:
+    if requested and most is not None and int(requested[1]) > most:
         raise ValueError(
-            f"--gpus-per-node {asked[1]}: no node of {_where(filled)} has more than {most}; take more --nodes instead"
+            f"--gpus-per-node {requested[1]}: no node of {_where(filled)} has more than {most}; take more --nodes "
+            "instead"
         )
 
 
 def _check_nodes(filled: Mapping[str, str]) -> None:
-    """Refuses more nodes than there are: sbatch would accept the job, and it would wait for ever."""
-    asked, most = filled.get("nodes", ""), queue.count_nodes(filled.get("partition"))
-    if asked.isdigit() and most is not None and int(asked) > most:
-        raise ValueError(f"--nodes {asked}: {_where(filled)} has {most}; take fewer, or another --partition")
+    """Raises ValueError for more nodes than there are. sbatch would accept such a job, and it would wait for ever."""
+    requested, most = filled.get("nodes", ""), queue.count_nodes(filled.get("partition"))
+    if requested.isdigit() and most is not None and int(requested) > most:
+        raise ValueError(f"--nodes {requested}: {_where(filled)} has {most}; take fewer, or another --partition")
 
 
 def _where(filled: Mapping[str, str]) -> str:
@@ -172,7 +179,7 @@ def _where(filled: Mapping[str, str]) -> str:
 def _refuse_run_in_use(run: str) -> None:
     for job in queue.alive(run):
         raise ValueError(
-            f"run {run} is already the work of job {job.number} ({job.state.lower()}): wait for it, `scancel "
+            f"job {job.number} ({job.state.lower()}) is already training run {run}: wait for it, `scancel "
             f"{job.number}`, or name another --run"
         )
 
@@ -190,5 +197,5 @@ def _how_to_follow(options: SubmitConfig, name: str, number: str, log: str) -> s
     lines = [f"job {number} ({name})", f"log      {log}", f"follow   tail -F {log}"]
     if options.command == "pretrain":
         lines.append(f"status   python -m train status {name}")
-        lines.append(f"save     scancel --signal=TERM {number}      and go on from there in the queue")
+        lines.append(f"save     scancel --signal=TERM {number}      saves now; the job continues in the queue")
     return "\n".join([*lines, f"cancel   scancel {number}"])

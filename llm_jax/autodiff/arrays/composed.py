@@ -1,5 +1,4 @@
-"""NumPy's functions that are composed of others, so they need no derivative of their own. Names and arguments are
-NumPy's."""
+"""NumPy functions that are composed of others, and therefore need no rule. Names and arguments are NumPy's."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ def var(
     """Σ(x − mean)² / (n − ddof)."""
     refuse("var", out, where=where)
     if correction is not None and ddof != 0:
-        raise ValueError("np.var: ddof and correction are the same thing: give one of them")
+        raise ValueError("np.var: ddof and correction are the same argument: give one of them")
     x, ddof = cast(a, dtype), ddof if correction is None else correction
     centre = np.mean(x, axis=axis, keepdims=True) if mean is None else mean
     squares = np.sum(np.square(x - centre), axis=axis, keepdims=keepdims)
@@ -38,7 +37,7 @@ def var(
 
 @implements(np.std)
 def std(a: Array, axis: Axis = None, dtype=None, out=None, ddof=0, keepdims=False, **others) -> Array:
-    """√variance. Where all numbers are equal it has a kink, as |x| has at 0; the derivative there is set to 0."""
+    """√variance. If all numbers are equal it has a kink, as |x| has at 0; the derivative there is set to 0."""
     refuse("std", out)
     variance = np.var(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=keepdims, **others)
     at_kink = _are_equal(plain_value(a), axis, keepdims) & np.isfinite(plain_value(variance))
@@ -70,7 +69,7 @@ def stack(arrays: Sequence[Array], axis: int = 0, out=None, *, dtype=None, casti
 
 @implements(np.split)
 def split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
-    """The parts between the indices along `axis`; for a number n, n parts of equal length."""
+    """The parts between the given indices along `axis`; for a number n, n parts of equal length."""
     axis = one_axis(axis, np.ndim(ary), "split")
     length = np.shape(ary)[axis]
     if np.ndim(indices_or_sections):
@@ -86,7 +85,7 @@ def split(ary: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -
 
 @implements(np.take_along_axis)
 def take_along_axis(arr: Array, indices: Any, axis: int | None = -1) -> Array:
-    """Along `axis`, the elements that `indices` names for each place on the other axes."""
+    """Elements along `axis`, selected by `indices` for each position on the other axes."""
     if axis is None:
         arr, axis = np.ravel(arr), 0
     axis, indices = one_axis(axis, np.ndim(arr), "take_along_axis"), plain_value(indices)
@@ -102,7 +101,7 @@ def take_along_axis(arr: Array, indices: Any, axis: int | None = -1) -> Array:
 
 @implements(np.dot)
 def dot(a: Array, b: Array, out=None) -> Array:
-    """Sums over the last axis of a and the second-to-last of b (a vector's only one); a scalar multiplies."""
+    """Sums over the last axis of a and the second-to-last axis of b (of a vector: its only one); scalars multiply."""
     refuse("dot", out)
     a_shape, b_shape = np.shape(a), np.shape(b)
     if not a_shape or not b_shape:
@@ -110,7 +109,7 @@ def dot(a: Array, b: Array, out=None) -> Array:
     if a_shape[-1] != b_shape[-2 if len(b_shape) > 1 else 0]:
         raise ValueError(
             f"dot: shapes {a_shape} and {b_shape} do not fit: "
-            "the last axis of the first must be as long as the last but one of the second"
+            "the last axis of the first must be as long as the second-to-last of the second"
         )
     if len(b_shape) <= 2:
         return np.matmul(a, b)
@@ -132,10 +131,10 @@ def squeeze(a: Array, axis: Axis = None) -> Array:
     """Removes the axes `axis`; for None, every axis of length 1."""
     shape = np.shape(a)
     ones = tuple(i for i, n in enumerate(shape) if n == 1)
-    gone = ones if axis is None else normalize_axis_tuple(axis, len(shape), "squeeze")
-    if not set(gone) <= set(ones):
-        raise ValueError(f"squeeze: axis {axis} of shape {shape} is not 1 long")
-    return np.reshape(a, tuple(n for i, n in enumerate(shape) if i not in gone))
+    removed = ones if axis is None else normalize_axis_tuple(axis, len(shape), "squeeze")
+    if not set(removed) <= set(ones):
+        raise ValueError(f"squeeze: axis {axis} of shape {shape} does not have length 1")
+    return np.reshape(a, tuple(n for i, n in enumerate(shape) if i not in removed))
 
 
 @implements(np.ravel)
@@ -153,7 +152,7 @@ def swapaxes(a: Array, axis1: int, axis2: int) -> Array:
 
 
 def _are_equal(x: Array, axis: Axis, keepdims: bool) -> Any:
-    """Whether all elements of a reduction over `axis` are the same finite number."""
+    """Whether all elements that a reduction over `axis` combines are equal; False where one is NaN."""
     if not np.size(x):
         return np.zeros(np.shape(np.sum(x, axis=axis, keepdims=keepdims)), dtype=bool)
     return np.max(x, axis=axis, keepdims=keepdims) == np.min(x, axis=axis, keepdims=keepdims)

@@ -1,8 +1,8 @@
-"""Values that cannot change after they were recorded.
+"""Makes recorded values read-only.
 
 NumPy arrays can be changed in place. If a recorded array changed, gradients would silently be wrong. So the graph
-copies all arrays that come from outside and marks the arrays it computes as read-only; NumPy then refuses to write to
-them.
+copies all arrays that come from outside, and marks the arrays that it computes as read-only: NumPy then refuses to
+write to them.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def freeze(value: Any) -> Any:
-    """Marks an array as read-only; numbers, also those that come as an array of shape (), cannot change anyway."""
+    """Marks an array as read-only. An array of shape () becomes a NumPy number, which cannot change."""
     if isinstance(value, np.ndarray):
         if not value.shape:
             return value[()]
@@ -20,10 +20,10 @@ def freeze(value: Any) -> Any:
 
 
 def leaf(value: Any) -> Any:
-    """What an input of the graph holds.
+    """The value that an input of the graph holds.
 
     Raises:
-        TypeError: not a floating-point number or array.
+        TypeError: `value` is not a floating-point number or array.
     """
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.float64(value)
@@ -37,23 +37,23 @@ def leaf(value: Any) -> Any:
 
 
 def constant(value: Any, operation: str) -> Any:
-    """What an operation records of an operand to which it is not differentiated.
+    """The value that an operation records for an operand that is not differentiated.
 
     Raises:
-        TypeError: neither real numbers nor an array of them.
+        TypeError: `value` is neither a real number nor an array of them.
     """
     if isinstance(value, float | int):
         return value
     array = value if isinstance(value, np.generic) else np.array(value)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{operation}: a Tensor cannot meet {type(value).__name__}")
-    if np.iscomplexobj(array):  # the transposes here do not conjugate: gradients would silently be wrong
+        raise TypeError(f"{operation}: a Tensor cannot be combined with {type(value).__name__}")
+    if np.iscomplexobj(array):  # the transposes here do not conjugate, so gradients would silently be wrong
         raise TypeError(f"{operation}: a Tensor is real; got {array.dtype}: write out the real and the imaginary part")
     return freeze(array)
 
 
 def index(key: Any) -> Any:
-    """A copy of what stands in square brackets."""
+    """A copy of an index expression, the part between square brackets."""
     if isinstance(key, tuple):
         return tuple(map(index, key))
     return np.array(key) if isinstance(key, np.ndarray | list) else key

@@ -1,8 +1,7 @@
-"""Functions of neural networks, written in NumPy from operations that have rules.
+"""Functions of neural networks, written in NumPy with operations that have rules.
 
-Only `relu` has a rule of its own. For the others NumPy passes each call to `Tensor`, and the chain rule gives the
-derivative. The same functions work on plain arrays. (`by_hand` derives fused gradients for the same layers, with pen
-and paper.)
+Only `relu` has a rule of its own. For the others, NumPy passes each call to `Tensor`, and the chain rule gives the
+derivative. The same functions work on plain arrays. (`by_hand` derives fused gradients of the same layers on paper.)
 """
 
 import math
@@ -19,15 +18,15 @@ from llm_jax.autodiff.rules.linear import Axis
 def relu(x: Array) -> Array:
     """max(0, x); the derivative at 0 is taken as 0, as in JAX and PyTorch.
 
-    A nan stays one, in value and derivative; `np.where(x > 0, x, 0.0)` would turn it into 0. The rule is its own
-    because np.maximum has ½ at 0.
+    A nan stays nan in value and derivative; `np.where(x > 0, x, 0.0)` would turn it into 0. relu has a rule of its own
+    because the derivative of np.maximum at 0 is ½.
     """
     if isinstance(x, Tensor):
         return record(elementwise.apply, x, name="relu", function=relu, partials=RELU_PARTIALS)
     return np.maximum(x, 0.0)
 
 
-RELU_PARTIALS = (lambda x, y: np.maximum(np.sign(x), 0.0),)  # 0 up to 0, 1 above, nan for nan
+RELU_PARTIALS = (lambda x, y: np.maximum(np.sign(x), 0.0),)  # 0 for x ≤ 0, 1 for x > 0, nan for nan
 
 
 def gelu(x: Array) -> Array:
@@ -40,13 +39,13 @@ def logsumexp(x: Array, axis: Axis = -1, keepdims: bool = False) -> Array:
     """log Σ exp x. The largest element is subtracted first, so that exp is at most 1 and cannot overflow."""
     with quiet():
         largest = np.max(x, axis=axis, keepdims=True)
-        largest = np.where(np.isfinite(largest), largest, 0.0)  # ∞ − ∞ is not a number
-        result = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest  # log 0 = −∞ where all are −∞
+        largest = np.where(np.isfinite(largest), largest, 0.0)  # because ∞ − ∞ is nan
+        result = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest  # log 0 = −∞ if all are −∞
         return result if keepdims else np.squeeze(result, axis)
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """log softmax(x), without the way through exp and back. Like softmax, it is not a number beside an x of +∞."""
+    """log softmax(x), computed without the logarithm of an exponential. Like softmax, it is nan if one x is +∞."""
     with quiet():
         below_largest = x - np.max(x, axis=axis, keepdims=True)
         return below_largest - np.log(np.sum(np.exp(below_largest), axis=axis, keepdims=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Methods:
-    """For a class whose instances NumPy's functions accept."""
+    """A mixin for a class whose instances NumPy's functions accept."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""NumPy's functions that have a rule, with NumPy's names and arguments; `composed` has those made of others."""
+"""NumPy functions that have a rule, with NumPy's names and arguments. `composed` has those that are made of others."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def max(a, axis: Axis = None, out=None, keepdims=False, initial=None, where=True
 def cumsum(a, axis: int | None = None, dtype=None, out=None):
     refuse("cumsum", out)
     a = cast(a, dtype)
-    if axis is None:  # of all elements, one row after the other
+    if axis is None:  # over all elements in row-major order
         a, axis = np.ravel(a), 0
     if not isinstance(a, Tensor):
         return np.cumsum(a, axis)
@@ -73,7 +73,7 @@ def broadcast_to(array, shape, subok=False):
 def concatenate(arrays: Sequence[Any], axis: int | None = 0, out=None, *, dtype=None, casting=None):
     refuse("concatenate", out, casting=None if casting == "same_kind" else casting)
     arrays = [cast(array, dtype) for array in arrays]
-    if axis is None:  # one after the other, each as a vector
+    if axis is None:  # flattened arrays, one after another
         arrays, axis = [np.reshape(array, -1) for array in arrays], 0
     if not any(isinstance(array, Tensor) for array in arrays):
         return np.concatenate(arrays, axis)
@@ -100,7 +100,7 @@ def einsum(*operands, out=None, optimize=False, dtype=None, order="K", casting="
 
 @implements(np.matmul)
 def matmul(x1: Any, x2: Any) -> Any:
-    """x @ y, with NumPy's cases (vectors, stacks of matrices) brought back to stacks of matrices of equal height."""
+    """x @ y. Vectors and stacks of matrices are reshaped or broadcast to stacks with equal leading axes."""
     x, y, x_shape, y_shape = x1, x2, np.shape(x1), np.shape(x2)
     if not x_shape or not y_shape or x_shape[-1] != y_shape[-2 if len(y_shape) > 1 else 0]:
         raise ValueError(
@@ -115,10 +115,10 @@ def matmul(x1: Any, x2: Any) -> Any:
         rows = np.matmul(np.reshape(x, (math.prod(x_shape[:-1]), x_shape[-1])), y)
         return np.reshape(rows, (*x_shape[:-1], y_shape[-1]))
     try:
-        height = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
+        leading = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
     except ValueError:
         raise ValueError(f"matmul: shapes {x_shape} and {y_shape} are stacks that do not broadcast") from None
-    return record(linear.matmul, _stretch_to(x, height + x_shape[-2:]), _stretch_to(y, height + y_shape[-2:]))
+    return record(linear.matmul, _broadcast_to(x, leading + x_shape[-2:]), _broadcast_to(y, leading + y_shape[-2:]))
 
 
 def astype(x, dtype, /, *, copy=True, device=None):
@@ -130,12 +130,12 @@ if hasattr(np, "astype"):  # since NumPy 2.1
 
 
 def _plain(function):
-    """What has no derivative: NumPy's own answer on plain values."""
+    """For a function without a derivative: NumPy's own result on plain values."""
 
-    def answer(*arguments, **options):
+    def on_plain_values(*arguments, **options):
         return function(*map(plain_value, arguments), **{name: plain_value(x) for name, x in options.items()})
 
-    return answer
+    return on_plain_values
 
 
 for _function in (np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like):
@@ -143,7 +143,7 @@ for _function in (np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, 
 
 
 def one_axis(axis: Any, ndim: int, name: str) -> int:
-    """`axis` counted from 0."""
+    """`axis` as a number from 0. Raises TypeError if it is not one whole number."""
     if not isinstance(axis, int | np.integer):
         raise TypeError(f"{name}: axis must be one whole number; got {axis!r}")
     return normalize_axis_index(int(axis), ndim, name)
@@ -153,5 +153,5 @@ def _in(dtype, function, a, axis, keepdims):
     return function(cast(a, dtype), axis=axis, keepdims=keepdims)
 
 
-def _stretch_to(x: Any, shape: tuple[int, ...]) -> Any:
+def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     return x if np.shape(x) == shape else np.broadcast_to(x, shape)

@@ -1,14 +1,14 @@
 """The array engine: reverse mode where every node is an array, for functions written in NumPy.
 
-A `Tensor` takes part in NumPy calls: `np.exp(t)`, `x @ t`, `np.concatenate([t, u])` arrive here through NumPy's own
-protocols (NEP 13 and NEP 18), are computed by the rule in `elementwise`, `linear`, `reductions` or `einsum`, and leave
-a node in the graph. After autograd (Maclaurin, Duvenaud & Adams 2015).
+NumPy functions accept a `Tensor`: NumPy passes `np.exp(t)`, `x @ t` or `np.concatenate([t, u])` to this class by its
+own protocols (NEP 13 and NEP 18). A rule in `elementwise`, `linear`, `reductions` or `einsum` computes the operation,
+and a new node records it. After autograd (Maclaurin, Duvenaud & Adams 2015).
 
-An operation that would take a value out of the graph, or change it after it was recorded (see `frozen`), is refused
-with a reason.
+An operation that would take a value out of the graph, or change it after it was recorded (see `frozen`), raises an
+error that says why.
 
 Derivatives of derivatives: each `grad` or `jvp` in progress is one level. An operation belongs to the highest level
-among its operands; those of lower levels are constants to it, and may be variables of an outer derivative.
+among its operands. Operands of lower levels are constants to it; they may be variables of an outer derivative.
 
 Left out: complex numbers, integers, and the NumPy functions not in `elementwise` and `registry`.
 """
@@ -30,13 +30,13 @@ from llm_jax.autodiff.rules.jacobian import Result
 
 
 class Tensor(Methods, NDArrayOperatorsMixin, Node):
-    """An array with a history; an input of the graph when built by hand, as in `Tensor([1.0, 2.0])`.
+    """An array that records its history. Built by hand, as in `Tensor([1.0, 2.0])`, it is an input of the graph.
 
     Operators are NumPy's: the mixin turns `a + b` into `np.add(a, b)`, which arrives in `__array_ufunc__`.
 
     Args:
         value: floating-point array or number. It is copied.
-        level: which `grad` or `jvp` it is a variable of; one that began later has a higher level. 0 when built by hand.
+        level: the `grad` or `jvp` whose variable it is; one that began later has a higher level. 0 if built by hand.
 
     Raises:
         TypeError: `value` does not hold floating-point numbers.
@@ -91,7 +91,7 @@ class Tensor(Methods, NDArrayOperatorsMixin, Node):
             raise TypeError(_no_rule(function.__name__))
         return FUNCTIONS[function](*arguments, **options)
 
-    # `t += 1` gives the name t to a new node; the old one stays as it was recorded.
+    # `t += 1` binds the name t to a new node; the old node is not changed.
     __iadd__ = NDArrayOperatorsMixin.__add__
     __isub__ = NDArrayOperatorsMixin.__sub__
     __imul__ = NDArrayOperatorsMixin.__mul__
@@ -114,11 +114,11 @@ class Tensor(Methods, NDArrayOperatorsMixin, Node):
         return (self[i] for i in range(len(self)))
 
     def add_at(self, index, shape: tuple[int, ...]) -> "Tensor":
-        """Zeros of `shape`, with this added at `index`."""
+        """Zeros of `shape`, with this tensor added at `index`."""
         return record(linear.scatter, self, index=index, shape=shape)
 
     def astype(self, dtype, order="K", casting: Any = "unsafe", subok=True, copy=True) -> Any:
-        """In another precision; as integers or booleans, which have no derivative, a plain array."""
+        """The tensor in another precision; a plain array for integers and booleans, which have no derivative."""
         if not np.can_cast(self.dtype, dtype, casting):
             raise TypeError(f"astype: {self.dtype} cannot be cast to {np.dtype(dtype)} by the rule {casting!r}")
         if np.issubdtype(dtype, np.floating):
@@ -133,8 +133,8 @@ class Tensor(Methods, NDArrayOperatorsMixin, Node):
 
     def __array__(self, *_, **__):
         raise TypeError(
-            "a Tensor cannot become part of a plain array, its history would be lost: "
-            "use np.stack or np.concatenate, or .value where the history is not wanted"
+            "a Tensor cannot become part of a plain array, because its history would be lost: "
+            "use np.stack or np.concatenate, or .value where the history is not needed"
         )
 
     def __float__(self):
@@ -148,14 +148,14 @@ class Tensor(Methods, NDArrayOperatorsMixin, Node):
 
 
 def plain_value(x: Any) -> Any:
-    """The array or number inside a Tensor, through all levels; anything else as it is."""
+    """The array or number inside a Tensor, through all levels; any other value unchanged."""
     while isinstance(x, Tensor):
         x = x.value
     return x
 
 
 def record(rule: Callable[..., Result], *operands: Any, name: str = "", **parameters) -> Tensor:
-    """Applies `rule` to the operands' values and returns the new node; `parameters` reach the rule as they are."""
+    """Applies `rule` to the operands' values and returns the new node. `parameters` are passed to the rule."""
     name = name or rule.__name__
     level = max([operand.level for operand in operands if isinstance(operand, Tensor)])
     values, variables = [], []
@@ -165,7 +165,7 @@ def record(rule: Callable[..., Result], *operands: Any, name: str = "", **parame
             values.append(operand.value)
         else:
             values.append(operand if isinstance(operand, Tensor) else frozen.constant(operand, name))
-    try:  # `grad` and `jvp` are quiet as a whole, which is cheaper than for each operation
+    try:  # `grad` and `jvp` turn warnings off once, because doing so for each operation is slow
         if level:
             value, jacobians = rule(*values, **parameters)
         else:
@@ -185,7 +185,7 @@ def record(rule: Callable[..., Result], *operands: Any, name: str = "", **parame
 
 
 def stretch(name: str, operands: Sequence[Any]) -> Sequence[Any]:
-    """The operands in one common shape; a variable that has to be stretched for it gets a node `broadcast_to`."""
+    """The operands in one common shape. A Tensor that has to be broadcast for it gets a node `broadcast_to`."""
     shapes = [np.shape(operand) for operand in operands]
     if len(set(shapes)) == 1:
         return operands
@@ -194,7 +194,7 @@ def stretch(name: str, operands: Sequence[Any]) -> Sequence[Any]:
     except ValueError:
         given = " and ".join(map(str, shapes))
         raise ValueError(
-            f"{name}: shapes {given} do not fit: counted from the right, axes must agree or be 1"
+            f"{name}: shapes {given} do not fit: counted from the right, axes must have equal lengths or length 1"
         ) from None
     return [
         np.broadcast_to(operand, common) if isinstance(operand, Tensor) and shape != common else operand
@@ -202,7 +202,7 @@ def stretch(name: str, operands: Sequence[Any]) -> Sequence[Any]:
     ]
 
 
-# A step function is flat wherever it has a derivative: the answer is a plain array.
+# Step functions have the derivative 0 wherever they have one, so the result is a plain array.
 WITHOUT_DERIVATIVE: frozenset[np.ufunc] = frozenset(
     (
         *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),

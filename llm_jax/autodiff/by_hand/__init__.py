@@ -1,9 +1,9 @@
 """The gradients of the layers of neural networks, derived with pen and paper. Plain NumPy, no graph.
 
-Each file has the layer, its derivation in index notation, and the function that follows from it. Throughout, dy is
-short for ∂L/∂y, the derivative of the loss with respect to y, and has y's shape; a backward function takes the dy of
-its output first and then just the arrays it needs, and returns the derivatives of the layer's inputs in their order.
-δᵢⱼ is 1 for i = j and 0 otherwise. `batch_norm_mlp` applies the rules to a whole network.
+Each file has the layer, its derivation in index notation, and the function that follows from it. Throughout, dy stands
+for ∂L/∂y, the derivative of the loss with respect to y, and has y's shape. A backward function takes the dy of the
+layer's output and then the arrays that it needs; it returns the derivatives of the layer's inputs, in their order. δᵢⱼ
+is 1 for i = j and 0 otherwise. `batch_norm_mlp` applies the rules to a whole network.
 """
 
 from llm_jax.autodiff.by_hand.attention import attention, attention_backward

@@ -4,7 +4,7 @@
     a_ij = exp s_ij / Σ_l exp s_il                      (over the keys)
     o_ih = Σ_j a_ij·v_jh
 
-From the output back:
+Backward, from the output to the inputs:
 
     dv_jh = Σ_i a_ij·do_ih
     da_ij = Σ_h do_ih·v_jh
@@ -13,8 +13,8 @@ From the output back:
     dq_ih = Σ_j ds_ij·k_jh/√H
     dk_jh = Σ_i ds_ij·q_ih/√H
 
-The mask needs no line of its own: where it forbids, a_ij = 0, and so ds_ij = 0. The sum Σ_l a_il·da_il equals
-Σ_h do_ih·o_ih, which FlashAttention uses in order not to keep a (Dao et al. 2022, appendix B).
+The mask needs no derivative of its own: at a masked place a_ij = 0, and therefore ds_ij = 0. The sum Σ_l a_il·da_il
+equals Σ_h do_ih·o_ih; FlashAttention uses this so that it need not store a (Dao et al. 2022, appendix B).
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 def attention(
     q_BTNH: np.ndarray, k_BSNH: np.ndarray, v_BSNH: np.ndarray, mask_BTS: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The output o_BTNH, and for backward the weights a_BNTS.
+    """The output o_BTNH, and the weights a_BNTS that backward needs.
 
     Args:
         mask_BTS: True where the query may see the key; every query must see at least one.

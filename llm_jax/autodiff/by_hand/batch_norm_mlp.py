@@ -1,9 +1,9 @@
-"""A whole network backwards by hand: the batch-norm MLP of makemore ("backprop ninja", Karpathy 2022).
+"""The backward pass of a whole network by hand: the batch-norm MLP of makemore ("backprop ninja", Karpathy 2022).
 
-    characters → embedding → side by side → linear → batch norm → tanh → linear → softmax and cross-entropy
+    characters → embedding → concatenation → linear → batch norm → tanh → linear → softmax and cross-entropy
 
-Nothing new is derived here. The chain rule hands the derivative from each layer to the one before it, so the backward
-pass is the forward pass read from the bottom to the top, every line with its rule from this folder.
+Nothing new is derived here. The chain rule passes the derivative from each layer to the one before it. So the backward
+pass has the lines of the forward pass in reverse order, each with its rule from this folder.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from llm_jax.autodiff.by_hand.tanh import tanh, tanh_backward
 
 
 class Parameters(NamedTuple):
-    """The network's parameters; also what holds their gradients."""
+    """The network's parameters, or their gradients."""
 
     table_VE: np.ndarray  # embedding
     w_ID: np.ndarray  # first layer; I = T·E inputs
@@ -30,9 +30,9 @@ class Parameters(NamedTuple):
 
 
 def loss_and_gradients(p: Parameters, ids_BT: np.ndarray, labels_B: np.ndarray) -> tuple[float, Parameters]:
-    """Mean cross-entropy in nats, and the derivatives of it with respect to every parameter.
+    """Mean cross-entropy in nats, and its derivatives with respect to every parameter.
 
-    db is zero up to rounding: batch norm subtracts any bias again.
+    db is zero up to rounding, because batch norm subtracts any bias again.
     """
     x_BTE = embedding(p.table_VE, ids_BT)
     x_BI = x_BTE.reshape(len(x_BTE), -1)

@@ -6,8 +6,8 @@
     ∂y_bf/∂W_df = x_bd     so   dW_df = Σ_b x_bd·dy_bf     dW = xᵀ·dy
     ∂y_bf/∂c_f  = 1        so   dc_f  = Σ_b dy_bf
 
-All examples of the batch use the same W and c, so their gradients are sums over the batch. Where to transpose need not
-be remembered: each gradient has the shape of what it is the gradient of, and only one product has that shape.
+All examples of the batch use the same W and c, so their gradients are sums over the batch. The transposes follow from
+the shapes: each gradient has the shape of its variable, and only one product has that shape.
 """
 
 import numpy as np

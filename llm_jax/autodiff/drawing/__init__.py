@@ -1,4 +1,4 @@
-"""A picture of a graph: `layout` places the nodes, `svg` draws them."""
+"""Draws a graph: `layout` computes the positions of the nodes, `svg` draws them."""
 
 from llm_jax.autodiff.drawing.svg import draw
 

@@ -1,11 +1,11 @@
-"""Where to draw the nodes of a graph: layers from left to right, with few crossings.
+"""Positions of a graph's nodes: layers from left to right, with few crossings of edges.
 
-After Sugiyama, Tagawa & Toda (1981), in three steps: a node's layer is the length of the longest path to it; within a
-layer, nodes are sorted by the mean position of their neighbours, in several sweeps forth and back; then each node moves
-towards its neighbours as far as the others of its layer leave room. An edge over several layers passes through an
-invisible node in each, which keeps it away from the nodes between.
+After Sugiyama, Tagawa & Toda (1981), in three steps. A node's layer is the length of the longest path to it. Within a
+layer, nodes are sorted by the mean position of their neighbours, in several sweeps in both directions. Then each node
+moves towards its neighbours as far as the other nodes of its layer leave room. An edge over several layers passes
+through an invisible node in each, which keeps it away from the nodes between.
 
-Left out: the exact optimum of any step (each is NP-hard or a linear program); graphs worth looking at are small.
+Left out: the exact optimum of any step. Each is NP-hard or a linear program, and graphs worth drawing are small.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ SWEEPS = 8
 
 @dataclass(frozen=True)
 class Layout:
-    """Where every node stands, as (layer, row), and the points through which every edge passes, ends included."""
+    """The position of every node, as (layer, row), and the points through which every edge passes, ends included."""
 
     positions: dict[Any, tuple[int, float]]
     routes: dict[tuple[Any, Any], list[tuple[int, float]]]
@@ -50,9 +50,8 @@ def layered(order: Sequence[Any], parents: Callable[[Any], Sequence[Any]]) -> La
         for parent in parents(node):
             if not parents(parent):
                 first_use[parent] = min(first_use.get(parent, layers[node]), layers[node])
-    layers |= {
-        node: layer - 1 for node, layer in first_use.items()
-    }  # an input stands in the layer before its first use
+    # An input is placed in the layer before its first use.
+    layers |= {node: layer - 1 for node, layer in first_use.items()}
     places = {node: _Place(layers[node]) for node in order}
     chains = {(p, node): _connect(places[p], places[node]) for node in order for p in dict.fromkeys(parents(node))}
     columns: list[list[_Place]] = [[] for _ in range(max(layers.values()) + 1)]
@@ -67,7 +66,7 @@ def layered(order: Sequence[Any], parents: Callable[[Any], Sequence[Any]]) -> La
 
 
 def _connect(start: _Place, end: _Place) -> list[_Place]:
-    """The places an edge passes, from start to end, one in each layer."""
+    """The places through which an edge passes, one in each layer, with start and end."""
     chain = [start, *(_Place(layer, height=0.5) for layer in range(start.layer + 1, end.layer)), end]
     for left, right in pairwise(chain):
         left.after.append(right)
@@ -76,43 +75,43 @@ def _connect(start: _Place, end: _Place) -> list[_Place]:
 
 
 def _order_columns(columns: list[list[_Place]]) -> None:
-    """Sorts every column by the mean row of its neighbours, alternately of those before and those after."""
+    """Sorts every column by the mean row of its neighbours, alternating between those before and those after."""
     for column in columns:
         _stack(column)
     for sweep in range(SWEEPS):
-        forth = sweep % 2 == 0
-        for column in columns if forth else reversed(columns):
-            column.sort(key=lambda place: _mean_row(place.before if forth else place.after, place.row))
+        is_forward = sweep % 2 == 0
+        for column in columns if is_forward else reversed(columns):
+            column.sort(key=lambda place: _mean_row(place.before if is_forward else place.after, place.row))
             _stack(column)
 
 
 def _assign_rows(columns: list[list[_Place]]) -> None:
-    """Keeps the order within a column and moves every place to the mean of its neighbours where there is room."""
+    """Moves every place towards the mean row of its neighbours. The order within a column does not change."""
     for sweep in range(2 * SWEEPS):
         for column in columns if sweep % 2 == 0 else reversed(columns):
-            wishes = [_mean_row(place.before + place.after, place.row) for place in column]
-            _place_in_order(column, wishes)
+            targets = [_mean_row(place.before + place.after, place.row) for place in column]
+            _place_in_order(column, targets)
     top = min(place.row for column in columns for place in column)
     for column in columns:
         for place in column:
             place.row -= top
 
 
-def _place_in_order(column: list[_Place], wishes: list[float]) -> None:
-    """The rows nearest to `wishes` in the sense of least squares that keep order and distance.
+def _place_in_order(column: list[_Place], targets: list[float]) -> None:
+    """Sets the rows closest to `targets` (least squares) that keep the order and the distances.
 
-    Neighbours whose wishes collide form a block; a block moves as one, to the mean of what its members wish for.
+    Neighbours whose targets collide form a block. A block moves as one, to the mean of its members' targets.
     """
-    blocks: list[list[tuple[_Place, float, float]]] = []  # members: place, wish, distance from the block's first
-    for place, wish in zip(column, wishes, strict=True):
-        blocks.append([(place, wish, 0.0)])
+    blocks: list[list[tuple[_Place, float, float]]] = []  # members: place, target, distance from the block's first
+    for place, target in zip(column, targets, strict=True):
+        blocks.append([(place, target, 0.0)])
         while len(blocks) > 1:
             upper, lower = blocks[-2:]
             last, _, distance = upper[-1]
             shift = distance + (last.height + lower[0][0].height) / 2
             if _first_row(lower) >= _first_row(upper) + shift:
                 break
-            blocks[-2:] = [upper + [(member, its_wish, shift + d) for member, its_wish, d in lower]]
+            blocks[-2:] = [upper + [(member, its_target, shift + d) for member, its_target, d in lower]]
     for block in blocks:
         first = _first_row(block)
         for place, _, distance in block:
@@ -120,11 +119,11 @@ def _place_in_order(column: list[_Place], wishes: list[float]) -> None:
 
 
 def _first_row(block: list[tuple[_Place, float, float]]) -> float:
-    return sum(wish - distance for _, wish, distance in block) / len(block)
+    return sum(target - distance for _, target, distance in block) / len(block)
 
 
 def _stack(column: list[_Place]) -> None:
-    """One below the other, around row 0."""
+    """Places a column's members one below the other, centred on row 0."""
     row = -sum(place.height for place in column) / 2
     for place in column:
         place.row = row + place.height / 2

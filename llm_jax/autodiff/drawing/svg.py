@@ -1,8 +1,8 @@
-"""`draw`: a graph as a picture, with the value of every node and the derivative of the output with respect to it.
+"""`draw` draws a graph, with the value of every node and the derivative of the output with respect to it.
 
-The edges of a scalar graph show the local derivatives, so that one can follow the chain rule: the derivative at a node
-is the sum, over the edges that leave it, of the edge's number times the derivative at the node it leads to. The picture
-is SVG, so Graphviz is not needed; Jupyter displays it.
+The edges of a scalar graph are labelled with the local derivatives, so that one can follow the chain rule: the
+derivative at a node is the sum, over its outgoing edges, of the edge's number times the derivative at the edge's end.
+The drawing is SVG, which Jupyter displays; Graphviz is not needed.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; 
 
 
 class Drawing:
-    """A picture as SVG text (`str(drawing)`). Jupyter displays it; `save` writes it to a file."""
+    """A drawing as SVG text (`str(drawing)`). Jupyter displays it; `save` writes it to a file."""
 
     def __init__(self, svg: str):
         self._svg = svg
@@ -51,10 +51,10 @@ class Drawing:
 
 
 def draw(output: Node, /, **names: Node) -> Drawing:
-    """The graph that leads to `output`, from left to right; `draw(loss, w=w, b=b)` gives nodes a name.
+    """Draws the graph that leads to `output`, from left to right; `draw(loss, w=w, b=b)` names nodes.
 
-    Each card shows the operation, the value, and after ∂ the derivative of the output with respect to it; an array of
-    more than three elements is summed up by its Euclidean length ‖·‖.
+    The box of a node shows the operation, the value, and after ∂ the derivative of the output with respect to the node.
+    Of an array with more than three elements it shows the Euclidean norm ‖·‖.
 
     Raises:
         ValueError: more than 200 nodes, a name for a node outside the graph, or an output that is not one number.
@@ -122,7 +122,7 @@ class _Paper:
         return card
 
     def edges_into(self, child: Node) -> str:
-        """One curve per parent, arriving one below the other, each with its local derivative."""
+        """The edges from a node's parents, ending one below the other, each with its local derivative."""
         routes = {parent: self.layout.routes[parent, child] for parent in child.parents}
         elements = ""
         for i, (parent, route) in enumerate(sorted(routes.items(), key=lambda item: item[1][-2][1])):
@@ -135,7 +135,7 @@ class _Paper:
         return elements
 
     def curve(self, route: list[tuple[int, float]], arrival: float) -> str:
-        """From the right side of the first card to the left of the last, straight through the columns in between."""
+        """A path from the right side of the first box to the left of the last, straight through the columns between."""
         first, last = route[0][0], route[-1][0]
         x, y = self.left[first] + self.width[first], self.y(route[0][1])
         path = f"M{x:.1f} {y:.1f}"

@@ -1,1 +1,1 @@
-"""The derivative of each operation on arrays: how a tangent is pushed forward, and how a gradient is pulled back."""
+"""The derivative of each operation on arrays, as two functions: one for forward mode, one for reverse mode."""

@@ -1,9 +1,9 @@
-"""The rule of `np.einsum`: it is linear in each operand, and its transpose with respect to one is an einsum, too.
+"""The rule of `np.einsum`: it is linear in each operand, and its transpose with respect to one is an einsum too.
 
 For y_ik = Σⱼ a_ij·b_jk and the gradient g of y, the gradient of a is Σₖ g_ik·b_jk: g replaces a among the operands, and
-the letters of a become the output's. Two cases need one operand more. A letter that only a has is summed over, so the
-gradient is constant along its axis: a vector of ones adds the axis. A letter that stands twice in a selects a diagonal:
-an identity matrix puts the gradient back on it.
+the letters of a become the output's. Two cases need an additional operand. A letter that only a has is summed over, so
+the gradient is constant along its axis: a vector of ones adds the axis. A letter that occurs twice in a selects a
+diagonal: an identity matrix writes the gradient to that diagonal.
 """
 
 import string
@@ -19,7 +19,7 @@ def parse(operands: Sequence[Any]) -> tuple[list[str], str, list[Array]]:
     """The letters of each operand and of the output, without ellipses, and the arrays.
 
     Args:
-        operands: what `np.einsum` takes, ("ij,jk", a, b) or (a, [0, 1], b, [1, 2]), with or without output.
+        operands: arguments of `np.einsum`, ("ij,jk", a, b) or (a, [0, 1], b, [1, 2]), with or without output.
     """
     if not operands or len(operands) < 2:
         raise ValueError("einsum: subscripts and at least one array are needed, as in np.einsum('ij->i', x)")
@@ -57,18 +57,18 @@ def einsum(*arrays: Array, inputs: list[str], output: str, optimize: Any = False
             return product([inputs[k], *other_letters], [v, *others], output, bool(optimize))
 
         def pull(g: Array) -> Array:
-            added_letters, added, letters = _further_operands(arrays[k], k, inputs, output)
+            added_letters, added, letters = _additional_operands(arrays[k], k, inputs, output)
             shape = np.shape(arrays[k])
-            found = product([output, *other_letters, *added_letters], [g, *others, *added], letters, bool(optimize))
-            stretched = tuple(i for i, n in enumerate(shape) if n == 1 != np.shape(found)[i])
-            return np.broadcast_to(np.sum(found, axis=stretched, keepdims=True), shape)
+            gradient = product([output, *other_letters, *added_letters], [g, *others, *added], letters, bool(optimize))
+            broadcast = tuple(i for i, n in enumerate(shape) if n == 1 != np.shape(gradient)[i])
+            return np.broadcast_to(np.sum(gradient, axis=broadcast, keepdims=True), shape)
 
         return Jacobian(push, pull)
 
     return Result(product(inputs, arrays, output, optimize), [by_operand(k) for k in range(len(arrays))])
 
 
-def _further_operands(x: Array, k: int, inputs: list[str], output: str) -> tuple[list[str], list[Array], str]:
+def _additional_operands(x: Array, k: int, inputs: list[str], output: str) -> tuple[list[str], list[Array], str]:
     """The vectors of ones and identity matrices that operand k needs.
 
     Returns:

@@ -1,11 +1,11 @@
-"""The derivatives of a calculus book: operations that act on each element separately.
+"""Rules of elementwise operations: the derivatives of a calculus book.
 
 Output element i depends on input element i alone. So the Jacobian is diagonal and equals its transpose; its diagonal is
-the partial derivative. Operands have one common shape here; stretching a smaller
-one is an operation of its own, `linear.broadcast_to`.
+the partial derivative. All operands have one common shape here; broadcasting a smaller one is an operation of its own,
+`linear.broadcast_to`.
 
-At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b. Where an operand
-is not a number (nan), value and derivative are nan too, so that an error stays visible.
+At a kink the derivative is the mean of its two sides: 0 for |x| at 0, ½ each for max(a, b) at a = b. If an operand is
+nan, value and derivative are nan too, so that an error stays visible.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,16 @@ from llm_jax.autodiff.rules.jacobian import Array, Jacobian, Result
 
 
 def _slope_of_base(a: Array, n: Array, y: Array) -> Array:
-    return n * a ** (n - 1 + (n == 0))  # for n = 0, 0·a⁰: it is 0 at a = 0 too, where 0·a⁻¹ is not
+    return n * a ** (n - 1 + (n == 0))  # for n = 0 this is 0·a⁰ = 0; at a = 0, 0·a⁻¹ would be nan
 
 
 def _slope_of_exponent(a: Array, n: Array, y: Array) -> Array:
-    return y * np.log(np.where(a == 0, y.dtype.type(1), a))  # 0 at a = 0, where 0ⁿ is flat; 0·log 0 is not
+    return y * np.log(np.where(a == 0, y.dtype.type(1), a))  # 0 at a = 0, where 0ⁿ is constant; 0·log 0 would be nan
 
 
 def _share(winner: Array, loser: Array, y: Array) -> Array:
     share = np.add(winner > loser, winner >= loser, dtype=y.dtype) / 2
-    return np.where(np.isnan(y), np.nan, share)  # every comparison with nan is False, so it is passed on here
+    return np.where(np.isnan(y), np.nan, share)  # comparisons with nan are False, so nan must be set here
 
 
 Partial = Callable[..., Array]  # ∂y/∂operand, as a function of the operands and then the value y
@@ -56,7 +56,7 @@ PARTIALS: dict[np.ufunc, tuple[Partial, ...]] = {
 
 
 def apply(*operands: Array, function: Any, partials: Sequence[Partial] | None = None) -> Result:
-    """The value of `function` and its diagonal Jacobians. A partial is computed only when it is needed."""
+    """The value of `function` and its diagonal Jacobians. A partial derivative is computed only when it is needed."""
     y = function(*operands)
     if partials is None:
         partials = PARTIALS[function]

@@ -1,10 +1,10 @@
-"""A Jacobian as its two products, J·v and g·J, and the form of a differentiation rule.
+"""A Jacobian as two functions, J·v and g·J, and the result of a differentiation rule.
 
 A rule takes plain arrays and returns the value of one operation together with one `Jacobian` per operand. The matrix
 itself, outputs × inputs, is never built: for a layer of 100 × 100 images it would have 10⁸ entries, nearly all zero.
 
-The rules call only NumPy functions, and NumPy passes such a call to `Tensor` if an argument is one. So the same lines
-also work while *their* derivatives are recorded, which gives second derivatives.
+The rules call only NumPy functions, and NumPy passes a call to `Tensor` if an argument is one. So the same lines also
+work while *their* derivatives are recorded, which gives second derivatives.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ Array = Any  # np.ndarray or a number, or, while derivatives of derivatives are 
 
 
 class Jacobian:
-    """J as `jacobian * tangent` = J·v, forward, and `gradient * jacobian` = g·J, backward.
+    """A Jacobian J: `jacobian * tangent` is J·v (forward mode), `gradient * jacobian` is g·J (reverse mode).
 
-    The two are each other's transpose: g·(J·v) = (g·J)·v for all g and v.
+    The two functions are each other's transpose: g·(J·v) = (g·J)·v for all g and v.
     """
 
     __slots__ = ("pull", "push")

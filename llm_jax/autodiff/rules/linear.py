@@ -1,13 +1,13 @@
 """Rules of the linear operations, which move, sum or mix elements.
 
-For a linear operation the Jacobian times a direction v is the operation applied to v. A gradient goes back by the
+For a linear operation, the Jacobian times a direction v is the operation applied to v. A gradient is pulled back by the
 transpose of the operation, and the transposes come in pairs:
 
     sum ↔ broadcast        index ↔ scatter        concatenate ↔ slice
     reshape ↔ reshape back        transpose ↔ inverse transpose        x·W ↔ g·Wᵀ and xᵀ·g
-    running sum ↔ running sum from the other end        one precision ↔ the other
+    cumulative sum ↔ cumulative sum from the other end        cast ↔ cast back
 
-The functions carry NumPy's names and arguments.
+The functions have NumPy's names and arguments.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,19 +21,19 @@ Axis = int | tuple[int, ...] | None
 
 
 def broadcast_to(x: Array, shape: int | tuple[int, ...]) -> Result:
-    """An element that was copied to many places collects the gradient of all of them: the transpose is a sum."""
-    small, shape = np.shape(x), tuple(shape) if isinstance(shape, Iterable) else (shape,)
-    added = len(shape) - len(small)
-    stretched = tuple(i for i in range(len(shape)) if i < added or small[i - added] != shape[i])
+    """An element that is copied to many places gets the sum of their gradients: the transpose is a sum."""
+    before, shape = np.shape(x), tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    added = len(shape) - len(before)
+    broadcast = tuple(i for i in range(len(shape)) if i < added or before[i - added] != shape[i])
 
     def pull(g: Array) -> Array:
-        return np.reshape(np.sum(g, axis=stretched), small)
+        return np.reshape(np.sum(g, axis=broadcast), before)
 
     return Result(np.broadcast_to(x, shape), [Jacobian(lambda v: np.broadcast_to(v, shape), pull)])
 
 
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """Every summand has derivative 1, so each receives a copy of the sum's gradient."""
+    """Every summand has the derivative 1, so each gets a copy of the sum's gradient."""
     shape = np.shape(x)
     kept = kept_shape(shape, axis)
     return Result(
@@ -48,7 +48,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 def cumsum(x: Array, axis: int) -> Result:
-    """Element i is in its own running sum and in all behind it: so its gradient is a sum from the other end."""
+    """Element i is part of its own cumulative sum and of all later ones, so its gradient is a sum from the end."""
     backwards = (slice(None),) * (axis % np.ndim(x)) + (slice(None, None, -1),)
 
     def pull(g: Array) -> Array:
@@ -58,13 +58,13 @@ def cumsum(x: Array, axis: int) -> Result:
 
 
 def astype(x: Array, dtype) -> Result:
-    """The gradient goes back in the precision of x."""
+    """The gradient is cast back to the precision of x."""
     before = x.dtype
     return Result(x.astype(dtype), [Jacobian(lambda v: v.astype(dtype), lambda g: g.astype(before))])
 
 
 def matmul(x: Array, y: Array) -> Result:
-    """y_ij = Σₖ xᵢₖ·yₖⱼ for matrices, or stacks of matrices of equal height (`numpy_functions.matmul` sees to that)."""
+    """Σₖ xᵢₖ·yₖⱼ for matrices, or stacks with equal leading axes (`numpy_functions.matmul` broadcasts them)."""
     by_x = Jacobian(push=lambda v: v @ y, pull=lambda g: g @ np.swapaxes(y, -1, -2))
     by_y = Jacobian(push=lambda v: x @ v, pull=lambda g: np.swapaxes(x, -1, -2) @ g)
     return Result(x @ y, [by_x, by_y])
@@ -81,31 +81,31 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Result:
 
 
 def getitem(x: Array, index) -> Result:
-    """x[index], also with arrays of integers. An element taken twice receives both gradients."""
+    """x[index], also with arrays of integers. An element that is taken twice gets the sum of both gradients."""
     shape = np.shape(x)
     return Result(x[index], [Jacobian(lambda v: v[index], lambda g: add_at(g, index, shape))])
 
 
 def scatter(x: Array, index, shape: tuple[int, ...]) -> Result:
-    """Zeros of `shape`, with x added at `index`: the transpose of `getitem`, and so a rule of its own."""
+    """Zeros of `shape`, with x added at `index`: the transpose of `getitem`."""
     return Result(add_at(x, index, shape), [Jacobian(lambda v: add_at(v, index, shape), lambda g: g[index])])
 
 
 def concatenate(*arrays: Array, axis: int = 0) -> Result:
-    """Each operand owns a slice of the result, and receives the gradient of that slice."""
+    """Each operand is a slice of the result, and gets the gradient of that slice."""
     value = np.concatenate(arrays, axis=axis)
     before = (slice(None),) * (axis % value.ndim)
     ends = np.cumsum([array.shape[axis] for array in arrays])
 
-    def owned_slice(array: Array, end: int) -> Jacobian:
+    def slice_of(array: Array, end: int) -> Jacobian:
         index = (*before, slice(end - array.shape[axis], end))
         return Jacobian(push=lambda v: add_at(v, index, value.shape), pull=lambda g: g[index])
 
-    return Result(value, [owned_slice(array, int(end)) for array, end in zip(arrays, ends, strict=True)])
+    return Result(value, [slice_of(array, int(end)) for array, end in zip(arrays, ends, strict=True)])
 
 
 def where(x: Array, y: Array, condition: Array) -> Result:
-    """Linear in x and y for a given condition. The side not taken gets 0, even where g is infinite."""
+    """Linear in x and y for a given condition. An element that is not selected gets 0, even if g is infinite."""
 
     def only(side: Array) -> Jacobian:
         def select(v: Array) -> Array:
@@ -118,7 +118,7 @@ def where(x: Array, y: Array, condition: Array) -> Result:
 
 def add_at(x: Array, index, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape`, with x added at `index`; unlike `zeros[index] = x`, repeated indices add up."""
-    if hasattr(x, "add_at"):  # a Tensor: NumPy has no function of this kind that could hand it over
+    if hasattr(x, "add_at"):  # a Tensor; NumPy has no function for this that would dispatch to it
         return x.add_at(index, shape)
     zeros = np.zeros(shape, dtype=np.asarray(x).dtype)
     np.add.at(zeros, index, x)

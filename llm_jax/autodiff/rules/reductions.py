@@ -1,4 +1,4 @@
-"""Rules of the reductions that are not linear: the largest element, and the product."""
+"""Rules of nonlinear reductions: the largest element, and the product."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from llm_jax.autodiff.rules.linear import Axis, kept_shape, reduced_axes
 
 
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """The gradient goes to the largest element; several largest ones share it equally, as in JAX.
+    """The largest element gets the gradient; several equal ones share it equally, as in JAX.
 
     If an element is nan, np.max is nan and equals no element, so every weight is 0/0 = nan.
     """
@@ -24,7 +24,7 @@ def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """The derivative by one factor is the product of all others. (Not y/x, which is 0/0 at a factor of 0.)"""
+    """The derivative with respect to one factor is the product of all others. (y/x would be 0/0 for a factor of 0.)"""
     value = np.prod(x, axis=axis, keepdims=keepdims)
     return Result(value, [_weighted_sum(x, lambda: _product_of_the_others(x, axis), axis, keepdims)])
 
@@ -42,7 +42,7 @@ def _weighted_sum(x: Array, weights: Callable[[], Array], axis: Axis, keepdims: 
 
 
 def _product_of_the_others(x: Array, axis: Axis) -> Array:
-    """For each element: all before it along `axis`, times all behind it."""
+    """For each element, the product of all elements before it along `axis` times that of all after it."""
     shape = np.shape(x)
     if 0 in shape:
         return np.ones(shape, dtype=x.dtype)
@@ -55,7 +55,7 @@ def _product_of_the_others(x: Array, axis: Axis) -> Array:
 
 
 def _product_of_those_before(rows: Array) -> Array:
-    """In each row, for each element, the product of those on its left: each round doubles how many are in it."""
+    """For each element of a row, the product of those on its left. Each round doubles the number of factors."""
     products = np.concatenate([np.ones((len(rows), 1), dtype=rows.dtype), rows[:, :-1]], axis=1)
     reach = 1
     while reach < rows.shape[1]:

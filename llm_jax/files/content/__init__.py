@@ -1,7 +1,9 @@
 """Recognises a file by its first bytes and reads its text, compressed or not, in any Unicode encoding.
 
-recognise.py    compression, encoding, or the name of a format that is no text
-streams.py      the bytes of a file unpacked, and its text as UTF-8 without a byte order mark
+formats.py      the first bytes of known formats
+recognise.py    compression and encoding of a file, or the name of a format that is no text
+unpack.py       the bytes of a compressed file
+streams.py      the text of a file as UTF-8 without a byte order mark
 """
 
 from llm_jax.files.content.recognise import UTF8, Content, Form, recognise

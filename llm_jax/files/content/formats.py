@@ -1,7 +1,7 @@
-"""The first bytes by which formats are known, and the signs that bytes are text at all.
+"""The first bytes by which file formats are recognised, and the criteria for text.
 
-From the formats' own specifications, as `file` (libmagic) has them. A text may begin with the letters of some of these;
-such a mark is listed with enough bytes behind it.
+They come from the formats' specifications, and agree with `file` (libmagic). A text may begin with the letters of some
+of these marks, so such a mark is listed with further bytes that a text does not have.
 """
 
 import codecs
@@ -83,7 +83,7 @@ TABLES = (
     ("arrow", re.compile(rb"(?s)ARROW1\0\0|\xff\xff\xff\xff[^\xff]..\0\x10\0\0\0")),
 )
 
-# The longer mark first: UTF-32's begins with UTF-16's.
+# Longer marks first, because UTF-32's begins with UTF-16's.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -93,11 +93,11 @@ MARKS = (
 )
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x0b\x1b\x08")) + b"\x7f"
-MOST_CONTROLS = 0.02  # of the bytes of a text; noise has a tenth
+MOST_CONTROLS = 0.02  # of the bytes of a text; in random bytes it is about a tenth
 
 
 def looks_binary(head: bytes) -> bool:
-    """Whether there are more control characters than a text has."""
+    """Whether the bytes contain more control characters than a text does."""
     return len(head) - len(head.translate(None, _CONTROLS)) > MOST_CONTROLS * len(head)
 
 
@@ -109,19 +109,19 @@ def unmarked_encoding(head: bytes) -> str | None:
     """
     zeros = [head[place::4].count(0) for place in range(4)]
     if not any(zeros) or (sum(zeros) < 0.02 * len(head) and _decoded(head, "utf-8") is not None):
-        return None  # UTF-8 in which a zero byte was left
-    candidates: list[tuple[str, int]] = []  # with the zero bytes that speak for them
+        return None  # UTF-8 with a few zero bytes
+    candidates: list[tuple[str, int]] = []  # encoding, and the number of zero bytes that support it
     if len(head) % 4 == 0:
         candidates += [("utf-32-le", zeros[3]), ("utf-32-be", zeros[0])]
     if len(head) % 2 == 0:
         candidates += [("utf-16-le", zeros[1] + zeros[3]), ("utf-16-be", zeros[0] + zeros[2])]
     texts = [(name, _decoded(head, name), votes) for name, votes in candidates]
-    plausible = [(_strange(text), -votes, name) for name, text, votes in texts if text]
-    strange, _, name = min(plausible, default=(1.0, 0, ""))
-    return name if strange <= MOST_STRANGE else None
+    plausible = [(_unprintable(text), -votes, name) for name, text, votes in texts if text]
+    unprintable, _, name = min(plausible, default=(1.0, 0, ""))
+    return name if unprintable <= MOST_UNPRINTABLE else None
 
 
-MOST_STRANGE = 0.03  # of the characters of a text, which an older version of Unicode may not know
+MOST_UNPRINTABLE = 0.03  # of the characters of a text; Python's version of Unicode may not know some of them
 
 
 def _decoded(head: bytes, encoding: str) -> str | None:
@@ -131,8 +131,8 @@ def _decoded(head: bytes, encoding: str) -> str | None:
         return None
 
 
-def _strange(text: str) -> float:
-    """Share of characters that are neither visible nor white space; 1 where there is a control character."""
+def _unprintable(text: str) -> float:
+    """Share of characters that are neither visible nor white space; 1 if there is a control character."""
     if any(character < " " and character not in "\t\n\r\f" for character in text):
         return 1.0
     return sum(not (character.isprintable() or character.isspace()) for character in text) / len(text)

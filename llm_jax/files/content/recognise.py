@@ -28,11 +28,11 @@ UTF8 = Form()
 
 @dataclass(frozen=True)
 class Content:
-    """What a file is: `kind` is text, parquet or arrow; or `refusal` says what it is instead, and the cure."""
+    """What a file holds. `kind` is text, parquet or arrow. For other formats, `refusal` has the format and the cure."""
 
     kind: str
     form: Form = UTF8
-    head: bytes = b""  # the first bytes of the text, unpacked, as they are encoded, without the mark
+    head: bytes = b""  # the first bytes of the text: decompressed, not decoded, without the byte order mark
     refusal: str = ""
 
     @property
@@ -42,7 +42,7 @@ class Content:
 
 
 def recognise(path: Path) -> Content:
-    """Looks at the first bytes of a file.
+    """Recognises a file by its first bytes.
 
     Raises:
         OSError: it cannot be opened or read; names it.
@@ -75,9 +75,9 @@ def _recognise(head: bytes, compression: str | None) -> Content:
             if compression:
                 return Content("", refusal=f"{name}{inside}; unpack it first: {name} compresses by itself")
             return Content(name)
-    for what, cure, begin in formats.FORMATS:
+    for format_name, cure, begin in formats.FORMATS:
         if begin.match(head):
-            return Content("", refusal=f"{what}{inside}; {cure}")
+            return Content("", refusal=f"{format_name}{inside}; {cure}")
     mark, encoding = next(((mark, name) for mark, name in formats.MARKS if head.startswith(mark)), (b"", ""))
     if not encoding:
         encoding = formats.unmarked_encoding(head) or "utf-8"

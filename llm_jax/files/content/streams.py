@@ -25,7 +25,7 @@ class Utf8Reader(AbstractContextManager, Protocol):
 
 
 def open_utf8(path: Path, form: Form) -> Utf8Reader:
-    """The text of a file, at its first byte. Positions count bytes of UTF-8 after the byte order mark."""
+    """Opens the text of a file, at its first byte. Positions count bytes of UTF-8 after any byte order mark."""
     if not form.is_seekable:
         status = path.stat()
         reader = _forward(path, form, status.st_size, status.st_mtime_ns, status.st_ino)
@@ -39,7 +39,7 @@ def open_utf8(path: Path, form: Form) -> Utf8Reader:
 
 
 def read_text(path: Path) -> str:
-    """The whole text of a small file: unpacked, decoded, without a byte order mark.
+    """The whole text of a small file: decompressed, decoded, without a byte order mark.
 
     Raises:
         UnicodeDecodeError: it is not in UTF-8, UTF-16 or UTF-32.
@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
 
 
 class _AfterMark(io.FileIO):
-    """A file whose position 0 is behind its byte order mark."""
+    """A file whose position 0 is after its byte order mark."""
 
     def __init__(self, path: Path, mark: int):
         super().__init__(path)
@@ -117,7 +117,7 @@ class _Forward:
         try:
             return next((block for block in self._blocks if block), b"")
         except BaseException:
-            self._begin()  # a generator that has raised would seem to be at its end
+            self._begin()  # a generator that has raised is exhausted, and would look like the end of the file
             raise
 
 

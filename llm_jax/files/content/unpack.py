@@ -1,4 +1,4 @@
-"""The bytes of a compressed file, block by block; several compressed one after another are read as one."""
+"""Decompresses a file block by block. Several compressed streams in one file are read one after another."""
 
 import bz2
 import gzip
@@ -15,7 +15,12 @@ _OF_ARROW = {"zstandard": "zstd", "lz4": "lz4"}
 
 
 def unpacked(path: Path, compression: str | None) -> Iterator[bytes]:
-    """Blocks of about a megabyte. Raises ValueError that names a damaged file, OSError for one that cannot be read."""
+    """Decompressed blocks of about a megabyte.
+
+    Raises:
+        ValueError: the file is damaged; names it.
+        OSError: it cannot be read.
+    """
     damaged: tuple[type[Exception], ...] = (EOFError, zlib.error, lzma.LZMAError, OSError)
     try:
         if compression in _OF_ARROW:

@@ -1,17 +1,17 @@
 """The guard in front of both servers: one ASGI middleware, the same for vLLM and for ours.
 
-    GET  /health                             without a key: only whether the server runs
+    GET  /health                             without a key: whether the server runs, and nothing else
     GET  /v1/models   POST /v1/completions   with the key
     GET  /v1/models/NAME
     POST /v1/chat/completions
-    anything else                            404, even where the server behind has such a route
+    anything else                            404, even if the server behind has such a route
 
-vLLM's own key guards only what begins with `/v1`, and leaves `/tokenize`, `/invocations`, `/metrics`, `/docs` and a
-dozen more open; so the guard lists the routes that may pass. It reads bodies itself: it checks size, reading time, JSON
-and the number of sequences before the server behind gets a byte.
+vLLM's own key protects only routes that begin with `/v1`, and leaves `/tokenize`, `/invocations`, `/metrics`, `/docs`
+and a dozen more open. So the guard lists the routes that may pass. It reads bodies itself: it checks size, reading
+time, JSON and the number of sequences before the server behind gets a byte.
 
-A closed guard lets no request in. vLLM answers 500 to a request that comes while it ends; a closed guard sends 503 in
-its place, because the client should ask another server.
+A closed guard lets no request in. vLLM answers 500 to a request that arrives while it shuts down; a closed guard sends
+503 instead, because the client should ask another server.
 
 Host and Origin are checked first (`callers`).
 
@@ -36,7 +36,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 __all__ = ["MOST_SEQUENCES", "Callers", "Guard"]
 
-KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's own variable: its own check stays on as well
+KEY_VARIABLE = "VLLM_API_KEY"  # vLLM's variable, so its own check stays on as well
 REQUESTS_VARIABLE = "LLM_JAX_MAX_REQUESTS"
 CLOSED_VARIABLE = "LLM_JAX_CLOSED"  # a file: while it exists, the guard is closed; several processes may read it
 
@@ -45,7 +45,7 @@ GUARDED = {("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/v1/cha
 
 
 class Guard:
-    """ASGI middleware. Its settings come from the environment where none are given: vLLM passes none."""
+    """ASGI middleware. Settings that are not given come from the environment, because vLLM passes none."""
 
     def __init__(
         self,
@@ -66,12 +66,12 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._meet(scope, receive, send)
+            await self._check_caller(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._refuse_websocket(scope, send)
 
     async def _refuse_websocket(self, scope: Message, send: Send) -> None:
-        """Refuses all websockets; with the status and reason, where the server behind can send them."""
+        """Refuses all websockets; with status and reason if the server behind can send them."""
         try:
             self._callers.check(scope)
             refused = Refused(404, "there are no websockets here")
@@ -82,8 +82,8 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _meet(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Host and Origin come before everything else."""
+    async def _check_caller(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Checks Host and Origin, answers preflight requests, and passes everything else to `_http`."""
         try:
             self._callers.check(scope)
         except Unwelcome as unwelcome:
@@ -111,7 +111,7 @@ class Guard:
             if self._is_closed():
                 raise _ending()
             if self._in_flight >= self._max_requests:
-                message = f"{self._in_flight} requests are being answered, the most this server takes: try again later"
+                message = f"{self._in_flight} requests are being answered, the limit of this server: try again later"
                 raise Refused(429, message, **{"retry-after": "1"})
         except Refused as refused:
             return await answer(send, refused)
@@ -141,8 +141,8 @@ class Guard:
             return await answer(send, refused)
         known = {model["id"]: model for model in content["data"]}
         if name not in known:
-            shown = ", ".join(map(repr, known))
-            return await answer(send, Refused(404, f"there is no model {name!r} here; this server has {shown}"))
+            names = ", ".join(map(repr, known))
+            return await answer(send, Refused(404, f"there is no model {name!r} here; this server has {names}"))
         body = json.dumps(known[name]).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -155,7 +155,7 @@ class Guard:
         """`send`, with status 503 in place of 500 while the guard is closed."""
         replaced = False
 
-        async def say(message: Message) -> None:
+        async def send_checked(message: Message) -> None:
             nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 500 and self._is_closed():
                 replaced = True
@@ -163,15 +163,15 @@ class Guard:
             elif not replaced:
                 await send(message)
 
-        return say
+        return send_checked
 
     def _check_key(self, scope: Message) -> None:
-        """Called before the route is checked: without the key no client learns which routes exist."""
+        """Called before the route is checked, so that a client without the key does not learn which routes exist."""
         given = next((value for name, value in scope["headers"] if name.lower() == b"authorization"), b"")
         scheme, _, key = given.partition(b" ")
         if not (scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)):
-            what = "is wrong" if given else "is missing"
-            raise Refused(401, f"the API key {what}: send the header `Authorization: Bearer KEY`")
+            problem = "is wrong" if given else "is missing"
+            raise Refused(401, f"the API key {problem}: send the header `Authorization: Bearer KEY`")
 
     def _check_route(self, method: str, path: str) -> None:
         if models.name_in(path) is not None:
@@ -184,11 +184,11 @@ class Guard:
 
 
 def _ending() -> Refused:
-    return Refused(503, "the server is ending: ask another one, or this one when it is back", **{"retry-after": "1"})
+    return Refused(503, "the server is shutting down: ask another one, or try again later", **{"retry-after": "1"})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body again, then the client's further messages, such as its disconnection."""
+    """A `receive` that returns the body again, then the client's further messages, such as its disconnection."""
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -12,9 +12,14 @@ MOST_SEQUENCES = 128  # prompts × n of one request
 
 
 async def read(scope: Any, receive: Any) -> bytes:
-    """The whole body. Raises Refused if it is too large or too slow, ConnectionError if the client disconnects."""
+    """The whole body of a request.
+
+    Raises:
+        Refused: it is too large or arrives too slowly.
+        ConnectionError: the client disconnects.
+    """
     announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
-    too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the most this server reads")
+    too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the limit of this server")
     if not announced.isdigit() or len(announced) > 15 or int(announced) > LARGEST_BODY:
         raise too_large
     body = bytearray()
@@ -34,7 +39,11 @@ async def read(scope: Any, receive: Any) -> bytes:
 
 
 def check_body(body: bytes) -> None:
-    """Raises Refused unless it is a JSON object with a bounded number of sequences; the server checks the rest."""
+    """Checks that a body is a JSON object with a bounded number of sequences. The server behind checks the rest.
+
+    Raises:
+        Refused: it is not.
+    """
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -45,7 +54,7 @@ def check_body(body: bytes) -> None:
     n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     for name in ("n", "best_of"):
         n = fields.get(name)
-        if n is not None and type(n) is not int:  # such as "128", which some servers read as a number
+        if n is not None and type(n) is not int:  # such as the string "128", which some servers accept
             raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
         if n is not None and n_sequences * n > MOST_SEQUENCES:
             raise Refused(

@@ -2,10 +2,11 @@
 
 The owner of a web page can point its name to this machine's address (DNS rebinding). The user's browser then treats the
 server as part of the page, and sends the page's requests to it. Such a request has the page's host, so only names of
-the server pass: always `localhost`, `127.0.0.1` and `[::1]`, which no page can have; and where the server listens on
-another address, that one, this machine's names, the address that a connection came to, and `--allowed-hosts`.
+the server pass. These are always `localhost`, `127.0.0.1` and `[::1]`, which no page can have. If the server listens on
+another address, they are also that address, this machine's names, the address that a connection came to, and
+`--allowed-hosts`.
 
-A page of another host may send requests without rebinding. The browser then sends the page's Origin; only the same host
+A page of another host may send requests without rebinding. The browser then sends the page's Origin. Only the same host
 and port pass, and those of `--allowed-origins`. Programs send no Origin.
 
 The host of an absolute target (`GET http://host/path`) must pass as well; uvicorn with httptools does not show it.
@@ -24,7 +25,7 @@ HOSTS_VARIABLE = "LLM_JAX_ALLOWED_HOSTS"
 ORIGINS_VARIABLE = "LLM_JAX_ALLOWED_ORIGINS"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
-OWN = "@own"  # the address that a connection came to; no host can be spelled so
+OWN = "@own"  # stands for the address that a connection came to; no host has such a name
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/?#\\\s]+)(?::([0-9]{0,5}))?")
 
@@ -32,7 +33,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Unwelcome(Exception):
-    """The reason of a refusal, and its status."""
+    """A request is refused; with the reason and the HTTP status."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -48,7 +49,11 @@ class Callers:
 
     @classmethod
     def of(cls, bound: str, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> "Callers":
-        """Of a server that listens on `bound`. Raises ValueError for a host or origin that is none."""
+        """The names and origins of a server that listens on `bound`.
+
+        Raises:
+            ValueError: `hosts` or `origins` has an invalid entry.
+        """
         own = {normal_host(bound) or bound}
         if not own <= LOOPBACK:
             own = (own - ANY_ADDRESS) | {OWN, *_names()}
@@ -56,7 +61,7 @@ class Callers:
 
     @classmethod
     def from_environment(cls) -> "Callers":
-        """Reads what `variables` sets; names of this machine alone where nothing is set."""
+        """Reads the environment variables of `variables`. Without them, only the loopback names pass."""
         hosts, origins = (os.environ.get(name, "").split() for name in (HOSTS_VARIABLE, ORIGINS_VARIABLE))
         return cls(LOOPBACK | set(hosts), frozenset(origins))
 
@@ -64,12 +69,16 @@ class Callers:
         return {HOSTS_VARIABLE: " ".join(sorted(self.hosts)), ORIGINS_VARIABLE: " ".join(sorted(self.origins))}
 
     def check(self, scope: Mapping[str, Any]) -> None:
-        """Raises Unwelcome for a request of another page, or for a name that is not this server's."""
+        """Checks Host and Origin of a request.
+
+        Raises:
+            Unwelcome: the request comes from another page, or its host is not a name of this server.
+        """
         given = [value.decode("latin1") for name, value in scope["headers"] if name.lower() == b"host"]
         if len(given) > 1:
             raise Unwelcome(400, "there are several Host headers; HTTP allows one")
         if not given and scope.get("http_version", "1.0") == "1.1":
-            raise Unwelcome(400, "there is no Host header, which HTTP/1.1 asks for")
+            raise Unwelcome(400, "there is no Host header, which HTTP/1.1 requires")
         if (target := absolute_target(scope)) is not None:
             self._check_host(target[0], scope)
         if given:
@@ -99,13 +108,13 @@ class Callers:
 
 
 def absolute_target(scope: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Host and path of a target that is a whole URL."""
-    found = re.match(r"https?://([^/?#]*)(.*)", scope.get("path", ""), re.IGNORECASE | re.DOTALL)
-    return (found[1], found[2] or "/") if found else None
+    """Host and path of a request target that is a whole URL, else None."""
+    match = re.match(r"https?://([^/?#]*)(.*)", scope.get("path", ""), re.IGNORECASE | re.DOTALL)
+    return (match[1], match[2] or "/") if match else None
 
 
 def normal_host(authority: str) -> str | None:
-    """One spelling for a host, without its port; None for what is no host.
+    """The normal form of a host, without its port; None for an invalid host.
 
     >>> normal_host("LOCALHOST.:80"), normal_host("[0:0::1]:8000"), normal_host("me@localhost")
     ('localhost', '::1', None)
@@ -115,21 +124,21 @@ def normal_host(authority: str) -> str | None:
 
 
 def _split(authority: str) -> tuple[str, str] | None:
-    """Host and port, which may be empty."""
-    found = AUTHORITY.fullmatch(authority)
-    if not found or int(found[2] or 0) > 65535:
+    """Host and port, which may be empty; None for an invalid authority."""
+    match = AUTHORITY.fullmatch(authority)
+    if not match or int(match[2] or 0) > 65535:
         return None
-    host = found[1].lower()
+    host = match[1].lower()
     try:
         if host.startswith("["):
-            return str(ipaddress.IPv6Address(host[1:-1])), found[2] or ""
+            return str(ipaddress.IPv6Address(host[1:-1])), match[2] or ""
     except ValueError:
         return None
-    return (host.removesuffix("."), found[2] or "") if host != "." else None
+    return (host.removesuffix("."), match[2] or "") if host != "." else None
 
 
 def normal_origin(origin: str) -> str | None:
-    """One spelling for scheme, host and port; None for what is no origin of a page on the web."""
+    """The normal form of scheme, host and port; None for an invalid origin."""
     try:
         url = urlsplit(origin)
     except ValueError:
@@ -142,7 +151,7 @@ def normal_origin(origin: str) -> str | None:
 
 
 def _is_same(origin: str, authority: str) -> bool:
-    """Whether a page of this origin came from this host and port; a proxy may have taken TLS off on the way."""
+    """Whether a page of this origin came from this host and port. The scheme is ignored: a proxy may end TLS."""
     scheme = origin.partition("://")[0].lower()
     normal = normal_origin(origin)
     return normal is not None and normal == normal_origin(f"{scheme}://{authority}")

@@ -12,7 +12,7 @@ ALLOWED = (
 
 
 def is_preflight(scope: Any) -> bool:
-    """Whether this is the browser's preflight request, which comes before the page's request and has no key."""
+    """Whether this is a browser's preflight request, which precedes the page's request and has no key."""
     return scope["method"] == "OPTIONS" and any(
         name.lower() == b"access-control-request-method" for name, _ in scope["headers"]
     )
@@ -21,14 +21,14 @@ def is_preflight(scope: Any) -> bool:
 def readable_by(origin: bytes, send: Any) -> Any:
     """`send`, with the header that lets a page of this origin read the answer."""
 
-    async def say(message: Any) -> None:
+    async def send_with_header(message: Any) -> None:
         if message["type"] == "http.response.start":
             # vLLM sends this header for all origins; browsers reject an answer with two of them.
             kept = [pair for pair in message["headers"] if pair[0].lower() != b"access-control-allow-origin"]
             message = {**message, "headers": [*kept, (b"access-control-allow-origin", origin), (b"vary", b"Origin")]}
         await send(message)
 
-    return say
+    return send_with_header
 
 
 async def answer_preflight(send: Any) -> None:

@@ -7,18 +7,18 @@ PREFIX = "/v1/models/"
 
 
 def name_in(path: str) -> str | None:
-    """The model that a path asks for; names may have slashes."""
+    """The model's name in a path, else None. Names may contain slashes."""
     return path.removeprefix(PREFIX) if path.startswith(PREFIX) and path != PREFIX else None
 
 
 async def listed(app: Any, scope: Any, receive: Any) -> tuple[int, Any]:
-    """Status and content of the list of models."""
-    said = []
+    """Status and content of the list of models; the content is None unless the status is 200."""
+    messages = []
 
-    async def hear(message: Any) -> None:
-        said.append(message)
+    async def record(message: Any) -> None:
+        messages.append(message)
 
     path = PREFIX.rstrip("/")
-    await app({**scope, "path": path, "raw_path": path.encode(), "query_string": b""}, receive, hear)
-    body = b"".join(message.get("body", b"") for message in said if message["type"] == "http.response.body")
-    return said[0]["status"], json.loads(body) if said[0]["status"] == 200 else None
+    await app({**scope, "path": path, "raw_path": path.encode(), "query_string": b""}, receive, record)
+    body = b"".join(message.get("body", b"") for message in messages if message["type"] == "http.response.body")
+    return messages[0]["status"], json.loads(body) if messages[0]["status"] == 200 else None

@@ -1,4 +1,4 @@
-"""Answers of the guard itself, in OpenAI's form of an error. Standard library only."""
+"""The guard's own answers, in OpenAI's format of an error. Standard library only."""
 
 import contextlib
 import json
@@ -14,9 +14,9 @@ class Refused(Exception):
 
 
 async def answer(send: Any, refused: Refused, protocol: str = "http") -> None:
-    """Sends OpenAI's form of an error and closes the connection, because a body may still be arriving."""
+    """Sends an error in OpenAI's format and closes the connection, because a body may still be arriving."""
     kind = "invalid_request_error" if refused.status < 500 else "server_error"
-    # OpenAI's `param` and `code` are texts or null, so the status is not repeated here.
+    # OpenAI's `param` and `code` are strings or null, so they do not hold the status.
     error = {"message": refused.message, "type": kind, "param": None, "code": None}
     body = json.dumps({"error": error}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}

@@ -1,7 +1,7 @@
-"""Handwritten digits, read by a network of two layers whose gradients come from an engine of your choice.
+"""Train a network of two layers on handwritten digits; you choose the engine that computes its gradients.
 
 The engines are derivatives by hand in NumPy, our own autodiff, JAX with optax, and PyTorch. From the same initial
-weights and the same batches all four take the same steps. Plots and metrics are written to RUNS/RUN.
+weights and the same batches, all four take the same steps. Plots and metrics are written to RUNS/RUN.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     engine: Literal["numpy", "autodiff", "jax", "torch", "all"] = "numpy"
-    """What computes the gradients; all: every engine in turn, and by how much they differ."""
+    """The engine that computes the gradients. all: trains with each, and prints by how much their losses differ."""
     data: str = "embedded"
     """embedded (8×8 digits), mnist (downloaded once), or a folder of idx files."""
     config: Annotated[DigitsConfig, tyro.conf.arg(name="")] = field(default_factory=DigitsConfig)
     run: str = "digits"
-    """Name of the run; its folder is RUNS/RUN. When it is done, it replaces an older one of that name."""
+    """Name of the run; its folder is RUNS/RUN. A finished run replaces an older one of that name."""
     runs: Path = Path("runs")
     """Folder of all runs."""
 
@@ -45,8 +45,8 @@ def main(options: Options) -> int:
     require(options.engine)
     digits = digits_data.load(options.data)
     print(
-        f"{digits.source}: {len(digits.train_BD):,} images to train on, {len(digits.validation_BD):,} to choose "
-        f"settings by, {len(digits.test_BD):,} to test on"
+        f"{digits.source}: {len(digits.train_BD):,} images for training, {len(digits.validation_BD):,} for "
+        f"validation, {len(digits.test_BD):,} for the test"
     )
     with replace_run(options.runs, options.run, "digits") as folder:
         if options.engine != "all":
@@ -66,7 +66,10 @@ def main(options: Options) -> int:
 
 
 def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> tuple["Parameters", list[float]]:
-    """Trains with one engine, validates after every epoch, writes metrics; returns the parameters and all losses.
+    """Trains with one engine, validates after every epoch and writes the metrics.
+
+    Returns:
+        The parameters, and the loss of every step.
 
     Raises:
         ValueError: the training diverges; names the step and the learning rate.
@@ -89,7 +92,7 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
     shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     losses: list[float] = []
     parameters, begun = start, time.monotonic()
-    # An overflow is found below, where the step is known; NumPy's warning would come first and name neither.
+    # `refuse_divergence` reports an overflow with its step; NumPy's warnings would come first and name none.
     with Metrics(folder) as metrics, np.errstate(over="ignore", invalid="ignore"):
         for step, (loss, parameters) in enumerate(updates, start=1):
             network.refuse_divergence(loss, step, config)
@@ -111,7 +114,7 @@ def train(engine: str, config: DigitsConfig, digits: "Digits", folder: Path) -> 
 
 
 def test(folder: Path, title: str, parameters: "Parameters", digits: "Digits") -> dict[str, float]:
-    """The test, once and at the end, with four pictures: loss, confusions, worst mistakes, first weights."""
+    """Tests once, at the end, and draws four plots: loss, confusion matrix, worst mistakes, weights of layer 1."""
     import numpy as np
 
     from train.first_principles.digits import plots as digits_plots

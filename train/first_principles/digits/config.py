@@ -1,4 +1,4 @@
-"""The settings of the network that reads digits. `--help` imports this file and nothing heavier."""
+"""Settings of the network that reads digits. Without heavy imports, because `--help` imports this file."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class DigitsConfig:
     batch_size: int = 32
     """Images per step."""
     learning_rate: float = 0.3
-    """At the first step; it falls linearly to 0."""
+    """Learning rate of the first step; it falls linearly to 0."""
     weight_decay: float = 1e-4
-    """This times a parameter is added to its gradient."""
+    """The gradient of every parameter gets this times the parameter added."""
     shift: float | None = None
-    """Pixels by which a training picture is moved at most. Default: a 16th of its height."""
+    """Largest random shift of a training picture, in pixels. Default: a 16th of its height."""
     seed: int = 0
-    """Seed of initial weights and order of the images; the split is the same for every seed."""
+    """Seed of the initial weights and the order of the images. The split into sets does not depend on it."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "epochs", "batch_size"):
@@ -37,7 +37,11 @@ class DigitsConfig:
             raise ValueError(f"shift must be a number of pixels, 0 or more; got {self.shift}")
 
     def steps_per_epoch(self, images: int) -> int:
-        """Raises ValueError when there are fewer images than one batch has."""
+        """Whole batches in `images`.
+
+        Raises:
+            ValueError: there are fewer images than one batch has.
+        """
         if images < self.batch_size:
             raise ValueError(f"batch_size must not exceed the training images; got {self.batch_size} and {images}")
         return images // self.batch_size

@@ -1,8 +1,8 @@
-"""The same training four times: gradients by hand, by our autodiff, by JAX with optax, by PyTorch.
+"""The same training by four engines: gradients by hand, by our autodiff, by JAX with optax, by PyTorch.
 
-An engine takes initial parameters, batches, the learning rate as a function of the step, and the weight decay. It goes
-through the batches and yields, for each, the loss before the update and the parameters after it. Side by side the four
-show what an engine does for you: only the first one has a line for every derivative.
+An engine takes initial parameters, batches, the learning rate as a function of the step, and the weight decay. It
+yields, for each batch, the loss before the update and the parameters after it. A comparison of the four shows what an
+engine does for you: only the first has a line for every derivative.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ def by_hand(parameters: Parameters, batches: Iterable[Batch], rate: Callable, de
 
 
 def by_autodiff(parameters: Parameters, batches: Iterable[Batch], rate: Callable, decay: float) -> Iterator[Step]:
-    """NumPy, with the derivatives found by `llm_jax.autodiff.value_and_grad`."""
+    """NumPy, with the derivatives computed by `llm_jax.autodiff.value_and_grad`."""
     from llm_jax.autodiff import log_softmax, value_and_grad
 
     def loss_of(p, x_BD, labels_B):
@@ -51,7 +51,7 @@ def by_autodiff(parameters: Parameters, batches: Iterable[Batch], rate: Callable
 
 
 def by_jax(parameters: Parameters, batches: Iterable[Batch], rate: Callable, decay: float) -> Iterator[Step]:
-    """JAX, the step compiled, the update by optax."""
+    """JAX, with a compiled step and optax's update."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -92,7 +92,11 @@ def by_torch(parameters: Parameters, batches: Iterable[Batch], rate: Callable, d
 
 
 def require(engine: str) -> None:
-    """Raises ImportError that names the group to install where the package of an engine (or of "all") is missing."""
+    """Checks that the package of an engine, or of all, is installed.
+
+    Raises:
+        ImportError: it is not; names the group to install.
+    """
     if engine in ("torch", "all"):
         try:
             import torch  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a network that reads digits has learned, as pictures: confusions, worst mistakes, weights."""
+"""Plots of what a network has learned about digits: confusion matrix, worst mistakes, weights."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import numpy as np
 from train.first_principles.digits.data import CLASSES
 from train.record import plots
 
-MOST_SHOWN = 20
+MOST_MISTAKES = 20  # in the plot
 
 
 def confusion(labels_B: np.ndarray, p_BV: np.ndarray) -> np.ndarray:
-    """(right digit, answer) → number of images."""
+    """The confusion matrix: number of images by (right digit, answer)."""
     counts = np.zeros((CLASSES, CLASSES), int)
     np.add.at(counts, (labels_B, p_BV.argmax(axis=1)), 1)
     return counts
 
 
 def draw_confusion(out: Path, counts: np.ndarray) -> None:
-    """The numbers, and in colour the mistakes alone: the diagonal would outshine them."""
+    """Plots the confusion matrix. Only mistakes are coloured, because the diagonal is far larger."""
     figure, axes = plots.pyplot().subplots(figsize=(6, 5.4), layout="constrained")
     mistakes = counts * (1 - np.eye(CLASSES, dtype=int))
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(2, mistakes.max()) * 1.4)
@@ -38,10 +38,10 @@ def draw_confusion(out: Path, counts: np.ndarray) -> None:
 
 
 def draw_mistakes(out: Path, pictures: np.ndarray, labels_B: np.ndarray, p_BV: np.ndarray) -> None:
-    """The images whose right digit was given the least probability, the worst first."""
+    """Plots the mistakes whose right digit has the lowest probability, the worst first."""
     p_right_B = p_BV[np.arange(len(labels_B)), labels_B]
     wrong = np.flatnonzero(p_BV.argmax(axis=1) != labels_B)
-    worst = wrong[np.argsort(p_right_B[wrong])][:MOST_SHOWN]
+    worst = wrong[np.argsort(p_right_B[wrong])][:MOST_MISTAKES]
     columns = min(10, max(5, len(worst)))
     rows = max(1, -(-len(worst) // columns))
     figure, axes = plots.pyplot().subplots(
@@ -58,7 +58,7 @@ def draw_mistakes(out: Path, pictures: np.ndarray, labels_B: np.ndarray, p_BV: n
 
 
 def draw_weights(out: Path, w1_DF: np.ndarray, w2_FV: np.ndarray, rows: int) -> None:
-    """The weights that lead into each hidden unit, laid out as the picture they look at; the most influential first."""
+    """Plots the input weights of hidden units, arranged like the pixels; units with the largest weights first."""
     order = np.argsort(-np.linalg.norm(w1_DF, axis=0) * np.linalg.norm(w2_FV, axis=1))[:40]
     figure, axes = plots.pyplot().subplots(4, 10, figsize=(10, 4.4), layout="constrained")
     for axis in axes.flat:
@@ -67,5 +67,5 @@ def draw_weights(out: Path, w1_DF: np.ndarray, w2_FV: np.ndarray, rows: int) -> 
         weights = w1_DF[:, unit].reshape(rows, -1)
         most = np.abs(weights).max()
         axis.imshow(weights, cmap="RdBu_r", vmin=-most, vmax=most)
-    figure.suptitle("what hidden units look for: ink where red, paper where blue", fontsize=10)
+    figure.suptitle("weights from pixels to hidden units: red positive, blue negative", fontsize=10)
     plots.save(figure, out)

@@ -1,7 +1,7 @@
-"""One example through a two-layer network, every value and every derivative as one would write them on paper.
+"""Compute one example through a two-layer network, with every value and every derivative as one would on paper.
 
-The network has two inputs, two hidden units (tanh) and two classes (softmax, cross-entropy). Each line follows from
-those above it. At the end the derivatives are checked against four engines, and one step of gradient descent is taken.
+The network has two inputs, two hidden units (tanh) and two classes (softmax, cross-entropy). Each line uses only the
+lines above it. At the end, the derivatives are checked against four engines, and one step of gradient descent is taken.
 """
 
 import math
@@ -27,12 +27,12 @@ class Options:
     """Learning rate of the step at the end."""
 
     decimals: int = 4
-    """Decimals shown (the calculation has 16)."""
+    """Decimals to print (the calculation has 16)."""
 
     def __post_init__(self) -> None:
         for name in ("x1", "x2"):
             if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be a number on paper; got {getattr(self, name)}")
+                raise ValueError(f"{name} must be a finite number; got {getattr(self, name)}")
         if not 0 < self.rate <= 10:
             raise ValueError(f"rate must lie above 0 and not above 10; got {self.rate}")
         if not 0 <= self.decimals <= 16:
@@ -61,7 +61,7 @@ def print_given(console, known: dict[str, float], decimals: int) -> None:
 
 
 def print_sheet(console, sheet: list[Line], known: dict[str, float], decimals: int) -> None:
-    """Name, formula, the same with numbers, value; the columns aligned over the whole sheet."""
+    """Prints each line of the sheet: name, formula, formula with numbers, value; in aligned columns."""
     known = known | {line.name: line.value for line in sheet}
     rows = [(line, with_numbers(line.formula, known, decimals)) for line in sheet]
     formula_width = max(len(line.formula) for line in sheet)
@@ -76,18 +76,18 @@ def print_sheet(console, sheet: list[Line], known: dict[str, float], decimals: i
 
 
 def print_check(console, by_hand: dict[str, float], example: tuple[float, float, int]) -> bool:
-    """The largest difference to each engine over the twelve derivatives; True if all agree."""
+    """Prints the largest difference to each engine over the twelve derivatives; returns whether all agree."""
     from train.first_principles.paper.engines import ENGINES
 
     console.print("\ncheck: the largest difference between these twelve derivatives and those of", style="bold")
     agree = True
     for name, engine in ENGINES.items():
         try:
-            found = engine(*example, PARAMETERS)
+            gradient = engine(*example, PARAMETERS)
         except ImportError:
             console.print(f"  {name:<32} not installed (uv sync --group test)")
             continue
-        difference = max(abs(found[parameter] - by_hand[parameter]) for parameter in PARAMETERS)
+        difference = max(abs(gradient[parameter] - by_hand[parameter]) for parameter in PARAMETERS)
         agree &= difference < TOLERANCE
         console.print(f"  {name:<32} {difference:.1e}{'' if difference < TOLERANCE else '  they disagree'}")
     return agree
@@ -95,11 +95,11 @@ def print_check(console, by_hand: dict[str, float], example: tuple[float, float,
 
 def print_step(console, sheet: list[Line], example: tuple[float, float, int], options: Options) -> None:
     gradient = gradient_of(sheet)
-    moved = {name: value - options.rate * gradient[name] for name, value in PARAMETERS.items()}
+    stepped = {name: value - options.rate * gradient[name] for name, value in PARAMETERS.items()}
     before, after = (
-        next(line.value for line in lines if line.name == "L") for lines in (sheet, work_through(*example, moved))
+        next(line.value for line in lines if line.name == "L") for lines in (sheet, work_through(*example, stepped))
     )
     predicted = before - options.rate * sum(g * g for g in gradient.values())
     console.print(f"\none step: every parameter minus {options.rate:g} times its derivative", style="bold")
     console.print(f"  the loss goes from {before:.4f} to {after:.4f}")
-    console.print(f"  (the derivatives alone, as if the loss were a plane, foretell {predicted:.4f})")
+    console.print(f"  (a linear approximation, from the derivatives alone, predicts {predicted:.4f})")

@@ -1,4 +1,4 @@
-"""The gradient of `two_layers` from automatic differentiation: both of our engines, JAX and PyTorch.
+"""The gradient of `two_layers` by automatic differentiation: both of our engines, JAX and PyTorch.
 
 Each takes the example and the parameters by name, and returns derivatives by name.
 """
@@ -17,8 +17,8 @@ def by_scalars(x1: float, x2: float, label: int, parameters: dict[str, float]) -
     o1 = h1 * p["v11"] + h2 * p["v21"] + p["c1"]
     o2 = h1 * p["v12"] + h2 * p["v22"] + p["c2"]
     loss = (o1.exp() + o2.exp()).log() - (o1 if label == 1 else o2)
-    found = backward(loss)
-    return {name: found[p[name]] for name in parameters}
+    derivatives = backward(loss)
+    return {name: derivatives[p[name]] for name in parameters}
 
 
 def by_arrays(x1: float, x2: float, label: int, parameters: dict[str, float]) -> Gradient:
@@ -42,7 +42,7 @@ def by_jax(x1: float, x2: float, label: int, parameters: dict[str, float]) -> Gr
 
 
 def by_torch(x1: float, x2: float, label: int, parameters: dict[str, float]) -> Gradient:
-    """Raises ImportError where PyTorch is not installed."""
+    """PyTorch's gradient. Raises ImportError if PyTorch is not installed."""
     import torch
 
     w, b, v, c = (torch.tensor(a, requires_grad=True) for a in _arrays(parameters))

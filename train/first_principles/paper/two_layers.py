@@ -1,15 +1,15 @@
 """One example through a two-layer network, calculated as with pencil and paper.
 
-Two inputs, two hidden units with tanh, two classes with softmax and cross-entropy: twelve parameters, numbers that fit
-on a sheet. `work_through` writes down every intermediate value on the way forward and every derivative on the way back,
-each from the lines above it. dz is short for ∂L/∂z.
+Two inputs, two hidden units with tanh, two classes with softmax and cross-entropy: twelve parameters. `work_through`
+writes every value of the forward pass and every derivative of the backward pass as a line that uses only the lines
+above it. dz stands for ∂L/∂z.
 """
 
 import math
 import re
 from typing import NamedTuple
 
-# w12 leads from input 1 to hidden unit 2, v12 from hidden unit 1 to class 2.
+# w12 connects input 1 to hidden unit 2, v12 hidden unit 1 to class 2.
 PARAMETERS: dict[str, float] = dict(
     zip(
         ("w11", "w12", "w21", "w22", "b1", "b2", "v11", "v12", "v21", "v22", "c1", "c2"),
@@ -29,14 +29,16 @@ class Line(NamedTuple):
 
 
 def work_through(x1: float, x2: float, label: int, parameters: dict[str, float]) -> list[Line]:
-    """Forward, backward, in the order one would write it.
+    """The forward pass and the backward pass, line by line.
 
     Args:
+        x1: first input.
+        x2: second input.
         label: the right class, 1 or 2.
         parameters: twelve numbers with the names of `PARAMETERS`.
 
     Raises:
-        ValueError: another label.
+        ValueError: the label is neither 1 nor 2.
     """
     if label not in (1, 2):
         raise ValueError(f"the label is class 1 or class 2; got {label}")
@@ -90,7 +92,7 @@ def work_through(x1: float, x2: float, label: int, parameters: dict[str, float])
 
 
 def with_numbers(formula: str, known: dict[str, float], decimals: int) -> str:
-    """The formula with the known values in place of the names; negative ones in parentheses."""
+    """The formula with values in place of names; negative values are in parentheses."""
 
     def number(match: re.Match) -> str:
         text = short(known[match[0]], decimals)
@@ -103,13 +105,13 @@ def with_numbers(formula: str, known: dict[str, float], decimals: int) -> str:
 
 
 def short(value: float, decimals: int) -> str:
-    """At most `decimals` decimals, without trailing zeros."""
+    """A number with at most `decimals` decimals, without trailing zeros."""
     text = f"{value:.{decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
 
 def gradient_of(sheet: list[Line]) -> dict[str, float]:
-    """The derivative of the loss by each parameter, as the sheet has it."""
+    """The derivative of the loss with respect to each parameter, read from the sheet."""
     values = {line.name: line.value for line in sheet}
     return {name: values[f"d{name}"] for name in PARAMETERS}

@@ -1,4 +1,4 @@
-"""The comparison as one HTML file that needs nothing else: figures inline, no script, no font, no link."""
+"""The report as one HTML file without scripts, fonts or links; the figures are inline SVG."""
 
 import html
 from collections.abc import Iterable
@@ -40,12 +40,12 @@ HEADINGS = (
 
 
 def write(report: Report, path: Path) -> None:
-    """Writes the page; it appears under `path` when it is whole."""
+    """Writes the page to `path`, which exists only when it is whole."""
     write_file(path, render(report))
 
 
 def render(report: Report) -> str:
-    """The page as text."""
+    """The page as HTML."""
     setup = report.setup
     title = f"JAX and PyTorch: {setup['model']}, {setup['dtype']}"
     passed = "passed" if report.passed else "failed"
@@ -58,23 +58,23 @@ def render(report: Report) -> str:
 {_promises(report)}
 <h2>Error through the model</h2>
 <figure><div class="wide">{plots.error_through_the_model(report)}</div>
-<figcaption>Norm of each side's distance to PyTorch in float64, over the
-norm of the true value, from the embedding to the loss. The yardstick is what rounding to
-{_text(setup["dtype"])} does at each place.</figcaption></figure>
+<figcaption>Norm of each side's distance to PyTorch in float64, divided by the
+norm of the true value, from the embedding to the loss. The yardstick is the error that rounding to
+{_text(setup["dtype"])} causes at each point.</figcaption></figure>
 <h2>Gradient of every parameter</h2>
 <figure><div class="wide">{plots.gradients_by_parameter(report)}</div>
-<figcaption>One dot for each block and side. Left of {ROUNDING:g}
-yardsticks rounding explains the error; right of {SUSPICIOUS:g} nothing but a mistake does.</figcaption></figure>
+<figcaption>One dot for each block and side. Rounding explains errors below {ROUNDING:g}
+yardsticks; an error above {SUSPICIOUS:g} is a mistake.</figcaption></figure>
 <h2>Training</h2>
 <figure><div class="wide">{plots.curves(report)}</div>
 <figcaption>{_text(setup["curve"])}: the same tokens, the same learning rates. Training
-amplifies rounding, so the yardstick here is how far another run with {_text(setup["dtype"])}'s roundings has moved
-from float64.</figcaption></figure>
+amplifies rounding errors. The yardstick here is the distance to float64 of another run that rounds to
+{_text(setup["dtype"])}.</figcaption></figure>
 <h2>Table</h2>
 <p class="muted">Difference: ours to theirs, the largest element, absolute and relative to max(|element|, root mean
-square). Ulp: each side to float64, in units in the last place. Yardsticks: the norm of each side's error over what
-rounding explains; up to {ROUNDING:g} is rounding, up to {SUSPICIOUS:g} suspicious, above it wrong. A line stands for
-all tensors of its kind and shows the worst.</p>
+square). Ulp: each side to float64, in units in the last place. Yardsticks: the norm of each side's error divided by
+what rounding explains; up to {ROUNDING:g} is rounding, up to {SUSPICIOUS:g} suspicious, above it wrong. Each line shows
+the worst tensor of its kind.</p>
 <div class="wide">{_table(_grouped(report))}</div>
 <details><summary>All {len(report.rows)} rows</summary><div class="wide">{_table(_all(report))}</div></details>
 <h2>Setup</h2>

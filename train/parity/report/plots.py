@@ -1,4 +1,4 @@
-"""The page's figures, as inline SVG: errors through the model, gradients by parameter, the two curves."""
+"""The page's figures, as inline SVG: errors through the model, gradients by parameter, both loss curves."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ STYLE: Any = {
 
 
 def error_through_the_model(report: Report) -> str:
-    """Relative error norm of both sides after every half block, and what rounding explains."""
+    """Relative error norm of both models after every half block, and the yardstick."""
     rows = [row for row in report.rows if row.section == ACTIVATIONS and row.name != "mean loss"]
     places = np.arange(len(rows))
     with _figure(9.5, 3.8) as (figure, finish):
@@ -58,7 +58,7 @@ def error_through_the_model(report: Report) -> str:
 
 
 def gradients_by_parameter(report: Report) -> str:
-    """Each parameter's gradient: error of both sides in yardsticks, one dot a block."""
+    """Error of each parameter's gradient on both sides, in yardsticks, one dot for each block."""
     groups = [group for group in report.groups() if group.section == GRADIENTS]
     with _figure(9.5, 0.8 + 0.26 * len(groups)) as (figure, finish):
         axes = figure.subplots()
@@ -76,7 +76,7 @@ def gradients_by_parameter(report: Report) -> str:
 
 
 def curves(report: Report) -> str:
-    """Both losses over the steps, and their distances."""
+    """Both losses over the steps, and the distance of each to float64."""
     curve = report.curve
     steps = np.arange(1, len(curve.ours) + 1)
     with _figure(9.5, 3.6) as (figure, finish):
@@ -120,7 +120,7 @@ def _short(name: str) -> str:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, Callable[[], str]]]:
-    """A figure in inches in the page's style, and a function that ends it as an <svg> element."""
+    """Yields a figure (size in inches) in the page's style and a function that returns it as an <svg> element."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
 

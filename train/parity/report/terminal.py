@@ -1,4 +1,4 @@
-"""The comparison as a table in the terminal: rows of a kind in one line, the worst of them standing for all."""
+"""The report as a table in the terminal: one line for all rows of a kind, with the figures of the worst."""
 
 import shutil
 
@@ -10,13 +10,13 @@ from train.parity.report.values import Report
 from train.parity.verdict import Verdict
 
 STYLES: dict[Verdict, str] = {"equal": "green", "rounding": "green", "suspicious": "yellow", "wrong": "bold red"}
-WIDTH = 140  # where nobody sees the edge of the terminal: a file or a log
-REMARKS_BESIDE, ALL_FIGURES = 132, 100  # columns the terminal must have
+WIDTH = 140  # columns, where the output goes to a file or a log
+REMARKS_BESIDE, ALL_FIGURES = 132, 100  # columns that the terminal must have to show these
 
 LEGEND = (
     "[dim]difference: ours to theirs, largest element, absolute and relative to max(|element|, root mean square) · "
-    "ulp: each side to PyTorch in float64, largest element, in units in the last place · yardsticks: error norm of "
-    "each side over what rounding explains there; ≤ 3 rounding, ≤ 30 suspicious, above wrong[/dim]"
+    "ulp: each side to PyTorch in float64, largest element, in units in the last place · yardsticks: norm of each "
+    "side's error divided by what rounding explains; ≤ 3 rounding, ≤ 30 suspicious, above wrong[/dim]"
 )
 
 
@@ -36,7 +36,7 @@ def show(report: Report) -> None:
 
 
 def _table(report: Report, width: int) -> Table:
-    """As much as `width` holds: on a narrow terminal remarks follow below, and some figures are left to the page."""
+    """The table. On a narrow terminal `show` prints the remarks below it, and the page alone has some figures."""
     all_figures, remarks_beside = width >= ALL_FIGURES, width >= REMARKS_BESIDE
     setup = report.setup
     table = Table(

@@ -1,11 +1,12 @@
-"""A whole comparison: rows, curve, promises, verdict; how rows are grouped for reading; `parity.json`.
+"""A whole comparison: rows, curve, promises and conclusion; the grouping of rows; `parity.json`.
 
-Promises are what this project says of itself on a CPU, for GPT-2 124M and anything smaller. They are plain numbers a
-reader can hold us to, and stand beside the verdicts: a verdict asks whether rounding explains a difference, a promise
-whether the difference is small. In bfloat16 they grow with depth: a half block rounds a handful of tensors as wide as
-the stream (its norm, two products, what lies between, the sum), each by u/√3 of its size at most, u = 2⁻⁸. With six of
-them for each of 2L half blocks, errors that are independent add up to u·√(6·2L/3) = 2u·√L. A gradient has passed
-through the blocks twice, so twice the variance: 2u·√(2L).
+A verdict says whether rounding explains a difference. A promise is a fixed bound: it says whether the difference is
+small. Promises hold on a CPU, for GPT-2 124M and smaller models.
+
+In bfloat16 the bounds grow with depth. A half block rounds about six tensors as wide as the residual stream (the norm,
+two products, what lies between them, the sum), each by at most u/√3 of its size, u = 2⁻⁸. The errors of 2L half blocks
+are independent, so they add up to u·√(6·2L/3) = 2u·√L. A gradient passes through the blocks twice, which doubles the
+variance: 2u·√(2L).
 """
 
 import collections
@@ -23,12 +24,12 @@ from train.parity.stages.curve import LossCurves
 from train.parity.verdict import ROUNDING, SEVERITY, SUSPICIOUS, UNIT_ROUNDOFF, Row, Verdict, first_wrong
 
 FORMAT = 1
-PROMISED_RATE = 6e-4  # the loss curve's promise is for this peak learning rate or less
+PROMISED_RATE = 6e-4  # highest peak learning rate for which the loss curve is promised
 
 
 @dataclass(frozen=True)
 class Promise:
-    """A bound, and what was measured against it."""
+    """A bound and the measured value that must not exceed it."""
 
     text: str
     bound: float
@@ -36,12 +37,12 @@ class Promise:
 
     @property
     def held(self) -> bool:
-        return self.measured <= self.bound  # NaN is not
+        return self.measured <= self.bound  # False for NaN
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one kind, such as the same parameter of every block, with the worst of them to stand for all."""
+    """Rows of one kind, such as the same parameter of every block. A table shows the worst of them."""
 
     section: str
     name: str
@@ -53,7 +54,7 @@ class Group:
 
     @property
     def where(self) -> str:
-        """Which of several the worst one is."""
+        """Which row is the worst, such as "worst of 4: block 2"; empty for a single row."""
         if len(self.rows) == 1:
             return ""
         return f"worst of {len(self.rows)}: {_kind(self.worst)[1]}"
@@ -61,7 +62,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Report:
-    """All that one run of `train parity` found."""
+    """All results of one run of `train parity`."""
 
     setup: dict[str, Any]
     rows: list[Row]
@@ -80,25 +81,25 @@ class Report:
         return sum(row.verdict == verdict for row in self.rows)
 
     def groups(self) -> list[Group]:
-        """Rows of a kind together, in the order of their first."""
+        """The rows grouped by kind; groups are in the order of their first rows."""
         kinds: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
         for row in self.rows:
             kinds[row.section, _kind(row)[0]].append(row)
         return [Group(section, name, rows) for (section, name), rows in kinds.items()]
 
     def conclusion(self) -> str:
-        """One sentence."""
+        """How many rows have each verdict, how many promises held, and the first wrong row."""
         counts = ", ".join(f"{self.count(verdict)} {verdict}" for verdict in SEVERITY)
         broken = sum(not promise.held for promise in self.promises)
         text = f"{len(self.rows)} comparisons: {counts}"
         if self.promises:
             text += f"; {len(self.promises) - broken} of {len(self.promises)} promises held"
         if row := self.first_wrong:
-            text += f". The two first part at: {row.section}, {row.name}"
+            text += f". First wrong row: {row.section}, {row.name}"
         return text
 
     def write(self, path: Path) -> None:
-        """Everything, as JSON; a number that is not finite becomes null."""
+        """Writes the report as JSON; a number that is not finite becomes null."""
         record = {
             "format": FORMAT,
             "setup": self.setup,
@@ -113,7 +114,7 @@ class Report:
 
 
 def promises(rows: list[Row], config: DecoderConfig, dtype: str, peak_rate: float) -> list[Promise]:
-    """The project's bounds on a CPU; none for models larger than GPT-2 124M."""
+    """The bounds for a comparison on a CPU, with what was measured; none for models larger than GPT-2 124M."""
     if config.n_parameters > model_preset("gpt2-124m").n_parameters:
         return []
     return _bfloat16_promises(rows, config.n_layers) if dtype == "bfloat16" else _float32_promises(rows, peak_rate)
@@ -152,7 +153,10 @@ def _float32_promises(rows: list[Row], peak_rate: float) -> list[Promise]:
 
 
 def _relative_gradients(rows: list[Row]) -> dict[str, float]:
-    """‖ours − theirs‖/‖reference‖ by parameter; qkv's bias without its key third, whose true gradient is zero."""
+    """‖ours − theirs‖/‖reference‖ by parameter.
+
+    The bias of qkv is taken without its key third, whose true gradient is zero.
+    """
     squares: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
     for row in rows:
         if row.relative_norm is not None:
@@ -163,7 +167,7 @@ def _relative_gradients(rows: list[Row]) -> dict[str, float]:
 
 
 def _kind(row: Row) -> tuple[str, str]:
-    """What rows that belong together have in common, and what tells this one from the others."""
+    """The name that all rows of a group share, and the rest, such as the block, that identifies this row in it."""
     name = row.name
     if row.section == operations.SECTION:
         operation, gradient, of = name.partition(", gradient of ")
@@ -185,11 +189,11 @@ def _yardsticks(row: Row) -> float:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
+    """The same value with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
-    if isinstance(value, float):  # NumPy's float64 is one
+    if isinstance(value, float):  # true for NumPy's float64 too
         return float(value) if math.isfinite(value) else None
     return value

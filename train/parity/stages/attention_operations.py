@@ -1,8 +1,8 @@
-"""Attention in section 1: the rotation of rotary positions, the norm of queries, attention without and with a cache.
+"""Attention in section 1: the rotation of rotary positions, and attention without and with a KV-cache.
 
-Attention has the model's own parts: one projection to queries, keys and values or three, biases, the norm of queries
-and keys, the rotation, shared heads of keys and values. Scores have unit spread, so a missing 1/√H sharpens the
-softmax.
+Attention is built as the model's config says: one projection to queries, keys and values or three, with or without
+biases, norms of queries and keys, rotation, and shared heads of keys and values. The inputs give scores of standard
+deviation 1, so a missing 1/√H visibly sharpens the softmax.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from train.parity.stages.operation import Draw, Operation
 
 
 def rotary(models: ModelsCompared, draw: Draw, batch: int, length: int) -> Operation:
-    """The rotation by itself: attention shows only how far query and key are apart, not where either is."""
+    """The rotation alone. Attention depends on relative positions only, so it cannot show a shift of all positions."""
     config, plan = models.ours.config, models.ours.plan
 
     def rotate(x: jax.Array) -> jax.Array:
@@ -43,15 +43,15 @@ def rotary(models: ModelsCompared, draw: Draw, batch: int, length: int) -> Opera
 
 
 def attention_operations(models: ModelsCompared, draw: Draw, batch: int, length: int) -> Iterator[Operation]:
-    """Attention as training computes it, and as decoding does."""
+    """Attention as training computes it and, with a cache, as decoding does."""
     config, plan = models.ours.config, models.ours.plan
 
     def theirs(x: torch.Tensor, **weights: torch.Tensor) -> torch.Tensor:
         return _torch_attention(models, x, **weights)
 
     def ours(x: jax.Array, plan: decoder.Plan = plan, **weights: jax.Array) -> jax.Array:
-        by = decoder.rotation(config, jnp.arange(length)) if config.positions == "rotary" else None
-        return decoder.attention(_layer(**weights), x.astype(plan.dtype), config, plan, by=by)[0]
+        rotation = decoder.rotation(config, jnp.arange(length)) if config.positions == "rotary" else None
+        return decoder.attention(_layer(**weights), x.astype(plan.dtype), config, plan, by=rotation)[0]
 
     def by_xla(x: jax.Array, **weights: jax.Array) -> jax.Array:
         kernels = plan.kernels._replace(causal_attend=attend_in_pieces, projections_apart=None)
@@ -68,7 +68,7 @@ def attention_operations(models: ModelsCompared, draw: Draw, batch: int, length:
 
 
 def _weights(config: DecoderConfig, draw: Draw) -> dict[str, np.ndarray]:
-    """Drawn weights, by the names that `_layer` and `_torch_attention` take."""
+    """Random weights, under the names that `_layer` and `_torch_attention` expect."""
     width, heads, kv_heads = config.d_model, (config.n_heads, config.d_head), (config.kv_heads, config.d_head)
     outputs = {"qkv": (3, *heads)} if config.is_qkv_fused else {"q": heads, "k": kv_heads, "v": kv_heads}
     weights = {}
@@ -94,15 +94,15 @@ def _layer(**weights: jax.Array) -> Attention:
 
 
 def _cached_attention(config: DecoderConfig, plan: decoder.Plan, x: jax.Array, layer: Attention) -> jax.Array:
-    """The first half of the sequence at once, then a token, then the rest: what decoding does, and chunked prefill."""
+    """Attention over half of the sequence, then one token, then the rest: prefill, decoding, chunked prefill."""
     batch, length = x.shape[:2]
     cache = kv.empty(1, config.kv_heads, config.d_head, batch, length, plan.dtype)
     pieces, start = [], 0
     for end in (length // 2, length // 2 + 1, length):
         cache, window, positions = kv.advance(cache, end - start)
-        by = decoder.rotation(config, positions) if config.positions == "rotary" else None
+        rotation = decoder.rotation(config, positions) if config.positions == "rotary" else None
         piece, layer_cache = decoder.attention(
-            layer, x[:, start:end].astype(plan.dtype), config, plan, cache.layers[0], window, by
+            layer, x[:, start:end].astype(plan.dtype), config, plan, cache.layers[0], window, rotation
         )
         cache, start = dataclasses.replace(cache, layers=(layer_cache,)), end
         pieces.append(piece)
@@ -110,7 +110,7 @@ def _cached_attention(config: DecoderConfig, plan: decoder.Plan, x: jax.Array, l
 
 
 def _torch_attention(models: ModelsCompared, x: torch.Tensor, **weights: torch.Tensor) -> torch.Tensor:
-    """PyTorch's attention, decomposed into its products and softmax so that each of them rounds by itself."""
+    """PyTorch's attention, with the MATH backend: `Rounding` sees each product and the softmax as its own operation."""
     config = models.ours.config
     q, k, v = _torch_queries_keys_values(x, weights)
     if "q_gain" in weights:
@@ -129,11 +129,11 @@ def _torch_attention(models: ModelsCompared, x: torch.Tensor, **weights: torch.T
 
 
 def _torch_queries_keys_values(x: torch.Tensor, weights: dict[str, torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Each (B, T, heads, H)."""
+    """Queries, keys and values, each (B, T, heads, H)."""
     for i, name in enumerate("qkv"):
         weight, bias = (
-            weights[f"qkv{end}"].select(-3, i) if "qkv" in weights else weights.get(f"{name}{end}")
-            for end in ("", "_bias")
+            weights[f"qkv{suffix}"].select(-3, i) if "qkv" in weights else weights.get(f"{name}{suffix}")
+            for suffix in ("", "_bias")
         )
         assert weight is not None
         product = x @ weight.flatten(1)
@@ -142,12 +142,12 @@ def _torch_queries_keys_values(x: torch.Tensor, weights: dict[str, torch.Tensor]
 
 
 def _torch_rotation(models: ModelsCompared, like: torch.Tensor) -> Any:
-    """transformers' own rotation of (B, heads, T, H) at the positions of the sequence `like`, (B, T, …)."""
+    """transformers' rotation of a tensor (B, heads, T, H), at positions 0 to T − 1; `like` is (B, T, …)."""
     cos, sin = models.theirs.model.rotary_emb(like, torch.arange(like.shape[1], device=like.device)[None])
     return lambda x: apply_rotary_pos_emb(x, x, cos, sin)[0]
 
 
 def torch_rms_norm(x: torch.Tensor, gain: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """As transformers writes it: its norms are modules, and here the gain is an input."""
+    """RMS norm as transformers computes it. A function instead of its module, because here the gain is an input."""
     wide = x.to(torch.float32)
     return gain * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)).to(x.dtype)

@@ -1,12 +1,12 @@
-"""Section 5: N training steps on the same stream of tokens with the same learning rates, loss by loss.
+"""Section 5: the losses of N training steps on the same tokens with the same learning rates.
 
-Training amplifies rounding, faster the higher the learning rate, so no bound can be derived from one step's arithmetic.
-What can be asked is whether ours parts from float64 as another run with the same roundings does. The yardstick at a
-step is the largest distance of that other run from float64 up to there, and at least what rounding does to one loss.
+Training amplifies rounding errors, faster at a higher learning rate, so the arithmetic of one step gives no bound. The
+comparison asks instead whether our run departs from float64 as fast as another run with the same rounding errors. The
+yardstick at a step is the largest distance between that other run and float64 up to this step, and at least the error
+that rounding causes in one loss.
 
-In float32 the other run is PyTorch's own. In bfloat16 it is float64 with bfloat16's roundings: PyTorch's mixed
-precision keeps the residual stream in float32 and we keep it in bfloat16, so it rounds less than we do and is no
-measure for us.
+In float32 the other run is PyTorch's own. In bfloat16 it is float64 with simulated bfloat16 errors. PyTorch's mixed
+precision cannot serve: it keeps the residual stream in float32 where we keep it in bfloat16, so it rounds less.
 """
 
 import copy
@@ -33,7 +33,7 @@ WARMUP = 0.1  # of the steps
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Losses of every step, each before its update."""
+    """Losses of every step, each computed before its update."""
 
     learning_rates: list[float]
     ours: np.ndarray
@@ -45,7 +45,16 @@ class LossCurves:
 def train_both(
     models: ModelsCompared, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
 ) -> LossCurves:
-    """Trains copies of both models. `loss_noise`: what rounding does to one loss, without training."""
+    """Trains a copy of each model.
+
+    Args:
+        models: both models.
+        training: our compiled step.
+        stream: step → token ids (B, T + 1).
+        steps: how many.
+        config: AdamW's settings; its learning rate is the peak.
+        loss_noise: error that rounding causes in one loss, without training.
+    """
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
     rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
     format = FORMATS[str(models.ours.plan.dtype)]
@@ -64,7 +73,7 @@ def train_both(
 
 
 def curve_row(curve: LossCurves) -> Row:
-    """The curve as a row: what is largest over its steps."""
+    """The curve as one row, with the largest value over all steps in each column."""
 
     def error(losses: np.ndarray) -> Error:
         apart = np.abs(losses - curve.reference)
@@ -73,7 +82,7 @@ def curve_row(curve: LossCurves) -> Row:
     errors = error(curve.ours), error(curve.theirs)
     apart = np.abs(curve.ours - curve.theirs)
     relative = apart / np.abs(curve.reference)
-    alone = float(np.max(np.abs(curve.theirs - curve.reference) / np.abs(curve.reference)))
+    theirs_relative = float(np.max(np.abs(curve.theirs - curve.reference) / np.abs(curve.reference)))
     verdict = judge(errors[0])
     return Row(
         section=SECTION,
@@ -88,8 +97,8 @@ def curve_row(curve: LossCurves) -> Row:
         theirs=errors[1],
         verdict="equal" if verdict == "rounding" and not apart.any() else verdict,
         fingerprint=fingerprint(curve.ours),
-        note=f"farthest apart at step {int(relative.argmax()) + 1}; PyTorch alone: {alone:.1e} from its float64; "
-        f"loss {curve.ours[0]:.3f} → {curve.ours[-1]:.3f}",
+        note=f"largest difference at step {int(relative.argmax()) + 1}; PyTorch is {theirs_relative:.1e} from its "
+        f"float64; loss {curve.ours[0]:.3f} → {curve.ours[-1]:.3f}",
     )
 
 

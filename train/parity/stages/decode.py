@@ -1,9 +1,10 @@
-"""Section 6: greedy decoding with the cache, token for token.
+"""Section 6: greedy decoding with the KV-cache, compared token by token.
 
-Each side continues one prompt with its own cache. Then float64 reads each continuation in one pass, without a cache,
-and says for every token by how much its logit falls short of the best one there (its *regret*). A correct decoder's
-regret is zero, or, at a near tie, no more than rounding moves two logits apart; so each side is judged without needing
-the other, and where the two part, the margin there says whether it was a tie.
+Each model continues one prompt with its own cache. Then the float64 model reads each continuation in one pass, without
+a cache. A token's *regret* is the largest float64 logit at its position minus the logit of that token. A correct
+decoder has a regret of zero, or, at a near tie, at most the distance by which rounding moves two logits. So each model
+is judged without the other. Where the two choose different tokens, the margin between the best two logits says whether
+it was a tie.
 """
 
 import copy
@@ -29,7 +30,7 @@ PROMPT = 8  # tokens
 
 @dataclass(frozen=True)
 class Continuation:
-    """One side's tokens and, in float64, each one's regret and the margin between the two best logits."""
+    """One model's tokens; for each, in float64, its regret and the margin between the two largest logits."""
 
     tokens: list[int]
     regret: np.ndarray
@@ -37,13 +38,13 @@ class Continuation:
 
 
 def decode_row(models: ModelsCompared, prompt: Sequence[int], n_tokens: int, logit_noise: float) -> Row:
-    """How many tokens differ, as a row. `logit_noise`: root mean square of what rounding does to one logit."""
+    """One row: how many tokens differ. `logit_noise` is the root mean square error that rounding causes in a logit."""
     continuations = _our_tokens(models.ours, prompt, n_tokens), _their_tokens(models, prompt, n_tokens)
     ours, theirs = (_read_back(models, prompt, tokens) for tokens in continuations)
-    tie = math.sqrt(2) * logit_noise  # two logits, each off by the noise
+    tie = math.sqrt(2) * logit_noise  # standard deviation of the difference of two logits
 
-    def error(side: Continuation) -> Error:
-        regret = float(side.regret.max())
+    def error(continuation: Continuation) -> Error:
+        regret = float(continuation.regret.max())
         return Error(norm=regret, ulps=None, yardsticks=regret / tie)
 
     errors = error(ours), error(theirs)
@@ -51,8 +52,8 @@ def decode_row(models: ModelsCompared, prompt: Sequence[int], n_tokens: int, log
     differ = [a != b for a, b in zip(ours.tokens, theirs.tokens, strict=True)]
     note = f"smallest top-2 margin {ours.margin.min():.2g}"
     if any(differ):
-        parted = differ.index(True)
-        note = f"they part at token {parted + 1}, where the top-2 margin is {ours.margin[parted]:.2g}; {note}"
+        first = differ.index(True)
+        note = f"first different token: {first + 1}, where the top-2 margin is {ours.margin[first]:.2g}; {note}"
     return Row(
         section=SECTION,
         name=f"tokens that differ, of {n_tokens}",
@@ -78,8 +79,8 @@ def _our_tokens(ours: Ours, prompt: Sequence[int], n_tokens: int) -> list[int]:
 @torch.no_grad()
 def _their_tokens(models: ModelsCompared, prompt: Sequence[int], n_tokens: int) -> list[int]:
     model, tokens = models.theirs, []
-    cache = transformers.DynamicCache(config=model.config)  # written in place
-    # The argument's name depends on the version of transformers, its place on the model.
+    cache = transformers.DynamicCache(config=model.config)  # the model writes it in place
+    # The argument's name depends on the version of transformers, its position on the model.
     name = next(n for n in inspect.signature(model.forward).parameters if n in ("cache", "past_key_values"))
     inputs = torch.tensor([list(prompt)], device=model.device)
     with autocast(model, FORMATS[str(models.ours.plan.dtype)]):
@@ -91,11 +92,11 @@ def _their_tokens(models: ModelsCompared, prompt: Sequence[int], n_tokens: int) 
 
 @torch.no_grad()
 def _read_back(models: ModelsCompared, prompt: Sequence[int], tokens: list[int]) -> Continuation:
-    """Float64's opinion of a continuation: it is given the tokens, and asked at each what it would have said."""
-    judged = torch.tensor(tokens, device=models.theirs.device)
+    """Regret and margin of each token of a continuation, from one float64 pass over all of them."""
+    chosen = torch.tensor(tokens, device=models.theirs.device)
     ids = torch.tensor([[*prompt, *tokens[:-1]]], device=models.theirs.device)
     with Float64():
         logits_GV = copy.deepcopy(models.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
     best = logits_GV.topk(2).values
-    regret = best[:, 0] - logits_GV.gather(1, judged[:, None])[:, 0]
+    regret = best[:, 0] - logits_GV.gather(1, chosen[:, None])[:, 0]
     return Continuation(tokens, regret.cpu().numpy(), (best[:, 0] - best[:, 1]).cpu().numpy())

@@ -1,10 +1,11 @@
 """Sections 2 and 3: the residual stream after every half block, logits and loss; the gradient of every parameter.
 
-The gradient is taken twice on our side: of the batch at once, and accumulated over two micro-batches as the training
-step does. Theirs is of the batch at once, so an accumulation that forgets to divide by their number is twice too large.
+Our gradient is taken twice: over the whole batch, and accumulated over two micro-batches as the training step does.
+PyTorch's is taken over the whole batch, so an accumulation that forgets to divide by two is seen.
 
-The key third of the qkv bias has a row of its own. It adds q·b to all scores of a query alike, softmax ignores such a
-shift, so its true gradient is zero: what either side reports there is rounding, and is judged by its absolute size.
+The key third of the qkv bias has a row of its own. It adds q·b to all scores of a query, and softmax does not change
+under such a shift, so its true gradient is zero. What either model reports is rounding error, and is judged by its
+absolute size.
 """
 
 from typing import Any
@@ -24,13 +25,13 @@ from train.pretrain.step import accumulate_gradients
 
 MICRO_BATCHES = 2
 
-# Modules whose outputs are compared: the embedding; each block's second norm (whose input is) and the block; last norm.
+# Modules to hook: the embedding; for each block its second norm (whose input is compared) and the block; the last norm.
 Places = tuple[torch.nn.Module, list[tuple[torch.nn.Module, torch.nn.Module]], torch.nn.Module]
 
 
 def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
-    """Residual streams, by the names under which the model is watched; final norm, logits and losses."""
-    names: list[str] = []  # in the order of the computation: jit would sort the keys of a dictionary
+    """Residual streams by the recorder's names, then final norm, logits, the loss of each token and the mean loss."""
+    names: list[str] = []  # in the order of the computation; a dictionary returned from jit would be sorted by key
 
     @jax.jit
     def run(params: decoder.Decoder, tokens_BT: Int[Array, "B T+1"]):
@@ -49,7 +50,7 @@ def our_activations(ours: Ours, tokens_BT: np.ndarray) -> dict[str, Array]:
 
 
 def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> decoder.Decoder:
-    """The training step's gradients."""
+    """Gradients as the training step computes them."""
 
     @jax.jit
     def run(params: decoder.Decoder, tokens_BT: Int[Array, "B T+1"]):
@@ -60,26 +61,29 @@ def our_gradients(ours: Ours, tokens_BT: np.ndarray, micro_batches: int = 1) -> 
 
 
 def their_pass(model: Any, tokens_BT: np.ndarray, ours: Ours) -> dict[str, Any]:
-    """The same names from their model: activations by hooks, gradients (the model keeps its own) by parameter."""
-    found: dict[str, torch.Tensor] = {}
+    """PyTorch's activations (read by hooks) and gradients, under the names of `our_activations` and `by_parameter`.
+
+    The model keeps its gradients; those returned are copies.
+    """
+    activations: dict[str, torch.Tensor] = {}
     places = _gpt2_places if hasattr(model, "transformer") else _llama_places
     embedding, blocks, norm = places(model)
-    hooks = [_keep(found, "embedding", embedding)]
+    hooks = [_record(activations, "embedding", embedding)]
     for number, (norm_2, block) in enumerate(blocks, 1):
-        hooks.append(_keep(found, f"block {number}, after attention", norm_2, its_input=True))
-        hooks.append(_keep(found, f"block {number}, after MLP", block))
-    hooks.append(_keep(found, "final norm", norm))
+        hooks.append(_record(activations, f"block {number}, after attention", norm_2, its_input=True))
+        hooks.append(_record(activations, f"block {number}, after MLP", block))
+    hooks.append(_record(activations, "final norm", norm))
     logits, losses = their_losses(model, tokens_BT)
     for hook in hooks:
         hook.remove()
     losses.mean().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-    found |= {"logits": logits, "loss of each token": losses, "mean loss": losses.mean()}
-    return {**found, **by_parameter(gradients, ours.config)}
+    activations |= {"logits": logits, "loss of each token": losses, "mean loss": losses.mean()}
+    return {**activations, **by_parameter(gradients, ours.config)}
 
 
 def their_losses(model: torch.nn.Module, tokens_BT: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits, and the cross-entropy of each token; in float32 at least, as transformers takes it."""
+    """Logits (B, T, V) and the cross-entropy of each token (B, T). The latter is computed in float32 or float64."""
     ids = torch.as_tensor(tokens_BT, device=next(model.parameters()).device).long()
     logits = model(ids[:, :-1], use_cache=False).logits
     wide = logits.float() if logits.dtype == torch.bfloat16 else logits
@@ -93,13 +97,13 @@ def _gpt2_places(model: Any) -> Places:
 
 
 def _llama_places(model: Any) -> Places:
-    """Those of Llama's class and of those built after it: Mistral, Qwen."""
+    """For Llama's class and those with the same layout: Mistral, Qwen."""
     inner = model.model
     return inner.embed_tokens, [(block.post_attention_layernorm, block) for block in inner.layers], inner.norm
 
 
-def _keep(found: dict[str, Any], name: str, module: torch.nn.Module, its_input: bool = False):
-    """Writes a module's output (or its input) under `name` when the model runs."""
+def _record(activations: dict[str, Any], name: str, module: torch.nn.Module, its_input: bool = False):
+    """Hooks a module so that its output (or its input) is stored under `name` when the model runs."""
     if its_input:
-        return module.register_forward_pre_hook(lambda _, inputs: found.__setitem__(name, inputs[0]))
-    return module.register_forward_hook(lambda _, inputs, out: found.update({name: out}))
+        return module.register_forward_pre_hook(lambda _, inputs: activations.__setitem__(name, inputs[0]))
+    return module.register_forward_hook(lambda _, inputs, out: activations.update({name: out}))

@@ -1,12 +1,12 @@
 """The models compared: our decoder and transformers' class of its family, with the same weights.
 
-Weights come from a Hugging Face directory, which our code and transformers each read, or are drawn at random. A fresh
-GPT-2 would hide faults: its gains are one and its biases zero, so leaving one out changes nothing; its matrices are
-small, so softmax is nearly uniform and GELU nearly linear. Therefore gains and biases are drawn too, and the matrices
-of the blocks have the standard deviation 1/√inputs, about that of a trained GPT-2.
+Weights come from a Hugging Face directory, which our code and transformers each read, or are drawn at random. A newly
+initialised GPT-2 would hide faults. Its gains are one and its biases zero, so leaving one out changes nothing; its
+matrices are small, so softmax is nearly uniform and GELU nearly linear. Therefore gains and biases are drawn too, and
+the matrices of the blocks have the standard deviation 1/√inputs, about that of a trained GPT-2.
 
-PyTorch's model runs without dropout and with `eager` attention: the formula as written, each step an operation of its
-own. `sdpa` picks a fused kernel by device, format and mask, and so another one for float64.
+PyTorch's model runs without dropout and with `eager` attention, which computes each step of the formula as its own
+operation. `sdpa` would choose a fused kernel by device, format and mask, and therefore another one for float64.
 """
 
 import re
@@ -28,15 +28,15 @@ from llm_jax.tokenizer import Borders
 from train.optim.optimizer import is_hidden_matrix, is_matrix
 
 PLAIN = {"attn_implementation": "eager"}
-NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # of GPT-2, in whose files they may be above 0
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # GPT-2's files may hold rates above 0
 QKV = ("queries", "keys", "values")
-FRESH = 0.02  # spread of a fresh GPT-2's matrices
-SPREAD = 0.1  # of drawn gains around one and biases around zero
+INITIAL_DEVIATION = 0.02  # standard deviation of a newly initialised GPT-2's matrices
+GAIN_DEVIATION = 0.1  # standard deviation of drawn gains (around one) and biases (around zero)
 
 
 @dataclass(frozen=True)
 class Ours:
-    """Our model: which function, how it is computed, and its parameters."""
+    """Our model: its config, the plan that computes it, and its parameters."""
 
     config: DecoderConfig
     plan: decoder.Plan
@@ -45,21 +45,21 @@ class Ours:
 
 @dataclass(frozen=True)
 class ModelsCompared:
-    """Both models; `theirs` is float32 whatever `ours.plan` is, and mixed precision is its autocast."""
+    """Both models. `theirs` has float32 parameters in every format; autocast gives it mixed precision."""
 
     ours: Ours
     theirs: transformers.PreTrainedModel
 
     @property
     def their_epsilon(self) -> float:
-        """What their norms add to the variance or the mean square."""
+        """ε of PyTorch's norms, which they add to the variance or the mean square."""
         settings: Any = self.theirs.config
         return settings.rms_norm_eps if hasattr(settings, "rms_norm_eps") else settings.layer_norm_epsilon
 
 
 def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
-    params = _telling(decoder.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
+    params = _fault_revealing(decoder.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
     family = families.of(config)
     settings = transformers.AutoConfig.for_model(**hf_config.write(config, Borders()), **PLAIN)
     theirs = getattr(transformers, family.architecture)(settings).to(torch.float32)
@@ -69,19 +69,23 @@ def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompa
 
 
 def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
-    """Both models from a Hugging Face directory or hub name; raises as `llm_jax.hf.load` does."""
-    found = hf.load(name_or_path)
-    transformers.utils.logging.disable_progress_bar()  # a report and an error are all there is to be read
-    more = NO_DROPOUT if families.of(found.config).model_type == "gpt2" else {}
-    # By the files' own class: a Mistral is computed by ours as a Llama.
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN, **more)
-    return ModelsCompared(Ours(found.config, decoder.make_plan(execution), found.params), theirs.eval())
+    """Both models from a Hugging Face directory or hub name.
+
+    Raises:
+        FileNotFoundError, ValueError: as `llm_jax.hf.load`.
+    """
+    model = hf.load(name_or_path)
+    transformers.utils.logging.disable_progress_bar()  # the terminal shows the report and errors only
+    dropout = NO_DROPOUT if families.of(model.config).model_type == "gpt2" else {}
+    # The class that the files name, because our code computes a Mistral as a Llama.
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN, **dropout)
+    return ModelsCompared(Ours(model.config, decoder.make_plan(execution), model.params), theirs.eval())
 
 
 def by_parameter(tensors: Mapping[str, Any], config: DecoderConfig) -> dict[str, Any]:
-    """Tensors by transformers' names (parameters, gradients, moments) → by ours, blocks counted from 1.
+    """Renames tensors (parameters, gradients, moments) from transformers' names to ours, with blocks counted from 1.
 
-    A part of the model will do. The bias of queries, keys and values is three entries.
+    `tensors` may hold a part of the model only. The fused bias of queries, keys and values becomes three entries.
     """
     named, family = {}, families.of(config)
     for path, (name, _) in names.table(config).items():
@@ -102,16 +106,16 @@ def ours_by_parameter(tree: decoder.Decoder, config: DecoderConfig) -> dict[str,
     return by_parameter(names.to_hf(tree, config), config)
 
 
-def _telling(params: decoder.Decoder, config: DecoderConfig, key: Any) -> decoder.Decoder:
-    """Fresh parameters with drawn gains and biases, and matrices that keep the spread of what they are given."""
+def _fault_revealing(params: decoder.Decoder, config: DecoderConfig, key: Any) -> decoder.Decoder:
+    """Initial parameters with random gains and biases, and matrices that keep the variance of their input."""
 
     def draw(letters: str, leaf: Array, key: Any) -> Array:
         if not is_matrix(letters):
-            return leaf + SPREAD * jax.random.normal(key, leaf.shape)
+            return leaf + GAIN_DEVIATION * jax.random.normal(key, leaf.shape)
         if not is_hidden_matrix(letters):
             return leaf
         inputs = config.d_model if letters.startswith("D") else leaf.size // config.d_model
-        return leaf / FRESH * inputs**-0.5
+        return leaf / INITIAL_DEVIATION * inputs**-0.5
 
     leaves, tree = jax.tree.flatten(params)
     letters = jax.tree.leaves(decoder.dimension_letters(config))

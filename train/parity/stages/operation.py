@@ -1,4 +1,4 @@
-"""An operation: one function computed twice over the same inputs, with the gradient of every input."""
+"""An operation: one function, computed by us and by PyTorch on the same inputs, with the gradient of every input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ import torch
 
 from train.parity.compare import Theirs
 
-Draw = Callable[..., np.ndarray]  # sizes, spread=1 → normal numbers that the compared format can hold
+Draw = Callable[..., np.ndarray]  # (*shape, spread=1.0) → normal numbers, rounded to the compared format
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The same function twice, over the same named inputs; every input is differentiated."""
+    """The same function by us and by PyTorch, on the same named inputs. Every input is differentiated."""
 
     name: str
     inputs: dict[str, np.ndarray]
@@ -25,7 +25,7 @@ class Operation:
 
 
 class Inputs(torch.nn.Module):
-    """An operation's inputs as parameters, so that they are cast, copied and moved as a model's are."""
+    """An operation's inputs as a module's parameters, so that `gather` can copy and cast them."""
 
     def __init__(self, inputs: dict[str, np.ndarray], cotangent: np.ndarray) -> None:
         super().__init__()
@@ -34,15 +34,14 @@ class Inputs(torch.nn.Module):
 
 
 def ours_and_theirs(operation: Operation, seed: int) -> tuple[dict[str, Any], Theirs]:
-    """Our output and the gradient of every input for one random cotangent; and how PyTorch computes the same."""
+    """Our output and input gradients for one random cotangent, and the module by which PyTorch computes the same."""
     inputs = {name: jnp.asarray(value) for name, value in operation.inputs.items()}
     shape = jax.eval_shape(lambda given: operation.ours(**given), inputs)
     cotangent = np.random.default_rng(seed + 1).normal(size=shape.shape).astype(np.float32)
 
+    # Inputs and cotangent are arguments: XLA would fold constants, with the sums of its interpreter.
     @jax.jit
-    def forward_and_gradient(
-        given, cotangent
-    ):  # arguments both: of constants XLA would make its own interpreter's sums
+    def forward_and_gradient(given, cotangent):
         out, pull_back = jax.vjp(lambda given: operation.ours(**given), given)
         return out, pull_back(cotangent.astype(out.dtype))[0]
 

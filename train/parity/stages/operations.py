@@ -1,9 +1,9 @@
-"""Section 1: each operation by itself, forward and gradient, against PyTorch's own.
+"""Section 1: each operation alone, forward and gradient, against PyTorch's.
 
-Ours is the very function the model calls (an MLP with identity matrices is its GELU; a model without blocks is its
-embedding), so a fault in a layer is named here, before it has spread. Theirs is PyTorch's, or is written out as
-transformers has it. Inputs are drawn where faults show: a norm sees values as small as a fresh model's embeddings,
-where ε counts; GELU and SiLU see ±6, where GELU's two forms differ.
+Our function is the one that the model calls (an MLP with identity matrices gives its GELU, a model without blocks its
+embedding), so a fault in a layer is found here, before it reaches the rest of the model. The other side is PyTorch's
+function, or is written out as in transformers. The inputs are chosen so that faults show: norms get values as small as
+a new model's embeddings, where ε matters; GELU and SiLU get values up to ±6, where GELU's two forms differ.
 """
 
 import dataclasses
@@ -28,14 +28,19 @@ from train.parity.stages.operation import Draw, Operation, ours_and_theirs
 from train.parity.verdict import Row
 
 SECTION = "operations"
-SMALL = 0.03  # spread of a fresh GPT-2's embeddings: √2·0.02
+SMALL = 0.03  # standard deviation of a new GPT-2's embeddings: √2·0.02
 
 
 def operation_rows(
     models: ModelsCompared, tokens_BT: np.ndarray, seed: int, gathered: Callable[[str, Theirs], Gathered]
 ) -> Iterator[Row]:
-    """The rows of every operation, at the model's own shapes. `gathered`: an operation's name and PyTorch's side of
-    it → its numbers.
+    """The rows of every operation, at the model's own shapes.
+
+    Args:
+        models: both models.
+        tokens_BT: token ids, (B, T + 1).
+        seed: seed of the inputs.
+        gathered: an operation's name and PyTorch's module → PyTorch's numbers.
     """
     for operation in _operations(models, tokens_BT, np.random.default_rng(seed)):
         ours, theirs = ours_and_theirs(operation, seed)
@@ -49,7 +54,7 @@ def _operations(models: ModelsCompared, tokens_BT: np.ndarray, rng: np.random.Ge
 
     def draw(*shape: int, spread: float = 1.0) -> np.ndarray:
         x = jnp.asarray(spread * rng.normal(size=shape), jnp.float32)
-        return np.asarray(x.astype(plan.dtype).astype(jnp.float32))  # both sides start from numbers both can hold
+        return np.asarray(x.astype(plan.dtype).astype(jnp.float32))  # exact in the compared format, for both sides
 
     yield _embedding(ours, tokens_BT[:, :-1], draw)
     yield _norm(models, draw, batch, length)
@@ -97,7 +102,7 @@ def _activation(ours: Ours, draw: Draw, batch: int, length: int) -> Operation:
 
 
 def _gated_mlp(ours: Ours, draw: Draw, batch: int, length: int) -> Operation:
-    """The product of the activated gate and what is projected up, projected down; the gate has a spread of 2."""
+    """(act(x·gate) ⊙ x·up)·down; x·gate has a standard deviation of 2."""
     config, plan, width, hidden = ours.config, ours.plan, ours.config.d_model, ours.config.d_hidden
     theirs = _torch_activation(config.activation)
 
@@ -119,28 +124,26 @@ def _gated_mlp(ours: Ours, draw: Draw, batch: int, length: int) -> Operation:
 
 
 def _torch_activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    # GPT-2's own as the paper writes it: transformers' shorter names compute it by PyTorch's fused kernel.
+    # The formula of the paper as separate operations; other names of transformers call PyTorch's fused kernel.
     return NewGELUActivation() if name == "gelu_tanh" else ACT2FN[name]
 
 
 def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Draw) -> Operation:
-    """Token, plus position where positions are learned: what a model without blocks passes to its final norm."""
+    """Token embedding plus learned positions, if any: what a model without blocks passes to its final norm."""
     config = ours.config
 
     def embed(token: jax.Array, position: jax.Array | None = None) -> jax.Array:
         params = dataclasses.replace(ours.params, token_embedding=token, position_embedding=position, blocks=())
-        seen, watch = recorder()
+        recorded, watch = recorder()
         decoder.forward(params, jnp.asarray(tokens_BT), config, ours.plan, watch=watch)
-        return seen["embedding"]
+        return recorded["embedding"]
 
     def torch_embed(token: torch.Tensor, position: torch.Tensor | None = None) -> torch.Tensor:
         ids = torch.tensor(tokens_BT, device=token.device)
-        found = F.embedding(ids, token)
-        return (
-            found
-            if position is None
-            else found + F.embedding(torch.arange(ids.shape[1], device=token.device), position)
-        )
+        embedded = F.embedding(ids, token)
+        if position is None:
+            return embedded
+        return embedded + F.embedding(torch.arange(ids.shape[1], device=token.device), position)
 
     inputs = {"token": draw(config.vocab_size, config.d_model, spread=0.02)}
     if config.n_positions:
@@ -149,7 +152,7 @@ def _embedding(ours: Ours, tokens_BT: np.ndarray, draw: Draw) -> Operation:
 
 
 def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Draw) -> Operation:
-    """The mean over all tokens, whose gradient we make in the forward pass, slice by slice."""
+    """The mean over all tokens. Our kernel computes its gradient in the forward pass, slice by slice."""
     config, plan = ours.config, ours.plan
     targets, ones_BT = jnp.asarray(targets_BT), jnp.ones(targets_BT.shape)
 
@@ -161,7 +164,7 @@ def _cross_entropy(ours: Ours, targets_BT: np.ndarray, draw: Draw) -> Operation:
 
     def torch_mean(hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
         logits = F.linear(hidden, head).flatten(0, 1)
-        # Mixed precision takes the loss in float32, whatever the logits are in.
+        # Mixed precision computes the loss in float32, whatever format the logits have.
         logits = logits.float() if logits.dtype == torch.bfloat16 else logits
         return F.cross_entropy(logits, torch.as_tensor(targets_BT, device=head.device).long().flatten())
 

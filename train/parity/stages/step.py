@@ -1,17 +1,19 @@
 """Section 4: one AdamW step against `torch.optim.AdamW`, with clipping and a decay mask.
 
-From identical gradients the two must agree to rounding: parameters and both moments. Each side says for itself what
-decays: we by dimension letters, PyTorch's side by the usual rule, tensors of two dimensions or more (in transformers'
-layout the qkv bias has one). The clipping norm is half the gradient's, so that clipping acts; PyTorch adds 1e-6 to the
-norm it divides by and optax does not, a relative difference of 1e-6/norm in the moments.
+From identical gradients, parameters and both moments must agree up to rounding. Each side decides by its own rule which
+tensors decay: ours by dimension letters, PyTorch's by the usual one, tensors of two or more dimensions (in
+transformers' layout the qkv bias has one). The clipping threshold is half the gradient's norm, so that clipping takes
+effect. PyTorch adds 1e-6 to the norm that it divides by and optax does not: a relative difference of 1e-6/norm in the
+moments.
 
-PyTorch's float32 norm on a CPU loses squares that are small beside their running sum: 2e-4 of it for six million
-numbers, 3e-3 for GPT-2's embedding. It has a row of its own; the steps clip by a norm that is summed in float64.
+PyTorch's float32 norm on a CPU loses squares that are small compared with their running sum: it is off by 2e-4 for six
+million numbers and by 3e-3 for GPT-2's embedding. The norm has a row of its own; the steps clip by a norm that is
+summed in float64.
 
-From each side's own gradients a first step is not smooth: m/√v is g/|g|, the gradient's sign, and where rounding
-decides the sign, two correct implementations step in opposite directions, 2·lr apart. These rows are shown because
-everyone who compares trained weights meets them; their yardstick has been through the same step and so contains the
-flips.
+From each side's own gradients the first step is not a smooth function: m/√v is g/|g|, the gradient's sign. Where
+rounding decides the sign, two correct implementations step in opposite directions, 2·lr apart. These rows are shown
+because everyone who compares trained weights meets them. Their yardstick goes through the same step, so it contains
+such flips too.
 """
 
 import re
@@ -40,11 +42,11 @@ NORM = "gradient norm"
 
 
 def given_step_rows(models: ModelsCompared, gradients: decoder.Decoder, config: OptimizerConfig) -> list[Row]:
-    """The norm, and parameters and moments after a step from gradients given to both sides; always in float32."""
+    """Rows of one step from the same gradients on both sides: the norm, parameters and moments, always in float32."""
     ours = _our_given_step(models.ours, gradients, config)
     given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, models.ours.config).items()}
     rows = {NORM: compare(STEP, {NORM: ours[NORM]}, gather(Theirs(_Tensors(given), _their_norm), FLOAT32))[0]}
-    # Block by block: parameters and moments of a whole model, in float64 and twice over, fill a machine's memory.
+    # Block by block: parameters and moments of a whole model, copied twice in float64, would fill the memory.
     for part in _parts(dict(models.theirs.named_parameters())):
         evaluate = partial(_their_given_step, given=given, ours=models.ours, config=config)
         gathered = gather(Theirs(_Tensors(part), evaluate), FLOAT32)
@@ -53,7 +55,7 @@ def given_step_rows(models: ModelsCompared, gradients: decoder.Decoder, config: 
 
 
 class _Tensors(torch.nn.Module):
-    """Named tensors as a module's parameters, so that they are copied, cast and stepped as a model's are."""
+    """Named tensors as a module's parameters, so that `gather` can copy and cast them, and an optimizer step them."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class _Tensors(torch.nn.Module):
 
 
 def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """Each block's parameters, each embedding, the final norm."""
+    """Parameters grouped by module: each block, each embedding, the final norm."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in parameters.items():
         prefix = re.sub(r"^\w+\.((h|layers)\.\d+|[^.]+)\..*", r"\1", name)
@@ -90,14 +92,14 @@ def _our_given_step(ours: Ours, gradients: decoder.Decoder, config: OptimizerCon
 
 
 class Training(NamedTuple):
-    """Our training step, compiled once for everything that trains: the very step of `train pretrain`."""
+    """The training step of `train pretrain`, compiled once for all sections that train."""
 
-    start: Callable[[decoder.Decoder], TrainState]  # a state that begins at a copy of these parameters
-    step: Callable[..., tuple[TrainState, Measured]]  # state (given up), ids (B, T + 1), learning rate
+    start: Callable[[decoder.Decoder], TrainState]  # copies the parameters into a new state
+    step: Callable[..., tuple[TrainState, Measured]]  # state (donated), ids (B, T + 1), learning rate
 
 
 def our_training(ours: Ours, config: OptimizerConfig) -> Training:
-    """Compiles when first called."""
+    """Our training step for this config. JAX compiles it at the first call."""
     optimizer = make_optimizer(config, decoder.dimension_letters(ours.config))
 
     def start(params: decoder.Decoder) -> TrainState:
@@ -116,7 +118,7 @@ def our_training(ours: Ours, config: OptimizerConfig) -> Training:
 
 
 def our_own_step(ours: Ours, training: Training, tokens_BT: np.ndarray, learning_rate: float) -> dict[str, Any]:
-    """Parameters after one training step."""
+    """Our parameters after one training step."""
     state, _ = training.step(training.start(ours.params), jnp.asarray(tokens_BT), jnp.float32(learning_rate))
     return _stepped(names.to_hf(state.params, ours.config), ours)
 
@@ -139,16 +141,19 @@ def _their_norm(gradients: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def their_own_step(model: torch.nn.Module, ours: Ours, config: OptimizerConfig) -> dict[str, Any]:
-    """Parameters after a step from the gradients that the model holds, and gives up."""
+    """PyTorch's parameters after one step from the gradients that the model holds. The gradients are set to None."""
     clip(model, config.clip_norm)
-    for parameter in model.parameters():  # one at a time: its moments and gradient are forgotten at once
+    for parameter in model.parameters():  # one at a time, to free its moments and gradient before the next
         their_optimizer(_Tensors({"": parameter}), config).step()
         parameter.grad = None
     return _stepped(dict(model.named_parameters()), ours)
 
 
 def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW in two groups; one tensor at a time (`foreach` off), so that each operation can be given its rounding."""
+    """AdamW with two groups: matrices decay, vectors do not.
+
+    `foreach` is off, so that `Rounding` sees the operations of each tensor.
+    """
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -159,7 +164,7 @@ def their_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.op
 
 
 def clip(model: torch.nn.Module, max_norm: float, gradients: Iterable[torch.Tensor] | None = None) -> None:
-    """`clip_grad_norm_` with a norm that is summed in float64: of the model's gradients, or of those given."""
+    """`clip_grad_norm_`, with the norm summed in float64: of `gradients`, or else of the model's own."""
     parameters = [p for p in model.parameters() if p.grad is not None]
     gradients = gradients or [p.grad for p in parameters if p.grad is not None]
     norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients])

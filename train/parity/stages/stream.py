@@ -1,7 +1,7 @@
-"""The token stream both sides train on: step → B × (T + 1) ids, from prepared data or drawn.
+"""The token stream that both models train on: step → ids (B, T + 1), from prepared data or drawn at random.
 
-Drawn ids follow Zipf's law, as words do (a few common, most rare): so a loss has something to learn and falls, which it
-would not on uniform ids, and no file is needed.
+Random ids follow Zipf's law, as words do: a few are common, most are rare. So there is something to learn and the loss
+falls, which it would not on uniform ids. They need no file.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Stream = Callable[[int], np.ndarray]
 
 
 def drawn(vocab_size: int, batch: int, length: int, seed: int) -> Stream:
-    """Ids with probability proportional to 1/rank; step s is a function of (seed, s)."""
+    """Ids with probability proportional to 1/rank. The batch of a step depends on `seed` and the step alone."""
     totals = np.cumsum(1 / np.arange(1, vocab_size + 1))
 
     def load(step: int) -> np.ndarray:
@@ -29,7 +29,8 @@ def drawn(vocab_size: int, batch: int, length: int, seed: int) -> Stream:
 def prepared(data: Path, vocab_size: int, batch: int, length: int, steps: int) -> Stream:
     """The training split of a prepared folder, in the order of the text.
 
-    Raises ValueError when its tokenizer knows more ids than the model, and when `steps` batches are more than it has.
+    Raises:
+        ValueError: its tokenizer has more ids than the model, or it holds fewer than `steps` batches.
     """
     manifest = open_data(data)
     if manifest.tokenizer.vocab_size > vocab_size:

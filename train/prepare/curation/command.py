@@ -1,7 +1,7 @@
 """Curate FineWeb-like parquet files: filter, remove near-duplicates, tokenize, write token shards and a manifest.
 
-For more text than `train prepare` can process on one machine. datatrove runs the stages on this machine
-(--executor local) or as a chain of SLURM job arrays (--executor slurm). Needs the extra `curate`.
+Meant for more text than one machine can prepare. datatrove runs the stages on this machine (--executor local) or as a
+chain of SLURM job arrays (--executor slurm). Needs the extra `curate`.
 """
 
 from train.prepare.curation.config import CurationConfig

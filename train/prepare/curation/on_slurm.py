@@ -1,8 +1,8 @@
 """The chain of curation as SLURM job arrays, each of which waits for the one before it.
 
-datatrove's executor writes a batch script for every stage and submits it. Its tasks begin with slurm/env.sh, as all
-jobs of this project do, so that modules, caches and the network are those of the site. When a task fails, SLURM drops
-the stages that wait for it, and the same command again goes on with the tasks that are not done.
+datatrove's executor writes a batch script for every stage and submits it. Its tasks source slurm/env.sh first, as all
+jobs of this project do, which sets the site's modules, caches and network. When a task fails, SLURM cancels the stages
+that wait for it. The same command then continues with the tasks that are not done.
 """
 
 import os
@@ -18,15 +18,20 @@ from train.cluster import queue
 from train.cluster.site import PREFIX, directives, read_site
 from train.prepare.curation import report
 from train.prepare.curation.config import CurationConfig
-from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
+from train.prepare.curation.stage import FILTER, Stage, logs_of, redirect_stderr, work_of
 
-SUBMITTED = "jobs.json"  # numbers of the jobs of the last submission, in the order of the stages
+SUBMITTED = "jobs.json"  # job numbers of the last submission, in the order of the stages
 ENVIRONMENT = "slurm/env.sh"
 TIME = "12:00:00"
 
 
 def check(options: CurationConfig) -> None:
-    """What can be known before datatrove is loaded. Raises FileNotFoundError or ValueError."""
+    """Checks what is possible before datatrove is imported.
+
+    Raises:
+        FileNotFoundError: SLURM or slurm/env.sh is missing.
+        ValueError: an earlier submission for the same folder is still running.
+    """
     queue.require_slurm("run it here: --executor local")
     script = Path.cwd() / ENVIRONMENT
     if not script.is_file():
@@ -36,13 +41,18 @@ def check(options: CurationConfig) -> None:
     for job in queue.look_up(numbers[-1:]):  # the last stage waits until all others are done
         if job.is_alive:
             raise ValueError(
-                f"{options.out} is already the work of job {numbers[-1]} ({job.state.lower()}) and those before it: "
+                f"job {numbers[-1]} ({job.state.lower()}) and those before it are already working on {options.out}: "
                 f"wait for it, or `scancel {' '.join(numbers)}`"
             )
 
 
 def submit(options: CurationConfig, chain: Sequence[Stage]) -> int:
-    """Submits the stages that are not done; returns 0. Raises ValueError or RuntimeError."""
+    """Submits the stages that are not done; returns 0.
+
+    Raises:
+        ValueError: no partition is given, and the cluster has no default.
+        RuntimeError: sbatch refuses a stage.
+    """
     from datatrove.executor import SlurmPipelineExecutor
 
     project = Path.cwd()
@@ -85,14 +95,14 @@ def submit(options: CurationConfig, chain: Sequence[Stage]) -> int:
 
 def _launch(options: CurationConfig, executors: Sequence[Any]) -> None:
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        del os.environ[name]  # sbatch ranks them above what the executor writes into its scripts
+        del os.environ[name]  # for sbatch they override the settings in the executor's scripts
     logs = work_of(options) / "logs"
     try:
-        with aside(logs):
-            executors[-1].run()  # submits those it depends on first
-    except subprocess.CalledProcessError:  # sbatch's reason went aside, too
+        with redirect_stderr(logs):
+            executors[-1].run()  # submits the stages that it depends on first
+    except subprocess.CalledProcessError:  # the log has sbatch's reason
         lines = (logs / "output.log").read_text().splitlines()
-        reason = next((line for line in reversed(lines) if "sbatch: error:" in line), "it does not say why")
+        reason = next((line for line in reversed(lines) if "sbatch: error:" in line), "sbatch gives no reason")
         numbers = [number for number in map(_number, executors) if number]
         dropped = f"; the {len(numbers)} stages before it are cancelled" if numbers else ""
         subprocess.run(["scancel", *numbers], check=False, capture_output=True)
@@ -102,5 +112,5 @@ def _launch(options: CurationConfig, executors: Sequence[Any]) -> None:
 
 
 def _number(executor: Any) -> str | None:
-    """The job's number; None for a stage that is done already (-1) or was not come to."""
+    """The job's number; None for a stage that is done already (-1) or was not submitted."""
     return None if executor.job_id in (None, -1) else str(executor.job_id)

@@ -1,4 +1,4 @@
-"""What a stage of curation did, from datatrove's own `stats.json`: documents in, out, and removed by each filter."""
+"""Results of a curation stage, from datatrove's `stats.json`: documents in, out, and removed by each filter."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ REASON = "dropped_"
 
 
 def documents(logs: Path) -> tuple[int | None, int | None]:
-    """How many came in and went out; None for a stage that reads or writes none."""
+    """Documents read and written; None for a stage that does not read or write documents."""
     counts: dict[str, int | None] = {"READER": None, "WRITER": None}
     for step in _steps(logs):
         for kind, key in (("READER", "documents"), ("WRITER", "total")):
@@ -29,7 +29,7 @@ def summary(logs: Path) -> str:
 
 
 def removals(logs: Path) -> str:
-    """A line for each filter, in their order: how many documents it removed, and by which of its rules."""
+    """One line for each filter, in order: how many documents it removed, and by which of its rules."""
     lines = []
     for step in _steps(logs):
         if "FILTER" not in step["name"]:
@@ -49,5 +49,5 @@ def _steps(logs: Path) -> list[dict[str, Any]]:
 
 
 def _count(value: Any) -> int:
-    """A number, or its statistics over files."""
+    """A count that datatrove stores as a number or as statistics over files."""
     return round(value["total"] if isinstance(value, dict) else value)

@@ -1,4 +1,4 @@
-"""What a stage of curation is, and where it keeps its work: `.curate-OUT` beside OUT, a folder of logs for each."""
+"""A stage of curation. Its files are in `.curate-OUT`, beside the output folder OUT, with a folder of logs for each."""
 
 import contextlib
 import os
@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from train.prepare.curation.config import CurationConfig
 
-FILTER = "filter"  # the stage that removes single documents; its statistics say by which rules
+FILTER = "filter"  # the stage that removes single documents; its statistics name the rules
 
 
 class Stage(NamedTuple):
+    """A datatrove pipeline and the number of its tasks."""
+
     name: str
-    steps: Sequence[Any]  # of datatrove
+    steps: Sequence[Any]  # datatrove's
     tasks: int
 
 
@@ -27,8 +29,8 @@ def logs_of(options: CurationConfig, stage: str) -> Path:
 
 
 @contextlib.contextmanager
-def aside(logs: Path) -> Iterator[None]:
-    """Sends to `output.log` of that folder what datatrove writes to the terminal, which no setting of it prevents."""
+def redirect_stderr(logs: Path) -> Iterator[None]:
+    """Redirects stderr to `logs/output.log`. datatrove has no setting that stops it from writing to the terminal."""
     logs.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()
     terminal = os.dup(2)

@@ -1,19 +1,19 @@
-"""The chain of curation: each stage is a number of tasks, on this machine or as a SLURM job array.
+"""The chain of curation. Each stage has a number of tasks, and runs on this machine or as a SLURM job array.
 
-    filter       read parquet, keep what the recipe keeps, write JSON lines                  tasks
-    signatures   14 × 8 hashes of every document                                             tasks
-    buckets      documents that meet in a bucket                                             one for each bucket
-    clusters     pairs → groups, of which one document stays                                 1
-    dedup        what stays                                                                  tasks
-    tokenize     a share of the parts, exactly as `train prepare --task` makes them          tasks
+    stage        result                                                                      tasks
+    filter       documents that pass the recipe's filters, from parquet to JSON lines        --tasks
+    signatures   14 × 8 hashes of every document                                             --tasks
+    buckets      pairs of documents with the same hashes in a bucket                         one for each bucket
+    clusters     groups of pairs; all but one document of each are to be removed             1
+    dedup        the remaining documents                                                     --tasks
+    tokenize     parts, exactly as `train prepare --task` makes them                         --tasks
     assemble     shards and manifest, as `train prepare --assemble` writes them              1
 
-datatrove notes which tasks are done, so the same command goes on after a failure. Only the last two stages write
-outside the folder of work: where their result was removed, they run again whatever datatrove has noted.
+datatrove records which tasks are done, so the same command continues after a failure. Only the last two stages write
+outside the work folder. If their result was removed, they run again, whatever datatrove has recorded.
 """
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,15 +26,16 @@ from train.prepare.border import bordered
 from train.prepare.config import PrepareConfig
 from train.prepare.curation import languages, on_slurm, report
 from train.prepare.curation.config import CurationConfig
-from train.prepare.curation.stage import FILTER, Stage, aside, logs_of, work_of
+from train.prepare.curation.stage import FILTER, Stage, logs_of, redirect_stderr, work_of
 from train.prepare.plan import refuse_other_recipe
 from train.prepare.slices import listing
+from train.prepare.tokenise import available_cores
 from train.prepare.vocabulary import load_tokenizer, made_from_text
 
 BUCKETS = 14
 TOKENIZE, ASSEMBLE = "tokenize", "assemble"
-# The options that decide the result; the others say where and how fast.
-DECIDE = (
+# Options that decide the result; the others decide where and how fast the stages run.
+RESULT_OPTIONS = (
     "source",
     "tokenizer",
     "tasks",
@@ -48,7 +49,7 @@ DECIDE = (
 
 
 class MakeParts:
-    """A datatrove step that tokenizes a share of what the stages before have written."""
+    """A datatrove step that tokenizes one task's share of the documents that the earlier stages have written."""
 
     def __init__(self, prepare: PrepareConfig) -> None:
         self.prepare = prepare
@@ -59,7 +60,7 @@ class MakeParts:
 
 
 class Assemble(MakeParts):
-    """A datatrove step that writes shards and manifest when all parts are there."""
+    """A datatrove step that writes shards and manifest when all parts exist."""
 
     def __call__(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
         preparation.prepare(dataclasses.replace(self.prepare, assemble=True))
@@ -67,11 +68,17 @@ class Assemble(MakeParts):
 
 
 def curate(options: CurationConfig) -> int:
-    """Runs the stages one after the other, or submits them all. Raises ValueError, FileNotFoundError, ImportError."""
+    """Runs the stages one after the other, or submits them all to SLURM; returns 0.
+
+    Raises:
+        ImportError: datatrove or a language's word tokenizer is missing.
+        FileNotFoundError: there is no input, or SLURM is missing.
+        ValueError: an option is out of range, the input lacks a column, or no document is kept.
+    """
     if options.executor == "slurm":
         on_slurm.check(options)
     if not options.language and not options.filters:
-        print("documents of every language are judged by the filters for English; --filters names another language")
+        print("documents of every language go through the filters for English; --filters selects another language")
     options = languages.resolve(options)
     files = _check(options)
     chain = stages(options)
@@ -80,8 +87,10 @@ def curate(options: CurationConfig) -> int:
 
 
 def stages(options: CurationConfig) -> list[Stage]:
-    """The chain, in order, for options as `languages.resolve` returns them. All paths are absolute: tasks may start
-    anywhere."""
+    """The chain, in order, for options that `languages.resolve` has returned.
+
+    All paths are absolute, because tasks may start in any folder.
+    """
     from datatrove.pipeline.dedup.minhash import (
         MinhashDedupBuckets,
         MinhashDedupCluster,
@@ -94,7 +103,7 @@ def stages(options: CurationConfig) -> list[Stage]:
     from train.prepare.curation import recipe
 
     work = work_of(options)
-    judge = languages.find(options.filters)
+    rules = languages.find(options.filters)
     source = options.source.absolute()
     folder, pattern = (source, "**/*.parquet") if source.is_dir() else (source.parent, source.name)
     filtered, kept = str(work / "filtered"), str(work / "kept")
@@ -109,7 +118,7 @@ def stages(options: CurationConfig) -> list[Stage]:
             FILTER,
             [
                 ParquetReader(str(folder), glob_pattern=pattern),
-                *recipe.filters(judge, options.language, options.language_score),
+                *recipe.filters(rules, options.language, options.language_score),
                 write(filtered if options.dedup else kept),
             ],
             options.tasks,
@@ -120,7 +129,8 @@ def stages(options: CurationConfig) -> list[Stage]:
         chain += [
             Stage(
                 "signatures",
-                [read, MinhashDedupSignature(signatures, config=config, language=options.filters)],  # for its words
+                # The language selects the word tokenizer.
+                [read, MinhashDedupSignature(signatures, config=config, language=options.filters)],
                 options.tasks,
             ),
             Stage("buckets", [MinhashDedupBuckets(signatures, buckets, config=config)], BUCKETS),
@@ -142,11 +152,11 @@ def stages(options: CurationConfig) -> list[Stage]:
 def _run(options: CurationConfig, chain: list[Stage]) -> int:
     from datatrove.executor import LocalPipelineExecutor
 
-    workers = options.workers or len(os.sched_getaffinity(0))
+    workers = options.workers or available_cores()
     for number, stage in enumerate(chain, 1):
         logs = logs_of(options, stage.name)
         executor = LocalPipelineExecutor(list(stage.steps), stage.tasks, min(workers, stage.tasks), str(logs))
-        with aside(logs):
+        with redirect_stderr(logs):
             executor.run()
         print(f"{number}/{len(chain)}  {stage.name:<11} {report.summary(logs)}", flush=True)
         if stage.name == FILTER:
@@ -172,11 +182,11 @@ def _check(options: CurationConfig) -> list[Path]:
         raise ValueError(f"--tasks must be at least 1, --workers not negative; got {options.tasks}, {options.workers}")
     if made_from_text(options.tokenizer):
         raise ValueError(f"--tokenizer {options.tokenizer}: curation needs one that exists; make it with train prepare")
-    # Now, and not after hours of filtering.
+    # Before hours of filtering.
     bordered(load_tokenizer(options.tokenizer), options.border, separated=True)
     PrepareConfig(shard_tokens=options.shard_tokens, val_fraction=options.val_fraction).check()
     if not options.source.exists():
-        raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files as FineWeb's")
+        raise FileNotFoundError(f"{options.source}: no such file or folder; expected parquet files like FineWeb's")
     files = sorted(options.source.rglob("*.parquet")) if options.source.is_dir() else [options.source]
     if not files:
         raise FileNotFoundError(f"{options.source}: no *.parquet in it")
@@ -201,22 +211,22 @@ def _check_columns(file: Path, options: CurationConfig) -> None:
 
 
 def _begin(options: CurationConfig, files: list[Path]) -> None:
-    """Notes what is asked for, and refuses to go on with the work of something else."""
-    asked: dict[str, Any] = {name: str(value) for name, value in vars(options).items() if name in DECIDE}
-    if options.border is not None:  # work that was begun before there was a choice says nothing of it
-        asked["border"] = options.border
-    asked["input"] = listing(files)
+    """Records the options that decide the result. Raises ValueError if the work folder is of other ones."""
+    requested: dict[str, Any] = {name: str(value) for name, value in vars(options).items() if name in RESULT_OPTIONS}
+    if options.border is not None:  # older versions had no such option and did not record it
+        requested["border"] = options.border
+    requested["input"] = listing(files)
     work = work_of(options)
     path, finished = work / "options.json", (options.out / manifests.FILE_NAME).exists()
     if path.exists():
-        refuse_other_recipe(work, read_json(path), asked, "begun")
+        refuse_other_recipe(work, read_json(path), requested, "begun")
     elif finished:
         raise ValueError(
-            f"{options.out} is finished, and {work}, which said from what, is gone; choose another --out, or remove "
-            f"{options.out}"
+            f"{options.out} is finished, but {work}, which recorded its input and options, is gone; choose another "
+            f"--out, or remove {options.out}"
         )
     if not finished:
         for stage in (TOKENIZE, ASSEMBLE):
             shutil.rmtree(logs_of(options, stage) / "completions", ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asked)
+    write_json(path, requested)

@@ -1,4 +1,4 @@
-"""Text in Arrow columns: which types hold it, and its values as Python strings; files of Arrow's own format."""
+"""Text in Arrow columns: the types that hold it, the conversion to Python strings, and files in Arrow's own format."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,11 @@ BATCH_ROWS = 1024
 
 
 def holds_text(kind: "pa.DataType") -> bool:
-    """Any string type, plain, encoded by dictionary (pandas' category) or by runs; and bytes, which old writers of
-    parquet leave where the text is not marked as such."""
+    """Whether a type can hold text.
+
+    True for every string type, plain, dictionary-encoded (pandas' category) or run-end encoded. True for bytes as well,
+    because old parquet writers do not mark text as text.
+    """
     from pyarrow import types
 
     if isinstance(storage := getattr(kind, "storage_type", None), type(kind).__mro__[-2]):
@@ -24,7 +27,11 @@ def holds_text(kind: "pa.DataType") -> bool:
 
 
 def check_column(path: Path, schema: "pa.Schema", column: str) -> None:
-    """Raises ValueError that names file and column unless the column is there and holds text."""
+    """Checks that the column exists and holds text.
+
+    Raises:
+        ValueError: it does not; names file and column.
+    """
     if column not in schema.names:
         raise ValueError(f"{path}: {no_column(column, schema.names)}")
     kind = schema.field(column).type
@@ -33,11 +40,16 @@ def check_column(path: Path, schema: "pa.Schema", column: str) -> None:
 
 
 def no_column(column: str, names) -> str:
+    """The message for a missing column, with the columns that there are."""
     return f"no column {column!r}; there are {', '.join(sorted(names)) or 'none'}. Choose one with --text-column."
 
 
 def text_of(value: Any, column: str) -> str:
-    """A value as a text. Raises ValueError for one that is null, or bytes that are not UTF-8."""
+    """A value as a string.
+
+    Raises:
+        ValueError: it is null, or bytes that are not UTF-8.
+    """
     if value is None:
         raise ValueError(f"{column!r} is null; expected a string")
     if not isinstance(value, bytes):
@@ -51,7 +63,11 @@ def text_of(value: Any, column: str) -> str:
 
 
 def arrow_values(path: Path, column: str) -> Iterator[Any]:
-    """The column of an Arrow file (Feather) or stream (as `datasets` keeps them), a few rows in memory at a time."""
+    """The values of a column of an Arrow file (Feather) or stream (the format of `datasets`), in small batches.
+
+    Raises:
+        ValueError: the file is damaged, or the column is missing or holds no text.
+    """
     import pyarrow as pa
 
     try:

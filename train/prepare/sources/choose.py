@@ -1,8 +1,8 @@
-"""Which source a command line means: `stdlib`, `hf:NAME`, or files, globs and folders.
+"""Opens the source that `--source` names: `stdlib`, `hf:NAME`, or files, globs and folders.
 
-Files go by their contents (`kinds.py`), whatever their names say: parquet, Arrow, JSON lines, a JSON array, CSV or TSV,
-anything else that is text is plain text. They may be compressed. One text file alone is a running text; several are
-documents; with a separator, the text between two separators is a document. One preparation reads one kind of file:
+A file's kind is recognised by its contents (`kinds.py`): parquet, Arrow, JSON lines, a JSON array, CSV or TSV; other
+text is plain text. Files may be compressed. A single text file is one running text. Of several text files, each is a
+document; with a separator, each text between two separators is one. One preparation reads one kind of file, because
 several kinds in one command are usually a mistake.
 """
 
@@ -14,7 +14,7 @@ from train.prepare.slices import Source
 from train.prepare.sources.divided import DividedText
 from train.prepare.sources.hub import hub_dataset
 from train.prepare.sources.kinds import NotReadError, recognised
-from train.prepare.sources.matches import matches, say_left_out
+from train.prepare.sources.matches import matches, warn_left_out
 from train.prepare.sources.rows import Rows
 from train.prepare.sources.tables import JsonLines, Parquet
 from train.prepare.sources.text import RunningText, TextFiles, standard_library
@@ -34,16 +34,34 @@ def open_source(
     slice_bytes: int,
     separator: str | None = None,
 ) -> Source:
-    """Raises FileNotFoundError if nothing matches, ValueError for a mixture of kinds."""
+    """The source of the given names.
+
+    Args:
+        given: the values of `--source`.
+        text_column: the field that holds the text.
+        config: an hf: dataset's configuration.
+        dataset_split: its split.
+        revision: its commit.
+        val_fraction: share of a running text for validation.
+        slice_bytes: bytes of text in one slice.
+        separator: text between two documents of plain text.
+
+    Raises:
+        FileNotFoundError: nothing matches.
+        ValueError: the files are of several kinds, cannot be read, or an option does not fit them.
+    """
     if not given:
         raise ValueError("--source names nothing; expected stdlib, files, globs, or hf:NAME")
     special = [name for name in given if name == "stdlib" or name.startswith("hf:")]
     if special and len(given) > 1:
         raise ValueError(
-            f"--source {special[0]} stands alone; got {' '.join(given)}. Prepare each into a folder of its own."
+            f"--source {special[0]} cannot be combined with others; got {' '.join(given)}. Prepare each into a folder "
+            "of its own."
         )
     if special and separator is not None:
-        raise ValueError(f"--document-separator divides plain text; {special[0]} holds documents already: leave it out")
+        raise ValueError(
+            f"--document-separator is for plain text; {special[0]} holds documents already: leave the option out"
+        )
     if given[0] == "stdlib":
         return standard_library()
     if special:
@@ -64,7 +82,7 @@ def _files(given: Sequence[str], column: str, val_fraction: float, slice_bytes: 
     kind = kinds[first]
     if separator is not None and kind != "text":
         raise ValueError(
-            f"--document-separator divides plain text; {first} is {kind}, whose rows are documents: leave it out"
+            f"--document-separator is for plain text; {first} is {kind}, whose rows are documents: leave the option out"
         )
     if separator is not None:
         return DividedText(paths, tuple(given), separator, slice_bytes, forms)
@@ -80,8 +98,11 @@ def _files(given: Sequence[str], column: str, val_fraction: float, slice_bytes: 
 
 
 def _kinds(given: Sequence[str], column: str) -> tuple[dict[Path, str], dict[Path, Form]]:
-    """Kind and form of every file. One that is not read is an error where it was named itself, or nothing else is left;
-    where a folder or a glob brought it, it is left out and said."""
+    """Kind and form of every file.
+
+    A file of a kind that is not read is an error if the user named it, or if no other file is left. If a folder or a
+    glob matched it, it is left out with a warning.
+    """
     files, named = matches(given)
     kinds: dict[Path, str] = {}
     forms: dict[Path, Form] = {}
@@ -98,9 +119,9 @@ def _kinds(given: Sequence[str], column: str) -> tuple[dict[Path, str], dict[Pat
         raise next(iter(refused.values()))
     reasons = [str(error).removeprefix(f"{path}: ") for path, error in refused.items()]
     for reason in dict.fromkeys(reasons):
-        say_left_out(reason, [path for path, other in zip(refused, reasons, strict=True) if other == reason])
+        warn_left_out(reason, [path for path, other in zip(refused, reasons, strict=True) if other == reason])
     if set(kinds.values()) - {"text"}:
         empty = [path for path, kind in kinds.items() if kind == "text" and not path.stat().st_size]
-        say_left_out("empty", empty)  # such as Spark's _SUCCESS beside its tables
+        warn_left_out("empty", empty)  # such as the file _SUCCESS that Spark writes beside its tables
         kinds = {path: kind for path, kind in kinds.items() if path not in empty}
     return kinds, forms

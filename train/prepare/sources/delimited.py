@@ -1,4 +1,4 @@
-"""Tables of text: CSV and TSV, with a header, or without one where the column is given by its number."""
+"""CSV and TSV tables, with a header, or without one if the column is given by its number."""
 
 import csv
 import re
@@ -18,10 +18,13 @@ LONGEST_FIELD = (1 << 31) - 1  # characters; the csv module's own limit is 131,0
 
 
 def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
-    """The field `column` of each row, which is a name of the header or, in a table without one, a number from 1 on.
+    """The field `column` of each row. A row that cannot be read gives a BadRow.
 
-    A row that cannot be read is a BadRow. Raises ValueError where no row can be told: without the column, or where a
-    quote is never closed.
+    Args:
+        column: a name of the header or, in a table without one, the column's number, counted from 1.
+
+    Raises:
+        ValueError: the column is missing, or a quote that is never closed hides where the rows end.
     """
     csv.field_size_limit(LONGEST_FIELD)
     lines = _Lines(path, form)
@@ -47,7 +50,7 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
             row = next(reader, None)
         except csv.Error as error:
             reason = f"{path}:{reader.line_num}: {_not_csv(error)}"
-            if reader.line_num > before + 1:  # rows may hide in it
+            if reader.line_num > before + 1:  # the field may have swallowed whole rows
                 raise ValueError(f"{reason} The row began in line {before + 1}.") from None
             lines.faults.clear()
             yield BadRow(reason)
@@ -58,15 +61,17 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
             yield BadRow(lines.faults[0])
             lines.faults.clear()
         elif row and len(row) != len(names):
-            found = f"{len(row)} fields; expected {len(names)}, as the first row has"
-            yield BadRow(f"{path}:{reader.line_num}: {found}")
+            yield BadRow(f"{path}:{reader.line_num}: {len(row)} fields; expected {len(names)}, as the first row has")
         elif row:
             yield row[place]
 
 
 def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3]:
-    """QUOTE_NONE for a TSV file in which quotes are text: every line has as many tabs, so no quotes enclose a tab or a
-    line break, and some field begins with a quote that does not end it."""
+    """QUOTE_NONE for a TSV file in which quotes are plain text, else QUOTE_MINIMAL.
+
+    Quotes are plain text if all lines have the same number of tabs (so no quotes enclose a tab or a line break), and
+    some field begins with a quote but does not end with one.
+    """
     if delimiter != "\t":
         return csv.QUOTE_MINIMAL
     tabs, stray = first.count("\t"), False
@@ -85,24 +90,24 @@ def _place_of(path: Path, names: list[str], column: str) -> int:
         if 1 <= int(column) <= len(names):
             return int(column) - 1
         raise ValueError(f"{path}: no column number {column}; its first line has {len(names)}, counted from 1")
-    shown = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in stripped]
+    shortened = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…" for name in stripped]
     raise ValueError(
-        f"{path}: {no_column(column, shown)} If the first line is a row and no header, give the number of the column, "
-        f"from 1 on: --text-column {len(names)}"
+        f"{path}: {no_column(column, shortened)} If the first line is a row and no header, give the number of the "
+        f"column, counted from 1: --text-column {len(names)}"
     )
 
 
 def _not_csv(error: csv.Error) -> str:
     return (
-        f"not a row of CSV ({error}); expected a field with quotes or line breaks in quotes, and quotes within it "
-        'doubled (""). Write it so, or as JSON lines.'
+        f"not a row of CSV ({error}). A field that contains quotes or line breaks must be enclosed in quotes, with the "
+        'quotes inside it doubled (""). Correct the row, or convert the table to JSON lines.'
     )
 
 
 class _Lines:
-    """Lines of a file with their ends, which are \\n, \\r\\n or, where there is no other, \\r.
+    """Lines of a file with their ends: \\n, \\r\\n or, if the file has neither, \\r.
 
-    Bytes that are not UTF-8 are replaced, and `faults` says where they stand.
+    Bytes that are not UTF-8 are replaced; `faults` lists their places.
     """
 
     def __init__(self, path: Path, form: Form) -> None:

@@ -1,4 +1,4 @@
-"""Plain text whose documents are divided by a text of their own, as TinyStories' files are by <|endoftext|>."""
+"""Plain text whose documents are separated by a given string, as TinyStories' are by <|endoftext|>."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class DividedText:
-    """The texts between two separators are documents. A line break on either side of one belongs to it."""
+    """The text between two separators is a document. A line break before or after a separator belongs to it."""
 
     paths: tuple[Path, ...]
     given: tuple[str, ...]
@@ -40,7 +40,7 @@ class DividedText:
         }
 
     def slices(self) -> Iterator[Slice]:
-        """Each file is read once, from its first separator on: where one is found depends on those before."""
+        """Reads each file once from its beginning, because overlapping matches of the separator must be resolved."""
         for path in self.paths:
             form = self.forms.get(path, UTF8)
             start = 0
@@ -59,7 +59,7 @@ class DividedText:
         documents = read_at(path, form, piece.start, piece.stop - piece.start).split(separator)
         for index, raw in enumerate(documents):
             is_last = index == len(documents) - 1
-            if not is_last or raw.strip():  # what follows the last separator is a document only if there is text
+            if not is_last or raw.strip():  # after the last separator, white space alone is not a document
                 try:
                     text = decode(raw, path, offset, form)
                     yield _without_breaks(text, before=offset > 0, after=not is_last)
@@ -81,12 +81,12 @@ def _without_breaks(text: str, before: bool, after: bool) -> str:
 
 
 def _ends(path: Path, form: Form, separator: bytes) -> Iterator[tuple[int, bool]]:
-    """Where each separator ends, then (with True) the end of the text."""
-    start, kept = 0, b""  # the place of the first byte of `kept`, which may hold the beginning of a separator
+    """The end of each separator (with False), then the end of the text (with True), in bytes."""
+    start, kept = 0, b""  # `kept` begins at byte `start`, and may hold the beginning of a separator
     while block := read_at(path, form, start + len(kept), BLOCK_BYTES):
         block, at = kept + block, 0
-        while (found := block.find(separator, at)) >= 0:
-            at = found + len(separator)
+        while (match := block.find(separator, at)) >= 0:
+            at = match + len(separator)
             yield start + at, False
         at = max(at, len(block) - len(separator) + 1)
         start, kept = start + at, block[at:]

@@ -1,8 +1,8 @@
-"""A Hugging Face dataset by name, streamed: read over the network as it is tokenized, without a copy on this disk.
+"""A Hugging Face dataset, streamed: it is read over the network while it is tokenized, without a local copy.
 
-The dataset is pinned to the commit that its name means today, so that a preparation taken up again next week reads
-the same rows. A streamed dataset is made of files, and parquet files are split further into row groups; these pieces
-are what processes share out and what an interrupted run repeats.
+The dataset's current commit is recorded, so that a preparation continued next week reads the same rows. A streamed
+dataset consists of files, and parquet files are split further into row groups. These pieces are the slices that
+processes share.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,14 @@ from train.prepare.slices import BadRow, Slice, listing, refusing
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-# Splitting into row groups reads the end of every file: fine for the 15 of sample-10BT, not for all 27,000 of FineWeb.
+# Splitting into row groups reads the footer of every file: fast for sample-10BT's 15, too slow for FineWeb's 27,000.
 MOST_FILES_TO_SPLIT = 1000
 
 
 @dataclass(frozen=True)
 class HubDataset:
+    """One split of a dataset; each row is a document."""
+
     name: str  # "HuggingFaceFW/fineweb", or a local folder of data files
     config: str | None
     split: str
@@ -38,7 +40,7 @@ class HubDataset:
 
     @cached_property
     def _stream(self) -> "IterableDataset":
-        """The text column, in the finest pieces that there are."""
+        """The text column, split into as many pieces as possible."""
         stream = _load(self.name, self.config, self.split, self.revision)
         columns = stream.column_names or list(next(iter(stream.take(1)), {}))
         if self.column not in columns:
@@ -71,7 +73,11 @@ class HubDataset:
 
 
 def hub_dataset(name: str, config: str | None, split: str, column: str, revision: str | None) -> HubDataset:
-    """Resolves the commit. Raises OSError that names the dataset if it cannot be reached."""
+    """The dataset at its current commit, or at `revision`.
+
+    Raises:
+        OSError: the hub cannot be reached; names the dataset.
+    """
     pinned = revision if revision or Path(name).is_dir() else _commit(name)
     return HubDataset(name, config, split, column, pinned)
 

@@ -1,4 +1,4 @@
-"""Documents in one JSON array: its elements are read one after the other, so that any length fits in memory."""
+"""Documents in one JSON array. Its elements are parsed one at a time, so the array may be larger than the memory."""
 
 import codecs
 import json
@@ -15,13 +15,16 @@ from train.prepare.sources.arrow import no_column
 BLOCK_BYTES = 1 << 20
 
 _WHITE = re.compile(r"[ \t\r\n\ufeff]*")
-_UNDECODED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are not UTF-8
+_UNDECODED = re.compile(
+    "[\udc80-\udcff]"
+)  # characters that `surrogateescape` puts in place of bytes that are not UTF-8
 
 
 def array_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
-    """The field `column` of each object in a JSON array; an element without a text is a BadRow.
+    """The field `column` of each object in a JSON array; an element without a text gives a BadRow.
 
-    Raises ValueError that names file and element where the array itself is broken.
+    Raises:
+        ValueError: the array itself is broken; names file and element.
     """
     faults: list[str] = []
     scanner = _Scanner(_blocks(path, form, faults))
@@ -36,7 +39,11 @@ def array_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
 
 
 def text_of_row(row: Any, column: str) -> str:
-    """The text of one JSON value. Raises ValueError unless it is an object with a string in `column`."""
+    """The text of one JSON value.
+
+    Raises:
+        ValueError: it is not an object with a string in `column`.
+    """
     if not isinstance(row, dict):
         raise ValueError(f"{type(row).__name__}; expected an object with {column!r}")
     if column not in row:
@@ -68,7 +75,7 @@ def _elements(path: Path, text: "_Scanner") -> Iterator[Any]:
 
 
 class _Scanner:
-    """JSON read from blocks of text."""
+    """Parses JSON values from blocks of text."""
 
     def __init__(self, blocks: Iterator[str]):
         self._blocks, self._buffer, self._at = blocks, "", 0
@@ -77,7 +84,7 @@ class _Scanner:
 
     @property
     def source(self) -> str:
-        """The JSON of the value that was read last."""
+        """The JSON text of the last value."""
         return self._buffer[self._value_start : self._at]
 
     def peek(self) -> str:
@@ -96,7 +103,7 @@ class _Scanner:
 
     def value(self) -> Any:
         self.peek()
-        blocks = 1  # doubled, so that a long element is not parsed again and again
+        blocks = 1  # doubled after each failure, so that a long element is parsed only a few times
         while True:
             try:
                 self._value_start = self._at
@@ -115,7 +122,7 @@ class _Scanner:
 
 
 def _blocks(path: Path, form: Form, faults: list[str]) -> Iterator[str]:
-    """The text of a file, a megabyte at a time. Adds to `faults` the place of the first bytes that are not UTF-8.
+    """The text of a file, a megabyte at a time. Adds the place of the first bytes that are not UTF-8 to `faults`.
 
     Raises ValueError for a file that ends within a character.
     """
@@ -124,7 +131,7 @@ def _blocks(path: Path, form: Form, faults: list[str]) -> Iterator[str]:
     position = 0
     while block := read_at(path, form, position, BLOCK_BYTES):
         if not faults:
-            kept = len(strict.getstate()[0])  # bytes of a character that began in the block before
+            kept = len(strict.getstate()[0])  # bytes of a character that began in the previous block
             try:
                 strict.decode(block)
             except UnicodeDecodeError as error:

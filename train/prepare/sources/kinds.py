@@ -1,7 +1,7 @@
-"""What a file of text holds: a running text, JSON lines, a JSON array, or a table of comma-separated values.
+"""Recognises what a text file holds: plain text, JSON lines, a JSON array, or a table of delimited values.
 
-Its first lines decide. A name that ends in .json, .csv and the like settles what a few lines leave open: a text file
-may begin with a brace or hold commas, a .csv file has columns.
+Its first lines decide. Where they are ambiguous, the suffix decides: a .txt file may begin with a brace or hold commas,
+but a .csv file has columns.
 """
 
 import csv
@@ -16,7 +16,7 @@ LINES_NAMES = {".jsonl", ".ndjson", ".jsonlines"}
 TABLE_NAMES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PACKED_NAMES = {".gz", ".zst", ".zstd", ".bz2", ".xz", ".lzma", ".lz4", ".gzip"}
 DELIMITERS = ",\t;|"
-LINES_SEEN = 20  # of a table without a header
+LINES_SEEN = 20  # lines of a table without a header that must have the same number of fields
 LONGEST_NAME = 64  # characters of a column's name
 
 BINARY_NAMES = {".parquet", ".arrow", ".feather"}
@@ -25,12 +25,16 @@ _DECODER = json.JSONDecoder()
 
 
 class NotReadError(ValueError):
-    """A whole file of a kind that is not read; the message names it, and the cure."""
+    """A file of a kind that is not read; the message names it and the cure."""
 
 
 def kind_of(path: Path, content: Content, column: str) -> str:
-    """parquet, arrow, json lines, json array, csv or text. Raises NotReadError for other JSON, ValueError for
-    a parquet file that is none."""
+    """One of parquet, arrow, json lines, json array, csv and text.
+
+    Raises:
+        NotReadError: the file is other JSON.
+        ValueError: its name says parquet or Arrow, its contents do not.
+    """
     if content.kind != "text":
         return content.kind
     suffix = inner_suffix(path)
@@ -41,19 +45,19 @@ def kind_of(path: Path, content: Content, column: str) -> str:
     if suffix in TABLE_NAMES:
         return "csv"
     if suffix in JSON_NAMES or start[:1] in ("{", "["):
-        found = _json_kind(start, suffix in LINES_NAMES, suffix in JSON_NAMES, column)
-        if found == "object":
+        kind = _json_kind(start, suffix in LINES_NAMES, suffix in JSON_NAMES, column)
+        if kind == "object":
             raise NotReadError(
                 f"{path}: one JSON value over several lines; expected one object a line, or an array of objects. "
                 f"Convert it, for example: jq -c '.FIELD[]' {path.name} > {path.name.split('.')[0]}.jsonl"
             )
-        if found:
-            return found
+        if kind:
+            return kind
     return "csv" if _is_table(text, column) else "text"
 
 
 def inner_suffix(path: Path) -> str:
-    """The suffix of a name, of `x.jsonl.gz` that of what is packed."""
+    """The suffix of a name without that of a compression: `.jsonl` for `x.jsonl.gz`."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes and suffixes[-1] in PACKED_NAMES:
         suffixes.pop()
@@ -61,13 +65,13 @@ def inner_suffix(path: Path) -> str:
 
 
 def delimiter_of(header: str, path: Path, column: str) -> str:
-    """What separates the columns: the sign under which the header holds `column`, or else has most columns."""
+    """The delimiter with which the header has a field `column`, or else the most fields."""
     usual = TABLE_NAMES.get(inner_suffix(path), ",")
     signs = [usual, *(sign for sign in DELIMITERS if sign != usual)]
     if named := next((sign for sign in signs if column in _fields(header, sign)), None):
         return named
     if inner_suffix(path) == ".tsv" and usual in header:
-        return usual  # whatever commas its texts hold
+        return usual  # even if the texts hold more commas than tabs
     return max(signs, key=lambda sign: len(_fields(header, sign)))
 
 
@@ -76,7 +80,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _json_kind(start: str, lines_by_name: bool, json_by_name: bool, column: str) -> str:
-    """`start` begins at the first visible character."""
+    """The kind of JSON that begins with `start`, at its first visible character; empty for none."""
     if start[:1] == "[" and start[1:].lstrip()[:1] == "{":
         return "json array" if json_by_name or _begins_with_object(start[1:].lstrip()) else ""
     if lines_by_name:
@@ -86,7 +90,7 @@ def _json_kind(start: str, lines_by_name: bool, json_by_name: bool, column: str)
     if row is not None and (json_by_name or column in row or _object(second.partition("\n")[0])):
         return "json lines"
     if row is None and not end and first[:1] == "{" and (json_by_name or f'"{column}"' in first):
-        return "json lines"  # a first line longer than what was looked at
+        return "json lines"  # the first line is longer than the part that was read
     return "object" if json_by_name and start else ""
 
 
@@ -99,7 +103,7 @@ def _object(line: str) -> dict | None:
 
 
 def _begins_with_object(text: str) -> bool:
-    """Whether JSON's own syntax holds for the first object; one longer than `text` counts where it begins as one."""
+    """Whether `text` begins with a valid JSON object. One longer than `text` counts if it begins like an object."""
     try:
         return isinstance(_DECODER.raw_decode(text)[0], dict)
     except (ValueError, RecursionError):
@@ -107,8 +111,11 @@ def _begins_with_object(text: str) -> bool:
 
 
 def _is_table(text: str, column: str) -> bool:
-    """Whether the first line is a header with `column` among its names, and the next has as many fields; for the
-    number of a column, whether the first lines all have as many fields."""
+    """Whether the text is a table.
+
+    It is if the first line is a header that names `column` and the next has as many fields; or, for a column given by
+    number, if the first lines all have the same number of fields.
+    """
     if column.isascii() and column.isdigit():
         return any(_has_columns(text, delimiter, int(column)) for delimiter in DELIMITERS)
     header, _, rest = text.partition("\n")
@@ -128,8 +135,12 @@ def _has_columns(text: str, delimiter: str, least: int) -> bool:
 
 
 def recognised(path: Path, column: str) -> tuple[str, Content]:
-    """The kind of a file, and how it is packed. Raises NotReadError for a kind that is not read, ValueError
-    for a damaged file; both name it and the cure."""
+    """The kind of a file, and its content with the form (encoding and compression).
+
+    Raises:
+        NotReadError: files of this kind are not read; names the file and the cure.
+        ValueError: the file is damaged; names the file and the cure.
+    """
     content = recognise(path)
     if content.refusal:
         raise NotReadError(f"{path}: {content.refusal}")

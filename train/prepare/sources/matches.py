@@ -1,4 +1,4 @@
-"""The files that a path, a folder or a glob means; what else it matches is said, never left out in silence."""
+"""The files that a path, a folder or a glob matches. Everything else that it matches is left out with a warning."""
 
 import glob
 import logging
@@ -9,11 +9,11 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-EXAMPLES = 3  # named of many
+EXAMPLES = 3  # files that a warning names
 
 
 def matches(patterns: Sequence[str]) -> tuple[list[Path], set[Path]]:
-    """The files of all patterns, each once, in order; and those among them that were named one by one.
+    """The files of all patterns, each once, in order; and the set of those that were named by their own paths.
 
     Raises:
         FileNotFoundError: nothing matches a pattern.
@@ -30,8 +30,8 @@ def matches(patterns: Sequence[str]) -> tuple[list[Path], set[Path]]:
     return list(files), named
 
 
-def say_left_out(reason: str, paths: Iterable[Path | str]) -> None:
-    """One line for a few files or a count with examples for many."""
+def warn_left_out(reason: str, paths: Iterable[Path | str]) -> None:
+    """Warns in one line that names the files, or of many files some and their count."""
     names = [str(path) for path in paths]
     if not names:
         return
@@ -40,15 +40,15 @@ def say_left_out(reason: str, paths: Iterable[Path | str]) -> None:
 
 
 def _of_pattern(pattern: str) -> list[Path]:
-    """Sorted files of a folder (recursively, without hidden ones) or a glob; never none."""
+    """Sorted files of a folder (recursively, without hidden ones) or a glob. Raises FileNotFoundError for none."""
     is_folder = Path(pattern).is_dir()
     _check_readable(Path(pattern) if is_folder else _folder_of(pattern))
     wanted = f"{glob.escape(pattern)}/**/*" if is_folder else pattern
     found = [Path(name) for name in sorted(glob.glob(wanted, recursive=True))]
     files = [path for path in found if _is_file(path)]
-    _say_others(set(found) - set(files))
+    _warn_of_others(set(found) - set(files))
     if is_folder:
-        say_left_out("hidden", _hidden(Path(pattern)))
+        warn_left_out("hidden", _hidden(Path(pattern)))
     if not files:
         raise FileNotFoundError(
             f"--source {pattern}: no such file, and no file matches; expected stdlib, a file, a glob, or hf:NAME"
@@ -56,18 +56,18 @@ def _of_pattern(pattern: str) -> list[Path]:
     return files
 
 
-def _say_others(paths: set[Path]) -> None:
+def _warn_of_others(paths: set[Path]) -> None:
     folders = sorted(path for path in paths if path.is_dir())
     for folder in folders:
         _check_readable(folder)
     others = sorted(paths - set(folders))
     dead = [path for path in others if path.is_symlink() and not path.exists()]
-    say_left_out("links to nothing", dead)
-    say_left_out("neither file nor folder (a pipe, socket or device)", [path for path in others if path not in dead])
+    warn_left_out("links to nothing", dead)
+    warn_left_out("neither file nor folder (a pipe, socket or device)", [path for path in others if path not in dead])
 
 
 def _hidden(folder: Path) -> list[Path]:
-    """What in a folder, at its top or below, is left out for the dot in its name; a hidden folder counts as one."""
+    """Hidden files and folders in a folder and below it. The contents of a hidden folder are not listed."""
     found = []
     for place, below, names in os.walk(folder):
         found += [Path(place, name) for name in [*below, *names] if name.startswith(".")]

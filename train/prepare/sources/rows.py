@@ -1,7 +1,7 @@
-"""Documents in files that can only be read from the first row on: CSV and TSV, a JSON array, Arrow.
+"""Documents in files that must be read from their first row: CSV and TSV, a JSON array, Arrow.
 
-Pieces are ranges of rows. A process that asks for rising ranges of a file goes on from the row it reached, so it reads
-the file once, whatever the number of pieces.
+Slices are ranges of rows. A process that asks for ascending ranges of a file continues from the row it has reached, so
+it reads the file once, whatever the number of slices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,11 @@ from train.prepare.sources.delimited import csv_texts
 from train.prepare.sources.json_array import array_texts
 
 
-class Reached:
-    """The file that a process read last, the row it reached, and the rows that follow. Each process begins without."""
+class Position:
+    """The file that this process read last, the row it has reached, and an iterator over the rest.
+
+    A pickled position is empty, so each process starts without one.
+    """
 
     def __init__(self) -> None:
         self.key: tuple | None = None
@@ -26,12 +29,12 @@ class Reached:
         self.rest: Iterator[str | BadRow] = iter(())
 
     def __reduce__(self) -> tuple:
-        return Reached, ()
+        return Position, ()
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One row a document; the text is its field `column`."""
+    """Each row is a document; its text is the field `column`."""
 
     kind: str  # csv, json array or arrow
     paths: tuple[Path, ...]
@@ -39,7 +42,7 @@ class Rows:
     column: str
     slice_bytes: int
     forms: Mapping[Path, Form] = field(default_factory=dict)
-    reached: Reached = field(default_factory=Reached, init=False, repr=False, compare=False)
+    position: Position = field(default_factory=Position, init=False, repr=False, compare=False)
     separated = True
 
     def describe(self) -> dict[str, Any]:
@@ -60,17 +63,17 @@ class Rows:
         return refusing(self.rows(piece))
 
     def rows(self, piece: Slice) -> Iterator[str | BadRow]:
-        path, reached = Path(piece.path), self.reached
+        path, position = Path(piece.path), self.position
         status = path.stat()
         key = (piece.path, status.st_size, status.st_mtime_ns, status.st_ino)
         row, texts = 0, self._texts(path)
-        if reached.key == key and reached.row <= piece.start:
-            row, texts = reached.row, reached.rest
-        reached.key = None  # two readers must not share what follows
+        if position.key == key and position.row <= piece.start:
+            row, texts = position.row, position.rest
+        position.key = None  # until the end of this slice, so that two readers never share one iterator
         for _ in islice(texts, piece.start - row):
             pass
         yield from islice(texts, piece.stop - piece.start)
-        reached.key, reached.row, reached.rest = key, piece.stop, texts
+        position.key, position.row, position.rest = key, piece.stop, texts
 
     def place(self, piece: Slice, index: int) -> str:
         return f"{piece.path}, row {piece.start + index:,}"

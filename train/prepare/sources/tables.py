@@ -1,6 +1,6 @@
-"""Documents in a column: JSON lines and parquet files, such as FineWeb's.
+"""Documents in JSON lines and parquet files, such as FineWeb's.
 
-Large files are cut by bytes at line ends, or by rows, so one file of many gigabytes keeps every core busy.
+Large files are cut at line ends or between rows, so that one file of many gigabytes keeps every core busy.
 """
 
 import re
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 LINE_END = re.compile(rb"\n")
 
-# Rows in the middle of a row group are reached by decoding those before them: more cuts would cost more than they
-# bring.
+# To reach a row within a row group, the rows before it must be decoded: more cuts would cost more than they gain.
 CUTS_PER_ROW_GROUP = 16
 
 
 @dataclass(frozen=True)
 class JsonLines:
-    """One JSON object a line; the text is its field `column`. Empty lines are passed over."""
+    """Each line is a JSON object and a document; its text is the field `column`. Empty lines are skipped."""
 
     paths: tuple[Path, ...]
     given: tuple[str, ...]
@@ -60,7 +59,7 @@ class JsonLines:
             offset += len(line) + 1
 
     def _text(self, line: bytes, path: Path, offset: int, form: Form) -> str:
-        # Files joined by `cat` keep the byte order mark of each.
+        # In files that were joined by `cat`, the byte order mark of each is still there.
         text = decode(line, path, offset, form).removeprefix("\ufeff")
         return text_of_row(parse_json(text, "", "expected one object a line"), self.column)
 
@@ -71,10 +70,10 @@ class JsonLines:
     def _lines(self, piece: Slice) -> list[bytes]:
         path = Path(piece.path)
         text = read_at(path, self.forms.get(path, UTF8), piece.start, piece.stop - piece.start)
-        return text.split(b"\n")  # not splitlines: U+2028 may stand inside a JSON string
+        return text.split(b"\n")  # not splitlines, which also splits at \r
 
     def _line(self, piece: Slice, index: int) -> str:
-        """Reads the file up to this line: for messages alone."""
+        """The place of a line, for messages only: it reads the file up to there."""
         path = Path(piece.path)
         lines_before = read_at(path, self.forms.get(path, UTF8), 0, piece.start).count(b"\n")
         return f"{piece.path}:{lines_before + index + 1}"
@@ -82,7 +81,7 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class Parquet:
-    """One row a document; the text is the string column `column`."""
+    """Each row is a document; its text is the string column `column`."""
 
     paths: tuple[Path, ...]
     given: tuple[str, ...]

@@ -1,8 +1,7 @@
 """Plain text: the standard library's sources, many files, or one.
 
-Many files are as many documents. One file on its own is a running text, as Shakespeare's plays are in nanoGPT: no
-document begins in it, so no border is put in, and its last part (by default a tenth of its characters) is
-validation.
+Of many files, each is a document. A single file is one running text, as Shakespeare's plays are in nanoGPT: it contains
+no documents and therefore no borders, and its last part (by default a tenth of its characters) is for validation.
 """
 
 import hashlib
@@ -58,7 +57,7 @@ class TextFiles:
 
 @dataclass(frozen=True)
 class RunningText:
-    """One file without inner documents, the last `val_fraction` of its characters for validation."""
+    """One file without documents inside. The last `val_fraction` of its characters is for validation."""
 
     path: Path
     val_fraction: float
@@ -74,8 +73,8 @@ class RunningText:
         # nanoGPT's arithmetic: int(n · 0.9) characters are for training.
         border = _byte_of_character(path, form, int(_characters(path, form) * (1 - self.val_fraction)))
         for split, start, stop in (("val", border, size), ("train", 0, border)):
-            for a, b in cut(path, start, stop, self.slice_bytes, SAFE_CUT, form):
-                yield Slice(str(path), a, b, b - a, split)
+            for first, end in cut(path, start, stop, self.slice_bytes, SAFE_CUT, form):
+                yield Slice(str(path), first, end, end - first, split)
 
     def read(self, piece: Slice) -> Iterator[str]:
         raw = read_at(self.path, self.form, piece.start, piece.stop - piece.start)
@@ -87,28 +86,28 @@ class RunningText:
 
 @dataclass(frozen=True)
 class StandardLibrary(TextFiles):
-    """The Python standard library's own sources: about 12 MB of text that is wherever Python is."""
+    """The sources of the Python standard library: about 12 MB of text that every Python installation has."""
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "stdlib", "python": platform.python_version(), **listing(self.paths)}
 
 
 def standard_library() -> StandardLibrary:
-    """All modules without tests and installed packages, in the order of a hash of their names.
+    """All modules except tests and installed packages, in the order of a hash of their names.
 
-    Any stretch of a hashed order is a fair sample, so the first tenth may serve as validation.
+    Any part of a hashed order is a fair sample, so the first tenth may serve as validation.
     """
     root = Path(sysconfig.get_path("stdlib"))
     paths: list[Path] = []
     for folder, below, names in os.walk(root):
-        below[:] = set(below) - NOT_SOURCES  # not entered: site-packages may hold a hundred thousand files
+        below[:] = set(below) - NOT_SOURCES  # site-packages may hold a hundred thousand files
         paths += [Path(folder, name) for name in names if name.endswith(".py")]
     paths.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
     return StandardLibrary(tuple(paths), ("stdlib",))
 
 
 def _character_starts(path: Path, form: Form) -> Iterator[np.ndarray]:
-    """For each 16 MB of a text in UTF-8, the mask of the bytes that begin a character."""
+    """For each 16 MB of a UTF-8 text, a mask that is True at the bytes that begin a character."""
     position = 0
     while block := read_at(path, form, position, 1 << 24):
         yield (np.frombuffer(block, np.uint8) & 0xC0) != 0x80
@@ -120,7 +119,7 @@ def _characters(path: Path, form: Form) -> int:
 
 
 def _byte_of_character(path: Path, form: Form, character: int) -> int:
-    """Offset of character number `character`; the text's size if it has no more than that."""
+    """Byte offset of character number `character`; the text's size if it has at most that many."""
     offset = 0
     for starts in _character_starts(path, form):
         count = int(starts.sum())

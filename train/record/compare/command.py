@@ -1,7 +1,7 @@
 """Compare two runs, or a run and a published curve: `python -m train compare RUN_A RUN_B`.
 
-Curves are aligned by tokens seen. Each is a band: its smoothed training loss ± 3 standard errors, which is what the
-luck of the batches leaves open. The exit status is 0 where the runs stay within each other's band, 1 where they part.
+Curves are aligned by tokens seen. Each has a band: its smoothed training loss ± 3 standard errors, the noise of the
+batches. The exit status is 0 if the runs stay within each other's band, 1 if they leave it.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Which two, and where the plot goes."""
+    """Which two runs, and the file of the plot."""
 
     run_a: tyro.conf.Positional[str]
-    """A run: its folder, or its name in --runs."""
+    """A run: its folder, or its name in the folder --runs."""
     run_b: tyro.conf.Positional[str]
     """Another run, or a curve: a CSV file with the columns step,metric,value (metrics train_loss and val_loss)."""
     runs: Path = Path("runs")
     """Folder of all runs."""
     batch_tokens: int = 0
-    """Tokens per step of a CSV curve; 0: as many as in RUN_A."""
+    """Tokens per step of a CSV curve. 0: as many as RUN_A has."""
     out: Path = Path("compare.png")
     """File for the plot."""
 
 
 def main(options: Options) -> int:
-    """Shows the table, the plot and the verdict; 0 within each other's band, 1 apart."""
+    """Prints the table and the verdict and writes the plot; returns 0 within each other's band, else 1."""
     from rich.console import Console
 
     from train.record.compare import bands, report
@@ -49,17 +49,17 @@ def main(options: Options) -> int:
     console.print(report.table(a, b, comparison))
     report.draw(options.out, a, b, comparison)
     for curve in (a, b):
-        if curve.lost:
-            console.print(report.lost(curve), markup=False)
-    partings = comparison.partings()
-    style = "bold red" if partings else "bold green"
-    console.print(report.verdict(a, b, comparison, partings), style=style, markup=False)
+        if curve.n_not_finite:
+            console.print(report.not_finite(curve), markup=False)
+    ranges = comparison.differing_ranges()
+    style = "bold red" if ranges else "bold green"
+    console.print(report.verdict(a, b, comparison, ranges), style=style, markup=False)
     console.print(f"{options.out} is written")
-    return 1 if partings else 0
+    return 1 if ranges else 0
 
 
 def _folder(run: str, runs: Path) -> Path:
-    """A run's folder, given as such or by name. Raises FileNotFoundError with both places."""
+    """A run's folder, given by its path or by its name. Raises FileNotFoundError that names both places."""
     for folder in (Path(run), runs / run):
         if (folder / METRICS).is_file():
             return folder

@@ -1,4 +1,4 @@
-"""Two curves' bands as a table, a sentence and a plot."""
+"""The comparison of two curves as a table, a sentence and a plot."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ A, B, GREY, RED = "#1d5fbf", "#c2410c", "#8a8f98", "#b91c1c"
 
 
 def table(a: Curve, b: Curve, comparison: Bands) -> Table:
-    """Smoothed training losses at a few places, and validation losses where both were measured."""
+    """Smoothed training losses at ten points, and the last validation loss that both curves cover."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in ("tokens", a.name, b.name, "difference", "band", ""):
         table.add_column(heading, justify="right" if heading else "left", overflow="fold")
@@ -36,34 +36,35 @@ def table(a: Curve, b: Curve, comparison: Bands) -> Table:
     return table
 
 
-def lost(curve: Curve) -> str:
-    """A sentence on the steps that are left out."""
-    return f"{curve.name}: {curve.lost:,} of {len(curve.losses):,} steps have no finite loss; they are left out"
+def not_finite(curve: Curve) -> str:
+    """A sentence about the steps without a finite loss."""
+    return f"{curve.name}: {curve.n_not_finite:,} of {len(curve.losses):,} steps have no finite loss; they are left out"
 
 
-def verdict(a: Curve, b: Curve, comparison: Bands, partings: list[tuple[float, float]]) -> str:
+def verdict(a: Curve, b: Curve, comparison: Bands, ranges: list[tuple[float, float]]) -> str:
+    """One sentence: whether the curves differ, and for the first of the `ranges` where, by how much and how long."""
     last = comparison.points[-1]
-    if not partings:
+    if not ranges:
         return f"{a.name} and {b.name} stay within each other's band up to {last:,.0f} tokens"
-    first, end = partings[0]
+    first, end = ranges[0]
     middle = np.searchsorted(comparison.points, (first + end) / 2)
     if np.isnan(comparison.difference[middle]):
-        lost = a if np.isnan(comparison.a.loss[middle]) else b
-        return f"{lost.name} has no finite loss around {comparison.points[middle]:,.0f} tokens: it diverged there"
+        diverged = a if np.isnan(comparison.a.loss[middle]) else b
+        return f"{diverged.name} has no finite loss around {comparison.points[middle]:,.0f} tokens: it diverged there"
     higher = "above" if comparison.difference[middle] > 0 else "below"
     text = (
         f"{a.name} leaves the band of {b.name} at {first:,.0f} tokens: around {comparison.points[middle]:,.0f} it is "
-        f"{abs(comparison.difference[middle]):.4f} {higher}, where ±{comparison.limit[middle]:.4f} would be luck"
+        f"{abs(comparison.difference[middle]):.4f} {higher}, where ±{comparison.limit[middle]:.4f} would be noise"
     )
-    if end < last - comparison.window:  # nearer to the end the bands are wide
-        text += f"; they meet again at {end:,.0f}"
-    if len(partings) > 1:
-        text += f", and part {len(partings) - 1} more time{'s' if len(partings) > 2 else ''}"
+    if end < last - comparison.window:  # closer to the end the bands are wide
+        text += f"; they agree again from {end:,.0f}"
+    if len(ranges) > 1:
+        text += f", and differ {len(ranges) - 1} more time{'s' if len(ranges) > 2 else ''}"
     return text
 
 
 def draw(out: Path, a: Curve, b: Curve, comparison: Bands) -> None:
-    """Both curves with their bands above, the difference and its limit below."""
+    """Plots both curves with their bands (above), and their difference with its limit (below), to a PNG file."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     points = comparison.points
@@ -76,7 +77,7 @@ def draw(out: Path, a: Curve, b: Curve, comparison: Bands) -> None:
     lower.axhline(0, color=GREY, lw=1)
     lower.fill_between(points, -comparison.limit, comparison.limit, color=GREY, alpha=0.2, lw=0)
     lower.plot(points, comparison.difference, color="#1f2933", lw=1.2)
-    for first, last in comparison.partings():
+    for first, last in comparison.differing_ranges():
         lower.axvspan(first, last, color=RED, alpha=0.12, lw=0)
     upper.set(ylabel="loss (nats per token)")
     lower.set(xlabel="tokens seen", ylabel=f"{a.name}\nminus {b.name}")

@@ -1,6 +1,6 @@
-"""Start JupyterLab for you alone, on this machine or (slurm/jupyter.sbatch) on a compute node.
+"""Start a JupyterLab that only you can use, on this machine or (slurm/jupyter.sbatch) on a compute node.
 
-It listens on 127.0.0.1, on a free port, and asks for a token that lies in a file which only you can read.
+It listens on 127.0.0.1, on a free port, and asks for a token from a file that only you can read.
 """
 
 from train.submit.jupyter.config import JupyterConfig
@@ -10,7 +10,7 @@ Options = JupyterConfig
 
 
 def main(options: Options) -> int:
-    """Runs until it is told to end by SIGTERM, SIGUSR1 or Ctrl-C; the exit status is the server's."""
+    """Runs until SIGTERM, SIGUSR1 or Ctrl-C ends it; returns the server's exit status."""
     from train.submit.jupyter.session import serve
 
     return serve(options)

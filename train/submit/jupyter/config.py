@@ -1,4 +1,4 @@
-"""Where JupyterLab listens and what it shows."""
+"""Options of `train jupyter`: where JupyterLab listens, and which folder it shows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +7,16 @@ from pathlib import Path
 @dataclass(frozen=True)
 class JupyterConfig:
     folder: Path = Path(".")
-    """What JupyterLab shows."""
+    """Folder that JupyterLab shows."""
 
     port: int = 0
-    """Port to listen on; 0: a free one."""
+    """Port to listen on. 0: a free one."""
 
     socket: bool = False
-    """Listen on a unix socket in a folder of your own: other users of the node cannot even connect."""
+    """Listen on a unix socket in a folder of your own, to which other users of the node cannot connect."""
 
     ip: str = "127.0.0.1"
-    """Address to listen on. Any other than 127.0.0.1 lets the whole network try tokens; docs/cluster.md says more."""
+    """Address to listen on. At any other than 127.0.0.1, the whole network can try tokens; see docs/cluster.md."""
 
     autosave_seconds: int = 15
-    """How often the browser saves an open notebook that was changed."""
+    """Interval in which the browser saves changed notebooks."""

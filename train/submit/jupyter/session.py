@@ -1,10 +1,12 @@
-"""JupyterLab as a child process whose token no other user can read: `python -m train jupyter`.
+"""JupyterLab as a child process with a token that no other user can read: `python -m train jupyter`.
 
-The token is made here and written to a file of mode 0600; the server reads it through a configuration file of the same
-mode. It is never an argument (every user of the node can list those), never in the environment (every notebook inherits
-it and might print it), and never in a log. When the command is told to end, it waits until the browser has saved open
-notebooks (JupyterLab keeps unsaved work in the browser; here it saves every few seconds), then ends the server, which
-ends its kernels. What a kernel has in memory is lost.
+This module makes the token and writes it to a file of mode 0600. The server reads it from there; the configuration file
+that names it has the same mode. The token is never an argument (every user of the node can list those), never in the
+environment (every notebook inherits it and might print it), and never in a log.
+
+At SIGTERM or Ctrl-C, the command first waits until the browser has saved open notebooks: JupyterLab keeps unsaved work
+in the browser, and is configured here to save every few seconds. Then it ends the server, which ends its kernels. What
+a kernel has in memory is lost.
 """
 
 import getpass
@@ -27,8 +29,8 @@ from train.submit.jupyter.config import JupyterConfig
 
 START_SECONDS = 120.0
 POLL_SECONDS = 0.2
-LONGEST_FOLDER = 40  # characters; a socket's path may have 107, and the file names of a kernel's sockets take up to 67
-SOCKET_LOCAL_PORT = 8888  # at your own end of the tunnel
+LONGEST_FOLDER = 40  # characters: a socket's path may have 107, and the names of a kernel's socket files up to 67
+SOCKET_LOCAL_PORT = 8888  # at the user's end of the tunnel
 
 Address = tuple[str, int] | Path  # ip and port, or a unix socket
 
@@ -45,7 +47,14 @@ c.KernelManager.transport = "ipc"  # on ports of 127.0.0.1, every user of the no
 
 
 def serve(options: JupyterConfig) -> int:
-    """Starts the server, says how to reach it, and waits for its end."""
+    """Starts the server, prints how to reach it, and waits for its end; returns its exit status.
+
+    Raises:
+        ImportError: JupyterLab is not installed.
+        FileNotFoundError: there is no such folder.
+        ValueError: `autosave_seconds` is below 1.
+        RuntimeError: the server ends at once, or does not answer.
+    """
     _check(options)
     state = Path(tempfile.mkdtemp(prefix="jupyter-", dir=_private_folder()))  # mode 0700
     token = state / "token"
@@ -87,7 +96,7 @@ def _check(options: JupyterConfig) -> None:
 
 
 def _private_folder() -> Path:
-    """On the shared file system under SLURM, so that the token can be read on the login node."""
+    """The folder for the token. Under SLURM it is on the shared file system, so that the login node can read it."""
     folder = Path(os.environ.get("LLM_JAX_JOB") or tempfile.gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -100,13 +109,16 @@ def _listen(address: Address) -> str:
 
 
 def _runtime_folder() -> Path:
-    """Mode 0700, for sockets. On the node's own disk: shared ones may not have sockets, and their paths are short."""
+    """A folder of mode 0700 for sockets.
+
+    It is on the node's own disk, because a shared file system may not support sockets, and its path must be short.
+    """
     base = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="jupyter-", dir=base if len(base) <= LONGEST_FOLDER else "/tmp"))
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Mode 0600 from the first instant."""
+    """Writes a file that is created with mode 0600."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
@@ -118,11 +130,11 @@ def _set_autosave(state: Path, seconds: int) -> None:
 
 
 def _wait_until_ready(server: subprocess.Popen, address: Address, stop: StopRequest) -> bool:
-    """Whether the server answers; False if we were asked to end first. RuntimeError if it ends or never answers."""
+    """Waits for the server. False if a signal asks to end first; raises RuntimeError if it ends or never answers."""
     deadline = time.monotonic() + START_SECONDS
     while not stop:
         if server.poll() is not None:
-            raise RuntimeError(f"JupyterLab ended with status {server.returncode}; its own message stands above")
+            raise RuntimeError(f"JupyterLab ended with status {server.returncode}; see its message above")
         if _answers(address):
             return True
         if time.monotonic() > deadline:
@@ -133,13 +145,13 @@ def _wait_until_ready(server: subprocess.Popen, address: Address, stop: StopRequ
 
 def _answers(address: Address) -> bool:
     family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
-    where = str(address) if isinstance(address, Path) else (_reachable(address[0]), address[1])
+    target = str(address) if isinstance(address, Path) else (_reachable(address[0]), address[1])
     with socket.socket(family, socket.SOCK_STREAM) as client:
-        return client.connect_ex(where) == 0
+        return client.connect_ex(target) == 0
 
 
 def _reachable(ip: str) -> str:
-    """The address under which this machine reaches a server on `ip`, which may stand for all addresses."""
+    """The address at which this machine reaches a server that listens on `ip`, which may mean all addresses."""
     return "127.0.0.1" if ip in ("0.0.0.0", "", "*") else ip
 
 
@@ -155,9 +167,9 @@ def _how_to_reach(token: Path, address: Address) -> str:
     lines = [
         f"JupyterLab runs on {node}, {_show(address)}",
         "",
-        "On your own machine, and leave it open:",
+        "On your own machine, run this and leave it open:",
         f"    ssh -N -L {local}:{target} {jump}{user}@{node}",
-        f"then open http://127.0.0.1:{local}/lab and give the token, which is shown by",
+        f"Then open http://127.0.0.1:{local}/lab and enter the token, which this prints:",
         f"    ssh {user}@{login or node} cat {shlex.quote(str(token))}",
         "",
         f"VS Code: with the tunnel open, “Jupyter: Select Kernel → Existing Jupyter Server”, http://127.0.0.1:{local},",
@@ -181,7 +193,7 @@ def _sleep_while_running(server: subprocess.Popen, seconds: float) -> None:
 
 
 def _end(server: subprocess.Popen) -> None:
-    """SIGTERM makes the server end its kernels; if it does not, its whole session is killed."""
+    """Sends SIGTERM, at which the server ends its kernels. If it does not end, kills its whole session."""
     if server.poll() is None:
         server.terminate()
         try:

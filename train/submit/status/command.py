@@ -1,6 +1,6 @@
-"""The state of a run: its job, as SLURM reports it, and its progress, from its own metrics.
+"""Show the state of a run: its job, as SLURM reports it, and its progress, from its metrics.
 
-Works on a machine without SLURM, too.
+Works on a machine without SLURM too.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Options:
 
 
 def main(options: Options) -> int:
-    """Prints a table; the exit status is 0."""
+    """Prints a table; returns 0."""
     from train.submit.status.report import show
 
     return show(options.runs, options.run)

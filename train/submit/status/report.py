@@ -1,4 +1,4 @@
-"""`train status`: the state of a run's job in the queue, and the run's progress by its own metrics."""
+"""`train status`: the state of a run's job in the queue, and the run's progress from its metrics."""
 
 import statistics
 import time
@@ -13,22 +13,26 @@ from train.pretrain.config import TrainConfig
 from train.record import metrics
 from train.record.progress import ago, clock, number, print_table
 
-RECENT_STEPS = 50  # the time left is computed from their median speed
+RECENT_STEPS = 50  # whose median speed gives the time left
 
 
 def show(runs: Path, name: str) -> int:
-    """Prints a table. Raises FileNotFoundError when neither SLURM nor the disk knows the run."""
+    """Prints a table; returns 0.
+
+    Raises:
+        FileNotFoundError: there is neither a folder nor a job of that name.
+    """
     folder = folder_of(runs, name)
     starts = jobs.starts(folder)
-    found = queue.alive(name) or queue.look_up([starts[-1]["job"]] if starts else [])
-    if not folder.is_dir() and not found:
+    known = queue.alive(name) or queue.look_up([starts[-1]["job"]] if starts else [])
+    if not folder.is_dir() and not known:
         raise FileNotFoundError(f"{folder}: no such run, and no job of that name in the queue")
-    rows = [("job", _describe(job)) for job in found] or [("job", "none that SLURM knows of")]
+    rows = [("job", _describe(job)) for job in known] or [("job", "none that SLURM knows of")]
     if starts:
         rows.append(("starts", _describe_starts(starts)))
     if (folder / CONFIG).exists():
         config, _ = run_folder.read(folder)
-        rows += _progress(folder, config, is_running=any(job.state == "RUNNING" for job in found))
+        rows += _progress(folder, config, is_running=any(job.state == "RUNNING" for job in known))
     else:
         rows.append(("progress", "not begun"))
     print_table(f"run {name}", rows)
@@ -58,7 +62,7 @@ def _describe_starts(starts: list[dict[str, Any]]) -> str:
 
 def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple[str, str]]:
     lines = list(metrics.read(folder)) if (folder / METRICS).exists() else []
-    lines = [line for line in lines if "train_loss" in line]  # a mended line may hold its step alone
+    lines = [line for line in lines if "train_loss" in line]  # a repaired line may hold its step alone
     if not lines:
         return [("progress", f"step 0 of {config.steps:,}")]
     last = lines[-1]
