@@ -34,7 +34,9 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
         yield row if isinstance(row, BadRow) else row[place]
 
 
-def csv_rows(path: Path, form: Form, column: str) -> Iterator[tuple[int, list[str] | BadRow]]:
+def csv_rows(
+    path: Path, form: Form, column: str, quotes: Literal["told", "csv"] = "told"
+) -> Iterator[tuple[int, list[str] | BadRow]]:
     """The number of each row's last line, and its fields; the first row may be a header.
 
     The delimiter is the one under which the first line holds `column`, if there is one. A row that cannot be read, or
@@ -46,8 +48,13 @@ def csv_rows(path: Path, form: Form, column: str) -> Iterator[tuple[int, list[st
     delimiter = delimiter_of(first.rstrip("\r\n"), path, column)
     if lines.faults:
         raise ValueError(lines.faults[0])
+    quoting = _quoting(path, form, first, delimiter)
+    are_read = quotes == "csv" and quoting == csv.QUOTE_NONE
     reader = csv.reader(
-        chain([first], lines), delimiter=delimiter, strict=True, quoting=_quoting(path, form, first, delimiter)
+        chain([first], lines),
+        delimiter=delimiter,
+        strict=not are_read,
+        quoting=csv.QUOTE_MINIMAL if are_read else quoting,
     )
     try:
         names = next(reader, [])
