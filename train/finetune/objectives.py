@@ -24,7 +24,6 @@ from llm_jax.layers.loss import counted, token_losses
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float, Int
 from train.finetune.config import ObjectiveConfig
-from train.finetune.trained import Trainable
 
 Sums = dict[str, Float[Array, ""]]
 
@@ -53,6 +52,8 @@ class Objective(NamedTuple):
     groups: int = 1
     """Parts of the batch whose rows belong together: row i of every part stays in one micro-batch."""
     unit: str = "nats per token"
+    measured: Callable[..., tuple[Float[Array, ""], dict[str, Array]]] | None = None
+    """As `sums`, with what only an evaluation needs; None: `sums`."""
 
 
 def objective(task: str, config: ObjectiveConfig) -> Objective:
@@ -61,7 +62,7 @@ def objective(task: str, config: ObjectiveConfig) -> Objective:
         unit = "nats per pair" if config.preference == "dpo" else "per pair"
         return Objective(partial(preferences, config=config), pairs, groups=2, unit=unit)
     if task == "classify":
-        return Objective(classes, examples, unit="nats per example")
+        return Objective(classes, examples, unit="nats per example", measured=classes_confused)
     return Objective(next_tokens, targets)
 
 
@@ -115,12 +116,26 @@ def classes(
     params: decoder.Decoder, head: Linear | None, batch: Batch, model: Any, plan: decoder.Plan
 ) -> tuple[Float[Array, ""], Sums]:
     """Cross-entropy over the classes, and how many examples are sorted rightly."""
+    loss, accuracy, _ = _sorted(class_logits(params, head, batch, model, plan), batch)
+    return loss, {"accuracy": accuracy}
+
+
+def classes_confused(
+    params: decoder.Decoder, head: Linear | None, batch: Batch, model: Any, plan: decoder.Plan
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Also how many examples of each class (rows) the model takes for each (columns)."""
+    loss, accuracy, confusion_CC = _sorted(class_logits(params, head, batch, model, plan), batch)
+    return loss, {"accuracy": accuracy, "confusion": confusion_CC}
+
+
+def _sorted(logits_BC: Float[Array, "B C"], batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""], Array]:
     assert batch.labels_B is not None
-    logits_BC = class_logits(params, head, batch, model, plan)
+    n_classes = logits_BC.shape[1]
     losses_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_BC), batch.labels_B[:, None], axis=1)[:, 0]
     is_example_B = batch.weights_BT.sum(axis=1) > 0
-    is_right_B = logits_BC.argmax(axis=1) == batch.labels_B
-    return jnp.where(is_example_B, losses_B, 0).sum(), {"accuracy": (is_example_B & is_right_B).sum(dtype=jnp.float32)}
+    one_hot_BC = jax.nn.one_hot(batch.labels_B, n_classes) * is_example_B[:, None]
+    confusion_CC = jnp.einsum("BC,BE->CE", one_hot_BC, jax.nn.one_hot(logits_BC.argmax(axis=1), n_classes))
+    return jnp.where(is_example_B, losses_B, 0).sum(), jnp.trace(confusion_CC), confusion_CC
 
 
 def targets(batch: Batch, model: Any) -> Float[Array, ""]:

@@ -36,7 +36,8 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Measured]]:
     """The step for `jit`: (state, base in the compute format or None, batch, learning rate) → (state, measured).
 
-    `micro_batches` must divide the rows of each of the objective's groups. Micro-batch a holds rows a, a + A, … of each.
+    `micro_batches` must divide the rows of each of the objective's groups. Micro-batch a holds rows a, a + A, …
+    of each.
     """
 
     def train_step(
@@ -87,7 +88,8 @@ def make_sums(
     def sums(trained: Any, base: decoder.Decoder | None, batch: Batch):
         trained = trainable.cast(trained, plan)
         params = trainable.decoder(trained, base)
-        loss, further = objective.sums(params, head_of(trained, trainable), batch, trainable.model, plan)
+        measure = objective.measured or objective.sums
+        loss, further = measure(params, head_of(trained, trainable), batch, trainable.model, plan)
         return loss, objective.weight(batch, trainable.model), further
 
     return sums

@@ -17,7 +17,7 @@ from train.cluster.signals import StopRequest
 from train.data.loader import ahead
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import learning_rate
-from train.pretrain.config import Cadence
+from train.pretrain.config import Cadence, TrainConfig
 from train.pretrain.measure.hellaswag import HellaSwag
 from train.pretrain.step import Measured, TrainState
 from train.record import plots
@@ -39,8 +39,6 @@ class RunConfig(Protocol):
     def cadence(self) -> Cadence: ...
     @property
     def batch_size(self) -> int: ...
-    @property
-    def batch_tokens(self) -> int: ...
 
 
 class Evaluation(Protocol):
@@ -72,7 +70,7 @@ class Run:
     reference: Path | None = None
     flops_per_token: float | None = None  # of training, where it is the same for every token
     peak_flops: float | None = None
-    tokens_of: Callable[[int], int] | None = None  # tokens of a step, counted from 0; None: always `batch_tokens`
+    tokens_of: Callable[[int], int] | None = None  # of a step, counted from 0; None: always the config's batch
     unit: str = "nats per token"  # of the loss
     clock: Clock = field(default_factory=Clock)
     tokens: int = 0  # since the run began, whatever its batch was
@@ -158,7 +156,7 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     """One step's numbers as a line of metrics; waits until the device has finished that step."""
     loss, grad_norm = float(measured.loss), float(measured.grad_norm)
     elapsed = run.clock.lap()
-    tokens = run.tokens_of(step - 1) if run.tokens_of else run.config.batch_tokens
+    tokens = _tokens_of(run, step - 1)
     run.tokens += tokens
     speed = tokens / elapsed
     where = f"sequences {(step - 1) * run.config.batch_size} to {step * run.config.batch_size - 1} of the run's order"
@@ -188,6 +186,13 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     }
 
 
+def _tokens_of(run: Run, step: int) -> int:
+    if run.tokens_of:
+        return run.tokens_of(step)
+    assert isinstance(run.config, TrainConfig)
+    return run.config.batch_tokens
+
+
 def _write(run: Run, values: dict[str, Any]) -> None:
     if run.metrics:
         run.metrics.write(values)
@@ -215,5 +220,5 @@ def draw(run: Run) -> None:
     """Draws loss.png from what is on record."""
     assert run.metrics
     run.metrics.flush()
-    reference = (run.reference, run.config.batch_tokens) if run.reference else None
+    reference = (run.reference, _tokens_of(run, 0)) if run.reference else None
     plots.draw_loss(run.folder / LOSS_PLOT, list(read(run.folder)), run.folder.name, reference, unit=run.unit)

@@ -109,7 +109,7 @@ def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow
             raise ValueError(
                 f"{run} was begun with {name}={old}; got {name}={new}: its checkpoints would not fit; start another run"
             )
-    others = _differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
+    others = differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
     if others and not allow_changes:
         raise ValueError(
             f"{run}: this would not go on with the same run ({'; '.join(others)}): restore the old values, or say "
@@ -118,12 +118,13 @@ def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow
     before, now = to_dict(was), to_dict(config)
     numbers, rest = [*others], []
     for group in ("optimizer", "schedule", "execution"):
-        numbers += _differences(before[group], now[group])
-    numbers += _differences(before, now, ("steps", "micro_batch"))
+        numbers += differences(before[group], now[group])
+    numbers += differences(before, now, ("steps", "micro_batch"))
     for group in ("mesh", "cadence"):
-        rest += _differences(before[group], now[group])
+        rest += differences(before[group], now[group])
     return Changes(tuple(numbers), tuple(rest))
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+def differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+    """ "name old → new" of every value that is another; of `names`, or of all that are in `now`."""
     return [f"{name} {before[name]} → {now[name]}" for name in names or now if before[name] != now[name]]

@@ -52,16 +52,21 @@ def init_state(key: Key[Array, ""], config: DecoderConfig, optimizer: optax.Grad
 
 def state_shardings(mesh: Mesh, config: DecoderConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """Where every leaf of the state lives: optimizer moments beside their parameters, scalars everywhere."""
-    params: Any = sharding.shardings(mesh, decoder.dimension_letters(config))
-    everywhere: Any = sharding.named(mesh, "")
     shapes = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
+    return places_of(mesh, decoder.dimension_letters(config), shapes)
+
+
+def places_of(mesh: Mesh, letters: Any, state: TrainState) -> TrainState:
+    """The same for a state of any parameters, of which only the shapes are read; `letters`: a tree like them."""
+    params: Any = sharding.shardings(mesh, letters)
+    everywhere: Any = sharding.named(mesh, "")
     # A moment is named like its parameter, behind the optimizer's own names; whatever else there is, is a scalar.
     named = {jax.tree_util.keystr(path): place for path, place in jax.tree_util.tree_leaves_with_path(params)}
 
     def place_of(path, _):
         return next((place for name, place in named.items() if jax.tree_util.keystr(path).endswith(name)), everywhere)
 
-    moments = jax.tree_util.tree_map_with_path(place_of, shapes.optimizer)
+    moments = jax.tree_util.tree_map_with_path(place_of, state.optimizer)
     return TrainState(params=params, optimizer=moments, step=everywhere, skipped=everywhere, key=everywhere)
 
 
