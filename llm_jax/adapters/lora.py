@@ -23,7 +23,7 @@ from llm_jax.config import DecoderConfig
 from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.dropout import Dropout, split
 from llm_jax.layers.linear import Linear
-from llm_jax.models.decoder_parameters import Block, Decoder
+from llm_jax.models.decoder_parameters import Decoder
 from llm_jax.shapes import Array, Float, Key, pytree
 
 
