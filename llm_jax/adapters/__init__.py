@@ -1,0 +1,6 @@
+"""LoRA: a second tree of parameters attached to a first.
+
+config   rank, scale, targets
+lora     the tree, its initialisation, attaching, merging
+base     the hash by which adapters know their base
+"""
