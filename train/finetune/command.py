@@ -8,7 +8,9 @@ them. On SIGTERM, SIGUSR1 or Ctrl-C the run saves and exits with status 75.
 """
 
 import dataclasses
+import glob
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -90,6 +92,16 @@ def _refuse_incomplete(options: Options, config: FinetuneConfig) -> None:
         raise ValueError("no --data given: a file of instructions, chats, pairs of answers or labelled texts")
     if not options.where.run and not options.where.show:
         raise ValueError("no --run given: the name of the run, whose folder is runs/NAME")
+
+
+def refuse_missing(options: Options) -> None:
+    """Raises FileNotFoundError for a data file or a BASE that is not on this machine; names on the hub pass."""
+    for name in options.config.data.files + options.config.data.val_files:
+        if not name.startswith("hf:") and not glob.glob(name, recursive=True):
+            raise FileNotFoundError(f"--data {name}: no such file or folder")
+    base = options.base
+    if not Path(base).exists() and (base.count("/") != 1 or base.startswith((".", "/", "runs/"))):
+        raise FileNotFoundError(f"{base}: no such run or Hugging Face directory, and no owner/name of the hub")
 
 
 def main(options: Options) -> int:

@@ -21,6 +21,10 @@ class Inputs(NamedTuple):
     data: Prepared
     tokenizer: Tokenizer  # the base's, with the chat template that the examples are written by
 
+    def without_params(self) -> "Inputs":
+        """The same without the base's parameters, which would stay in memory with whoever holds this."""
+        return self._replace(base=dataclasses.replace(self.base, params=cast(Any, None)))
+
 
 def open_base(source: str, run: Path | None = None) -> hf.Opened:
     """BASE, and of a run's folder the checkpoint that `run` began from, where it has begun.
@@ -30,7 +34,7 @@ def open_base(source: str, run: Path | None = None) -> hf.Opened:
     step = None
     if run is not None and (run / CONFIG).exists():
         was = record.read(run).base
-        if was["folder"] == folder_of(source):
+        if was["folder"] == folder_of_base(source):
             step = was["step"]
     opened = hf.open_model(source, step)
     n_ids, n_known = opened.tokenizer.vocab_size, opened.config.vocab_size
@@ -42,7 +46,7 @@ def open_base(source: str, run: Path | None = None) -> hf.Opened:
     return opened
 
 
-def folder_of(source: str) -> str | None:
+def folder_of_base(source: str) -> str | None:
     """The absolute path of BASE; None for a name on the hub."""
     return str(Path(source).resolve()) if Path(source).is_dir() else None
 
@@ -110,6 +114,23 @@ class Batches:
         for step in range(self._batches.per_epoch):
             batch, index_B = self.on_host(step)
             yield index_B, self.place(batch)
+
+
+class Loader:
+    """`Batches` for the loop, with the number of real tokens of the steps that were loaded."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self._tokens: dict[int, int] = {}
+
+    def __call__(self, step: int) -> Batch:
+        batch, _ = self._batches.on_host(step)
+        self._tokens[step] = self._batches.tokens_of(step)
+        return self._batches.place(batch)
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens of a step that was loaded, padding left out; asked once."""
+        return self._tokens.pop(step)
 
 
 def of_labels(found: LabelBatch) -> Batch:

@@ -14,9 +14,8 @@ import optax
 
 from llm_jax import backend, sharding
 from llm_jax.checkpoint import Checkpoints
-from llm_jax.checkpoint.layout import committed_steps
 from llm_jax.models import decoder
-from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
+from llm_jax.runs import CHECKPOINTS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
 from train.cluster import devices
 from train.cluster.signals import StopRequest
@@ -30,12 +29,12 @@ from train.pretrain.inputs import open_inputs
 from train.pretrain.measure.evaluate import Evaluator
 from train.pretrain.measure.hellaswag import open_hellaswag
 from train.pretrain.measure.sampling import Sampler
-from train.pretrain.resume import begin_or_resume
+from train.pretrain.resume import begin_or_resume, refuse_fewer_steps
 from train.pretrain.run_folder import Identity
 from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
 from train.record import plots
 from train.record.clock import Clock
-from train.record.metrics import Metrics, mend
+from train.record.metrics import Metrics, mend_and_say
 from train.record.progress import StepProgress, print_table
 
 
@@ -97,10 +96,7 @@ def _build(
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
-        if (done := max(committed_steps(folder / CHECKPOINTS), default=0)) > config.steps:
-            raise ValueError(
-                f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
-            )
+        refuse_fewer_steps(folder, config.steps)
     letters: Any = decoder.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
@@ -117,12 +113,8 @@ def _build(
     start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
     if job.is_first and where.resume:
         run_folder.save(folder, config, identity, where, vocabulary)
-    if job.is_first and (lost := mend(folder, start.steps_on_record)):
-        print(
-            f"resume: {folder / METRICS} was damaged and is mended: the numbers of {len(lost):,} steps, from step "
-            f"{lost[0]:,} on, are lost; the training goes on as if they were there",
-            flush=True,
-        )
+    if job.is_first:
+        mend_and_say(folder, start.steps_on_record)
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = loop.Run(
@@ -167,11 +159,12 @@ def compile_step(
     started = time.monotonic()
     compiled = step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile()
     if job.is_first:
-        print(f"compiled the step in {time.monotonic() - started:.1f} s{_true_memory(compiled)}", flush=True)
+        print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     return compiled, initialise
 
 
-def _true_memory(compiled: Any) -> str:
+def true_memory(compiled: Any) -> str:
+    """What the compiled step needs on a device, in words; empty where XLA does not say."""
     found = compiled.memory_analysis()
     if found is None:
         return ""

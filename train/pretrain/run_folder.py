@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import write_json
@@ -38,11 +38,23 @@ class Changes:
 UNCHANGED = Changes()
 
 
-def decide_resume(where: RunOptions, run: Path) -> RunOptions:
+class Resumable(Protocol):
+    """Options of a command whose runs can go on."""
+
+    @property
+    def resume(self) -> bool: ...
+    @property
+    def auto_resume(self) -> bool: ...
+
+
+Where = TypeVar("Where", bound=Resumable)
+
+
+def decide_resume(where: Where, run: Path) -> Where:
     """Settles `auto_resume`. Raises FileExistsError for a run that would be overwritten, FileNotFoundError for none."""
     begun = (run / CONFIG).exists()
     if where.auto_resume:
-        return dataclasses.replace(where, resume=begun)
+        return dataclasses.replace(cast(Any, where), resume=begun)
     if begun and not where.resume:
         raise FileExistsError(
             f"{run} holds a run already: go on with it (--resume), choose another name (--run), or remove the folder"

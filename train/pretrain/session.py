@@ -80,6 +80,7 @@ def conduct(folder: Path, begin: Callable[[], Task[Any]]) -> int:
         if opened is None:
             opened = task.open_inputs(False)
         run, state = task.build(opened, stop, stack)
+        del opened  # of a fine-tuning run: the base's parameters, which the state has replaced
         if run is None or state is None:
             if jax.process_index() == 0:
                 print(f"{stop.name or 'another process'}: no step done, nothing to save; go on with --resume")

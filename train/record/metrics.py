@@ -122,6 +122,16 @@ def mend(run: Path, steps: int) -> list[int]:
     return [step for step in range(1, steps + 1) if step not in found]
 
 
+def mend_and_say(run: Path, steps: int) -> None:
+    """`mend`; prints which numbers are lost, if any are."""
+    if lost := mend(run, steps):
+        print(
+            f"resume: {run / METRICS} was damaged and is mended: the numbers of {len(lost):,} steps, from step "
+            f"{lost[0]:,} on, are lost; the training goes on as if they were there",
+            flush=True,
+        )
+
+
 def _is_line(line: dict[str, Any]) -> bool:
     numbers = (line[key] for key in ALL_KEYS if key in line)
     is_number = all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in numbers)
