@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from llm_jax.adapters.config import LoraConfig
 
+from llm_jax.adapters.config import LoraConfig
 from llm_jax.runs import CONFIG, folder_of
 from train.cluster.signals import EXIT_SAVED
 from train.finetune.config import LORA_RATE, FinetuneConfig, FinetuneOptions
