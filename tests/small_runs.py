@@ -27,6 +27,11 @@ FLAGS = (
     "shakespeare-char --optimizer adamw --n-layers 1 --d-model 16 --n-heads 2 --context-length 16 --batch-tokens 128 "
     "--eval-tokens 256 --sample-every 0 --log-every 1000"
 )
+# The same with everything that a Llama has and a GPT-2 does not; added to the flags above.
+LLAMA_FLAGS = (
+    "--norm rms --positions rotary --gated-mlp --activation silu --n-kv-heads 1 --attention-bias none --no-mlp-bias "
+    "--no-tied-head"
+)
 # LoRA with dropout: whatever is random has to go on as well.
 TUNING = (
     "--lora.rank 2 --lora.dropout 0.1 --learning-rate 0.02 --batch-size 8 --val-fraction 0.2 --sample-every 0 "
@@ -145,7 +150,9 @@ def new_run(tmp_path_factory: pytest.TempPathFactory, shards: Path, environment:
 
 
 @pytest.fixture(scope="session")
-def new_tuning(tmp_path_factory: pytest.TempPathFactory, base: Path, files: dict[str, Path], environment: dict[str, str]):
+def new_tuning(
+    tmp_path_factory: pytest.TempPathFactory, base: Path, files: dict[str, Path], environment: dict[str, str]
+):
     """A run of LoRA with dropout by name and flags; it begins when it is started."""
 
     def describe(name: str, *flags: str) -> Run:
