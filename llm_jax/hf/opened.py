@@ -11,9 +11,11 @@ from typing import Any
 
 import jax
 
-from llm_jax import adapters
 from llm_jax import tokenizer as tokenizers
-from llm_jax.adapters import Adapters, LoraConfig
+from llm_jax.adapters import lora as adapters
+from llm_jax.adapters.base import base_hash
+from llm_jax.adapters.config import LoraConfig
+from llm_jax.adapters.lora import Adapters
 from llm_jax.checkpoint import layout, load_run
 from llm_jax.config import DecoderConfig, from_dict
 from llm_jax.hf.directory import load
@@ -109,7 +111,7 @@ def open_base(run: Path, record: dict[str, Any]) -> Opened:
         base = open_model(source, record["step"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{run} holds adapters alone and needs its base {record['source']}: {error}") from error
-    if adapters.base_hash(base.params) != record["hash"]:
+    if base_hash(base.params) != record["hash"]:
         raise ValueError(
             f"{run} holds adapters for another base than {source} is now: its parameters have changed since; restore "
             "the base that they were trained with"

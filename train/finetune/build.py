@@ -8,7 +8,8 @@ from typing import Any
 
 import jax
 
-from llm_jax import adapters, sharding
+from llm_jax import sharding
+from llm_jax.adapters.base import base_hash
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.runs import CHECKPOINTS, SAMPLES, folder_of
 from train.cluster import devices
@@ -54,7 +55,7 @@ def _build(
     params, inputs = inputs.base.params, inputs.without_params()
     setup = Setup.of(config, inputs, job)
     config = setup.config
-    now = _record(config, inputs, setup, adapters.base_hash(params))
+    now = _record(config, inputs, setup, base_hash(params))
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = record.refuse_another_run(folder, now, where.allow_changes)
@@ -140,12 +141,12 @@ def _run(
     )
 
 
-def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, base_hash: str) -> Record:
+def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: str) -> Record:
     base = {
         "source": inputs.source,
         "folder": folder_of_base(inputs.source),
         "step": inputs.base.step,
-        "hash": base_hash,
+        "hash": hash_of_base,
     }
     identity = Identity(
         data=inputs.data.fingerprint,
