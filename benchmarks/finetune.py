@@ -79,6 +79,7 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     """Our step on our batches, which are written down for the other side with A of every adapter."""
     import jax
 
+    from llm_jax import sharding
     from llm_jax.adapters.config import LoraConfig
     from llm_jax.config import Execution
     from train.cluster.devices import open_job
@@ -116,7 +117,7 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     if task == "dpo":
         args = (state.params, programs.base, setup.trainable, setup.plan)
         count, once = setup.batches.n_examples, Batches(setup.batches, job.mesh).once()
-        references = log_probabilities(*args, once, count, jax.sharding.PartitionSpec() and None)
+        references = log_probabilities(*args, once, count, sharding.named(job.mesh, ""))
     programs.initialise.release()
     load = Batches(setup.batches, job.mesh, references)
     hosts = [load.on_host(step)[0] for step in range(options.steps)]

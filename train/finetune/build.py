@@ -11,7 +11,7 @@ import jax
 from llm_jax import sharding
 from llm_jax.adapters.base import base_hash
 from llm_jax.checkpoint import Checkpoints
-from llm_jax.runs import CHECKPOINTS, SAMPLES, folder_of
+from llm_jax.runs import CHECKPOINTS, folder_of
 from train.cluster import devices
 from train.cluster.signals import StopRequest
 from train.finetune import record
@@ -81,7 +81,7 @@ def _build(
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = _run(setup, programs, references, folder, now, start, checkpoints, metrics, bar, stop)
-    if not int(start.state.step) and not (folder / SAMPLES).exists():
+    if not int(start.state.step):
         run.sample(start.state.params, 0, stop.agreed)
         before = run.evaluate(start.state.params, stop.agreed)
         if before and (values := before.metrics()):

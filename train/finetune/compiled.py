@@ -51,6 +51,8 @@ class Setup:
         task = TASKS.get(data.kind, "sft")
         if config.packing and task != "sft":
             raise ValueError("--packing is for text to learn; pairs and labelled texts are padded: leave it out")
+        if task == "classify" and config.optimizer.optimizer == "muon":
+            raise ValueError("optimizer=muon is for matrices between hidden features, not for a classifier: use adamw")
         config.micro_batches(job.batch_devices)
         batches = FinetuneBatches(data, "train", config.batch_size, config.seed, packing=config.packing)
         held_out = None
@@ -64,7 +66,7 @@ class Setup:
             plan=decoder.make_plan(config.execution, sharding.Constrain(job.mesh)),
             task=task,
             objective=objective(task, config.objective),
-            trainable=Trainable(inputs.base.config, config.lora, len(data.labels or ())),
+            trainable=Trainable(inputs.base.config, config.lora, len(data.labels or ()) if task == "classify" else 0),
             batches=batches,
             held_out=held_out,
         )
