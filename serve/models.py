@@ -58,17 +58,6 @@ def trimmed(params: "Decoder", config: "DecoderConfig", n_ids: int) -> "tuple[De
 
 def _load(source: str, step: int | None) -> Model:
     from llm_jax import hf
-    from llm_jax.checkpoint import load_run
 
-    path = Path(source)
-    if (path / "checkpoints").is_dir():
-        run = load_run(path, step)
-        return Model(
-            run.config, run.params, run.tokenizer, f"{path.name}, step {run.step:,}", (path / "tokenizer").resolve()
-        )
-    if step is not None:
-        raise ValueError(f"{source} is not a run, so it has no step {step}")
-    loaded = hf.load(source)
-    if loaded.tokenizer is None:
-        raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
-    return Model(loaded.config, loaded.params, loaded.tokenizer, path.name, path.resolve() if path.is_dir() else None)
+    found = hf.open_model(source, step)
+    return Model(found.config, found.params, found.tokenizer, found.name, found.folder)

@@ -5,8 +5,22 @@ names       our parameters ↔ HF tensors, by that table
 config      HF config.json ↔ DecoderConfig; a setting that this code does not compute is refused by name
 tensors     safetensors files, read only after their headers have been checked
 directory   load a directory or hub name; export a run, reload it, compare logits
+opened      a model, whoever made it; a LoRA run with its base
 """
 
 from llm_jax.hf.directory import ExportReport, Loaded, check, export, export_run, load
+from llm_jax.hf.opened import AdaptedRun, Opened, load_adapted, open_base, open_model
 
-__all__ = ["ExportReport", "Loaded", "check", "export", "export_run", "load"]
+__all__ = [
+    "AdaptedRun",
+    "ExportReport",
+    "Loaded",
+    "Opened",
+    "check",
+    "export",
+    "export_run",
+    "load",
+    "load_adapted",
+    "open_base",
+    "open_model",
+]

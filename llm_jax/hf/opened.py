@@ -1,0 +1,117 @@
+"""Opens a model, whoever made it: a run (pretrained, fine-tuned, with adapters), a directory, or a name on the hub.
+
+A run of LoRA holds adapters alone. Its base is opened again as its `config.json` says, and refused where the hash of
+its parameters is another: adapters change the function of one base and are noise to any other.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from llm_jax import adapters
+from llm_jax import tokenizer as tokenizers
+from llm_jax.adapters import Adapters, LoraConfig
+from llm_jax.checkpoint import layout, load_run
+from llm_jax.config import DecoderConfig, from_dict
+from llm_jax.hf.directory import load
+from llm_jax.models.decoder import Decoder
+from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_run, read_config, refuse_no_text_model
+from llm_jax.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model and its tokenizer."""
+
+    config: DecoderConfig
+    params: Decoder  # float32; adapters are merged
+    tokenizer: Tokenizer
+    name: str
+    folder: Path | None  # of the tokenizer's files, where they are on this machine
+    step: int | None = None  # of a run: the checkpoint's
+
+
+@dataclass(frozen=True)
+class AdaptedRun:
+    """A run of LoRA: its adapters, beside the base that they were trained with."""
+
+    base: Opened
+    adapters: Adapters
+    lora: LoraConfig
+    tokenizer: Tokenizer
+    step: int
+    base_source: str
+
+
+def open_model(source: str | Path, step: int | None = None) -> Opened:
+    """The model of a run's folder, a Hugging Face directory, or `owner/name` on the hub; adapters are merged.
+
+    Args:
+        source: where it is.
+        step: of a run: the checkpoint's step; None: the newest intact one.
+
+    Raises:
+        FileNotFoundError, ValueError: says what is missing or wrong; also for a classifier, which writes no text.
+    """
+    path = Path(source)
+    if not is_run(path):
+        if step is not None:
+            raise ValueError(f"{source} is not a run, so it has no step {step}")
+        loaded = load(source)
+        if loaded.tokenizer is None:
+            raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
+        folder = path.resolve() if path.is_dir() else None
+        return Opened(loaded.config, loaded.params, loaded.tokenizer, path.name, folder)
+    if read_config(path).get("lora"):
+        run = load_adapted(path, step)
+        params = adapters.merge(run.base.params, run.adapters, run.base.config, run.lora)
+        config, tokenizer, at = run.base.config, run.tokenizer, run.step
+    else:
+        loaded_run = load_run(path, step)
+        config, params, tokenizer, at = loaded_run.config, loaded_run.params, loaded_run.tokenizer, loaded_run.step
+    return Opened(config, params, tokenizer, f"{path.name}, step {at:,}", (path / TOKENIZER).resolve(), at)
+
+
+def load_adapted(run: Path, step: int | None = None) -> AdaptedRun:
+    """The newest intact adapters of a LoRA run, or those of `step`, and their base.
+
+    Raises:
+        FileNotFoundError: the base is not where it was, or there is no checkpoint.
+        ValueError: `run` has no adapters, is a classifier, or its base is another one.
+    """
+    record, path = read_config(run), run / CONFIG
+    if not record.get("lora"):
+        raise ValueError(f"{run} is no LoRA run: all its parameters were trained, so it has no adapters")
+    refuse_no_text_model(run, record)
+    try:
+        lora = from_dict(LoraConfig, record["lora"])
+        config = from_dict(DecoderConfig, record["model"])
+        base_record = dict(record["base"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or of another version: {error}") from None
+    base = open_base(run, base_record)
+    template = jax.eval_shape(partial(adapters.init, config=config, lora=lora), jax.random.key(0))
+    chosen, _ = layout.choose(run / CHECKPOINTS, step)
+    trained = layout.read(run / CHECKPOINTS, template, chosen, prefix="params.")
+    tokenizer = tokenizers.load(run / TOKENIZER)
+    return AdaptedRun(base, trained, lora, tokenizer, chosen, str(base_record["source"]))
+
+
+def open_base(run: Path, record: dict[str, Any]) -> Opened:
+    """The base of a LoRA run, by the entry `base` of its config. Raises as `load_adapted`."""
+    source = record["folder"] or record["source"]
+    if record["folder"] and not Path(source).is_dir():
+        source = record["source"]  # a project that was moved: as it was given, seen from here
+    try:
+        base = open_model(source, record["step"])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{run} holds adapters alone and needs its base {record['source']}: {error}") from error
+    if adapters.base_hash(base.params) != record["hash"]:
+        raise ValueError(
+            f"{run} holds adapters for another base than {source} is now: its parameters have changed since; restore "
+            "the base that they were trained with"
+        )
+    return base

@@ -1,0 +1,141 @@
+"""What a run reads: its base, and its examples as batches on the devices."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from llm_jax import hf
+from llm_jax.runs import CONFIG
+from llm_jax.tokenizer import Tokenizer
+from train.finetune import record
+from train.finetune.data.prepared import Prepared
+
+TASKS = {"preferences": "dpo", "labelled": "classify"}  # by the kind of the data; others are text to learn: sft
+DATA = "data"  # the folder of the prepared examples, in the run's folder
+
+
+class Inputs(NamedTuple):
+    """A base and the examples for it."""
+
+    base: hf.Opened
+    source: str
+    data: Prepared
+    tokenizer: Tokenizer  # the base's, with the chat template that the examples are written by
+
+    def without_params(self) -> "Inputs":
+        """The same without the base's parameters, which would stay in memory with whoever holds this."""
+        return self._replace(base=dataclasses.replace(self.base, params=cast(Any, None)))
+
+
+def open_base(source: str, run: Path | None = None) -> hf.Opened:
+    """BASE, and of a run's folder the checkpoint that `run` began from, where it has begun.
+
+    Raises FileNotFoundError or ValueError, which names what is missing or wrong.
+    """
+    step = None
+    if run is not None and (run / CONFIG).exists():
+        was = record.read(run).base
+        if was["folder"] == folder_of_base(source):
+            step = was["step"]
+    opened = hf.open_model(source, step)
+    n_ids, n_known = opened.tokenizer.vocab_size, opened.config.vocab_size
+    if n_ids > n_known:
+        raise ValueError(
+            f"{source}: the tokenizer has {n_ids:,} ids, the model knows {n_known:,}: put the tokenizer there that it "
+            "was trained with"
+        )
+    return opened
+
+
+def folder_of_base(source: str) -> str | None:
+    """The absolute path of BASE; None for a name on the hub."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else None
+
+
+def open_inputs(source: str, config: FinetuneConfig, folder: Path, run: Path | None = None) -> Inputs:
+    """The base, and the examples prepared in `folder`, where they are found again.
+
+    Raises what `open_base` and `prepare` raise for models and files that cannot be used.
+    """
+    base = open_base(source, run)
+    data = prepare(config.data, base.tokenizer, folder, base.config.context_length)
+    return Inputs(base, source, data, data.tokenizer)
+
+
+def show_examples(source: str, config: FinetuneConfig, count: int) -> int:
+    """Prints the first examples as they would be trained; returns 0. Nothing is left on the disk."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = open_inputs(source, config, Path(folder) / DATA)
+        show(inputs.data, inputs.tokenizer, count)
+    return 0
+
+
+class Batches:
+    """The batches of one split as `objectives.Batch`, on the host or on the devices of a mesh."""
+
+    def __init__(
+        self,
+        batches: FinetuneBatches,
+        mesh: jax.sharding.Mesh,
+        references: np.ndarray | None = None,
+    ) -> None:
+        """`references`: of pairs, as `reference.log_probabilities` gives them."""
+        self._batches, self._mesh, self._references = batches, mesh, references
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, spread over the devices (and hosts) of the mesh."""
+        batch, _ = self.on_host(step)
+        return self.place(batch)
+
+    def on_host(self, step: int) -> tuple[Batch, np.ndarray]:
+        """The batch of a step, and which example each row holds (−1: none)."""
+        found = self._batches.batch(step)
+        if isinstance(found, LabelBatch):
+            return of_labels(found), found.index_B
+        reference_B = None
+        if self._references is not None:
+            index_B = found.index_B
+            columns = np.repeat([0, 1], len(index_B) // 2)
+            reference_B = np.where(index_B >= 0, self._references[index_B, columns], 0).astype(np.float32)
+        return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B), found.index_B
+
+    def place(self, batch: Batch) -> Batch:
+        """The same on the devices; each process gives the rows of its own."""
+
+        def one(rows: np.ndarray) -> jax.Array:
+            place = sharding.named(self._mesh, "BT"[: rows.ndim])
+            return jax.make_array_from_callback(rows.shape, place, lambda where: rows[where])
+
+        return jax.tree.map(one, batch)
+
+    def once(self) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example once: (example of each row, batch)."""
+        for step in range(self._batches.per_epoch):
+            batch, index_B = self.on_host(step)
+            yield index_B, self.place(batch)
+
+
+class Loader:
+    """`Batches` for the loop, with the number of real tokens of the steps that were loaded."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self._tokens: dict[int, int] = {}
+
+    def __call__(self, step: int) -> Batch:
+        batch, _ = self._batches.on_host(step)
+        self._tokens[step] = self._batches.tokens_of(step)
+        return self._batches.place(batch)
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens of a step that was loaded, padding left out; asked once."""
+        return self._tokens.pop(step)
+
+
+def of_labels(found: LabelBatch) -> Batch:
+    """Labelled texts as a batch: the weight marks the last real token."""
+    tokens_BT = np.pad(found.tokens_BT, ((0, 0), (0, 1)))
+    weights_BT = np.zeros(found.tokens_BT.shape, np.float32)
+    weights_BT[np.arange(len(weights_BT)), found.last_B] = found.weights_B
+    return Batch(tokens_BT, weights_BT, labels_B=found.label_B)
