@@ -91,6 +91,12 @@ def possible_targets(config: DecoderConfig) -> tuple[Target, ...]:
     return attention + mlp
 
 
+def short_names(targets: tuple[Target, ...]) -> list[str]:
+    """A name for each module: its last part, or more of it where two modules end alike."""
+    last = [target.module.split(".")[-1] for target in targets]
+    return [target.module if last.count(name) > 1 else name for target, name in zip(targets, last, strict=True)]
+
+
 def targets_of(config: DecoderConfig, lora: LoraConfig) -> tuple[Target, ...]:
     """The projections of this model that get an adapter, in the order of a block.
 
@@ -98,7 +104,7 @@ def targets_of(config: DecoderConfig, lora: LoraConfig) -> tuple[Target, ...]:
         ValueError: a target that the model does not have, the embedding or the head, or a rank above the model's width.
     """
     possible = possible_targets(config)
-    names = ", ".join(target.module.split(".", 1)[1] for target in possible)
+    names = ", ".join(short_names(possible))
     chosen = set()
     for name in lora.targets:
         if name.split(".")[-1] in HEADS:
