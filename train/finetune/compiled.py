@@ -19,7 +19,7 @@ from train.cluster.devices import Job
 from train.finetune import estimate
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import FinetuneBatches
-from train.finetune.inputs import TASKS, Batches, Inputs
+from train.finetune.inputs import TASKS, Batches, Inputs, prompt_of
 from train.finetune.objectives import Batch, Objective, objective
 from train.finetune.sampling import COUNT
 from train.finetune.step import init_state, make_sums, make_train_step
@@ -90,7 +90,7 @@ class Setup:
             return []
         split = "val" if self.held_out else "train"
         data = self.inputs.data
-        return [data.prompt(split, index) for index in range(min(COUNT, data.count(split)))]
+        return [prompt_of(data, split, index) for index in range(min(COUNT, data.count(split)))]
 
     def print_estimate(self, name: str) -> None:
         """The table of sizes, before anything is allocated."""

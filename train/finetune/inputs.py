@@ -6,6 +6,7 @@ from typing import NamedTuple
 from llm_jax import hf
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.hf_files.chat_templates import with_template
 from train.finetune import record
 from train.finetune.data.prepared import Prepared
 
@@ -58,7 +59,17 @@ def open_inputs(source: str, config: FinetuneConfig, folder: Path, run: Path | N
     """
     base = open_base(source, run)
     data = prepare(config.data, base.tokenizer, folder, base.config.context_length)
-    return Inputs(base, source, data, data.tokenizer)
+    template = data.chat_template
+    return Inputs(base, source, data, with_template(base.tokenizer, template) if template else base.tokenizer)
+
+
+def prompt_of(data: Prepared, split: str, number: int) -> list[int]:
+    """The ids before the first trained token of an example; where all is trained, its first half."""
+    example = data.example(split, number)
+    text = example.chosen if isinstance(example, Pair) else example
+    assert isinstance(text, Example)
+    first = int(np.argmax(text.trained))
+    return text.ids[: first if first > 1 else max(1, len(text.ids) // 2)].tolist()
 
 
 def show_examples(source: str, config: FinetuneConfig, count: int) -> int:
