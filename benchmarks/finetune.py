@@ -116,7 +116,7 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     references = None
     if task == "dpo":
         args = (state.params, programs.base, setup.trainable, setup.plan)
-        count, once = setup.batches.n_examples, Batches(setup.batches, job.mesh).once()
+        count, once = setup.inputs.data.count("train"), Batches(setup.batches, job.mesh).once()
         references = log_probabilities(*args, once, count, sharding.named(job.mesh, ""))
     programs.initialise.release()
     load = Batches(setup.batches, job.mesh, references)

@@ -161,7 +161,7 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: 
 def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
     """The log-probabilities of every pair under the starting parameters: of a resumed run, those it began with."""
     splits = {"train": setup.batches, "val": setup.held_out}
-    sizes = {split: batches.n_examples for split, batches in splits.items() if batches}
+    sizes = {split: setup.inputs.data.count(split) for split, batches in splits.items() if batches}
     name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
 
     def compute() -> References:
@@ -174,7 +174,7 @@ def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> 
                 setup.trainable,
                 setup.plan,
                 Batches(batches, setup.job.mesh).once(),
-                batches.n_examples,
+                sizes[split],
                 everywhere,
             )
             for split, batches in splits.items()

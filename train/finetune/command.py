@@ -29,7 +29,7 @@ LENGTHS = ("--epochs", "--steps")
 class Options:
     """BASE, where the run is, what it is, and LoRA's settings."""
 
-    base: tyro.conf.Positional[str] = ""
+    base: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="BASE")] = ""
     """A run's folder, a Hugging Face directory, or owner/name on the hub. Default with --resume: the run's own."""
     where: tyro.conf.OmitArgPrefixes[FinetuneOptions] = FinetuneOptions()
     config: tyro.conf.OmitArgPrefixes[Annotated[FinetuneConfig, tyro.conf.arg(name="")]] = FinetuneConfig()

@@ -58,7 +58,7 @@ class Setup:
         held_out = None
         if data.count("val"):
             held_out = FinetuneBatches(data, "val", config.batch_size, None, packing=config.packing)
-        steps = config.steps or max(1, math.ceil(config.epochs * batches.per_epoch))
+        steps = config.steps or max(1, math.ceil(config.epochs * batches.batches_per_epoch))
         return Setup(
             config=dataclasses.replace(config, steps=steps),
             inputs=inputs,
@@ -78,7 +78,7 @@ class Setup:
     @property
     def longest(self) -> int:
         """Tokens of the longest row that a step reads."""
-        return self.batches.longest
+        return max(length for _, length in self.batches.shapes())
 
     @cached_property
     def optimizer(self) -> Any:
@@ -98,7 +98,8 @@ class Setup:
         devices = self.job.batch_devices
         rows = self.objective.groups * config.batch_size // devices // config.micro_batches(devices)
         held_out = f"{data.count('val'):,} held out" if self.held_out else "none held out"
-        what = f"{data.count('train'):,} {data.kind} · {held_out} · task {self.task}"
+        padding = f"{self.batches.padding():.0%} padding in {len(self.batches.shapes())} lengths"
+        what = f"{data.count('train'):,} {data.kind}, {padding} · {held_out} · task {self.task}"
         fused = self.plan.attention == "cudnn"
         args = (config, self.trainable, what, mesh, rows, self.longest, self.plan.dtype.itemsize, fused)
         print_table(f"run {name}", estimate.describe(*args))
@@ -124,8 +125,8 @@ def compile_all(setup: Setup, params: decoder.Decoder) -> Compiled:
     initialise = Initialise(setup, base if trainable.lora else _put(params, base_places), places)
     step = StepOfEveryLength(setup, base, places, initialise.eval_shape(jax.random.key(0)))
     started = time.monotonic()
-    first = Batches(setup.batches, mesh, np.zeros((setup.batches.n_examples, 2), np.float32)).longest()
-    compiled = step.of(first)
+    references = np.zeros((1, 2), np.float32) if setup.task == "dpo" else None
+    compiled = step.of(Batches(setup.batches, mesh, references).longest())
     if setup.job.is_first:
         print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     sums = jax.jit(make_sums(trainable, setup.objective, setup.plan), out_shardings=everywhere)

@@ -104,12 +104,14 @@ class Batches:
         found = self._batches.batch(step)
         if isinstance(found, LabelBatch):
             return of_labels(found), found.index_B
+        return self._with_reference(found), found.index_B
+
+    def _with_reference(self, found: TokenBatch) -> Batch:
         reference_B = None
         if self._references is not None:
-            index_B = found.index_B
-            columns = np.repeat([0, 1], len(index_B) // 2)
-            reference_B = np.where(index_B >= 0, self._references[index_B, columns], 0).astype(np.float32)
-        return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B), found.index_B
+            columns = np.repeat([0, 1], len(found.index_B) // 2)
+            reference_B = self._references[found.index_B, columns] * (found.index_B >= 0)
+        return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B)
 
     def place(self, batch: Batch) -> Batch:
         """The same on the devices; each process gives the rows of its own."""
@@ -122,9 +124,20 @@ class Batches:
 
     def once(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Every example once: (example of each row, batch)."""
-        for step in range(self._batches.per_epoch):
+        for step in range(self._batches.batches_per_epoch):
             batch, index_B = self.on_host(step)
             yield index_B, self.place(batch)
+
+    def longest(self) -> Batch:
+        """An empty batch of the longest shape that there can be, for compiling."""
+        rows, length = max(self._batches.shapes(), key=lambda shape: shape[1])
+        none = np.full(rows, -1, np.int64)
+        tokens_BT, weights_BT = np.zeros((rows, length + 1), np.int32), np.zeros((rows, length), np.float32)
+        if self._batches.prepared.kind == "labelled":
+            zeros = np.zeros(rows, np.int32)
+            return self.place(of_labels(LabelBatch(tokens_BT[:, 1:], zeros, zeros, np.zeros(rows, np.float32), none)))
+        segments_BT = np.zeros((rows, length), np.int32) if self._batches.packing else None
+        return self.place(self._with_reference(TokenBatch(tokens_BT, weights_BT, segments_BT, none)))
 
 
 class Loader:
@@ -136,12 +149,19 @@ class Loader:
 
     def __call__(self, step: int) -> Batch:
         batch, _ = self._batches.on_host(step)
-        self._tokens[step] = self._batches.tokens_of(step)
+        self._tokens[step] = real_tokens(batch)
         return self._batches.place(batch)
 
     def tokens_of(self, step: int) -> int:
         """Tokens of a step that was loaded, padding left out; asked once."""
         return self._tokens.pop(step)
+
+
+def real_tokens(batch: Batch) -> int:
+    """Inputs up to each row's last trained token: padding is left out."""
+    has_target_B = batch.weights_BT.any(axis=1)
+    last_B = batch.weights_BT.shape[1] - np.asarray(batch.weights_BT)[:, ::-1].astype(bool).argmax(axis=1)
+    return int((last_B * has_target_B).sum())
 
 
 def of_labels(found: LabelBatch) -> Batch:
