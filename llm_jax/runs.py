@@ -9,7 +9,7 @@ metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same
 samples.txt      text that the model generated during training
 confusion.png    of a classifier: which classes it takes for which
 summary.json     the results, for runs that finish in one command
-hf/              the export to Hugging Face format
+hf/              the export to Hugging Face format; adapter/: that of LoRA's adapters alone, in PEFT's
 """
 
 import re
@@ -31,6 +31,7 @@ CONFUSION = "confusion.png"
 REFERENCE = "reference"
 SUMMARY = "summary.json"
 EXPORT = "hf"
+ADAPTER = "adapter"
 
 
 def folder_of(runs: Path, name: str) -> Path:
@@ -76,6 +77,11 @@ def refuse_no_text_model(run: Path, record: dict[str, Any]) -> None:
             f"{run} sorts texts into classes ({labels}) and cannot write: it has no head for tokens. Use a run "
             "that was trained on text"
         )
+
+
+def is_lora(run: Path) -> bool:
+    """Whether a run holds LoRA's adapters instead of a whole model. Raises as `read_config`."""
+    return bool(read_config(run).get("lora"))
 
 
 def is_run(folder: Path) -> bool:

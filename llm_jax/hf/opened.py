@@ -18,9 +18,10 @@ from llm_jax.adapters.config import LoraConfig
 from llm_jax.adapters.lora import Adapters
 from llm_jax.checkpoint import layout, load_run
 from llm_jax.config import DecoderConfig, from_dict
+from llm_jax.hf import peft
 from llm_jax.hf.directory import load
 from llm_jax.models.decoder import Decoder
-from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_run, read_config, refuse_no_text_model
+from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_lora, is_run, read_config, refuse_no_text_model
 from llm_jax.tokenizer import Tokenizer
 
 
@@ -46,6 +47,7 @@ class AdaptedRun:
     tokenizer: Tokenizer
     step: int
     base_source: str
+    base_hash: str
 
 
 def open_model(source: str | Path, step: int | None = None) -> Opened:
@@ -67,7 +69,7 @@ def open_model(source: str | Path, step: int | None = None) -> Opened:
             raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
         folder = path.resolve() if path.is_dir() else None
         return Opened(loaded.config, loaded.params, loaded.tokenizer, path.name, folder)
-    if read_config(path).get("lora"):
+    if is_lora(path):
         run = load_adapted(path, step)
         params = adapters.merge(run.base.params, run.adapters, run.base.config, run.lora)
         config, tokenizer, at = run.base.config, run.tokenizer, run.step
@@ -84,6 +86,38 @@ def load_adapted(run: Path, step: int | None = None) -> AdaptedRun:
         FileNotFoundError: the base is not where it was, or there is no checkpoint.
         ValueError: `run` has no adapters, is a classifier, or its base is another one.
     """
+    lora, config, record = _read_record(run)
+    base = open_base(run, record)
+    trained, chosen = _read_adapters(run, config, lora, step)
+    tokenizer = tokenizers.load(run / TOKENIZER)
+    return AdaptedRun(base, trained, lora, tokenizer, chosen, str(record["source"]), str(record["hash"]))
+
+
+def load_adapter(source: str | Path, config: DecoderConfig, params: Decoder) -> tuple[Adapters, LoraConfig]:
+    """An adapter for a base that is open: of a LoRA run's folder, or of a directory in PEFT's format.
+
+    Args:
+        source: the folder.
+        config: the base's, with its whole vocabulary.
+        params: the base's.
+
+    Raises:
+        FileNotFoundError, ValueError: says what is missing or wrong; also where the adapter is another base's.
+    """
+    path = Path(source)
+    if not is_run(path):
+        if not path.is_dir():
+            raise FileNotFoundError(f"adapter {source}: there is no such folder; give a LoRA run or PEFT's directory")
+        found = peft.load(path, config, params)
+        return found.adapters, found.lora
+    lora, _, record = _read_record(path)
+    if adapters.base_hash(params) != record["hash"]:
+        raise ValueError(f"{path} holds adapters for {record['source']}, and this base has other parameters: take that")
+    return _read_adapters(path, config, lora, None)[0], lora
+
+
+def _read_record(run: Path) -> tuple[LoraConfig, DecoderConfig, dict[str, Any]]:
+    """What config.json says of a LoRA run: its adapters, its model, its base."""
     record, path = read_config(run), run / CONFIG
     if not record.get("lora"):
         raise ValueError(f"{run} is no LoRA run: all its parameters were trained, so it has no adapters")
@@ -91,15 +125,16 @@ def load_adapted(run: Path, step: int | None = None) -> AdaptedRun:
     try:
         lora = from_dict(LoraConfig, record["lora"])
         config = from_dict(DecoderConfig, record["model"])
-        base_record = dict(record["base"])
+        base = {name: record["base"][name] for name in ("source", "folder", "step", "hash")}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from None
-    base = open_base(run, base_record)
+    return lora, config, base
+
+
+def _read_adapters(run: Path, config: DecoderConfig, lora: LoraConfig, step: int | None) -> tuple[Adapters, int]:
     template = jax.eval_shape(partial(adapters.init, config=config, lora=lora), jax.random.key(0))
     chosen, _ = layout.choose(run / CHECKPOINTS, step)
-    trained = layout.read(run / CHECKPOINTS, template, chosen, prefix="params.")
-    tokenizer = tokenizers.load(run / TOKENIZER)
-    return AdaptedRun(base, trained, lora, tokenizer, chosen, str(base_record["source"]))
+    return layout.read(run / CHECKPOINTS, template, chosen, prefix="params."), chosen
 
 
 def open_base(run: Path, record: dict[str, Any]) -> Opened:

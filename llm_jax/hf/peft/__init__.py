@@ -5,6 +5,6 @@ matrices    tensors of the file ↔ our adapters
 directory   load and export a directory
 """
 
-from llm_jax.hf.peft.directory import AdapterReport, LoadedAdapter, export, load
+from llm_jax.hf.peft.directory import BASE, AdapterReport, LoadedAdapter, export, is_adapter, load
 
-__all__ = ["AdapterReport", "LoadedAdapter", "export", "load"]
+__all__ = ["BASE", "AdapterReport", "LoadedAdapter", "export", "is_adapter", "load"]
