@@ -1,14 +1,27 @@
 """What a run reads: its base, and its examples as batches on the devices."""
 
+import dataclasses
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from llm_jax import hf
+import jax
+import numpy as np
+
+from llm_jax import hf, sharding
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files.chat_templates import with_template
 from train.finetune import record
+from train.finetune.config import FinetuneConfig
+from train.finetune.data.batches import Batch as TokenBatch
+from train.finetune.data.batches import FinetuneBatches, LabelBatch
+from train.finetune.data.example import Example, Pair
+from train.finetune.data.prepare import prepare
 from train.finetune.data.prepared import Prepared
+from train.finetune.data.show import show
+from train.finetune.objectives import Batch
 
 TASKS = {"preferences": "dpo", "labelled": "classify"}  # by the kind of the data; others are text to learn: sft
 DATA = "data"  # the folder of the prepared examples, in the run's folder
@@ -74,8 +87,6 @@ def prompt_of(data: Prepared, split: str, number: int) -> list[int]:
 
 def show_examples(source: str, config: FinetuneConfig, count: int) -> int:
     """Prints the first examples as they would be trained; returns 0. Nothing is left on the disk."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         inputs = open_inputs(source, config, Path(folder) / DATA)
         show(inputs.data, inputs.tokenizer, count)
