@@ -12,7 +12,6 @@ from typing import Any, Literal
 import tyro
 
 from llm_jax.adapters.config import LoraConfig
-
 from llm_jax.config import Execution, from_dict
 from train.cluster.mesh import MeshConfig
 from train.finetune.data.config import DataConfig
