@@ -12,17 +12,23 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from llm_jax.shapes import Array, Bool, Float
+from llm_jax.shapes import Array, Bool, Float, Int
 
 PIECES = 4
 LEAST_LENGTH = 128  # queries; a shorter sequence is computed in one piece
 
 
 def attend_in_pieces(
-    q_BTNH: Float[Array, "B T N H"], k_BTKH: Float[Array, "B T K H"], v_BTKH: Float[Array, "B T K H"]
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T N H"]:
-    """softmax(q·kᵀ/√H)·v, each position over itself and those before it; scores and softmax in float32."""
-    return _attend(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH))).swapaxes(1, 2)
+    """softmax(q·kᵀ/√H)·v, each position over itself and those before it; scores and softmax in float32.
+
+    With `segments_BT` only over those of its own text.
+    """
+    return _attend(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH)), segments_BT).swapaxes(1, 2)
 
 
 def masked_softmax(
@@ -35,9 +41,12 @@ def masked_softmax(
 
 @jax.custom_vjp
 def _attend(
-    q_BNTH: Float[Array, "B N T H"], k_BKTH: Float[Array, "B K T H"], v_BKTH: Float[Array, "B K T H"]
+    q_BNTH: Float[Array, "B N T H"],
+    k_BKTH: Float[Array, "B K T H"],
+    v_BKTH: Float[Array, "B K T H"],
+    segments_BT: Int[Array, "B T"] | None,
 ) -> Float[Array, "B N T H"]:
-    return _forward(q_BNTH, k_BKTH, v_BKTH)[0]
+    return _forward(q_BNTH, k_BKTH, v_BKTH, segments_BT)[0]
 
 
 def _pieces(length: int) -> list[tuple[int, int]]:
@@ -50,14 +59,16 @@ def _shared(x_BNTH: Float[Array, "B N t H"], n_kv_heads: int) -> Float[Array, "B
     return x_BNTH.reshape(x_BNTH.shape[0], n_kv_heads, -1, x_BNTH.shape[-1])
 
 
-def _forward(q_BNTH, k_BKTH, v_BKTH):
+def _forward(q_BNTH, k_BKTH, v_BKTH, segments_BT):
     n_kv_heads, weights, mixed = k_BKTH.shape[1], [], []
     for start, end in _pieces(q_BNTH.shape[2]):
         here_BNTH = q_BNTH[:, :, start:end]
         scores_BKTS = _product("BKTH,BKSH->BKTS", _shared(here_BNTH, n_kv_heads), k_BKTH[:, :, :end])
-        mask_TS = jnp.arange(start, end)[:, None] >= jnp.arange(end)
+        mask_BTS = (jnp.arange(start, end)[:, None] >= jnp.arange(end))[None]
+        if segments_BT is not None:
+            mask_BTS = mask_BTS & (segments_BT[:, start:end, None] == segments_BT[:, None, :end])
         scores_BNTS = scores_BKTS.reshape(*here_BNTH.shape[:3], end)
-        weights.append(masked_softmax(scores_BNTS, mask_TS[None], q_BNTH.shape[-1]).reshape(scores_BKTS.shape))
+        weights.append(masked_softmax(scores_BNTS, mask_BTS, q_BNTH.shape[-1]).reshape(scores_BKTS.shape))
         mixed_BKTH = jnp.einsum("BKTS,BKSH->BKTH", weights[-1].astype(v_BKTH.dtype), v_BKTH[:, :, :end])
         mixed.append(mixed_BKTH.reshape(here_BNTH.shape))
     mixed_BNTH = jnp.concatenate(mixed, axis=2)
@@ -89,7 +100,7 @@ def _backward(kept, d_BNTH):
             d_v_BKHS = _product("BKHT,BKTS->BKHS", d_BKHT, weights_BKTS)
         d_v_BKHT += jnp.pad(d_v_BKHS, later)
     gradients = scale * jnp.concatenate(pieces, axis=2), (scale * d_k_BKHT).swapaxes(2, 3), d_v_BKHT.swapaxes(2, 3)
-    return tuple(x.astype(q_BNTH.dtype) for x in gradients)
+    return *(x.astype(q_BNTH.dtype) for x in gradients), None
 
 
 def _shared_transposed(x_BNHT: Float[Array, "B N H t"], n_kv_heads: int) -> Float[Array, "B K H Gt"]:

@@ -15,7 +15,7 @@ from llm_jax.config import DecoderConfig
 from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
-from llm_jax.shapes import Array, Bool, Float, Key, pytree
+from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
 
 
 @pytree
@@ -83,11 +83,20 @@ def attend(
 
 
 def causal_attend(
-    q_BTNH: Float[Array, "B T N H"], k_BTKH: Float[Array, "B T K H"], v_BTKH: Float[Array, "B T K H"]
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T N H"]:
-    """`attend` with the causal mask: each position attends to itself and to all earlier positions."""
+    """`attend` with the causal mask: each position attends to itself and to all earlier positions.
+
+    With `segments_BT`, the texts that a row is packed of, only to those of its own text.
+    """
     position_T = jnp.arange(q_BTNH.shape[1])
-    return attend(q_BTNH, k_BTKH, v_BTKH, (position_T[:, None] >= position_T)[None])
+    mask_BTS = (position_T[:, None] >= position_T)[None]
+    if segments_BT is not None:
+        mask_BTS = mask_BTS & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    return attend(q_BTNH, k_BTKH, v_BTKH, mask_BTS)
 
 
 def cached_attend(

@@ -67,13 +67,15 @@ def forward(
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
     watch: Watch = unwatched,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised.
+    are neither scanned nor rematerialised. `segments_BT`, without a cache, says of which of several texts that a row is
+    packed of each token is: a token sees its own text alone, at positions that begin with it.
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
@@ -85,18 +87,21 @@ def forward(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if segments_BT is not None:
+        assert cache is None, "packed rows are for training"
+        positions = _within(segments_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
     x_BTD = params.token_embedding[tokens_BT]
     if params.position_embedding is None:
         by = rotation(config, positions)
-    elif cache is None:
+    elif cache is None and segments_BT is None:
         by, x_BTD = None, x_BTD + params.position_embedding[: tokens_BT.shape[1]]
     else:
         by, x_BTD = None, x_BTD + params.position_embedding.at[positions].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
     x_BTD = dropout(x_BTD.astype(plan.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, by, in_blocks, watch)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, by, in_blocks, watch, segments_BT)
     x_BTD = norm(config, plan)(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
@@ -114,6 +119,7 @@ def block(
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
     watch: Watch = unwatched,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0.
 
@@ -121,7 +127,7 @@ def block(
     """
     normalise = norm(config, plan)
     normal_BTD = normalise(params.norm_1, x_BTD, config.norm_epsilon)
-    mixed_BTD, cache = attention(params.attention, normal_BTD, config, plan, cache, window, by, number)
+    mixed_BTD, cache = attention(params.attention, normal_BTD, config, plan, cache, window, by, number, segments_BT)
     after_attention, after_mlp = split(noise, 2)
     x_BTD = watch("after attention", _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention)))
     normal_BTD = normalise(params.norm_2, x_BTD, config.norm_epsilon)
@@ -156,6 +162,7 @@ def attention(
     window: kv.Window | None = None,
     by: Rotation | None = None,
     number: int | Int[Array, ""] = 0,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """Projects to queries, keys and values, attends, and projects back to the model's width.
 
@@ -180,7 +187,8 @@ def attention(
     if cache is not None and window is not None:
         cache = kv.write(cache, k_BTKH, v_BTKH, window.start)
     if alone:
-        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH)
+        packed = () if segments_BT is None else (segments_BT,)
+        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH, *packed)
     else:
         assert window is not None
         mixed_BTNH = kernels.cached_attend(q_BTNH, cache, window.mask_BTS)
@@ -197,9 +205,10 @@ def _blocks(
     by: Rotation | None,
     noise: Dropout | None,
     watch: Watch = unwatched,
+    segments_BT: Int[Array, "B T"] | None = None,
 ):
     """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
-    one = partial(block, config=config, plan=plan, window=window, by=by)
+    one = partial(block, config=config, plan=plan, window=window, by=by, segments_BT=segments_BT)
     if plan.execution.remat:
         one = jax.checkpoint(one)
     x_BTD = watch("embedding", _constrain(plan, x_BTD))
@@ -218,6 +227,13 @@ def _blocks(
         x_BTD, layer_cache = here(layer, x_BTD, cache=layer_cache, noise=noises[index], number=index)
         layers.append(layer_cache)
     return x_BTD, tuple(layers)
+
+
+def _within(segments_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """Each token's position in its text, counted from 0."""
+    place_T = jnp.arange(segments_BT.shape[1])
+    is_first_BT = jnp.diff(segments_BT, axis=1, prepend=segments_BT[:, :1] - 1) != 0
+    return place_T - jax.lax.cummax(jnp.where(is_first_BT, place_T, 0), axis=1)
 
 
 def _in_block(watch: Watch, index: int) -> Watch:
