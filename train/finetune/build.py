@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from llm_jax import sharding
-from llm_jax.adapters.base import base_hash
+from llm_jax.adapters import base_hash
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.runs import CHECKPOINTS, folder_of
 from train.cluster import devices
@@ -160,25 +160,19 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: 
 
 def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
     """The log-probabilities of every pair under the starting parameters: of a resumed run, those it began with."""
-    splits = {"train": setup.batches, "val": setup.held_out}
-    sizes = {split: setup.inputs.data.count(split) for split, batches in splits.items() if batches}
+    mesh, data = setup.job.mesh, setup.inputs.data
+    splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
+    there = {split: (Batches(batches, mesh), steps) for split, (batches, steps) in splits.items() if batches}
     name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
 
     def compute() -> References:
-        state: Any = programs.initialise(jax.random.key(setup.config.seed))
-        everywhere = sharding.named(setup.job.mesh, "")
+        start = programs.initialise(jax.random.key(setup.config.seed))
+        of_split = partial(log_probabilities, start.params, programs.base, setup.trainable, setup.plan)
+        everywhere = sharding.named(mesh, "")
         return {
-            split: log_probabilities(
-                state.params,
-                programs.base,
-                setup.trainable,
-                setup.plan,
-                Batches(batches, setup.job.mesh).once(),
-                sizes[split],
-                everywhere,
-            )
-            for split, batches in splits.items()
-            if batches
+            split: of_split(batches.once(steps), data.count(split), everywhere)
+            for split, (batches, steps) in there.items()
         }
 
-    return open_reference(folder, name, sizes, compute, setup.job.is_first)
+    needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}
+    return open_reference(folder, name, needed, compute, setup.job.is_first)

@@ -133,11 +133,21 @@ class Batches:
 
         return jax.tree.map(one, batch)
 
-    def once(self) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Every example once: (example of each row, batch)."""
-        for step in range(self._batches.batches_per_epoch):
+    def once(self, steps: int | None = None) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example once, or those of the first `steps` steps if these are fewer: (example of each row, batch)."""
+        epoch = self._batches.batches_per_epoch
+        for step in range(min(epoch, steps) if steps else epoch):
             batch, index_B = self.on_host(step)
             yield index_B, self.place(batch)
+
+    def seen(self, steps: int | None = None) -> np.ndarray:
+        """Which examples `once` gives: bool [examples]."""
+        seen = np.zeros(self._batches.prepared.count(self._batches.split), bool)
+        epoch = self._batches.batches_per_epoch
+        for step in range(min(epoch, steps) if steps else epoch):
+            index_B = self._batches.batch(step).index_B
+            seen[index_B[index_B >= 0]] = True
+        return seen
 
     def longest(self) -> Batch:
         """An empty batch of the longest shape that there can be, for compiling."""

@@ -9,8 +9,7 @@ from typing import Any
 
 import jax
 
-from llm_jax import sharding
-from llm_jax.adapters import lora as adapters
+from llm_jax import adapters, sharding
 from llm_jax.config import Execution
 from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
