@@ -1,4 +1,4 @@
-"""What a fine-tuning has changed: greedy answers to all held-out prompts, and perplexity on another text, before and after.
+"""What a fine-tuning has changed: greedy answers to all held-out prompts, and perplexity on another text.
 
     python benchmarks/finetuned.py --base /path/to/smollm2-135m-instruct --run runs/identity --contains Nova
     python benchmarks/finetuned.py --base … --run … --text wikitext-2.test.txt --windows 32
