@@ -35,7 +35,8 @@ from checks import makemore_counts as check
 from checks import predicted
 
 from llm_jax.models import ngram
-from train.first_principles.makemore import counting, lines, sampling
+from train.first_principles.makemore import counting, sampling
+from train.first_principles.makemore.dataset import lines
 
 data = lines.read(None)
 characters = data.alphabet.alphabet.replace("\n", "·")

@@ -34,7 +34,8 @@ from checks import makemore_networks as check
 from checks import predicted
 
 from llm_jax.models.makemore import mlp, recurrent, wavenet
-from train.first_principles.makemore import counting, lines, models, sampling, training
+from train.first_principles.makemore import counting, models, sampling, training
+from train.first_principles.makemore.dataset import lines
 from train.first_principles.makemore.recipes import RECIPES
 
 data = lines.read(None)

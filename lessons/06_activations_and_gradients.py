@@ -35,8 +35,9 @@ from checks import predicted
 
 from llm_jax.autodiff.by_hand import batch_norm_mlp
 from llm_jax.models.makemore import mlp
-from train.first_principles.makemore import by_hand, diagnostics, lines, models, pictures, training
-from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore import by_hand, diagnostics, models, pictures, training
+from train.first_principles.makemore.dataset import lines
+from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.recipes import RECIPES
 
 data = lines.read(None)

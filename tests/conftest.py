@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """In the default run LLVM does not optimise: programs are compiled in half the time, and run as long as before.
 
     Tests with a marker compile as users do.
+
+    A shell's background job has Ctrl-C switched off, for its children too. The tests of Ctrl-C need it switched on.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr.startswith("not "):
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

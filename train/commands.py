@@ -29,6 +29,10 @@ COMMANDS: Commands = {
     ),
     "verify": ("train.data.command", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
+    "finetune": (
+        "train.finetune.command",
+        "teach a model by examples: instructions, preferences (DPO) or classes, with LoRA or whole; stop and resume",
+    ),
     "parity": (
         "train.parity.command",
         "our GPT-2, Llama or Qwen against PyTorch's: activations, gradients, optimizer, loss curve, decoding",

@@ -5,7 +5,8 @@
 
 vLLM's own benchmark (`vllm bench serve`) measures, and reads the tokenizer that --model has; where vLLM is not
 installed, our own clients measure. With --model, the JAX decoder also runs the same prompts in this process; beside it
-stands the bound that memory bandwidth and arithmetic set.
+stands the bound that memory bandwidth and arithmetic set. Ctrl-C writes what is measured so far; the exit status is
+130.
 """
 
 import sys
@@ -13,6 +14,7 @@ import time
 from dataclasses import asdict
 from typing import Literal
 
+from llm_jax.command_line import interrupts
 from serve.bench.config import BenchConfig as Options
 
 
@@ -35,17 +37,24 @@ def main(options: Options) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     texts = prompts(max(options.requests, *options.concurrency), options.prompt_words)
     measured = []
-    for n_clients in options.concurrency:
-        few = texts[: max(options.requests, n_clients)]
-        who = "vLLM's benchmark" if tool == "vllm" else "our clients"
-        print(f"{n_clients} at once, {len(few)} requests, {who} …", flush=True)
-        if tool == "vllm":
-            level = with_vllm(options, remote, few, n_clients)
-        else:
-            level = with_clients(remote, few, n_clients, options.new_tokens, options.seconds, options.key_file)
-        measured.append(level)
+    was_interrupted = False
+    try:
+        for n_clients in options.concurrency:
+            few = texts[: max(options.requests, n_clients)]
+            who = "vLLM's benchmark" if tool == "vllm" else "our clients"
+            print(f"{n_clients} at once, {len(few)} requests, {who} …", flush=True)
+            if tool == "vllm":
+                level = with_vllm(options, remote, few, n_clients)
+            else:
+                level = with_clients(remote, few, n_clients, options.new_tokens, options.seconds, options.key_file)
+            measured.append(level)
+    except KeyboardInterrupt:  # what was measured took minutes, and is whole
+        interrupts.heard()
+        if not measured:
+            raise
+        was_interrupted = True
     decoder, bound = [], None
-    if model is not None:
+    if model is not None and not was_interrupted:
         from serve.bench.decoder import decode, roofline
 
         decoder = [decode(model, texts[:n], options.new_tokens) for n in options.concurrency]
@@ -66,6 +75,9 @@ def main(options: Options) -> int:
         console.print(table)
     report.plot(measured, decoder, bound, options.out / "bench.png", remote.name)
     print(f"{options.out}: bench.json, bench.png")
+    if was_interrupted:
+        print(f"interrupted: {len(measured)} of {len(options.concurrency)} numbers of clients are measured and written")
+        return interrupts.EXIT_INTERRUPTED
     if lost := sum(level.failed for level in measured):
         first = next((f", the first with: {level.error}" for level in measured if level.error), "")
         print(f"{lost} requests failed{first}")

@@ -2,7 +2,8 @@
 
 A model is a run, a Hugging Face directory or the URL of a server; several are compared. Tasks for small models:
 hellaswag, arc_easy, piqa, lambada_openai, wikitext (bits per byte); every other task of the harness has the harness's
-name. Rows come from --data, or from the Hugging Face hub.
+name. Rows come from --data, or from the Hugging Face hub. Ctrl-C writes the models that are evaluated; the exit
+status is 130.
 """
 
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
+
+from llm_jax.command_line import interrupts
 
 if TYPE_CHECKING:
     from serve.evaluation.backends import Access
@@ -42,6 +45,8 @@ class Options:
     """Of a run: the checkpoint's step. Default: the newest intact one."""
     every_checkpoint: bool = False
     """Of a run: every checkpoint in its folder, for a plot against tokens seen."""
+    adapter: Path | None = None
+    """A LoRA run or a directory in PEFT's format, merged into every model that is no server."""
     tokenizer: str | None = None
     """For a server: Hugging Face directory of its tokenizer. Default: the one it serves, if that is on this machine."""
     key_file: Path | None = None
@@ -78,12 +83,23 @@ def main(options: Options) -> int:
     models = [
         candidate
         for source in options.models
-        for candidate in backends.candidates(source, options.backend, options.step, options.every_checkpoint)
+        for candidate in backends.candidates(
+            source, options.backend, options.step, options.every_checkpoint, options.adapter
+        )
     ]
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
-    evaluated = [evaluate(candidate, loaded, access, options.limit) for candidate in models]
+    evaluated = []
+    was_interrupted = False
+    try:
+        for candidate in models:
+            evaluated.append(evaluate(candidate, loaded, access, options.limit))
+    except KeyboardInterrupt:
+        interrupts.heard()
+        if not evaluated:
+            raise
+        was_interrupted = True
     settings = {
         "lm_eval": lm_eval.__version__,
         "tasks": names,
@@ -97,6 +113,9 @@ def main(options: Options) -> int:
     console.print(report.table(evaluated, console.width))
     is_drawn = report.draw(options.out / "results.png", evaluated)
     console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
+    if was_interrupted:
+        console.print(f"interrupted: {len(evaluated)} of {len(models)} models are evaluated and written")
+        return interrupts.EXIT_INTERRUPTED
     return 0
 
 

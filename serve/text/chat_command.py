@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
-from serve.text.config import Settings, refuse_empty_stops
+from serve.text.config import Settings, refuse_adapter_of_server, refuse_empty_stops
 
 if TYPE_CHECKING:
     from serve.text.conversation import Conversation
@@ -37,10 +37,13 @@ class Options:
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends; it may be the text of a special token; may be given several times."""
+    adapter: Path | None = None
+    """Of a model on this machine: a LoRA run or a directory in PEFT's format, merged into its weights."""
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
     def __post_init__(self) -> None:
+        refuse_adapter_of_server(self.source, self.adapter)
         refuse_empty_stops(self.stop)
 
 
@@ -54,7 +57,7 @@ def main(options: Options) -> int:
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_source(options.source, options.key_file)
+        source = open_source(options.source, options.key_file, adapter=options.adapter)
         talk = conversation(source, options.system)
     is_chat = isinstance(talk, Messages)
     does = "answers your messages" if is_chat else "continues where your text ends"

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 MOST_TEXTS = 128  # prompts of one request, the most that our servers take
 
 
-def open_source(where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
+def open_source(
+    where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1, adapter: Path | None = None
+) -> Source:
     """A server, where `where` is a URL; else a model, as `load_model` takes it, on the JAX decoder.
 
     Args:
@@ -25,6 +27,7 @@ def open_source(where: str, key_file: Path | None, step: int | None = None, n_te
         key_file: of a server: the file with its API key.
         step: of a run: the checkpoint's step; None: the newest intact one.
         n_texts: texts that are continued at once.
+        adapter: of a model: a LoRA run or PEFT's directory, merged into its weights.
 
     Raises:
         ImportError: a server is asked and the openai package is not installed.
@@ -35,7 +38,7 @@ def open_source(where: str, key_file: Path | None, step: int | None = None, n_te
     from serve.models import load_model
     from serve.text.local import Local
 
-    return Local(load_model(where, step), n_texts)
+    return Local(load_model(where, step, False, adapter), n_texts)
 
 
 class Remote:

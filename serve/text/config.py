@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from llm_jax.decode.options import Sampling
@@ -66,6 +67,15 @@ class Chatting(Protocol):
 def is_url(source: str) -> bool:
     """Whether a source is a server's address; everything else is a model."""
     return source.startswith(("http://", "https://"))
+
+
+def refuse_adapter_of_server(source: str, adapter: Path | None) -> None:
+    """Raises ValueError where an adapter is given for a server, which serves its own by name."""
+    if adapter is not None and is_url(source):
+        raise ValueError(
+            f"--adapter {adapter} is for a model on this machine; {source} is a server, which takes adapters where it "
+            "is started: leave it out"
+        )
 
 
 def refuse_empty_stops(stops: Sequence[str]) -> None:

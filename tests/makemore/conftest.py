@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from train.first_principles.makemore import lines
-from train.first_principles.makemore.lines import Lines
+from train.first_principles.makemore.dataset import lines
+from train.first_principles.makemore.dataset.lines import Lines
 
 
 def words(count: int = 300, seed: int = 0) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 
 from llm_jax.models.makemore import mlp, wavenet
 from train.first_principles.makemore import diagnostics, models
+from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.diagnostics import dead_units, look, saturation, squashed
-from train.first_principles.makemore.examples import Examples
 
 
 def batch_of(model, data) -> Examples:

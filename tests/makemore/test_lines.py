@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from train.first_principles.makemore import lines, splits
-from train.first_principles.makemore.examples import sequences, windows
+from train.first_principles.makemore.dataset import lines, splits
+from train.first_principles.makemore.dataset.examples import sequences, windows
 
 
 def test_names_are_split_as_in_the_lectures(names):

@@ -11,7 +11,7 @@ import pytest
 from llm_jax.config import DecoderConfig
 from llm_jax.models.makemore import lookup, mlp
 from train.first_principles.makemore import by_hand, models, training
-from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.training import Diverged, Recipe
 from train.optim.config import OptimizerConfig, ScheduleConfig
 

@@ -7,14 +7,6 @@ import time
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def listening():
-    """What a child inherits: a background job of a shell would ignore SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.long
 def test_ctrl_c_at_any_instant_leaves_with_75_and_loses_nothing(new_run):
     run = new_run("pressed", "--steps", "100000", "--checkpoint-every", "50", "--eval-every", "50")

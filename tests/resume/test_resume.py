@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from small_runs import LLAMA_FLAGS
 
 from train.pretrain.resume import TOLERANCE
 
@@ -118,3 +119,17 @@ def test_run_on_4_devices_stopped_by_sigusr1_sees_the_same_tokens_on_2_and_on_8(
                 assert found[key] == expected[key]
             for key in found.keys() & {"train_loss", "val_loss", "lr"}:
                 assert found[key] == pytest.approx(expected[key], rel=tolerance), (found["step"], key)
+
+
+@pytest.mark.long
+def test_a_llama_stopped_on_4_devices_goes_on_on_2_with_the_same_tokens(new_run):
+    flags = [*FLAGS, *LLAMA_FLAGS.split()]
+    whole = new_run("llama-whole", *flags)
+    whole.finish()
+    run = new_run("llama", *flags)
+    saved = stop(start_and_await_checkpoint(run, "--fsdp", "4", devices=4), run, signal.SIGUSR1)
+    log = run.finish("--fsdp", "2", devices=2)
+    assert f"resume: from step {saved}, other devices (mesh" in log
+    for found, expected in zip(run.record(), whole.record(), strict=True):
+        assert (found["step"], found["tokens"]) == (expected["step"], expected["tokens"])
+        assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=float(TOLERANCE.split()[0]))

@@ -1,7 +1,8 @@
 """Fifty times SIGKILL, in start-up, in training and in the middle of saves, and not a bit is lost.
 
-The run saves every fifth step. After each kill it is started again, and must go on from the newest committed step.
-At the end its state and its metrics must be those of a run that was never killed.
+A GPT-2 fifty times, a Llama and a run of LoRA ten. The run saves every fifth step. After each kill it is started again,
+and must go on from the newest committed step. At the end its state and its metrics must be those of a run that was
+never killed.
 """
 
 import random
@@ -11,10 +12,10 @@ import time
 
 import numpy as np
 import pytest
+from small_runs import LLAMA_FLAGS
 
-KILLS = 50
-STEPS, SAVE_EVERY = 900, 5
-FLAGS = f"--steps {STEPS} --checkpoint-every {SAVE_EVERY} --eval-every 60".split()
+SAVE_EVERY, STEPS_A_KILL = 5, 18
+FLAGS = f"--checkpoint-every {SAVE_EVERY} --eval-every 60".split()
 
 
 class Storm:
@@ -67,19 +68,26 @@ class Storm:
 
 @pytest.mark.storm
 @pytest.mark.timeout(1800)
-def test_run_killed_fifty_times_ends_bit_equal_to_one_that_was_never_killed(new_run):
-    whole = new_run("whole", *FLAGS)
+@pytest.mark.parametrize(
+    ("kills", "kind", "shape"),
+    [(50, "new_run", ""), (10, "new_run", LLAMA_FLAGS), (10, "new_tuning", "")],
+    ids=["gpt2", "llama", "lora"],
+)
+def test_a_run_killed_many_times_ends_bit_equal_to_one_that_was_never_killed(kills, kind, shape, request):
+    steps, new = kills * STEPS_A_KILL, request.getfixturevalue(kind)
+    flags = [*FLAGS, "--steps", str(steps), *shape.split()]
+    whole = new("whole", *flags)
     whole.finish()
-    killed = new_run("killed", *FLAGS)
+    killed = new("killed", *flags)
     storm = Storm(killed, seed=0)
-    for life in range(KILLS):
+    for life in range(kills):
         storm.strike(("training", "save", "save", "training", "start-up")[life % 5])
-    assert storm.killed_in_save >= KILLS // 5
+    assert storm.killed_in_save >= kills // 5
     committed = max(killed.committed())
     log = killed.finish()
     assert f"resume: from step {committed}, same devices: bit-equal" in log
 
-    assert [line["step"] for line in killed.record()] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in killed.record()] == list(range(1, steps + 1))
     assert killed.record() == whole.record()
     for found, expected in zip(killed.state(), whole.state(), strict=True):
         np.testing.assert_array_equal(found, expected)

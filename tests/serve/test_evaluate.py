@@ -116,6 +116,25 @@ def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_p
     assert "Running loglikelihood" not in shown
 
 
+def test_ctrl_c_keeps_the_models_that_are_evaluated(model_dir, files, tmp_path, monkeypatch, capsys):
+    from serve.evaluation import command
+
+    evaluate_one, done = command.evaluate, []
+
+    def second_is_interrupted(*arguments):
+        if done:
+            raise KeyboardInterrupt
+        done.append(evaluate_one(*arguments))
+        return done[0]
+
+    monkeypatch.setattr(command, "evaluate", second_is_interrupted)
+    rows = data_flags({"wikitext": files["wikitext"]})
+    flags = ("--tasks", "wikitext", *rows, "--backend", "hf", "--limit", "1", "--out", tmp_path)
+    assert evaluate(model_dir, model_dir, *flags) == 130
+    assert len(json.loads((tmp_path / "results.json").read_text())["models"]) == 1
+    assert "1 of 2 models" in capsys.readouterr().out
+
+
 def test_our_hellaswag_equals_the_harness_on_the_same_convention(measured, model_dir, files, plan):
     loaded = hf.load(model_dir)
     items = hellaswag.read_items(files["hellaswag"])

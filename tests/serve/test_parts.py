@@ -196,6 +196,30 @@ def test_a_benchmark_looks_for_the_model_before_it_measures():
         bench.main(bench.Options("http://127.0.0.1:1", model=Path("/nowhere/model")))
 
 
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_ctrl_c_in_a_benchmark_keeps_what_is_measured(whole, tmp_path, monkeypatch):
+    levels = [load_test.Level(n, 4, 0, 1.0, 10.0 * n, (1, 2), (1, 2), (1, 2)) for n in (1, 2)][:whole]
+
+    def measure(*arguments):
+        if not levels:
+            raise KeyboardInterrupt
+        return levels.pop(0)
+
+    class Remote:
+        url, name = "http://127.0.0.1:1", "tiny"
+
+    monkeypatch.setattr("serve.text.client.Remote", lambda *_: Remote)
+    monkeypatch.setattr(load_test, "with_clients", measure)
+    options = bench.Options("http://127.0.0.1:1", concurrency=(1, 2, 4), requests=4, tool="own", out=tmp_path)
+    if whole == 0:
+        with pytest.raises(KeyboardInterrupt):
+            bench.main(options)
+        assert not (tmp_path / "bench.json").exists()
+    else:
+        assert bench.main(options) == 130
+        assert len(json.loads((tmp_path / "bench.json").read_text())["server"]) == whole
+
+
 def test_a_benchmark_keeps_what_the_first_lost_request_was_told(monkeypatch):
     class Completions:
         def create(self, prompt, stream=False, **fields):

@@ -6,7 +6,7 @@ import numpy as np
 
 from llm_jax.autodiff.by_hand.batch_norm_mlp import Parameters, loss_and_gradients
 from llm_jax.models.makemore.mlp import CharacterMLP
-from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore.dataset.examples import Examples
 
 
 def gradients(params: CharacterMLP, batch: Examples) -> tuple[float, CharacterMLP]:

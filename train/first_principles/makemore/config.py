@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from train.first_principles.makemore.splits import Rule
+from train.first_principles.makemore.dataset.splits import Rule
 
 ModelName = Literal["bigram", "ngram", "neural-bigram", "mlp", "mlp-batchnorm", "rnn", "gru", "wavenet", "transformer"]
 

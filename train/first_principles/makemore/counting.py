@@ -7,7 +7,7 @@ import numpy as np
 
 from llm_jax.models import ngram
 from llm_jax.tokenizer.characters import CharacterTokenizer
-from train.first_principles.makemore.lines import BREAK, Lines
+from train.first_principles.makemore.dataset.lines import BREAK, Lines
 
 ORDER, SMOOTHING = 3, 0.1  # where nothing is said
 

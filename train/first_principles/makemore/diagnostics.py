@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llm_jax import inspect
-from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.models import Model
 from train.first_principles.makemore.training import batch_loss
 

@@ -11,7 +11,7 @@ from llm_jax.models import decoder
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
 from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Key
-from train.first_principles.makemore.examples import Examples, sequences, windows
+from train.first_principles.makemore.dataset.examples import Examples, sequences, windows
 
 ModelConfig = lookup.Config | mlp.Config | wavenet.Config | recurrent.Config | DecoderConfig
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llm_jax.config import DecoderConfig
 from llm_jax.models.makemore import lookup, mlp, recurrent, wavenet
 from train.first_principles.makemore.config import MakemoreConfig
-from train.first_principles.makemore.lines import Lines
+from train.first_principles.makemore.dataset.lines import Lines
 from train.first_principles.makemore.models import ModelConfig
 from train.first_principles.makemore.training import Recipe
 from train.optim.config import OptimizerConfig, ScheduleConfig

@@ -14,11 +14,12 @@ from rich.table import Table
 from llm_jax.files import write
 from llm_jax.files.json_files import write_json
 from llm_jax.runs import LOSS_PLOT, SAMPLES, SUMMARY
-from train.first_principles.makemore import by_hand, counting, diagnostics, lines, models, pictures, sampling, training
+from train.first_principles.makemore import by_hand, counting, diagnostics, models, pictures, sampling, training
 from train.first_principles.makemore.config import MakemoreConfig
+from train.first_principles.makemore.dataset import lines
+from train.first_principles.makemore.dataset.examples import Examples
+from train.first_principles.makemore.dataset.lines import Lines
 from train.first_principles.makemore.diagnostics import Inside
-from train.first_principles.makemore.examples import Examples
-from train.first_principles.makemore.lines import Lines
 from train.first_principles.makemore.recipes import adjusted
 from train.first_principles.makemore.sampling import Predictor
 from train.record import metrics, plots

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from llm_jax.tokenizer.characters import CharacterTokenizer
-from train.first_principles.makemore.lines import BREAK
+from train.first_principles.makemore.dataset.lines import BREAK
 from train.first_principles.makemore.models import Model
 
 Predictor = Callable[[np.ndarray], np.ndarray]  # ids (B, T), a break first → log-probabilities of what follows (B, V)

@@ -18,7 +18,7 @@ import optax
 from llm_jax.layers.dropout import Dropout
 from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Float, Int
-from train.first_principles.makemore.examples import Examples
+from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.models import Model
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import learning_rate, make_optimizer

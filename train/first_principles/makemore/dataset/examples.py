@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.first_principles.makemore.lines import BREAK
+from train.first_principles.makemore.dataset.lines import BREAK
 
 
 class Examples(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from llm_jax.files.content import read_text
 from llm_jax.tokenizer.characters import CharacterTokenizer
-from train.first_principles.makemore.splits import Rule, split
+from train.first_principles.makemore.dataset.splits import Rule, split
 
 BREAK = 0
 LONGEST = 512  # characters
