@@ -71,7 +71,7 @@ class Prepared:
 
     `counts` says what became of the rows: `read`; `skipped` (could not be used); `dropped` (truncation left no target);
     `truncated` (sequences that were cut); `unanswered` (messages left out behind the last answer); `equal_pairs`;
-    `duplicates` (examples that --data holds once more); `shared_with_val` (examples of --val-data that --data holds too).
+    `duplicates` (examples that --data holds again); `shared_with_val` (examples of --val-data that --data holds too).
     """
 
     folder: Path
