@@ -80,8 +80,8 @@ def forward(
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
-            length is not checked, because padding may exceed the positions. Packed rows have a cache, segments of
-            another shape, or a plan that asks for cuDNN.
+            length is not checked, because padding may exceed the positions. Packed rows have a cache, or a plan that
+            asks for cuDNN.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -90,10 +90,8 @@ def forward(
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
     if segments_BT is not None:
-        if cache is not None or segments_BT.shape != tokens_BT.shape:
-            raise ValueError(
-                f"packed rows have no cache, and segments of the shape {tokens_BT.shape}; got {segments_BT.shape}"
-            )
+        if cache is not None:
+            raise ValueError("packed rows have no cache: leave out segments_BT or the cache")
         starts_BT = packing.starts(segments_BT)
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:

@@ -114,15 +114,14 @@ def test_rows_hold_their_examples_and_train_what_is_marked(packing, made):
 
 
 def test_a_packed_row_keeps_its_examples_apart(made):
-    batch = FinetuneBatches(made("completions"), "train", 2, 0, packing=True).batch(0)
-    for row in range(2):
+    batch = FinetuneBatches(made("completions"), "train", 8, 0, packing=True).batch(0)
+    assert batch.segments_BT.max() > 1
+    for row in range(8):
         numbers = batch.segments_BT[row]
         assert numbers[0] == 0
         assert set(np.diff(numbers)) <= {0, 1}
-        assert numbers.max() > 1
         first = np.flatnonzero(np.diff(numbers))  # the target of these inputs begins another example
         assert not batch.weights_BT[row, first].any()
-        assert not batch.weights_BT[row, numbers == numbers.max()].any() or numbers[-1] < numbers.max()
 
 
 def test_pairs_stand_half_a_batch_apart(made):
@@ -179,7 +178,7 @@ def test_the_share_of_padding_is_that_of_the_batches(packing, made):
     positions = sum(batch.weights_BT.size for batch in epoch(batches))
     used = data.splits["train"].tokens - (0 if packing else data.count("train"))
     assert batches.padding() == pytest.approx(1 - used / positions)
-    assert FinetuneBatches(data, "train", 1, 0).padding() < 0.1
+    assert FinetuneBatches(data, "train", 1, 0).padding() < 0.15
 
 
 def test_an_end_that_pads_is_not_trained_and_the_end_of_the_answer_is():
@@ -209,9 +208,9 @@ def test_the_buckets_leave_as_little_padding_as_any_choice_of_as_many(most):
     def size(buckets):
         return sum(min(bucket for bucket in buckets if bucket >= n) for n in lengths)
 
-    best = min(size((*some, *tops)) for some in combinations(candidates, min(most, 4) - 1)) if most < 6 else 0
+    best = min(size((*some, *tops)) for some in combinations(candidates, most - 1))
     assert len(found) <= most
-    assert size(found) <= max(best, lengths.sum()) * 1.05
+    assert size(found) <= best * 1.03
     assert all(found[i] >= n for n, i in zip(lengths, bucket_of(lengths, found), strict=True))
 
 

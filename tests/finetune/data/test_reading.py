@@ -213,7 +213,7 @@ def test_names_are_filled_in_where_texts_hold_them(file_of, plain):
     ("row", "message"),
     [
         ({"foo": "a", "output": "b"}, "columns 'foo', 'output' are no example; expected"),
-        ({"question": "a", "answer": "b"}, "are given with --columns instruction=question"),
+        ({"question": "a", "answer": "b"}, "are given with --columns output=answer instruction=question"),
         ({"instruction": "a", "input": ""}, "are no example"),
         ({"prompt": "a", "completion": "b", "messages": []}, "fit chats and completions; choose one with --kind"),
         ({"instruction": "a", "output": ""}, "'output' is an empty answer"),

@@ -107,6 +107,21 @@ def test_what_people_write_is_ordinary_text_whatever_it_spells(template, texts, 
     assert texts[0] in "".join(words(made[0], tokenizer, trained=False))
 
 
+@pytest.mark.parametrize("name", published_templates.TEMPLATES)
+def test_tokenizers_of_others_read_no_special_token_in_what_people_write(name, published, file_of):
+    """Nor does hiding it change what stands around: Mistral's puts a space behind its first token."""
+    tokenizer, _ = published(name)
+    spelled = "".join(tokenizer.special_tokens)
+    rows = [chat(f"u:x {spelled}", f"a:y {spelled}"), chat("u:x", "a:y")]
+    made, _ = examples(file_of(rows), tokenizer)
+    special = set(tokenizer.special_tokens.values())
+    found, harmless = ([number for number in one.ids.tolist() if number in special] for one in made)
+    assert found == harmless
+    first, other = (tokenizer.decode(one.ids.tolist()) for one in made)
+    assert first.startswith(other[: other.index("x")])
+    assert words(made[0], tokenizer)[0].strip().startswith(f"y {spelled}")
+
+
 def test_prompt_and_answer_are_encoded_apart(gpt2, file_of):
     """GPT-2 has a token of ' unbeliev' + 'able' and the like: none joins the prompt with the answer."""
     prompt, answer = "The word is un", "believable"

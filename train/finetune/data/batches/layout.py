@@ -8,7 +8,7 @@ import numpy as np
 
 from train.data.order import permute
 from train.finetune.data.batches.batch import NONE
-from train.finetune.data.batches.buckets import bucket_of, lengths_for
+from train.finetune.data.batches.buckets import STEP, bucket_of, lengths_for
 from train.finetune.data.batches.packing import best_fit
 
 Rows = list[list[int]]  # the examples of every row
@@ -64,9 +64,10 @@ class Bucketed:
 
 
 class Packed:
-    """Several examples a row, by best fit; every row has the same length."""
+    """Several examples a row, by best fit; every row has the same length, no more than all examples need."""
 
     def __init__(self, lengths: np.ndarray, length: int, batch_size: int, seed: int | None):
+        length = min(length, -(-int(lengths.sum()) // STEP) * STEP)
         self.shapes = (length,)
         self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
         self._falling = np.sort(lengths)[::-1]

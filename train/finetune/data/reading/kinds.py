@@ -26,18 +26,18 @@ OPTIONAL: dict[Kind, tuple[str, ...]] = {
     "instructions": ("input", "system", "history"),
     "labelled": (),
 }
-# Names that others use, and how to say so.
+# What others call them.
 USUAL_OTHERS = {
-    "response": "completion=response, or output=response",
-    "answer": "output=answer",
-    "question": "instruction=question",
-    "query": "instruction=query",
-    "dialogue": "messages=dialogue",
-    "conversation": "messages=conversation",
-    "sentence": "text=sentence",
-    "sms": "text=sms",
-    "class": "label=class",
-    "labels": "label=labels",
+    "answer": "output",
+    "response": "output",
+    "question": "instruction",
+    "query": "instruction",
+    "dialogue": "messages",
+    "conversation": "messages",
+    "sentence": "text",
+    "sms": "text",
+    "class": "label",
+    "labels": "label",
 }
 NAMES = tuple(dict.fromkeys(name for needed in NEEDED.values() for names in needed for name in names))
 
@@ -77,8 +77,8 @@ def _no_kind(there: list[str]) -> str:
 
 
 def _hint(there: Iterable[str]) -> str:
-    usual = next((USUAL_OTHERS[name] for name in there if name in USUAL_OTHERS), "NAME=COLUMN")
-    return f"Columns of other names are given with --columns {usual}"
+    usual = " ".join(f"{USUAL_OTHERS[name]}={name}" for name in sorted(there) if name in USUAL_OTHERS)
+    return f"Columns of other names are given with --columns {usual or 'NAME=COLUMN'}"
 
 
 def _needs(kind: Kind) -> str:

@@ -101,8 +101,8 @@ class Tables:
                 yield f"{path}:{line}", {name: _of_field(field) for name, field in zip(names, row, strict=True)}
         if joined:
             logger.warning(
-                "%s: a quote joins lines that look like rows of their own, as a CSV reader has it, %d time(s); the first "
-                "such row ends in line %d. Where quotes are text, write the rows as JSON lines",
+                "%s: a quote joins lines that look like rows of their own, as a CSV reader has it, %d time(s); the "
+                "first such row ends in line %d. Where quotes are text, write the rows as JSON lines",
                 path,
                 len(joined),
                 joined[0],
