@@ -106,8 +106,27 @@ def test_a_changed_file_is_found(name, config, folder, plain):
     content = bytearray((folder / name).read_bytes())
     content[-1] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name}: sha256 .*The file was changed: prepare the examples again"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: sha256 .*The file was changed: remove the folder to prepare the examples again"
+    ):
         open_prepared(folder)
+
+
+def test_damaged_examples_are_made_anew_where_they_may_be_replaced(config, folder, plain):
+    first = prepare(config, plain, folder, 64)
+    for name in ("train.safetensors", "manifest.json"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+        with pytest.raises(ValueError, match="prepare the examples again"):
+            prepare(config, plain, folder, 64)
+        assert prepare(config, plain, folder, 64, changed="replace").fingerprint == first.fingerprint
+
+
+def test_processes_that_prepare_the_same_at_once_all_get_it(config, folder, plain):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: prepare(config, plain, folder / "x", 64), range(4)))
+    assert {one.fingerprint for one in made} == {made[0].fingerprint}
 
 
 @pytest.mark.parametrize("edit", [{"format_version": 9}, {"splits": None}, {"kind": 0, "counts": None, "labels": None}])

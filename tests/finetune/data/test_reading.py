@@ -334,6 +334,16 @@ def test_what_datasets_saved_is_read(tmp_path, file_of):
         rows_of(files=(str(tmp_path / "two"),), dataset_split="val")
 
 
+def test_a_dataset_is_read_by_its_name(file_of, monkeypatch, tmp_path):
+    """A local folder stands for the hub."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = file_of([{"prompt": "a", "completion": "b"}], "hub/train.jsonl").rsplit("/", 1)[0]
+    assert rows_of(files=(f"hf:{folder}",)) == [f"hf:{folder}, row 0"]
+    with pytest.raises(ValueError, match=r"--data hf:.* \(split 'no'\): .* or give its files"):
+        rows_of(files=(f"hf:{folder}",), dataset_split="no")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

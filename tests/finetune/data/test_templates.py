@@ -258,3 +258,15 @@ def test_a_guard_gives_back_what_it_hides():
         assert len(hidden) == len(text)
         assert not any(token in hidden for token in special)
         assert guard.restore(hidden) == text
+
+
+def test_llama_3_s_template_begins_as_its_tokenizer_does(file_of):
+    special = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+    tokenizer = chatting(None, special)
+    (example,), _ = examples(file_of([chat("u: a ", "a: b\n")]), tokenizer, template="llama3")
+    assert tokenizer.decode(example.ids.tolist()) == (
+        "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\na<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\nb<|eot_id|>"
+    )
+    (example,), _ = examples(file_of([chat("u:a", "a:b")]), chatting(None), template="llama3")
+    assert example.ids[0] < 256

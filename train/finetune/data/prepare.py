@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock
 
 from llm_jax.files import replacing_folder, write
 from llm_jax.files.json_files import read_json, write_json
@@ -60,21 +61,39 @@ def prepare(
         )
     sources = {"train": tables(config)} | ({"val": tables(config, for_validation=True)} if config.val_files else {})
     inputs = _inputs(config, sources, tokenizer, max_length)
-    if (folder / MANIFEST).exists():
+    if (found := _found(folder, inputs, changed)) is not None:
+        return found
+    maker = Maker(config, tokenizer, max_length, on_row)
+    splits = _read(config, sources, maker, max_length)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # several processes of one run prepare the same
+        if (found := _found(folder, inputs, changed)) is not None:
+            return found
+        with replacing_folder(folder) as scratch:
+            _write(scratch, maker, splits, tokenizer, max_length, inputs)
+        return open_prepared(folder)
+
+
+def _found(folder: Path, inputs: Mapping[str, Any], changed: Literal["refuse", "replace"]) -> Prepared | None:
+    """The folder's examples, if they are of these inputs. Raises ValueError where something else is there.
+
+    With "replace", damaged examples and those of other inputs count as none.
+    """
+    if not (folder / MANIFEST).exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(f"{folder}: something else than prepared examples is there; name another folder")
+        return None
+    try:
         difference = _difference(read_json(folder / MANIFEST, AGAIN).get("inputs"), inputs)
-        if not difference:
-            return open_prepared(folder)
-        if changed == "refuse":
+        if difference:
             raise ValueError(
                 f"{folder}: these examples were prepared with {difference}. Name another folder, or remove it"
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: something else than prepared examples is there; name another folder")
-    maker = Maker(config, tokenizer, max_length, on_row)
-    splits = _read(config, sources, maker, max_length)
-    with replacing_folder(folder) as scratch:
-        _write(scratch, maker, splits, tokenizer, max_length, inputs)
-    return open_prepared(folder)
+        return open_prepared(folder)
+    except ValueError:
+        if changed == "refuse":
+            raise
+        return None
 
 
 def _read(config: DataConfig, sources: Mapping[str, Tables], maker: Maker, max_length: int) -> dict[str, Rows]:

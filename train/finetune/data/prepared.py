@@ -24,7 +24,7 @@ from train.finetune.data.example import Example, Labelled, Pair
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-AGAIN = "prepare the examples again"
+AGAIN = "remove the folder to prepare the examples again"
 SPLITS = ("train", "val")
 
 

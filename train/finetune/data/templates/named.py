@@ -67,13 +67,15 @@ class Named(NamedTuple):
     tokens: tuple[str, ...]  # that the tokenizer should have
     end: str | None  # the token that ends a turn; None: the tokenizer's end of text
     joint: str  # between an instruction and its input
-    begins: bool  # whether it always begins with the tokenizer's beginning
+    begin: str | None = None  # the token that begins a text, where the tokenizer has it; else what it puts before each
 
 
 NAMED = {
-    "chatml": Named(CHATML, ("<|im_start|>", "<|im_end|>"), "<|im_end|>", "\n\n", False),
-    "llama3": Named(LLAMA3, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|eot_id|>", "\n\n", True),
-    "alpaca": Named(ALPACA, (), None, "\n\n### Input:\n", False),
+    "chatml": Named(CHATML, ("<|im_start|>", "<|im_end|>"), "<|im_end|>", "\n\n"),
+    "llama3": Named(
+        LLAMA3, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|eot_id|>", "\n\n", "<|begin_of_text|>"
+    ),
+    "alpaca": Named(ALPACA, (), None, "\n\n### Input:\n"),
 }
 
 
@@ -87,8 +89,8 @@ def written(name: str, tokenizer: Tokenizer) -> str:
             "(any of `python -m train prepare` but characters), or take another base"
         )
     begin = "".join(_spelled(tokenizer, number) for number in borders.prefix)
-    if named.begins and not begin and borders.begin not in (None, borders.end):
-        begin = _spelled(tokenizer, borders.begin)
+    if not begin and named.begin in tokenizer.special_tokens:
+        begin = named.begin or ""
     text = named.text.replace("END", json.dumps(end, ensure_ascii=False))
     text = text.replace("PREAMBLE", json.dumps(PREAMBLE))
     return text.replace("{{- BEGIN }}\n", f"{{{{- {json.dumps(begin, ensure_ascii=False)} }}}}\n" if begin else "")
