@@ -181,6 +181,7 @@ def test_of_a_longer_conversation_a_pair_trains_the_last_answer_alone(file_of):
         ([True, False, True], ("false", "true"), [1, 0, 1]),
         ([1.0, 0.0, 1.0], ("0", "1"), [1, 0, 1]),
         ([" a", "b ", "a"], ("a", "b"), [0, 1, 0]),
+        ([-1, 1, "--2"], ("--2", "-1", "1"), [1, 2, 0]),
     ],
 )
 def test_classes_are_numbered_in_the_order_of_their_names(labels, names, numbers, file_of, plain):
@@ -199,6 +200,26 @@ def test_columns_of_other_names_are_given_by_flags(file_of, plain):
     assert (len(made), maker.kind) == (2, "labelled")
     made, maker = examples(path, plain, header=("class", "sms"), columns=("label=class", "text=sms"))
     assert (len(made), maker.kind) == (2, "labelled")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("prompt=q", "completion=x"), r"data\.jsonl:1: no column 'x', which --columns names; there are 'q', 'r'"),
+        (("prompt=q", "answer=r"), "--columns answer=r: no kind of row has 'answer'; there are chosen"),
+        (("prompt=q",), "columns 'prompt', 'r' are no example"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(columns, message, file_of, plain):
+    with pytest.raises(ValueError, match=message):
+        answers([{"q": "a", "r": "b"}], file_of, plain, columns=columns)
+
+
+def test_a_row_that_lacks_a_column_is_named(file_of, plain):
+    with pytest.raises(
+        ValueError, match=r"data\.jsonl:2: no column 'completion'; completions need prompt and completion"
+    ):
+        answers([{"prompt": "a", "completion": "b"}, {"prompt": "a"}], file_of, plain)
 
 
 def test_names_are_filled_in_where_texts_hold_them(file_of, plain):

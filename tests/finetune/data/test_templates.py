@@ -242,6 +242,12 @@ def test_a_file_s_template_is_the_one_that_writes(file_of):
         ([chat("s:a", "s:b", "u:c", "a:d")], {"template": "alpaca"}, "one message of the system, the first"),
         ([chat("u:a", "a:b")], {"template": "no.jinja"}, "--template no.jinja: no such file"),
         ([{"text": "a", "label": "b"}], {"template": "chatml"}, "labelled texts are read as they stand"),
+        (
+            [{"text": "a", "label": "b"}],
+            {"train_on": "all"},
+            "--train-on all is for texts .*got labelled: leave it out",
+        ),
+        ([{"prompt": "a", "chosen": "b", "rejected": "c"}], {"train_on": "all"}, "got preferences: leave it out"),
     ],
 )
 def test_a_template_that_does_not_fit_is_refused_in_one_line(rows, settings, message, plain, file_of):

@@ -1,5 +1,6 @@
 """Records → examples: encoded, cut to the longest length, labels numbered; and counts of what became of the rows."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -81,6 +82,8 @@ class Maker:
     def _prepare_for(self, record: Record) -> None:
         """Chooses the template by the first record. Raises ValueError where none can write such."""
         name = self._config.template
+        if self._config.train_on == "all" and not isinstance(record, Conversation):
+            raise ValueError(f"--train-on all is for texts that are learned as such; got {self.kind}: leave it out")
         if isinstance(record, LabelledText):
             if name not in ("auto", "plain"):
                 raise ValueError(f"--template {name}: labelled texts are read as they stand; leave it out")
@@ -125,4 +128,4 @@ class Maker:
 
 
 def _is_number(label: str) -> bool:
-    return label.lstrip("-").isdecimal() and label.isascii()
+    return re.fullmatch(r"-?[0-9]+", label) is not None

@@ -61,14 +61,26 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any
     return {name: value for name, value in row.items() if name not in columns.values()} | given
 
 
+def check_renaming(columns: Mapping[str, str], row: Mapping[str, Any], place: str) -> None:
+    """Raises ValueError for a name that no kind has, or a column that is not there."""
+    known = (*NAMES, *dict.fromkeys(name for names in OPTIONAL.values() for name in names if name not in NAMES))
+    for name, column in columns.items():
+        if name not in known:
+            raise ValueError(f"--columns {name}={column}: no kind of row has {name!r}; there are {', '.join(known)}")
+        if column not in row:
+            there = ", ".join(map(repr, row)) or "none"
+            raise ValueError(f"{place}: no column {column!r}, which --columns names; there are {there}")
+
+
 def check_columns(row: Mapping[str, Any], kind: Kind, columns: Mapping[str, str], place: str) -> None:
     """Raises ValueError that names the first column that is missing."""
     for names in NEEDED[kind]:
         if not set(names) & set(row):
-            wanted = columns.get(names[0])
-            what = f"no column {wanted!r}, which --columns names" if wanted else f"no column {names[0]!r}"
+            wanted = columns.get(names[0], names[0])
             there = ", ".join(map(repr, row)) or "none"
-            raise ValueError(f"{place}: {what}; {kind} need {_needs(kind)}, and there are {there}. {_hint(row)}")
+            raise ValueError(
+                f"{place}: no column {wanted!r}; {kind} need {_needs(kind)}, and there are {there}. {_hint(row)}"
+            )
 
 
 def _no_kind(there: list[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from train.finetune.data.config import DataConfig, Kind
 from train.finetune.data.reading.fill import Fill
-from train.finetune.data.reading.kinds import NAMES, check_columns, kind_of, renamed
+from train.finetune.data.reading.kinds import NAMES, check_columns, check_renaming, kind_of, renamed
 from train.finetune.data.reading.records import Record, record_of
 from train.finetune.data.reading.tables import Row, Tables
 from train.prepare.slices import BadRow
@@ -50,6 +50,7 @@ class Reader:
     def _begin(self, place: str, row: dict) -> None:
         """The columns of the first row must fit; this is no matter of a single row."""
         columns = self._config.column_of
+        check_renaming(columns, row, place)
         row = renamed(row, columns)
         if self.kind is None:
             self.kind = kind_of(row, place)
