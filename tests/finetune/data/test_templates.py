@@ -181,6 +181,13 @@ def test_a_template_that_cannot_mark_the_assistant_s_words_is_refused_with_the_c
     assert "--template" in str(refused.value)
 
 
+def test_a_template_that_leaves_messages_out_is_refused(file_of):
+    """The published one stops after the seventh message."""
+    row = chat(*("u:a", "a:b") * 4)
+    with pytest.raises(ValueError, match=r"marks 3 parts for 4 messages of the assistant"):
+        examples(file_of([row]), chatting(published_templates.MARKED))
+
+
 def test_the_end_of_a_turn_is_trained_though_the_marks_leave_it_out(file_of):
     template = (
         "{% for m in messages %}<|im_start|>{{ m.role + '\n' }}{% if m.role == 'assistant' %}{% generation %}"

@@ -79,13 +79,13 @@ def _marked(
         raise ValueError(
             f"{chat.source}: its {{% generation %}} marks nothing of this conversation as the assistant's; {CURE}"
         )
-    if set(answers) == trained:
-        return text, marked
-    if len(marked) != len(answers):
+    if len(marked) < len(answers) or (len(marked) > len(answers) and set(answers) != trained):
         raise ValueError(
             f"{chat.source}: its {{% generation %}} marks {len(marked)} parts for {len(answers)} messages of the "
-            "assistant, so those that are not to be learned cannot be told; mark each message once"
+            "assistant, so which is which cannot be told; mark each message once, or give each answer a row"
         )
+    if set(answers) == trained:
+        return text, marked
     return text, [span for place, span in zip(answers, marked, strict=True) if place in trained]
 
 
