@@ -119,7 +119,7 @@ class Tables:
         try:
             rows: Any = load_dataset(name, split=self.split)
         except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].rstrip(".")
             raise ValueError(
                 f"{self.flag} hf:{name} (split {self.split!r}): {reason}. Check the name and the network, "
                 "or give its files"
