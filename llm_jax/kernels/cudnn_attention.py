@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
-from llm_jax.shapes import Array, Float, Int
+from llm_jax.shapes import Array, Float
 
 MOST_D_HEAD = 128  # the widest head that cuDNN's kernels support on every GPU
 
@@ -19,18 +19,17 @@ def attend_by_cudnn(
     q_BTNH: Float[Array, "B T N H"],
     k_BTKH: Float[Array, "B T K H"],
     v_BTKH: Float[Array, "B T K H"],
-    segments_BT: Int[Array, "B T"] | None = None,
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
     """softmax(q·kᵀ/√H)·v, causal; cuDNN takes grouped heads as they are.
 
-    A head width that cuDNN does not support is computed in pieces, and so are rows that are packed of several texts.
+    A head width that cuDNN does not support is computed in pieces.
 
     `implementation` is passed to JAX: "xla" computes the same call on a machine without cuDNN.
     """
     length, d_head = q_BTNH.shape[1], q_BTNH.shape[3]
-    if d_head % 8 or d_head > MOST_D_HEAD or segments_BT is not None:
-        return attend_in_pieces(q_BTNH, k_BTKH, v_BTKH, segments_BT)
+    if d_head % 8 or d_head > MOST_D_HEAD:
+        return attend_in_pieces(q_BTNH, k_BTKH, v_BTKH)
     # cuDNN needs an even length. No earlier token attends to the token added at the end.
     q_BTNH, k_BTKH, v_BTKH = (jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q_BTNH, k_BTKH, v_BTKH))
     # is_causal, not a mask: cuDNN has no training kernel for a mask alone (jax#28974).

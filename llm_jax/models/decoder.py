@@ -25,6 +25,7 @@ from llm_jax.kernels.plan import FORMULAS
 from llm_jax.kernels.plan import Plan as Plan
 from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
+from llm_jax.layers import packing
 from llm_jax.layers.adapted import with_adapters
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
@@ -74,12 +75,13 @@ def forward(
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised. `segments_BT`, without a cache, says of which of several texts that a row is
-    packed of each token is: a token sees its own text alone, at positions that begin with it.
+    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
+    (`llm_jax.layers.packing`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
-            length is not checked, because padding may exceed the positions.
+            length is not checked, because padding may exceed the positions. Packed rows have a cache, segments of
+            another shape, or a plan that asks for cuDNN.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -88,20 +90,24 @@ def forward(
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
     if segments_BT is not None:
-        assert cache is None, "packed rows are for training"
-        positions = _within(segments_BT)
+        if cache is not None or segments_BT.shape != tokens_BT.shape:
+            raise ValueError(
+                f"packed rows have no cache, and segments of the shape {tokens_BT.shape}; got {segments_BT.shape}"
+            )
+        starts_BT = packing.starts(segments_BT)
+        positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
     x_BTD = params.token_embedding[tokens_BT]
     if params.position_embedding is None:
         by = rotation(config, positions)
-    elif cache is None and segments_BT is None:
+    elif positions.ndim == 1:
         by, x_BTD = None, x_BTD + params.position_embedding[: tokens_BT.shape[1]]
     else:
         by, x_BTD = None, x_BTD + params.position_embedding.at[positions].get(mode="clip")
     at_embedding, in_blocks = split(noise, 2)
     x_BTD = dropout(x_BTD.astype(plan.dtype), at_embedding)
-    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, by, in_blocks, watch, segments_BT)
+    x_BTD, layers = _blocks(params.blocks, x_BTD, config, plan, cache, window, by, in_blocks, watch)
     x_BTD = norm(config, plan)(params.norm, x_BTD, config.norm_epsilon)
     if cache is not None:
         cache = dataclasses.replace(cache, layers=layers)
@@ -119,7 +125,6 @@ def block(
     noise: Dropout | None = None,
     number: int | Int[Array, ""] = 0,
     watch: Watch = unwatched,
-    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """One pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)). `number` is the layer, from 0.
 
@@ -127,7 +132,7 @@ def block(
     """
     normalise = norm(config, plan)
     normal_BTD = normalise(params.norm_1, x_BTD, config.norm_epsilon)
-    mixed_BTD, cache = attention(params.attention, normal_BTD, config, plan, cache, window, by, number, segments_BT)
+    mixed_BTD, cache = attention(params.attention, normal_BTD, config, plan, cache, window, by, number)
     after_attention, after_mlp = split(noise, 2)
     x_BTD = watch("after attention", _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention)))
     normal_BTD = normalise(params.norm_2, x_BTD, config.norm_epsilon)
@@ -162,7 +167,6 @@ def attention(
     window: kv.Window | None = None,
     by: Rotation | None = None,
     number: int | Int[Array, ""] = 0,
-    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.LayerCache | None]:
     """Projects to queries, keys and values, attends, and projects back to the model's width.
 
@@ -187,8 +191,7 @@ def attention(
     if cache is not None and window is not None:
         cache = kv.write(cache, k_BTKH, v_BTKH, window.start)
     if alone:
-        packed = () if segments_BT is None else (segments_BT,)
-        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH, *packed)
+        mixed_BTNH = kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH)
     else:
         assert window is not None
         mixed_BTNH = kernels.cached_attend(q_BTNH, cache, window.mask_BTS)
@@ -205,10 +208,9 @@ def _blocks(
     by: Rotation | None,
     noise: Dropout | None,
     watch: Watch = unwatched,
-    segments_BT: Int[Array, "B T"] | None = None,
 ):
     """Applies all blocks, unrolled or by `lax.scan`. Returns the residual stream and the caches of the layers."""
-    one = partial(block, config=config, plan=plan, window=window, by=by, segments_BT=segments_BT)
+    one = partial(block, config=config, plan=plan, window=window, by=by)
     if plan.execution.remat:
         one = jax.checkpoint(one)
     x_BTD = watch("embedding", _constrain(plan, x_BTD))
@@ -227,13 +229,6 @@ def _blocks(
         x_BTD, layer_cache = here(layer, x_BTD, cache=layer_cache, noise=noises[index], number=index)
         layers.append(layer_cache)
     return x_BTD, tuple(layers)
-
-
-def _within(segments_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
-    """Each token's position in its text, counted from 0."""
-    place_T = jnp.arange(segments_BT.shape[1])
-    is_first_BT = jnp.diff(segments_BT, axis=1, prepend=segments_BT[:, :1] - 1) != 0
-    return place_T - jax.lax.cummax(jnp.where(is_first_BT, place_T, 0), axis=1)
 
 
 def _in_block(watch: Watch, index: int) -> Watch:
@@ -255,12 +250,14 @@ def loss(
     config: DecoderConfig,
     plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Next-token cross-entropy: Σ weight·loss in nats, and Σ weight.
 
-    Without `weights_BT` every weight is 1. For a mean the caller divides once, after all sums are complete.
+    Without `weights_BT` every weight is 1. `segments_BT` as in `forward`; a target that begins another text must have
+    weight 0. For a mean the caller divides once, after all sums are complete.
     """
-    hidden_BTD, _ = forward(params, tokens_BT, config, plan)
+    hidden_BTD, _ = forward(params, tokens_BT, config, plan, segments_BT=segments_BT)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
     chunks = plan.execution.loss_chunks

@@ -39,7 +39,7 @@ def _best(candidates: np.ndarray, counts: np.ndarray, most: int) -> list[tuple[f
     # size[j]: of the rows up to candidate j; with one more length, the last one holds the rows from i on.
     size = candidates * below[1:].astype(float)
     chosen = [[int(length)] for length in candidates]
-    plans = [(size[-1], (int(candidates[-1]),))]
+    plans: list[tuple[float, tuple[int, ...]]] = [(float(size[-1]), (int(candidates[-1]),))]
     for _ in range(most - 1):
         new_size, new_chosen = size.copy(), [*chosen]
         for j in range(1, n):
@@ -47,7 +47,7 @@ def _best(candidates: np.ndarray, counts: np.ndarray, most: int) -> list[tuple[f
             if sizes[i := int(sizes.argmin())] < new_size[j]:
                 new_size[j], new_chosen[j] = sizes[i], [*chosen[i], int(candidates[j])]
         size, chosen = new_size, new_chosen
-        plans.append((size[-1], tuple(chosen[-1])))
+        plans.append((float(size[-1]), tuple(chosen[-1])))
     return plans
 
 

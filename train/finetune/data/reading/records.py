@@ -11,7 +11,6 @@ from typing import Any, Literal
 from train.finetune.data.config import Kind
 from train.finetune.data.reading.turns import WEIGHT, Turn, check_answer, text_of, turns
 
-
 Form = Literal["instructions", "texts", "chats"]
 
 

@@ -111,10 +111,13 @@ class Tables:
 
     def _kind(self, path: Path) -> tuple[str, Form]:
         """Raises NotReadError for a file that holds no rows."""
-        for column in (*self.columns, ""):
-            kind, content = recognised(path, column)
+        kind, content = recognised(path, "")
+        for column in self.columns:
             if kind != "text":
-                return kind, content.form
+                break
+            kind, content = recognised(path, column)
+        if kind != "text":
+            return kind, content.form
         if self.header:
             return "csv", content.form
         if not content.head_text.strip():
