@@ -15,6 +15,7 @@ from train.finetune.data.templates.encode import Encoder
 from train.finetune.data.templates.template import Template, choose
 
 Made = Example | Pair | Labelled
+COUNTS = ("read", "skipped", "dropped", "truncated", "unanswered", "equal_pairs", "duplicates", "shared_with_val")
 OnRow = Callable[[int], None]  # told how many rows were just read
 
 
@@ -28,7 +29,7 @@ class Maker:
         self._encoder: Encoder | None = None
         self._labels: dict[str, int] = {}  # numbered as they come
         self.template: Template | None = None
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
 
     @property
     def kind(self) -> Kind:

@@ -58,7 +58,8 @@ def prepare(
         raise ValueError(
             f"--max-length {max_length:,} exceeds the model's context of {context_length:,} tokens: lower it"
         )
-    inputs = _inputs(config, tokenizer, max_length)
+    sources = {"train": tables(config)} | ({"val": tables(config, for_validation=True)} if config.val_files else {})
+    inputs = _inputs(config, sources, tokenizer, max_length)
     if (folder / MANIFEST).exists():
         difference = _difference(read_json(folder / MANIFEST, AGAIN).get("inputs"), inputs)
         if not difference:
@@ -70,16 +71,16 @@ def prepare(
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: something else than prepared examples is there; name another folder")
     maker = Maker(config, tokenizer, max_length, on_row)
-    splits = _read(config, maker, max_length)
+    splits = _read(config, sources, maker, max_length)
     with replacing_folder(folder) as scratch:
         _write(scratch, maker, splits, tokenizer, max_length, inputs)
     return open_prepared(folder)
 
 
-def _read(config: DataConfig, maker: Maker, max_length: int) -> dict[str, Rows]:
+def _read(config: DataConfig, sources: Mapping[str, Tables], maker: Maker, max_length: int) -> dict[str, Rows]:
     """All examples, divided. Raises ValueError where nothing is left."""
-    train = list(maker.make(tables(config)))
-    val = list(maker.make(tables(config, for_validation=True))) if config.val_files else []
+    train = list(maker.make(sources["train"]))
+    val = list(maker.make(sources["val"])) if "val" in sources else []
     maker.end()
     hashes = [hash_of(example, config.data_seed) for _, example in train]
     maker.counts["duplicates"] = len(hashes) - len(set(hashes))
@@ -169,7 +170,7 @@ def _check_labels(labels: Sequence[str], numbers: np.ndarray, splits: Mapping[st
         )
 
 
-def _inputs(config: DataConfig, tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
+def _inputs(config: DataConfig, sources: Mapping[str, Tables], tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
     """What decides the examples, as the manifest keeps it."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in BY_CONTENT}
     settings |= {"max_length": max_length}
@@ -178,8 +179,8 @@ def _inputs(config: DataConfig, tokenizer: Tokenizer, max_length: int) -> dict[s
     if config.template not in TEMPLATES and Path(config.template).is_file():
         settings["template"] = hashlib.sha256(Path(config.template).read_bytes()).hexdigest()
     return {
-        "data": _sources(tables(config)),
-        "val_data": _sources(tables(config, for_validation=True)) if config.val_files else [],
+        "data": _sources(sources["train"]),
+        "val_data": _sources(sources["val"]) if "val" in sources else [],
         "tokenizer": tokenizer.fingerprint,
         "model_template": template,
         "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},

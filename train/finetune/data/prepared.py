@@ -69,8 +69,9 @@ class Arrays:
 class Prepared:
     """A folder of prepared examples.
 
-    `counts` says what became of the rows: `read`, `skipped`, `dropped` (left without a target by truncation),
-    `truncated`, `unanswered` (messages behind the last answer), `equal_pairs`, `duplicates`.
+    `counts` says what became of the rows: `read`; `skipped` (could not be used); `dropped` (truncation left no target);
+    `truncated` (sequences that were cut); `unanswered` (messages left out behind the last answer); `equal_pairs`;
+    `duplicates` (examples that --data holds again); `shared_with_val` (examples of --val-data that --data holds too).
     """
 
     folder: Path

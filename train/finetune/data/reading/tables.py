@@ -1,34 +1,27 @@
-"""Rows of files, folders and datasets: each with its place, for messages, and its fields by name.
-
-Files are told by their contents, as in `train.prepare.sources`, whatever they are called. Those that a folder brought
-along and that hold no rows, such as a README, are left out, which is said.
-"""
+"""Rows of files, folders and datasets: each with its place, for messages, and its fields by name."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llm_jax.files.content import Form
+from llm_jax.files.content import Content, Form
 from llm_jax.files.json_files import parse_json
+from train.finetune.data.reading.files import files_of
 from train.prepare.slices import BadRow, decode
 from train.prepare.sources.arrow import BATCH_ROWS, arrow_batches
 from train.prepare.sources.delimited import csv_rows, raw_lines
 from train.prepare.sources.json_array import array_values
-from train.prepare.sources.kinds import NotReadError, recognised
-from train.prepare.sources.matches import matches, say_left_out
 from train.prepare.sources.tables import open_parquet
 
+logger = logging.getLogger(__name__)
+
 HUB = "hf:"
-DATASET_DICT = "dataset_dict.json"  # what `DatasetDict.save_to_disk` writes
-OF_SAVED = {"dataset_info.json", "state.json", DATASET_DICT}
-_SPLIT = re.compile(
-    r"(?:^|[-_.])(train|training|test|testing|validation|valid|val|dev|eval)(?=[-_.0-9]|$)", re.IGNORECASE
-)
-SPLITS = {"training": "train", "testing": "test", "valid": "validation", "val": "validation", "dev": "validation"}
-LINES_OF_OTHERS = 2
+_NAME_END = re.compile(r"[,\t;|\"\r ]+")
 
 Row = dict[str, Any] | BadRow
 
@@ -44,97 +37,44 @@ class Tables:
     flag: str = "--data"
 
     def files(self) -> list[Path]:
-        """The files, in order. Raises OSError or ValueError that names what is not there."""
-        if not self.given:
-            raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or hf:NAME")
-        return [path for given in self.given if not given.startswith(HUB) for path in self._of(given)]
+        """The files, each once, in order. Raises OSError or ValueError that names what is not there."""
+        return [Path(one) for one in self._sources if not one.startswith(HUB)]
 
     def datasets(self) -> list[str]:
-        return [given.removeprefix(HUB) for given in self.given if given.startswith(HUB)]
+        return [one.removeprefix(HUB) for one in self._sources if one.startswith(HUB)]
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """(place, fields) of every row. Raises ValueError that names a file that cannot be read on."""
         found = False
-        for given in self.given:
-            if given.startswith(HUB):
-                rows: Iterator = self._of_hub(given.removeprefix(HUB))
-            else:
-                rows = (row for path in self._of(given) for row in self._of_file(path))
+        for name, how in self._sources.items():
+            rows = self._of_hub(name.removeprefix(HUB)) if how is None else self._of_file(Path(name), *how)
             for row in rows:
                 found = True
                 yield row
         if not found:
             raise ValueError(f"{self.flag} {' '.join(self.given)}: no rows; expected at least one example")
 
-    def _of(self, given: str) -> list[Path]:
-        folder = Path(given)
-        if (folder / DATASET_DICT).is_file():
-            given = str(folder / self.split)
-            if not Path(given).is_dir():
-                there = sorted(path.name for path in folder.iterdir() if path.is_dir())
-                raise ValueError(
-                    f"{self.flag} {folder}: no split {self.split!r}; there are {', '.join(there)}. "
-                    "Choose one with --dataset-split."
-                )
-        paths, named = matches([given], self.flag)
-        if Path(given).is_dir():
-            paths = self._of_split(folder, [path for path in paths if path.name not in OF_SAVED])
-        kept, reasons = [], []
-        for path in paths:
-            try:
-                self._kind(path)
-                kept.append(path)
-            except NotReadError as error:
-                if path in named or len(paths) == 1:
-                    raise
-                reasons.append(error)
-                say_left_out(str(error).removeprefix(f"{path}: "), [path])
-        if not kept and reasons:
-            raise reasons[0]
-        return kept
+    @cached_property
+    def _sources(self) -> dict[str, tuple[str, Content] | None]:
+        """Kind and content of every file, None for a dataset on the hub."""
+        if not self.given:
+            raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or {HUB}NAME")
+        found: dict[str, tuple[str, Content] | None] = {}
+        for given in self.given:
+            if given.startswith(HUB):
+                found[given] = None
+            else:
+                files = files_of(given, self.flag, self.split, self.columns, bool(self.header))
+                found |= {str(path): how for path, how in files.items()}
+        return found
 
-    def _of_split(self, folder: Path, paths: list[Path]) -> list[Path]:
-        """The files of one split, where the names in a folder tell splits apart."""
-        split_of = {path: _split_of(path.relative_to(folder)) for path in paths}
-        wanted = SPLITS.get(self.split, self.split)
-        if len(set(split_of.values()) - {None}) < LINES_OF_OTHERS:
-            return paths
-        kept = [path for path, split in split_of.items() if split == wanted]
-        if not kept:
-            there = sorted({split for split in split_of.values() if split})
-            raise ValueError(
-                f"{self.flag} {folder}: no split {self.split!r}; there are {', '.join(there)}. "
-                "Choose one with --dataset-split, or name the files."
-            )
-        say_left_out(f"of another split than {wanted!r}", [path for path in paths if path not in kept])
-        return kept
-
-    def _kind(self, path: Path) -> tuple[str, Form]:
-        """Raises NotReadError for a file that holds no rows."""
-        kind, content = recognised(path, "")
-        for column in self.columns:
-            if kind != "text":
-                break
-            kind, content = recognised(path, column)
-        if kind != "text":
-            return kind, content.form
-        if self.header:
-            return "csv", content.form
-        if not content.head_text.strip():
-            raise NotReadError(f"{path}: empty; expected rows of examples")
-        raise NotReadError(
-            f"{path}: plain text, in which no examples are told apart; expected JSON, JSON lines, CSV, TSV or parquet. "
-            "A table without a line of names needs --header; text alone is for `python -m train prepare`"
-        )
-
-    def _of_file(self, path: Path) -> Iterator[tuple[str, Row]]:
-        kind, form = self._kind(path)
+    def _of_file(self, path: Path, kind: str, content: Content) -> Iterator[tuple[str, Row]]:
         if kind == "csv":
-            return self._of_csv(path, form)
+            return self._of_csv(path, content)
         if kind == "json lines":
-            return _of_lines(path, form)
+            return _of_lines(path, content.form)
         if kind == "json array":
-            return _of_array(path, form)
+            return _of_array(path, content.form)
         if kind == "arrow":
             batches: Any = arrow_batches(path)
         else:
@@ -142,26 +82,36 @@ class Tables:
         rows = (row for batch in batches for row in batch.to_pylist())
         return ((f"{path}, row {number:,}", row) for number, row in enumerate(rows))
 
-    def _of_csv(self, path: Path, form: Form) -> Iterator[tuple[str, Row]]:
+    def _of_csv(self, path: Path, content: Content) -> Iterator[tuple[str, Row]]:
         names: Sequence[str] = self.header
-        hint = next(iter(self.columns), "")
-        for line, row in csv_rows(path, form, hint, quotes="csv"):
+        joined: list[int] = []
+        for line, row in csv_rows(path, content.form, self._known_column(content), quotes="csv"):
             if isinstance(row, BadRow):
                 yield f"{path}:{line}", row
             elif not names:
-                names = [name.strip().removeprefix("\ufeff") for name in row]
-                if twice := {name for name in names if names.count(name) > 1}:
-                    raise ValueError(
-                        f"{path}: two columns are called {min(twice)!r}; name the columns of a table "
-                        "without a line of names with --header, or rename one"
-                    )
+                names = _header(path, row)
             elif len(row) != len(names):
                 raise ValueError(
                     f"{path}:{line}: {len(row)} fields, and --header names {len(names)}: {' '.join(names)}. Name every "
                     "column, in order"
                 )
             else:
+                if any("\n" in field and "\t" in field for field in row):
+                    joined.append(line)
                 yield f"{path}:{line}", {name: _of_field(field) for name, field in zip(names, row, strict=True)}
+        if joined:
+            logger.warning(
+                "%s: a quote joins lines that look like rows of their own, as a CSV reader has it, %d time(s); the first "
+                "such row ends in line %d. Where quotes are text, write the rows as JSON lines",
+                path,
+                len(joined),
+                joined[0],
+            )
+
+    def _known_column(self, content: Content) -> str:
+        """One of the columns that are looked for and that the first line has, which tells its delimiter."""
+        first = content.head_text.partition("\n")[0]
+        return next((name for name in self.columns if name in _NAME_END.split(first)), "")
 
     def _of_hub(self, name: str) -> Iterator[tuple[str, Row]]:
         from datasets import load_dataset
@@ -178,12 +128,15 @@ class Tables:
             yield f"hf:{name}, row {number:,}", row
 
 
-def _split_of(path: Path) -> str | None:
-    """The split that a name in a folder tells, the file's own before its folders'."""
-    for part in reversed(path.parts):
-        if match := _SPLIT.search(part):
-            return SPLITS.get(match[1].lower(), match[1].lower())
-    return None
+def _header(path: Path, row: list[str]) -> list[str]:
+    """The names in a table's first line. Raises ValueError where two columns have one name."""
+    names = [name.strip().removeprefix("\ufeff") for name in row]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"{path}: two columns are called {min(twice)!r}; name the columns of a table without a line of names with "
+            "--header, or rename one"
+        )
+    return names
 
 
 def _of_field(field: str) -> Any:

@@ -78,11 +78,15 @@ class Encoder:
         if not guard.hides(text):
             return _continued(tokenizer, text, allowed, is_first)
         ids: list[int] = []
+        last = ""  # the special token just written
         for stretch, number in parts(text, tokenizer.special_tokens, allowed, ()):
-            if number is None:
-                ids += _continued(tokenizer, guard.restore(stretch), frozenset(), is_first and not ids)
-            else:
+            if number is not None:
                 ids.append(number)
+                last = stretch
+            elif last:
+                ids += _after_special(tokenizer, guard.restore(stretch), last)
+            else:
+                ids += _continued(tokenizer, guard.restore(stretch), frozenset(), is_first)
         return ids
 
 
@@ -96,6 +100,16 @@ def _continued(tokenizer: Tokenizer, text: str, allowed: frozenset[str], is_firs
         if ids[: len(before)] == before:
             return ids[len(before) :]
     return tokenizer.encode(text, allowed_special=allowed)
+
+
+def _after_special(tokenizer: Tokenizer, text: str, token: str) -> list[int]:
+    """The ids of a text without special tokens behind one, where some tokenizers put a space."""
+    if not tokenizer.parts_at_special:
+        for anchor in (token, *tokenizer.special_tokens):
+            ids = tokenizer.encode(anchor + text, allowed_special={anchor})
+            if anchor not in text and ids[0] == tokenizer.special_tokens[anchor]:
+                return ids[1:]
+    return _continued(tokenizer, text, frozenset(), is_first=False)
 
 
 def _example(ids: list[int], trained: list[bool]) -> Example:
