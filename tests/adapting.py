@@ -1,0 +1,24 @@
+"""Tiny bases of three families, and adapters as after some training."""
+
+import dataclasses
+
+import jax
+
+from llm_jax import adapters as lora
+from llm_jax.adapters import LoraConfig
+from llm_jax.config import DecoderConfig, llama
+
+SIZES = {"vocab_size": 60, "context_length": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
+GPT2 = DecoderConfig(**SIZES)
+LLAMA = llama(**SIZES, n_kv_heads=2, mlp_width=48)
+QWEN = dataclasses.replace(LLAMA, attention_bias="qkv", tied_head=False)
+QWEN3 = dataclasses.replace(LLAMA, query_key_norm=True, head_width=12)
+CONFIGS = {"gpt2": GPT2, "llama": LLAMA, "qwen": QWEN, "qwen3": QWEN3}
+FOUR = LoraConfig(rank=4, alpha=6.0)  # a scale that is neither 1 nor alpha
+
+
+def moved(config: DecoderConfig, settings: LoraConfig = FOUR, seed: int = 1) -> lora.Adapters:
+    """B is not zero any more."""
+    leaves, tree = jax.tree.flatten(lora.init(jax.random.key(seed), config, settings))
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    return tree.unflatten([x + 0.1 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)])
