@@ -239,7 +239,7 @@ def test_targets_have_the_names_that_peft_gives_them(config, names, paths):
         (
             GPT2,
             {"targets": ("q_proj",)},
-            "'q_proj' is no projection of this model: it has c_attn, attn.c_proj, mlp.c_fc",
+            "'q_proj' is no projection of this model: it has c_attn, attn.c_proj, c_fc, mlp.c_proj",
         ),
         (LLAMA, {"targets": ("c_attn",)}, "it has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"),
         (GPT2, {"targets": ("lm_head",)}, "'lm_head' is an embedding or the head"),

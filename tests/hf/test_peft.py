@@ -18,6 +18,7 @@ from small_models import opinionated
 
 from llm_jax import adapters as lora
 from llm_jax.adapters import LoraConfig, base_hash
+from llm_jax.adapters import lora as lora_module
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hf import config as hf_config
 from llm_jax.hf import names
@@ -80,6 +81,32 @@ def test_peft_loads_our_export_and_computes_our_logits(name, settings, tmp_path)
     np.testing.assert_allclose(theirs_logits(model.eval()), expected, atol=1e-4)
 
 
+def transposed(pair):
+    """A·B, with inputs and outputs exchanged where the weight is square, so that nothing else notices."""
+    product = jnp.tensordot(pair.a, pair.b, 1)
+    flat = product.reshape(-1, product.shape[-1])
+    return flat.T.reshape(product.shape) if flat.shape[0] == flat.shape[1] else product
+
+
+FAULTS = {
+    "none": (LoraConfig, "scale", LoraConfig.scale),
+    "alpha without /r": (LoraConfig, "scale", property(lambda settings: settings.alpha)),
+    "rsLoRA ignored": (LoraConfig, "scale", property(lambda settings: settings.alpha / settings.rank)),
+    "the wrong transpose": (lora_module, "product", transposed),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_seen_beside_peft(fault, tmp_path, monkeypatch):
+    params, folder = opinionated(GPT2, 4), written(tmp_path / "adapter", GPT2, RSLORA)
+    model = peft.PeftModel.from_pretrained(transformers_model(params, GPT2), folder)
+    monkeypatch.setattr(*FAULTS[fault])
+    found = our_logits(lora.merge(params, moved(GPT2, RSLORA), GPT2, RSLORA), GPT2)
+    difference = np.abs(theirs_logits(model.eval()) - found).max()
+    assert (difference < 1e-4) == (fault == "none")
+    assert fault == "none" or difference > 0.01
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -132,7 +159,7 @@ def test_gpt2_s_names_and_shapes_are_peft_s(tmp_path):
     assert len(shapes) == 2 * 4 * 2
     record = json.loads((folder / "adapter_config.json").read_text())
     assert record["fan_in_fan_out"] is True
-    assert record["target_modules"] == ["c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+    assert record["target_modules"] == ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]
 
 
 def test_every_projection_of_the_families_has_its_place():
@@ -220,7 +247,7 @@ FIELDS = {
     "rank 0": ({"r": 0}, "rank r is 0; expected a whole number of at least 1"),
     "rank text": ({"r": "8"}, "rank r is '8'"),
     "enormous": ({"r": 10**9}, "a rank of 1000000000 is above the base's width of 32"),
-    "another rank": ({"r": 5}, r"has shape \(4, 32\); rank 5 and this base need \(5, 32\)"),
+    "another rank": ({"r": 5}, r"has shape \(4, 48\); rank 5 and this base need \(5, 48\)"),
     "alpha": ({"lora_alpha": 0}, "lora_alpha is 0; expected a number above 0"),
     "dropout": ({"lora_dropout": 1.0}, "lora_dropout is 1.0"),
     "rslora": ({"use_rslora": "no"}, "use_rslora is 'no'; expected true or false"),
@@ -259,7 +286,7 @@ def test_another_base_is_refused_by_its_shapes_and_by_its_hash(tmp_path):
         ours.load(folder, LLAMA, opinionated(LLAMA, 2))
     with pytest.raises(ValueError, match=r"'base_model.model.model.layers.0.*belongs to no projection of this base"):
         ours.load(folder, GPT2)
-    with pytest.raises(ValueError, match=r"this base need \(64, 4\), and it was trained with a/base: take the base"):
+    with pytest.raises(ValueError, match=r"this base need \(4, 64\), and it was trained with a/base: take the base"):
         ours.load(folder, replace(LLAMA, mlp_width=64))
 
 
