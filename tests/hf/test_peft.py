@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -49,10 +50,11 @@ def theirs_logits(model) -> np.ndarray:
         return model(input_ids=torch.tensor(TOKENS)).logits.numpy()
 
 
-def our_logits(params: decoder.Decoder, config: DecoderConfig) -> np.ndarray:
+@partial(jax.jit, static_argnames=("config",))
+def our_logits(params, config):
     plan = decoder.make_plan(Execution(dtype="float32"))
     hidden, _ = decoder.forward(params, jnp.asarray(TOKENS), config, plan)
-    return np.asarray(decoder.logits(params, hidden, config, plan))
+    return decoder.logits(params, hidden, config, plan)
 
 
 def tokenizer() -> CharacterTokenizer:
