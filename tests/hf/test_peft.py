@@ -28,6 +28,9 @@ from llm_jax.hf.peft.matrices import places
 from llm_jax.models import decoder
 from llm_jax.tokenizer import Borders, CharacterTokenizer
 
+# Of PEFT, which asks transformers by an old name.
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
 TOKENS = np.random.default_rng(0).integers(0, 60, (2, 20))
 RSLORA = LoraConfig(rank=4, alpha=6.0, rslora=True)
 
