@@ -219,7 +219,8 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
         )
 
         class Preferences(Recorded, DPOTrainer):
-            pass
+            def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:  # it would tokenise; these are ids already
+                return dataset
 
         trainer: Any = Preferences(
             model=model,

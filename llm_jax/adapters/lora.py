@@ -119,13 +119,17 @@ def _merged(params: Decoder, adapters: Adapters, config: DecoderConfig, lora: Lo
         pair = adapters.blocks[number][path]
 
         def change(layer: Linear) -> Linear:
-            a, b = pair.a.astype(jnp.float32), pair.b.astype(jnp.float32)
-            delta = jnp.tensordot(a, b, 1, precision=jax.lax.Precision.HIGHEST)
-            return dataclasses.replace(layer, weight=layer.weight.astype(jnp.float32) + scale * delta)
+            return dataclasses.replace(layer, weight=layer.weight.astype(jnp.float32) + scale * product(pair))
 
         return change
 
     return change_projections(params, [target.path for target in targets_of(config, lora)], with_delta)
+
+
+def product(pair: LowRank) -> Float[Array, "..."]:
+    """A·B in float32: input dimensions, then output dimensions."""
+    a, b = pair.a.astype(jnp.float32), pair.b.astype(jnp.float32)
+    return jnp.tensordot(a, b, 1, precision=jax.lax.Precision.HIGHEST)
 
 
 def change_projections(

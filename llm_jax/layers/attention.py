@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig
+from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
@@ -24,15 +25,15 @@ from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
 class Projections:
     """Queries, keys and values by three matrices."""
 
-    q: Linear  # D → (N, H)
-    k: Linear  # D → (K, H)
-    v: Linear  # D → (K, H)
+    q: Linear | Adapted  # D → (N, H)
+    k: Linear | Adapted  # D → (K, H)
+    v: Linear | Adapted  # D → (K, H)
 
 
 @pytree
 class Attention:
-    qkv: Linear | Projections  # D → (3, N, H), or three matrices
-    out: Linear  # (N, H) → D
+    qkv: Linear | Adapted | Projections  # D → (3, N, H), or three matrices
+    out: Linear | Adapted  # (N, H) → D
     q_norm: RMSNorm | None = None  # over H
     k_norm: RMSNorm | None = None
 
@@ -55,7 +56,7 @@ def init_attention(key: Key[Array, ""], config: DecoderConfig, std: float, resid
 
 
 def queries_keys_values(
-    layer: Linear | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
+    layer: Linear | Adapted | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B T K H"], Float[Array, "B T K H"]]:
     """Projects to queries, keys and values, with one matrix product or with three."""
     if isinstance(layer, Projections):

@@ -18,7 +18,12 @@ MOST_TEXTS = 128  # prompts of one request, the most that our servers take
 
 
 def open_source(
-    where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1, adapter: Path | None = None
+    where: str,
+    key_file: Path | None,
+    step: int | None = None,
+    n_texts: int = 1,
+    adapter: Path | None = None,
+    name: str | None = None,
 ) -> Source:
     """A server, where `where` is a URL; else a model, as `load_model` takes it, on the JAX decoder.
 
@@ -28,13 +33,14 @@ def open_source(
         step: of a run: the checkpoint's step; None: the newest intact one.
         n_texts: texts that are continued at once.
         adapter: of a model: a LoRA run or PEFT's directory, merged into its weights.
+        name: of a server: which of its models; None: the first that it lists, which is the base of its adapters.
 
     Raises:
         ImportError: a server is asked and the openai package is not installed.
         FileNotFoundError, ValueError, OSError: as `load_model` and `Remote` say.
     """
     if is_url(where):
-        return Remote(where, key_file)
+        return Remote(where, key_file, name)
     from serve.models import load_model
     from serve.text.local import Local
 
@@ -44,16 +50,20 @@ def open_source(
 class Remote:
     """A `Source`: a server, through the openai package."""
 
-    def __init__(self, url: str, key_file: Path | None):
+    def __init__(self, url: str, key_file: Path | None, name: str | None = None):
+        """Raises ValueError where the server has no model, or none of this name."""
         self.url = url.rstrip("/").removesuffix("/v1")
         self._client = connect(self.url, key_file)
         with translated(self.url):
             models = self._client.models.list().data
         if not models:
             raise ValueError(f"{self.url} serves no model")
-        self.name = models[0].id
+        model = models[0] if name is None else next((one for one in models if one.id == name), None)
+        if model is None:
+            raise ValueError(f"{self.url} serves no model {name!r}; it has {', '.join(one.id for one in models)}")
+        self.name = model.id
         self._chats: bool | None = None  # not known yet
-        self.context: int | None = getattr(models[0], "max_model_len", None)
+        self.context: int | None = getattr(model, "max_model_len", None)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
         """See `Source`."""

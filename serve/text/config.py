@@ -69,13 +69,15 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def refuse_adapter_of_server(source: str, adapter: Path | None) -> None:
-    """Raises ValueError where an adapter is given for a server, which serves its own by name."""
+def refuse_what_does_not_fit(source: str, adapter: Path | None, model: str | None) -> None:
+    """Raises ValueError for an adapter folder with a server, or for a name of a served model without one."""
     if adapter is not None and is_url(source):
         raise ValueError(
             f"--adapter {adapter} is for a model on this machine; {source} is a server, which takes adapters where it "
-            "is started: leave it out"
+            "is started: name one of its own with --model"
         )
+    if model is not None and not is_url(source):
+        raise ValueError(f"--model {model} names a model of a server, and {source} is none: leave it out")
 
 
 def refuse_empty_stops(stops: Sequence[str]) -> None:

@@ -49,7 +49,8 @@ def log_probabilities(params: decoder.Decoder) -> np.ndarray:
 
 def sums(task: str, batch: Batch, params=BASE, trainable: Trainable | None = None, **settings):
     trainable = trainable or Trainable(TINY)
-    return make_sums(trainable, objective(task, ObjectiveConfig(**settings)), PLAN)(params, None, batch)
+    compiled = jax.jit(make_sums(trainable, objective(task, ObjectiveConfig(**settings)), PLAN))
+    return compiled(params, None, batch)
 
 
 def test_next_tokens_sums_the_losses_of_trained_tokens_alone():
@@ -108,7 +109,7 @@ def test_classes_read_the_last_real_token():
     loss, weight, further = sums("classify", Batch(TOKENS, AT_LAST, labels_B=LABELS), params, trainable)
     expected, right, confusion = 0.0, 0, np.zeros((3, 3))
     for row, last, label in zip(TOKENS, LAST, LABELS, strict=True):
-        hidden, _ = decoder.forward(BASE, row[None, : last + 1], TINY, PLAN)  # alone, without padding
+        hidden, _ = decoder.forward(BASE, jnp.asarray(row[None, : last + 1]), TINY, PLAN)  # alone, without padding
         logits = hidden[0, -1] @ params["head"].weight + params["head"].bias
         expected -= jax.nn.log_softmax(logits)[label]
         confusion[label, logits.argmax()] += 1
@@ -158,7 +159,7 @@ def test_gradients_are_those_of_the_whole_batch_however_it_is_cut(task, kind):
     trained = trainable.init(jax.random.key(0), BASE)
     if kind != "full":  # B is zero in the beginning, and then A has no gradient
         trained = jax.tree.map(lambda x: x + 0.1, trained)
-    batch, base = batch_of(task), None if kind == "full" else BASE
+    batch, base = jax.tree.map(jnp.asarray, batch_of(task)), None if kind == "full" else BASE
 
     def definition(trained):
         params = trainable.decoder(trained, base)
@@ -171,7 +172,7 @@ def test_gradients_are_those_of_the_whole_batch_however_it_is_cut(task, kind):
         (loss, weight, _), gradients = mean_and_gradients(
             trained,
             base,
-            jax.tree.map(jnp.asarray, cut(batch, micro_batches, goal.groups)),
+            cut(batch, micro_batches, goal.groups),
             keys,
             trainable,
             goal,

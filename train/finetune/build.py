@@ -40,7 +40,7 @@ def finetune(source: str, where: FinetuneOptions, config: FinetuneConfig) -> int
     def begin() -> Task[Inputs]:
         settled = run_folder.decide_resume(where, folder)
         return Task(
-            lambda _: open_inputs(source, config, folder / DATA, folder),
+            lambda _: open_inputs(source, config, folder / DATA, folder, settled.allow_changes),
             lambda inputs, stop, stack: _build(settled, config, folder, inputs, stop, stack),
         )
 

@@ -65,13 +65,26 @@ def folder_of_base(source: str) -> str | None:
     return str(Path(source).resolve()) if Path(source).is_dir() else None
 
 
-def open_inputs(source: str, config: FinetuneConfig, folder: Path, run: Path | None = None) -> Inputs:
+def open_inputs(
+    source: str, config: FinetuneConfig, folder: Path, run: Path | None = None, allow_changes: bool = False
+) -> Inputs:
     """The base, and the examples prepared in `folder`, where they are found again.
+
+    Examples that were prepared otherwise are replaced, unless `run` has begun with them; then only by `allow_changes`.
 
     Raises what `open_base` and `prepare` raise for models and files that cannot be used.
     """
     base = open_base(source, run)
-    data = prepare(config.data, base.tokenizer, folder, base.config.context_length)
+    has_begun = run is not None and (run / CONFIG).exists()
+    is_kept = has_begun and not allow_changes
+    try:
+        changed = "refuse" if is_kept else "replace"
+        data = prepare(config.data, base.tokenizer, folder, base.config.context_length, changed)
+    except ValueError as error:
+        if not (is_kept and str(error).startswith(f"{folder}: ")):
+            raise
+        cure = "Here: give the data and settings that the run was begun with, or say --allow-changes"
+        raise ValueError(f"{error}. {cure}") from error
     template = data.chat_template
     return Inputs(base, source, data, with_template(base.tokenizer, template) if template else base.tokenizer)
 
