@@ -220,10 +220,11 @@ def test_a_row_that_lacks_a_column_is_named(file_of, plain):
         answers([{"prompt": "a", "completion": "b"}, {"prompt": "a"}], file_of, plain)
 
 
-def test_names_are_filled_in_where_texts_hold_them(file_of, plain):
+def test_names_are_filled_in_where_texts_hold_them(file_of, plain, caplog):
     rows = [{"prompt": "Who? {{ name }}", "completion": "{{name}} by {{author}} {{other}}"}]
     found, _ = answers(rows, file_of, plain, fill=("name=Bob = {{author}}", "author=Me"))
     assert found == [["Bob = {{author}} by Me {{other}}<|endoftext|>"]]
+    assert "texts hold {{other}}, which stays as it is; --fill other=… writes something else" in caplog.text
     with pytest.raises(ValueError, match=r"--fill nam: no text holds \{\{nam\}\}"):
         answers(rows, file_of, plain, fill=("nam=Bob",))
 

@@ -1,5 +1,6 @@
 """What fine-tuning reads, and how examples are made of it."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -70,7 +71,7 @@ class DataConfig:
             raise ValueError(f"--template {self.template}: expected one of {', '.join(TEMPLATES)}, or a .jinja file")
         for flag, pairs in (("columns", self.columns), ("fill", self.fill)):
             for pair in pairs:
-                if "=" not in pair[1:]:
+                if not re.fullmatch(r"\w+=.*", pair, re.DOTALL):
                     raise ValueError(f"--{flag} {pair}: expected NAME={'COLUMN' if flag == 'columns' else 'VALUE'}")
 
     @property
