@@ -4,7 +4,7 @@ A run of LoRA holds adapters alone. Its base is opened again as its `config.json
 its parameters is another: adapters change the function of one base and are noise to any other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from llm_jax import adapters
 from llm_jax import tokenizer as tokenizers
 from llm_jax.adapters import Adapters, LoraConfig
 from llm_jax.checkpoint import layout, load_run
-from llm_jax.config import DecoderConfig, from_dict
+from llm_jax.config import DecoderConfig, from_dict, model_preset
 from llm_jax.hf import peft
 from llm_jax.hf.directory import load
+from llm_jax.models import decoder
 from llm_jax.models.decoder import Decoder
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_lora, is_run, read_config, refuse_no_text_model
 from llm_jax.tokenizer import Tokenizer
+
+RANDOM = "random:"
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,15 @@ def open_model(source: str | Path, step: int | None = None) -> Opened:
     """The model of a run's folder, a Hugging Face directory, or `owner/name` on the hub; adapters are merged.
 
     Args:
-        source: where it is.
+        source: where it is; or `random:PRESET`, fresh parameters of that shape with GPT-2's tokenizer, to compare with.
         step: of a run: the checkpoint's step; None: the newest intact one.
 
     Raises:
         FileNotFoundError, ValueError: says what is missing or wrong; also for a classifier, which writes no text.
     """
     path = Path(source)
+    if str(source).startswith(RANDOM):
+        return _random(str(source))
     if not is_run(path):
         if step is not None:
             raise ValueError(f"{source} is not a run, so it has no step {step}")
@@ -75,6 +80,14 @@ def open_model(source: str | Path, step: int | None = None) -> Opened:
         loaded_run = load_run(path, step)
         config, params, tokenizer, at = loaded_run.config, loaded_run.params, loaded_run.tokenizer, loaded_run.step
     return Opened(config, params, tokenizer, f"{path.name}, step {at:,}", (path / TOKENIZER).resolve(), at)
+
+
+def _random(source: str) -> Opened:
+    """The same parameters every time. Raises ValueError for an unknown preset."""
+    shape = model_preset(source.removeprefix(RANDOM))
+    tokenizer = tokenizers.load("gpt2")
+    config = replace(shape, vocab_size=tokenizer.vocab_size)
+    return Opened(config, decoder.init(jax.random.key(0), config), tokenizer, source, None)
 
 
 def load_adapted(run: Path, step: int | None = None) -> AdaptedRun:

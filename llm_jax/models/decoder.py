@@ -25,6 +25,7 @@ from llm_jax.kernels.plan import FORMULAS
 from llm_jax.kernels.plan import Plan as Plan
 from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
+from llm_jax.layers import packing
 from llm_jax.layers.adapted import with_adapters
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
@@ -67,17 +68,20 @@ def forward(
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
     watch: Watch = unwatched,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised.
+    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
+    (`llm_jax.layers.packing`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
-            length is not checked, because padding may exceed the positions.
+            length is not checked, because padding may exceed the positions. Packed rows have a cache, segments of
+            another shape, or a plan that asks for cuDNN.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -85,12 +89,19 @@ def forward(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if segments_BT is not None:
+        if cache is not None or segments_BT.shape != tokens_BT.shape:
+            raise ValueError(
+                f"packed rows have no cache, and segments of the shape {tokens_BT.shape}; got {segments_BT.shape}"
+            )
+        starts_BT = packing.starts(segments_BT)
+        positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
     x_BTD = params.token_embedding[tokens_BT]
     if params.position_embedding is None:
         by = rotation(config, positions)
-    elif cache is None:
+    elif positions.ndim == 1:
         by, x_BTD = None, x_BTD + params.position_embedding[: tokens_BT.shape[1]]
     else:
         by, x_BTD = None, x_BTD + params.position_embedding.at[positions].get(mode="clip")
@@ -239,12 +250,14 @@ def loss(
     config: DecoderConfig,
     plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Next-token cross-entropy: Σ weight·loss in nats, and Σ weight.
 
-    Without `weights_BT` every weight is 1. For a mean the caller divides once, after all sums are complete.
+    Without `weights_BT` every weight is 1. `segments_BT` as in `forward`; a target that begins another text must have
+    weight 0. For a mean the caller divides once, after all sums are complete.
     """
-    hidden_BTD, _ = forward(params, tokens_BT, config, plan)
+    hidden_BTD, _ = forward(params, tokens_BT, config, plan, segments_BT=segments_BT)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
     chunks = plan.execution.loss_chunks

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from finetuning import SHORT, call, last_state
 
-from llm_jax import adapters, hf
+from llm_jax import hf
+from llm_jax.adapters.base import base_hash
 from llm_jax.checkpoint import load_run
 from serve.models import load_model
 from train.record.metrics import read
@@ -72,7 +73,7 @@ def test_samples_answer_held_out_prompts_before_and_after(adapted):
 
 def test_the_checkpoint_holds_adapters_and_their_moments_alone(adapted, base):
     record = json.loads((adapted / "checkpoints/00000008/metadata.json").read_text())
-    assert record["metadata"]["base"] == adapters.base_hash(hf.load(base).params)
+    assert record["metadata"]["base"] == base_hash(hf.load(base).params)
     names = [name for name in record["arrays"] if "embedding" in name or "norm" in name]
     assert not names
 

@@ -7,7 +7,7 @@ import pytest
 from small_models import opinionated
 
 from llm_jax import sharding
-from llm_jax.adapters import LoraConfig
+from llm_jax.adapters.config import LoraConfig
 from llm_jax.config import Execution, llama
 from llm_jax.models import decoder
 from train.finetune.config import ObjectiveConfig

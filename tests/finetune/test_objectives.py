@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from llm_jax.adapters import LoraConfig
 from small_models import opinionated
 
+from llm_jax.adapters.config import LoraConfig
 from llm_jax.config import Execution, llama
 from llm_jax.models import decoder
 from train.finetune.config import ObjectiveConfig

@@ -1,7 +1,8 @@
 """Fifty times SIGKILL, in start-up, in training and in the middle of saves, and not a bit is lost.
 
-A GPT-2 fifty times, a Llama and a run of LoRA ten. The run saves every fifth step. After each kill it is started again, and must go on
-from the newest committed step. At the end its state and its metrics must be those of a run that was never killed.
+A GPT-2 fifty times, a Llama and a run of LoRA ten. The run saves every fifth step. After each kill it is started again,
+and must go on from the newest committed step. At the end its state and its metrics must be those of a run that was
+never killed.
 """
 
 import random

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from llm_jax import adapters, sharding
+from llm_jax import sharding
+from llm_jax.adapters import base_hash
 from llm_jax.checkpoint import Checkpoints
-from llm_jax.runs import CHECKPOINTS, SAMPLES, folder_of
+from llm_jax.runs import CHECKPOINTS, folder_of
 from train.cluster import devices
 from train.cluster.signals import StopRequest
 from train.finetune import record
@@ -39,7 +40,7 @@ def finetune(source: str, where: FinetuneOptions, config: FinetuneConfig) -> int
     def begin() -> Task[Inputs]:
         settled = run_folder.decide_resume(where, folder)
         return Task(
-            lambda _: open_inputs(source, config, folder / DATA, folder),
+            lambda _: open_inputs(source, config, folder / DATA, folder, settled.allow_changes),
             lambda inputs, stop, stack: _build(settled, config, folder, inputs, stop, stack),
         )
 
@@ -54,7 +55,7 @@ def _build(
     params, inputs = inputs.base.params, inputs.without_params()
     setup = Setup.of(config, inputs, job)
     config = setup.config
-    now = _record(config, inputs, setup, adapters.base_hash(params))
+    now = _record(config, inputs, setup, base_hash(params))
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = record.refuse_another_run(folder, now, where.allow_changes)
@@ -80,7 +81,7 @@ def _build(
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = _run(setup, programs, references, folder, now, start, checkpoints, metrics, bar, stop)
-    if not int(start.state.step) and not (folder / SAMPLES).exists():
+    if not int(start.state.step):
         run.sample(start.state.params, 0, stop.agreed)
         before = run.evaluate(start.state.params, stop.agreed)
         if before and (values := before.metrics()):
@@ -140,12 +141,12 @@ def _run(
     )
 
 
-def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, base_hash: str) -> Record:
+def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: str) -> Record:
     base = {
         "source": inputs.source,
         "folder": folder_of_base(inputs.source),
         "step": inputs.base.step,
-        "hash": base_hash,
+        "hash": hash_of_base,
     }
     identity = Identity(
         data=inputs.data.fingerprint,
@@ -159,25 +160,19 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, base_hash: str
 
 def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
     """The log-probabilities of every pair under the starting parameters: of a resumed run, those it began with."""
-    splits = {"train": setup.batches, "val": setup.held_out}
-    sizes = {split: batches.n_examples for split, batches in splits.items() if batches}
+    mesh, data = setup.job.mesh, setup.inputs.data
+    splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
+    there = {split: (Batches(batches, mesh), steps) for split, (batches, steps) in splits.items() if batches}
     name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
 
     def compute() -> References:
-        state: Any = programs.initialise(jax.random.key(setup.config.seed))
-        everywhere = sharding.named(setup.job.mesh, "")
+        start = programs.initialise(jax.random.key(setup.config.seed))
+        of_split = partial(log_probabilities, start.params, programs.base, setup.trainable, setup.plan)
+        everywhere = sharding.named(mesh, "")
         return {
-            split: log_probabilities(
-                state.params,
-                programs.base,
-                setup.trainable,
-                setup.plan,
-                Batches(batches, setup.job.mesh).once(),
-                batches.n_examples,
-                everywhere,
-            )
-            for split, batches in splits.items()
-            if batches
+            split: of_split(batches.once(steps), data.count(split), everywhere)
+            for split, (batches, steps) in there.items()
         }
 
-    return open_reference(folder, name, sizes, compute, setup.job.is_first)
+    needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}
+    return open_reference(folder, name, needed, compute, setup.job.is_first)

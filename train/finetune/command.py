@@ -29,8 +29,9 @@ LENGTHS = ("--epochs", "--steps")
 class Options:
     """BASE, where the run is, what it is, and LoRA's settings."""
 
-    base: tyro.conf.Positional[str] = ""
-    """A run's folder, a Hugging Face directory, or owner/name on the hub. Default with --resume: the run's own."""
+    base: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="BASE")] = ""
+    """A run's folder, a Hugging Face directory, owner/name on the hub, or random:PRESET (a shape that `train pretrain`
+    lists, with fresh parameters and GPT-2's tokenizer). Default with --resume: the run's own."""
     where: tyro.conf.OmitArgPrefixes[FinetuneOptions] = FinetuneOptions()
     config: tyro.conf.OmitArgPrefixes[Annotated[FinetuneConfig, tyro.conf.arg(name="")]] = FinetuneConfig()
     lora: LoraConfig = LoraConfig()
@@ -100,7 +101,11 @@ def refuse_missing(options: Options) -> None:
         if not name.startswith("hf:") and not glob.glob(name, recursive=True):
             raise FileNotFoundError(f"--data {name}: no such file or folder")
     base = options.base
-    if not Path(base).exists() and (base.count("/") != 1 or base.startswith((".", "/", "runs/"))):
+    if (
+        not Path(base).exists()
+        and not base.startswith("random:")
+        and (base.count("/") != 1 or base.startswith((".", "/", "runs/")))
+    ):
         raise FileNotFoundError(f"{base}: no such run or Hugging Face directory, and no owner/name of the hub")
 
 

@@ -19,7 +19,7 @@ from train.cluster.devices import Job
 from train.finetune import estimate
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import FinetuneBatches
-from train.finetune.inputs import TASKS, Batches, Inputs
+from train.finetune.inputs import TASKS, Batches, Inputs, prompt_of
 from train.finetune.objectives import Batch, Objective, objective
 from train.finetune.sampling import COUNT
 from train.finetune.step import init_state, make_sums, make_train_step
@@ -28,6 +28,13 @@ from train.optim.optimizer import make_optimizer
 from train.pretrain.build import true_memory
 from train.pretrain.step import places_of
 from train.record.progress import print_table
+
+SAID = {  # what became of rows, by the names of `Prepared.counts`
+    "skipped": "rows skipped",
+    "dropped": "dropped, for truncation left no target",
+    "truncated": "cut at the longest length",
+    "equal_pairs": "pairs of equal answers, which teach nothing",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +58,14 @@ class Setup:
         task = TASKS.get(data.kind, "sft")
         if config.packing and task != "sft":
             raise ValueError("--packing is for text to learn; pairs and labelled texts are padded: leave it out")
+        if task == "classify" and config.optimizer.optimizer == "muon":
+            raise ValueError("optimizer=muon is for matrices between hidden features, not for a classifier: use adamw")
         config.micro_batches(job.batch_devices)
         batches = FinetuneBatches(data, "train", config.batch_size, config.seed, packing=config.packing)
         held_out = None
         if data.count("val"):
             held_out = FinetuneBatches(data, "val", config.batch_size, None, packing=config.packing)
-        steps = config.steps or max(1, math.ceil(config.epochs * batches.per_epoch))
+        steps = config.steps or max(1, math.ceil(config.epochs * batches.batches_per_epoch))
         return Setup(
             config=dataclasses.replace(config, steps=steps),
             inputs=inputs,
@@ -64,7 +73,7 @@ class Setup:
             plan=decoder.make_plan(config.execution, sharding.Constrain(job.mesh)),
             task=task,
             objective=objective(task, config.objective),
-            trainable=Trainable(inputs.base.config, config.lora, len(data.labels or ())),
+            trainable=Trainable(inputs.base.config, config.lora, len(data.labels or ()) if task == "classify" else 0),
             batches=batches,
             held_out=held_out,
         )
@@ -76,7 +85,7 @@ class Setup:
     @property
     def longest(self) -> int:
         """Tokens of the longest row that a step reads."""
-        return self.batches.longest
+        return max(length for _, length in self.batches.shapes())
 
     @cached_property
     def optimizer(self) -> Any:
@@ -88,7 +97,7 @@ class Setup:
             return []
         split = "val" if self.held_out else "train"
         data = self.inputs.data
-        return [data.prompt(split, index) for index in range(min(COUNT, data.count(split)))]
+        return [prompt_of(data, split, index) for index in range(min(COUNT, data.count(split)))]
 
     def print_estimate(self, name: str) -> None:
         """The table of sizes, before anything is allocated."""
@@ -96,7 +105,11 @@ class Setup:
         devices = self.job.batch_devices
         rows = self.objective.groups * config.batch_size // devices // config.micro_batches(devices)
         held_out = f"{data.count('val'):,} held out" if self.held_out else "none held out"
-        what = f"{data.count('train'):,} {data.kind} · {held_out} · task {self.task}"
+        padding = f"{self.batches.padding():.0%} padding in {len(self.batches.shapes())} lengths"
+        what = f"{data.count('train'):,} {data.kind}, {padding} · {held_out} · task {self.task}"
+        for what_of_it, said in SAID.items():
+            if count := data.counts.get(what_of_it):
+                what += f" · {count:,} {said}"
         fused = self.plan.attention == "cudnn"
         args = (config, self.trainable, what, mesh, rows, self.longest, self.plan.dtype.itemsize, fused)
         print_table(f"run {name}", estimate.describe(*args))
@@ -122,8 +135,8 @@ def compile_all(setup: Setup, params: decoder.Decoder) -> Compiled:
     initialise = Initialise(setup, base if trainable.lora else _put(params, base_places), places)
     step = StepOfEveryLength(setup, base, places, initialise.eval_shape(jax.random.key(0)))
     started = time.monotonic()
-    first = Batches(setup.batches, mesh, np.zeros((setup.batches.n_examples, 2), np.float32)).longest()
-    compiled = step.of(first)
+    references = np.zeros((1, 2), np.float32) if setup.task == "dpo" else None
+    compiled = step.of(Batches(setup.batches, mesh, references).longest())
     if setup.job.is_first:
         print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     sums = jax.jit(make_sums(trainable, setup.objective, setup.plan), out_shardings=everywhere)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llm_jax.adapters.config import LoraConfig
+import tyro
 
+from llm_jax.adapters.config import LoraConfig
 from llm_jax.config import Execution, from_dict
 from train.cluster.mesh import MeshConfig
 from train.finetune.data.config import DataConfig
@@ -61,7 +62,8 @@ class FinetuneConfig:
     """Several examples in one row of the longest length, each seeing itself alone: less padding."""
     seed: int = 1337
     """Seed of fresh adapters and heads, order of the examples, and dropout."""
-    lora: LoraConfig | None = None
+    lora: tyro.conf.Suppress[LoraConfig | None] = None
+    """None: all parameters are trained. On the command line: --lora and --lora.NAME."""
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < math.inf:

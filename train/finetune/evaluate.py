@@ -36,8 +36,8 @@ class Evaluator:
         labels: tuple[str, ...] | None,
         folder: Path | None,
     ) -> None:
-        """`folder`: where the picture of the classes goes; None: nowhere."""
-        self._sums, self._base, self._batches = jax.jit(sums), base, batches
+        """`sums`: compiled. `folder`: where the picture of the classes goes; None: nowhere."""
+        self._sums, self._base, self._batches = sums, base, batches
         self._labels, self._folder = labels, folder
 
     def __call__(self, trained: Any, should_stop: Callable[[], bool]) -> Measured | None:

@@ -1,13 +1,27 @@
 """What a run reads: its base, and its examples as batches on the devices."""
 
+import dataclasses
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from llm_jax import hf
+import jax
+import numpy as np
+
+from llm_jax import hf, sharding
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.hf_files.chat_templates import with_template
 from train.finetune import record
+from train.finetune.config import FinetuneConfig
+from train.finetune.data.batches import Batch as TokenBatch
+from train.finetune.data.batches import FinetuneBatches, LabelBatch
+from train.finetune.data.example import Example, Pair
+from train.finetune.data.prepare import prepare
 from train.finetune.data.prepared import Prepared
+from train.finetune.data.show import show
+from train.finetune.objectives import Batch
 
 TASKS = {"preferences": "dpo", "labelled": "classify"}  # by the kind of the data; others are text to learn: sft
 DATA = "data"  # the folder of the prepared examples, in the run's folder
@@ -51,20 +65,41 @@ def folder_of_base(source: str) -> str | None:
     return str(Path(source).resolve()) if Path(source).is_dir() else None
 
 
-def open_inputs(source: str, config: FinetuneConfig, folder: Path, run: Path | None = None) -> Inputs:
+def open_inputs(
+    source: str, config: FinetuneConfig, folder: Path, run: Path | None = None, allow_changes: bool = False
+) -> Inputs:
     """The base, and the examples prepared in `folder`, where they are found again.
+
+    Examples that were prepared otherwise are replaced, unless `run` has begun with them; then only by `allow_changes`.
 
     Raises what `open_base` and `prepare` raise for models and files that cannot be used.
     """
     base = open_base(source, run)
-    data = prepare(config.data, base.tokenizer, folder, base.config.context_length)
-    return Inputs(base, source, data, data.tokenizer)
+    has_begun = run is not None and (run / CONFIG).exists()
+    is_kept = has_begun and not allow_changes
+    try:
+        changed = "refuse" if is_kept else "replace"
+        data = prepare(config.data, base.tokenizer, folder, base.config.context_length, changed)
+    except ValueError as error:
+        if not (is_kept and str(error).startswith(f"{folder}: ")):
+            raise
+        cure = "Here: give the data and settings that the run was begun with, or say --allow-changes"
+        raise ValueError(f"{error}. {cure}") from error
+    template = data.chat_template
+    return Inputs(base, source, data, with_template(base.tokenizer, template) if template else base.tokenizer)
+
+
+def prompt_of(data: Prepared, split: str, number: int) -> list[int]:
+    """The ids before the first trained token of an example; where all is trained, its first half."""
+    example = data.example(split, number)
+    text = example.chosen if isinstance(example, Pair) else example
+    assert isinstance(text, Example)
+    first = int(np.argmax(text.trained))
+    return text.ids[: first if first > 1 else max(1, len(text.ids) // 2)].tolist()
 
 
 def show_examples(source: str, config: FinetuneConfig, count: int) -> int:
     """Prints the first examples as they would be trained; returns 0. Nothing is left on the disk."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         inputs = open_inputs(source, config, Path(folder) / DATA)
         show(inputs.data, inputs.tokenizer, count)
@@ -93,12 +128,14 @@ class Batches:
         found = self._batches.batch(step)
         if isinstance(found, LabelBatch):
             return of_labels(found), found.index_B
+        return self._with_reference(found), found.index_B
+
+    def _with_reference(self, found: TokenBatch) -> Batch:
         reference_B = None
         if self._references is not None:
-            index_B = found.index_B
-            columns = np.repeat([0, 1], len(index_B) // 2)
-            reference_B = np.where(index_B >= 0, self._references[index_B, columns], 0).astype(np.float32)
-        return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B), found.index_B
+            columns = np.repeat([0, 1], len(found.index_B) // 2)
+            reference_B = self._references[found.index_B, columns] * (found.index_B >= 0)
+        return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B)
 
     def place(self, batch: Batch) -> Batch:
         """The same on the devices; each process gives the rows of its own."""
@@ -109,11 +146,32 @@ class Batches:
 
         return jax.tree.map(one, batch)
 
-    def once(self) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Every example once: (example of each row, batch)."""
-        for step in range(self._batches.per_epoch):
+    def once(self, steps: int | None = None) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example once, or those of the first `steps` steps if these are fewer: (example of each row, batch)."""
+        epoch = self._batches.batches_per_epoch
+        for step in range(min(epoch, steps) if steps else epoch):
             batch, index_B = self.on_host(step)
             yield index_B, self.place(batch)
+
+    def seen(self, steps: int | None = None) -> np.ndarray:
+        """Which examples `once` gives: bool [examples]."""
+        seen = np.zeros(self._batches.prepared.count(self._batches.split), bool)
+        epoch = self._batches.batches_per_epoch
+        for step in range(min(epoch, steps) if steps else epoch):
+            index_B = self._batches.batch(step).index_B
+            seen[index_B[index_B >= 0]] = True
+        return seen
+
+    def longest(self) -> Batch:
+        """An empty batch of the longest shape that there can be, for compiling."""
+        rows, length = max(self._batches.shapes(), key=lambda shape: shape[1])
+        none = np.full(rows, -1, np.int64)
+        tokens_BT, weights_BT = np.zeros((rows, length + 1), np.int32), np.zeros((rows, length), np.float32)
+        if self._batches.prepared.kind == "labelled":
+            zeros = np.zeros(rows, np.int32)
+            return self.place(of_labels(LabelBatch(tokens_BT[:, 1:], zeros, zeros, np.zeros(rows, np.float32), none)))
+        segments_BT = np.zeros((rows, length), np.int32) if self._batches.packing else None
+        return self.place(self._with_reference(TokenBatch(tokens_BT, weights_BT, segments_BT, none)))
 
 
 class Loader:
@@ -125,12 +183,19 @@ class Loader:
 
     def __call__(self, step: int) -> Batch:
         batch, _ = self._batches.on_host(step)
-        self._tokens[step] = self._batches.tokens_of(step)
+        self._tokens[step] = real_tokens(batch)
         return self._batches.place(batch)
 
     def tokens_of(self, step: int) -> int:
         """Tokens of a step that was loaded, padding left out; asked once."""
         return self._tokens.pop(step)
+
+
+def real_tokens(batch: Batch) -> int:
+    """Inputs up to each row's last trained token: padding is left out."""
+    has_target_B = batch.weights_BT.any(axis=1)
+    last_B = batch.weights_BT.shape[1] - np.asarray(batch.weights_BT)[:, ::-1].astype(bool).argmax(axis=1)
+    return int((last_B * has_target_B).sum())
 
 
 def of_labels(found: LabelBatch) -> Batch:

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     weights_BT: Float[Array, "B T"]
     """Of the targets, `tokens_BT[:, 1:]`; 0: not trained. Of a classifier: 1 at the last real token's place, else 0."""
     segments_BT: Int[Array, "B T"] | None = None
-    """Packed rows: which example each token belongs to, counted from 1; 0: padding."""
+    """Packed rows: which example each input belongs to."""
     reference_B: Float[Array, "B"] | None = None
     """Preferences: log-probability of the row's answer under the starting parameters."""
     labels_B: Int[Array, "B"] | None = None
@@ -195,7 +195,7 @@ def answer_log_probabilities(
 
 def hidden_states(params: decoder.Decoder, batch: Batch, model: Any, plan: decoder.Plan) -> Float[Array, "B T D"]:
     """The last layer's hidden states, after the final norm."""
-    return decoder.forward(params, batch.tokens_BT[:, :-1], model, plan)[0]
+    return decoder.forward(params, batch.tokens_BT[:, :-1], model, plan, segments_BT=batch.segments_BT)[0]
 
 
 def fitting_chunks(plan: decoder.Plan, length: int) -> int:

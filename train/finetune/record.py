@@ -11,6 +11,7 @@ from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import write_json
 from llm_jax.runs import CONFIG, FORMAT, TOKENIZER, read_config
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.hf_files import chat_templates
 from train.finetune.config import FinetuneConfig, from_json, to_dict
 from train.pretrain.run_folder import Changes, Identity, differences
 
@@ -50,6 +51,7 @@ def save(run: Path, record: Record, tokenizer: Tokenizer) -> None:
     if not (run / TOKENIZER).exists():
         with replacing_folder(run / TOKENIZER) as scratch:
             tokenizer.save(scratch, record.model.context_length)
+            chat_templates.save(scratch, tokenizer.chat)  # the base's own files may hold another template
 
 
 def read(run: Path) -> Record:

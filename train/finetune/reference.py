@@ -7,6 +7,7 @@ never find it.
 """
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,16 @@ def key(base_hash: str, data: str, dtype: str) -> str:
 def open_reference(
     run: Path,
     name: str,
-    sizes: dict[str, int],
+    needed: dict[str, np.ndarray],
     compute: Callable[[], References],
     is_first: bool,
 ) -> References:
     """What is on disk; else what `compute` gives, which is then written. Every process of a job calls this.
 
-    `sizes`: pairs of each split.
+    `needed`: of each split, which of its pairs are needed, bool [pairs].
     """
     path = run / REFERENCE / f"{name}.npz"
-    found = _read(path, sizes)
+    found = _read(path, needed)
     if found is not None:
         return found
     computed = compute()
@@ -60,7 +61,7 @@ def log_probabilities(
     n_pairs: int,
     everywhere: Any,
 ) -> np.ndarray:
-    """float32 [n_pairs, 2] of one split; `batches`: (pair of each row or −1, batch), every pair at least once."""
+    """float32 [n_pairs, 2] of one split; `batches`: (pair of each row or −1, batch). Others are NaN."""
 
     def of_batch(trained: Any, base: decoder.Decoder | None, batch: Batch):
         params = trainable.decoder(trainable.cast(trained, plan), base)
@@ -72,16 +73,17 @@ def log_probabilities(
         values_B = np.asarray(compiled(trained, base, batch))
         for column, (index, values) in enumerate(zip(np.split(index_B, 2), np.split(values_B, 2), strict=True)):
             table[index[index >= 0], column] = values[index >= 0]
-    assert not np.isnan(table).any(), "every pair has a reference"
     return table
 
 
-def _read(path: Path, sizes: dict[str, int]) -> References | None:
-    """None where there is no such file, or one that was cut or changed: it is computed again."""
+def _read(path: Path, needed: dict[str, np.ndarray]) -> References | None:
+    """None where there is no such file, or one that was cut or lacks a pair: it is computed again."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {split: file[split] for split in sizes}
-    except (OSError, ValueError, KeyError):
+            found = {split: file[split] for split in needed}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    fits = all(found[split].shape == (count, 2) and found[split].dtype == np.float32 for split, count in sizes.items())
-    return found if fits else None
+    fits = (
+        found[split].shape == (len(rows), 2) and np.isfinite(found[split][rows]).all() for split, rows in needed.items()
+    )
+    return found if all(fits) else None

@@ -63,7 +63,7 @@ class Sampler:
                 here, self._prompts, self._model, self._plan, Sampling(temperature=0.0), self._n_tokens, stop
             )
             texts = [self._tokenizer.decode(ids) for ids in answers]
-            with self._path.open("a", encoding="utf8") as file:
+            with self._path.open("a" if step else "w", encoding="utf8") as file:
                 for number, (prompt, text) in enumerate(zip(self._prompts, texts, strict=True), 1):
                     asked = self._tokenizer.decode(prompt)
                     file.write(f"── step {step:,}, prompt {number} ──\n{asked}\n── answer ──\n{text}\n\n")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from llm_jax.adapters import LoraConfig
 
 from llm_jax import adapters
+from llm_jax.adapters import LoraConfig
 from llm_jax.config import DecoderConfig
 from llm_jax.layers.dropout import Dropout
 from llm_jax.layers.linear import Linear, init_linear

@@ -11,13 +11,13 @@ TIME = r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|infinite|unlimited"  # as sbatch 
 
 ARRAY = r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%[1-9]\d*)?"
 
-COMMANDS = ("pretrain", "finetune", "prepare", "export", "evaluate", "serve", "jupyter")
+COMMANDS = ("pretrain", "prepare", "finetune", "export", "evaluate", "serve", "jupyter")
 
 
 @dataclass(frozen=True)
 class SubmitConfig:
     command: tyro.conf.Positional[str] = ""
-    """pretrain, finetune, prepare, export, evaluate, serve or jupyter."""
+    """pretrain, prepare, finetune, export, evaluate, serve or jupyter."""
     arguments: tyro.conf.Positional[tuple[str, ...]] = ()
     """Arguments of the command: positional ones here, flags after `--`."""
     nodes: int = 1
