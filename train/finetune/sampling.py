@@ -37,8 +37,9 @@ class Sampler:
         job: Job,
         say: Callable[[str], None],
     ) -> None:
+        n_tokens = min(n_tokens, trainable.model.context_length // 2)
         longest = trainable.model.context_length - n_tokens
-        self._prompts = [list(prompt)[:longest] for prompt in prompts] if n_tokens and longest > 0 else []
+        self._prompts = [list(prompt)[-longest:] for prompt in prompts] if n_tokens else []
         self._n_tokens, self._model, self._base = n_tokens, trainable.model, base
         self._tokenizer, self._is_first, self._say = tokenizer, job.is_first, say
         self._path = folder / SAMPLES

@@ -7,6 +7,7 @@ same run. With another batch, data, tokenizer or seed it is refused, unless the 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +49,9 @@ def begin_or_resume(
     key = jax.random.key(seed)
     if not resume:
         return Start(initialise(key))
-    restored = checkpoints.restore(jax.eval_shape(initialise, key)) if checkpoints.latest_step() is not None else None
+    # A compiled function's own `eval_shape` also knows on which devices the arrays lie.
+    shapes_of = getattr(initialise, "eval_shape", None) or partial(jax.eval_shape, initialise)
+    restored = checkpoints.restore(shapes_of(key)) if checkpoints.latest_step() is not None else None
     if job.is_first:
         print(describe(restored, job.layout, changes.numbers), flush=True)
         if changes.rest:
