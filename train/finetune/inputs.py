@@ -134,7 +134,8 @@ class Batches:
         reference_B = None
         if self._references is not None:
             columns = np.repeat([0, 1], len(found.index_B) // 2)
-            reference_B = self._references[found.index_B, columns] * (found.index_B >= 0)
+            given_B = self._references[found.index_B, columns]
+            reference_B = np.where(found.index_B >= 0, given_B, 0).astype(np.float32)
         return Batch(found.tokens_BT, found.weights_BT, found.segments_BT, reference_B)
 
     def place(self, batch: Batch) -> Batch:
