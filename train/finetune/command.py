@@ -79,8 +79,7 @@ def _as_begun(default: Options, arguments: list[str]) -> Options:
     from train.finetune import record
 
     was = record.read(folder)
-    config, lora = was.config, was.config.lora or default.lora
-    return Options(was.base["source"], default.where, dataclasses.replace(config, lora=None), lora)
+    return Options(was.base["source"], default.where, was.config, was.config.lora or default.lora)
 
 
 def _refuse_incomplete(options: Options, config: FinetuneConfig) -> None:
