@@ -69,7 +69,8 @@ class FinetuneBatches:
             inputs = (self._arrays.lengths - 1).reshape(-1, 2).sum(axis=1)
         used = sum(int(inputs[row].sum()) for one in planned for row in one.rows)
         rows = 2 if self.prepared.kind == "preferences" else 1
-        return 1 - used / sum(rows * len(one.rows) * one.length for one in planned)
+        # A full packed row holds one token more than it has inputs.
+        return max(0.0, 1 - used / sum(rows * len(one.rows) * one.length for one in planned))
 
     def _made(self, planned: Planned) -> Batch | LabelBatch:
         index, pad = first_of(planned.rows), self.prepared.pad_id
