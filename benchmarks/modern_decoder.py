@@ -45,14 +45,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rotary positions": ROTARY,
     "SwiGLU": GATED,
     "grouped heads": GROUPED,
-    "no biases": NO_BIAS,
     "Llama": RMS | ROTARY | GATED | GROUPED | NO_BIAS,
 }
 BASE: dict[Corpus, DecoderConfig] = {
     "shakespeare": DecoderConfig(vocab_size=65, context_length=64, d_model=128, n_heads=4, n_layers=4),
     "stdlib": DecoderConfig(vocab_size=4096, context_length=256, d_model=128, n_heads=4, n_layers=4),
 }
-STEPS: dict[Corpus, int] = {"shakespeare": 800, "stdlib": 600}
+STEPS: dict[Corpus, int] = {"shakespeare": 500, "stdlib": 300}
 BATCH_TOKENS: dict[Corpus, int] = {"shakespeare": 24 * 64, "stdlib": 8 * 256}
 SEEDS = (1, 2, 3)
 T_95 = 4.303  # Student's t for two degrees of freedom, two-sided 95 %
@@ -118,8 +117,8 @@ def run(options: Run) -> None:
             _python(
                 *("-m", "train", "pretrain", "shakespeare-char", "--data", str(data), "--run", run_name),
                 *("--runs", str(options.out), "--seed", str(seed), "--steps", str(STEPS[options.corpus])),
-                *("--batch-tokens", str(BATCH_TOKENS[options.corpus]), "--cadence.eval-every", "100"),
-                *("--cadence.sample-every", "0", "--cadence.eval-tokens", "200000", *flags),
+                *("--batch-tokens", str(BATCH_TOKENS[options.corpus]), "--eval-every", "100"),
+                *("--sample-every", "0", "--eval-tokens", "200000", *flags),
             )
             lines = [json.loads(line) for line in (options.out / run_name / "metrics.jsonl").read_text().splitlines()]
             curve = {line["step"]: line["val_loss"] for line in lines if "val_loss" in line}
@@ -129,8 +128,8 @@ def run(options: Run) -> None:
 def _flag(key: str, value: Any) -> tuple[str, ...]:
     name = key.replace("_", "-")
     if isinstance(value, bool):
-        return (f"--model.{name}" if value else f"--model.no-{name}",)
-    return (f"--model.{name}", str(value))
+        return (f"--{name}" if value else f"--no-{name}",)
+    return (f"--{name}", str(value))
 
 
 def _python(*arguments: str) -> None:

@@ -15,5 +15,6 @@ COMMANDS: Commands = {
         "serve.evaluation.command",
         "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers",
     ),
+    "gpu": ("serve.gpu.command", "which GPU serves a model for so many users, what it costs, and why others do not"),
     "agree": ("serve.agreement.command", "check that JAX, transformers and vLLM give the same numbers"),
 }

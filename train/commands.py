@@ -33,6 +33,7 @@ COMMANDS: Commands = {
         "train.finetune.command",
         "teach a model by examples: instructions, preferences (DPO) or classes, with LoRA or whole; stop and resume",
     ),
+    "gpu": ("train.gpu.command", "which GPUs train a preset, how long and for how much, and why others do not"),
     "parity": (
         "train.parity.command",
         "our GPT-2, Llama or Qwen against PyTorch's: activations, gradients, optimizer, loss curve, decoding",

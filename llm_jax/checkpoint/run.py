@@ -39,7 +39,7 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
         ValueError: this version cannot read the config or the state.
     """
     run = Path(run)
-    config = _model_config(run)
+    config = model_config(run)
     if not (run / TOKENIZER).is_dir():
         raise FileNotFoundError(f"{run / 'tokenizer'} is missing: the run's folder is incomplete, copy all of it")
     tokenizer = tokenizers.load(run / TOKENIZER)
@@ -49,7 +49,8 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
     return LoadedRun(config, params, tokenizer, chosen)
 
 
-def _model_config(run: Path) -> DecoderConfig:
+def model_config(run: Path) -> DecoderConfig:
+    """What the run trains. Raises FileNotFoundError for what is no run, ValueError for what cannot be read."""
     content, path = read_config(run), run / CONFIG
     refuse_no_text_model(run, content)
     if content.get("lora"):

@@ -44,6 +44,8 @@ class Accelerator:
     """MiB, as the driver or JAX reports it."""
     bandwidth: Figure
     """GB/s of the device's memory."""
+    link: Figure | None = None
+    """GB/s to its neighbours in one machine, one way."""
     bf16: Figure | None = None
     """TFLOP/s, dense, accumulated in float32."""
     fp16: Figure | None = None

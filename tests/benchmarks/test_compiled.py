@@ -61,10 +61,8 @@ def test_kernels_are_counted_with_the_bytes_they_move_and_the_turns_of_their_loo
     assert found["dot"].bytes == 4 * (4 * 8 + 8 * 16 + 4 * 16)
 
 
-@pytest.fixture(scope="module")
-def step_for_a_gpu(tmp_path_factory) -> str:
-    """The text of a training step of two layers, compiled in a process of its own, where JAX looks for CUDA."""
-    out = tmp_path_factory.mktemp("compiled") / "step.hlo"
+def compiled_step(config: str, folder: Path) -> str:
+    """The text of a model's training step, compiled in a process of its own, where JAX looks for CUDA."""
     program = f"""
 import argparse, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
@@ -72,16 +70,34 @@ import gpu_compiled
 from llm_jax.config import DecoderConfig
 on_gpu = gpu_compiled.described("H100")
 options = argparse.Namespace(batch=64, micro_batches=2, loss_chunks=4)
-step, arguments = gpu_compiled.training_step(DecoderConfig(n_layers=2), options)
+step, arguments = gpu_compiled.training_step({config}, options)
 text, _ = gpu_compiled.compiled(step, arguments, {{}}, on_gpu)
-open({str(out)!r}, "w").write(text)
+open({str(folder / "step.hlo")!r}, "w").write(text)
 """
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     if "cannot compile for CUDA" in done.stderr:
         pytest.skip("JAX without CUDA: `uv sync --extra cuda12`")
     assert done.returncode == 0, done.stderr[-3000:]
-    return out.read_text()
+    return (folder / "step.hlo").read_text()
+
+
+@pytest.fixture(scope="module")
+def step_for_a_gpu(tmp_path_factory) -> str:
+    return compiled_step("DecoderConfig(n_layers=2)", tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.mark.cuda
+def test_cudnn_takes_a_llama_s_grouped_heads_without_copies_of_the_keys(tmp_path):
+    config = (
+        'DecoderConfig(n_layers=2, n_kv_heads=4, norm="rms", positions="rotary", gated_mlp=True, activation="silu", '
+        'attention_bias="none", mlp_bias=False)'
+    )
+    calls = [line for line in compiled_step(config, tmp_path).splitlines() if "__cudnn$fmha" in line]
+    assert len(calls) == 4  # forward and backward in both layers
+    for call in calls:
+        assert "bf16[32,12,1024,64]" in call or "bf16[32,1024,12,64]" in call  # queries, or their gradient
+        assert "bf16[32,4,1024,64]" in call or "bf16[32,1024,4,64]" in call  # keys
 
 
 @pytest.mark.cuda

@@ -85,6 +85,15 @@ def step_that_misses_itself(q, k, v, keys, values):
     return weights @ values, np.vstack([keys, k]), np.vstack([values, v])
 
 
+def share_of_what_is_left(memory, utilisation, weights, workspace, outside, bytes_per_token):
+    return int(utilisation * (memory - weights - workspace - outside) // (16 * bytes_per_token)) * 16
+
+
+def summed_times(parameters, bytes_each, users, context, bytes_per_token, bandwidth, peak):
+    reading = parameters * bytes_each + users * context * bytes_per_token
+    return reading / bandwidth + 2 * parameters * users / peak
+
+
 def rows_of_the_gradient(dy, ids, rows):
     dtable = np.zeros_like(dy)
     np.add.at(dtable, ids, dy)
@@ -132,6 +141,10 @@ def rows_of_the_gradient(dy, ids, rows):
         ("makemore_networks", "windows_of", lambda word, _: windows(word, 3), "as long as `context` says"),
         ("makemore_networks", "windows_of", lambda word, n: windows(word[::-1], n), "read backwards"),
         ("activations_and_gradients", "embedding_backward", rows_of_the_gradient, "the table has `rows` rows"),
+        ("choosing_a_gpu", "tokens_in_the_cache", share_of_what_is_left, "a share of the whole card"),
+        ("choosing_a_gpu", "step_seconds", summed_times, "the longer of the two"),
+        ("choosing_a_gpu", "utilisation", lambda v, n, p, sparse: 6 * n * v / p, "halve it"),
+        ("choosing_a_gpu", "training_days", lambda n, t, d, p, mfu: 6 * n * t / (d * p) / 86_400, "utilisation, too"),
         ("transformer", "attend", lambda q, k, v: softmax(q @ k.T) @ v, "not divided by √H"),
         ("transformer", "attend", lambda q, k, v: softmax((q @ k.T / 2).T).T @ v, "along the wrong axis"),
         ("transformer", "masked_weights", blocked_after_the_softmax, "no longer sum to 1"),

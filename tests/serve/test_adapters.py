@@ -79,16 +79,19 @@ def merged(params, name: str):
     return lora.merge(params, adapter_of(name), LLAMA, SETTINGS[name])
 
 
-def written(params, plan) -> str:
-    """The decoder's greedy continuation of the prompt, 16 tokens."""
+def written(params, plan, sampling: Sampling) -> dict[str, str]:
+    """The decoder's continuation of the prompt, 16 tokens, by the base and with each adapter."""
     tokenizer = bytes_tokenizer()
-    ids = loop.generate(params, [tokenizer.encode(PROMPT)], LLAMA, plan, Sampling(temperature=0.0), 16, (256,))[0]
-    return tokenizer.decode(ids)
+    found = {}
+    for name, one in {"base": params, **{name: merged(params, name) for name in SETTINGS}}.items():
+        ids = loop.generate(one, [tokenizer.encode(PROMPT)], LLAMA, plan, sampling, 16, (256,))[0]
+        found[name] = tokenizer.decode(ids)
+    return found
 
 
 @pytest.fixture(scope="module")
 def texts(params, plan) -> dict[str, str]:
-    found = {"base": written(params, plan)} | {name: written(merged(params, name), plan) for name in SETTINGS}
+    found = written(params, plan, Sampling(temperature=2.0, seed=3))
     assert len(set(found.values())) == 3
     return found
 
@@ -123,7 +126,7 @@ def ask(folder, plan):
 
 def test_one_batch_answers_for_the_base_and_for_each_adapter_by_name(ask, texts):
     names = [name for name in ("one", "base", "two") for _ in range(3)]
-    wish = {"prompt": PROMPT, "max_tokens": 16, "temperature": 0}
+    wish = {"prompt": PROMPT, "max_tokens": 16, "temperature": 2, "seed": 3}
     answers = ask(*(("/v1/completions", wish | {"model": name}) for name in names))
     for name, (status, answer) in zip(names, answers, strict=True):
         assert (status, answer["model"]) == (200, name)
@@ -151,7 +154,7 @@ def test_the_models_are_listed_and_another_name_is_not_there(ask):
 
 @pytest.mark.parametrize("source", ["one", "run"])
 def test_generate_writes_with_an_adapter_merged(source, folder, texts, capsys):
-    flags = ["--prompt", PROMPT, "--temperature", "0", "--max-new-tokens", "16", "--no-stream"]
+    flags = ["--prompt", PROMPT, "--temperature", "2", "--seed", "3", "--max-new-tokens", "16", "--no-stream"]
     arguments = ["generate", str(folder / "base"), "--adapter", str(folder / source), *flags]
     assert front_door("python -m serve", "", COMMANDS, arguments) == 0
     assert texts["one"].strip() in capsys.readouterr().out
@@ -183,6 +186,7 @@ def test_an_adapter_of_another_base_is_refused(source, folder, tmp_path, capsys)
         load_model(str(tmp_path / "narrow"), adapter=folder / source)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")
 def test_all_ways_to_run_a_base_with_its_adapter_agree(folder, tmp_path, capsys):
     """The adapter merged and beside the weights in JAX, and PEFT on transformers."""
@@ -272,9 +276,9 @@ def test_vllm_agrees_with_peft_and_with_us_on_a_base_with_an_adapter(folder, tmp
 
 @pytest.mark.vllm
 @pytest.mark.timeout(1800)
-def test_vllm_serves_a_base_and_two_adapters_by_name(folder, texts, tmp_path, monkeypatch):
-    from serve.vllm.serving import server_of
-
+def test_vllm_serves_a_base_and_two_adapters_by_name(folder, params, plan, tmp_path, monkeypatch):
+    texts = written(params, plan, Sampling(temperature=0.0))
+    assert texts["one"] != texts["base"]
     monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
     names = ("one", "two")
     config = VllmConfig(folder / "base", adapter=tuple(f"{name}={folder / name}" for name in names), dtype="float32")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_jax.adapters.config import LoraConfig
+from llm_jax.adapters.config import ALL_LINEAR, LoraConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.hf.families import fields as read_fields
 
@@ -60,7 +60,7 @@ class Settings:
 
     def has(self, module: str, layer: int) -> bool:
         """Whether a module has an adapter, where the targets are names."""
-        is_target = any(is_named(module, name) for name in self.targets or ())
+        is_target = any(name == ALL_LINEAR or is_named(module, name) for name in self.targets or ())
         is_excluded = any(is_named(module, name) for name in self.excluded)
         return is_target and not is_excluded and (self.layers is None or layer in self.layers)
 
@@ -156,6 +156,8 @@ def _dropout(path: Path, value: Any) -> float:
 def _names(path: Path, fields: dict[str, Any], name: str) -> tuple[str, ...] | None:
     """A list of names; None for an expression or where nothing is said."""
     value = fields.get(name)
+    if value == ALL_LINEAR:
+        return (ALL_LINEAR,)
     if value is None or (isinstance(value, str) and name == "target_modules"):
         return None
     if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
