@@ -62,13 +62,14 @@ class FinetuneBatches:
 
     def padding(self) -> float:
         """Share of the positions of an epoch that hold no input."""
-        planned = self._epoch(0)
-        lengths = self.prepared.lengths(self.split)
-        inputs = lengths if self.prepared.kind == "labelled" or self.packing else lengths - 1
+        planned, rows = self._epoch(0), 1
+        inputs = self.prepared.lengths(self.split)
         if self.prepared.kind == "preferences":
-            inputs = (self._arrays.lengths - 1).reshape(-1, 2).sum(axis=1)
-        used = sum(int(inputs[row].sum()) for one in planned for row in one.rows)
-        rows = 2 if self.prepared.kind == "preferences" else 1
+            inputs, rows = (self._arrays.lengths - 1).reshape(-1, 2).sum(axis=1), 2
+        elif self.prepared.kind != "labelled" and not self.packing:
+            inputs = inputs - 1
+        # A full packed row has one token more than inputs.
+        used = sum(min(int(inputs[row].sum()), rows * one.length) for one in planned for row in one.rows)
         return 1 - used / sum(rows * len(one.rows) * one.length for one in planned)
 
     def _made(self, planned: Planned) -> Batch | LabelBatch:

@@ -82,7 +82,8 @@ def _openai(message: Any, where: str) -> Any:
         raise ValueError(f"{where}: role {role!r}: calls of tools are not trained here; leave the row out")
     known = SHAREGPT if is_sharegpt else dict.fromkeys(ROLES)
     if isinstance(role, str) and role not in known:
-        raise ValueError(f"{where}: unknown role {role!r}; expected {', '.join(known)}")
+        expected = ", ".join(known)
+        raise ValueError(f"{where}: unknown role {role!r}; expected {expected}. Rename it, or leave the row out")
     if is_sharegpt:
         return (
             {key: value for key, value in plain.items() if key not in LEFT_OUT}
