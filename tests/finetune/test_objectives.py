@@ -12,7 +12,7 @@ from llm_jax.adapters.config import LoraConfig
 from llm_jax.config import Execution, llama
 from llm_jax.models import decoder
 from train.finetune.config import ObjectiveConfig
-from train.finetune.evaluate import macro_f1
+from train.finetune.measure.evaluate import macro_f1
 from train.finetune.objectives import Batch, objective
 from train.finetune.step import cut, head_of, init_state, make_sums, make_train_step, mean_and_gradients
 from train.finetune.trained import Trainable

@@ -18,11 +18,11 @@ from train.finetune import record
 from train.finetune.compiled import Compiled, Setup, compile_all
 from train.finetune.config import FinetuneConfig, FinetuneOptions
 from train.finetune.data.show import show
-from train.finetune.evaluate import Evaluator
 from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_inputs
+from train.finetune.measure.evaluate import Evaluator
+from train.finetune.measure.sampling import Sampler
 from train.finetune.record import Record
 from train.finetune.reference import References, key, log_probabilities, open_reference
-from train.finetune.sampling import Sampler
 from train.pretrain import loop, run_folder
 from train.pretrain.resume import Start, begin_or_resume, refuse_fewer_steps
 from train.pretrain.run_folder import Identity

@@ -20,8 +20,8 @@ from train.finetune import estimate
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import FinetuneBatches
 from train.finetune.inputs import TASKS, Batches, Inputs, prompt_of
+from train.finetune.measure.sampling import COUNT
 from train.finetune.objectives import Batch, Objective, objective
-from train.finetune.sampling import COUNT
 from train.finetune.step import init_state, make_sums, make_train_step
 from train.finetune.trained import Trainable
 from train.optim.optimizer import make_optimizer
