@@ -1,12 +1,15 @@
 """Fine-tuning: a model that exists learns from examples. `python -m train finetune BASE --data FILE --run NAME`.
 
     config       what a run is, as one value
-    base         BASE opened: a run, a Hugging Face directory or a name on the hub; the hash of its parameters
+    inputs       BASE opened (`llm_jax.hf.open_model`); the examples as batches on the devices
     data/        examples → token ids and masks → batches
     trained      what is trained: all parameters or LoRA's adapters, and a classifier's head
     objectives   the losses, each as (Σ weight·loss, Σ weight): next tokens, preferences, classes
     reference    DPO: the log-probabilities under the starting parameters
     step         one optimizer step
+    measure/     validation, answers to held-out prompts
+    estimate     what a run will cost
+    compiled     one program for each length of batch, the base on the devices
     record       config.json of a run, and when a resume is refused
     build        from options to a running loop
 
