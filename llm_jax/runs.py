@@ -4,10 +4,12 @@ config.json      model, training config, data and tokenizer of the run's last st
 tokenizer/       the tokenizer's files
 checkpoints/     see llm_jax.checkpoint
 data/            shards, if the run was given plain text
+reference/       DPO: log-probabilities under the starting parameters
 metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same numbers
 samples.txt      text that the model generated during training
+confusion.png    of a classifier: which classes it takes for which
 summary.json     the results, for runs that finish in one command
-hf/              the export to Hugging Face format
+hf/              the export to Hugging Face format; adapter/: that of LoRA's adapters alone, in PEFT's
 """
 
 import re
@@ -25,8 +27,11 @@ METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 LOSS_PLOT = "loss.png"
 SAMPLES = "samples.txt"
+CONFUSION = "confusion.png"
+REFERENCE = "reference"
 SUMMARY = "summary.json"
 EXPORT = "hf"
+ADAPTER = "adapter"
 
 
 def folder_of(runs: Path, name: str) -> Path:
@@ -75,6 +80,21 @@ def batch_tokens(run: Path) -> int:
         FileNotFoundError, ValueError: as `read_config`.
     """
     return int(read_config(run)["training"]["batch_tokens"])
+
+
+def refuse_no_text_model(run: Path, record: dict[str, Any]) -> None:
+    """Raises ValueError for a run of `train finetune` that sorts texts into classes, by the content of its config."""
+    if record.get("task") == "classify":
+        labels = ", ".join(map(str, record.get("labels") or ()))
+        raise ValueError(
+            f"{run} sorts texts into classes ({labels}) and cannot write: it has no head for tokens. Use a run "
+            "that was trained on text"
+        )
+
+
+def is_lora(run: Path) -> bool:
+    """Whether a run holds LoRA's adapters instead of a whole model. Raises as `read_config`."""
+    return bool(read_config(run).get("lora"))
 
 
 def is_run(folder: Path) -> bool:

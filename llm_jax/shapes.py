@@ -18,6 +18,7 @@ mesh axis, so a dimension has the same name in the formula and on the mesh.
 | R      | rows: batch and heads merged, or batch and T|
 | H      | width of one head                           |
 | F      | hidden width of the MLP                     |
+| J      | rank of an adapter (LoRA)                   |
 | V      | vocabulary; cut into C pieces of W tokens   |
 | L      | layers                                      |
 | G      | tokens generated                            |

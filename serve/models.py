@@ -1,5 +1,6 @@
-"""Loads a model to serve: a run's folder, a Hugging Face directory, or a name on the hub."""
+"""Loads a model to serve: a run's folder, a Hugging Face directory, or a name on the hub; with adapters or without."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +20,43 @@ class Model:
     folder: Path | None  # of its tokenizer's files, where they are on this machine
 
 
-def load_model(source: str, step: int | None = None, whole: bool = False) -> Model:
+def load_model(source: str, step: int | None = None, whole: bool = False, adapter: str | Path | None = None) -> Model:
     """A model and its tokenizer. Ids that the tokenizer does not have are cut off the model's vocabulary.
 
     Args:
         source: folder of a run, Hugging Face directory, or owner/name on the hub.
         step: of a run: the checkpoint's step; None: the newest intact one.
         whole: keeps the whole vocabulary, for comparisons with programs that keep it.
+        adapter: a LoRA run or PEFT's directory, merged into the weights.
 
     Raises:
-        FileNotFoundError, ValueError: says what `source` lacks, or what is wrong in it.
+        FileNotFoundError, ValueError: says what `source` or `adapter` lacks, or what is wrong in it.
     """
     model = _load(source, step)
+    if adapter is not None:
+        from llm_jax import adapters, hf
+
+        found, lora = hf.load_adapter(adapter, model.config, model.params)
+        params = adapters.merge(model.params, found, model.config, lora)
+        model = replace(model, params=params, name=f"{model.name} + {Path(adapter).name}")
+    return _trimmed_to_tokenizer(model, source, whole)
+
+
+def load_with_adapters(source: str, step: int | None, folders: Sequence[Path]) -> Model:
+    """A model that carries several adapters, numbered from 1 in the order given (`llm_jax.adapters.together`).
+
+    Raises as `load_model`.
+    """
+    model = _load(source, step)
+    if folders:
+        from llm_jax import adapters, hf
+
+        several = [hf.load_adapter(folder, model.config, model.params) for folder in folders]
+        model = replace(model, params=adapters.attach_together(model.params, several, model.config))
+    return _trimmed_to_tokenizer(model, source, whole=False)
+
+
+def _trimmed_to_tokenizer(model: Model, source: str, whole: bool) -> Model:
     n_ids, n_known = model.tokenizer.vocab_size, model.config.vocab_size
     if n_ids > n_known:
         raise ValueError(
@@ -58,17 +84,6 @@ def trimmed(params: "Decoder", config: "DecoderConfig", n_ids: int) -> "tuple[De
 
 def _load(source: str, step: int | None) -> Model:
     from llm_jax import hf
-    from llm_jax.checkpoint import load_run
 
-    path = Path(source)
-    if (path / "checkpoints").is_dir():
-        run = load_run(path, step)
-        return Model(
-            run.config, run.params, run.tokenizer, f"{path.name}, step {run.step:,}", (path / "tokenizer").resolve()
-        )
-    if step is not None:
-        raise ValueError(f"{source} is not a run, so it has no step {step}")
-    loaded = hf.load(source)
-    if loaded.tokenizer is None:
-        raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
-    return Model(loaded.config, loaded.params, loaded.tokenizer, path.name, path.resolve() if path.is_dir() else None)
+    found = hf.open_model(source, step)
+    return Model(found.config, found.params, found.tokenizer, found.name, found.folder)

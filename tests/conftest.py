@@ -29,7 +29,11 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 # House rule: annotations are checked in tests, never in users' runs.
 install_import_hook(
-    ["llm_jax.layers", "llm_jax.kernels", "llm_jax.models", "llm_jax.decode", "llm_jax.scoring"], "beartype.beartype"
+    [
+        *("llm_jax.layers", "llm_jax.kernels", "llm_jax.models", "llm_jax.decode", "llm_jax.scoring"),
+        *("llm_jax.adapters.lora", "llm_jax.adapters.together", "llm_jax.adapters.base"),
+    ],
+    "beartype.beartype",
 )
 
 # The default run tries the same examples every time; `pytest --hypothesis-profile=explore` looks for new ones.

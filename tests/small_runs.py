@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import pytest
+from finetuning import last_state
 
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.command_line import run as front_door
@@ -33,6 +34,11 @@ LLAMA_FLAGS = (
     "--norm rms --positions rotary --gated-mlp --activation silu --n-kv-heads 1 --attention-bias none --no-mlp-bias "
     "--no-tied-head"
 )
+# LoRA with dropout: whatever is random has to go on as well.
+TUNING = (
+    "--lora.rank 2 --lora.dropout 0.1 --learning-rate 0.02 --batch-size 8 --val-fraction 0.2 --sample-every 0 "
+    "--sample-tokens 0 --log-every 1000"
+)
 WORDS = "alpha beta gamma delta epsilon zeta eta theta"
 CLOCKS = {"seconds", "tokens_per_second", "mfu"}  # all that may differ between a run and its repetition
 
@@ -44,6 +50,7 @@ class Run:
     folder: Path
     flags: list[str]
     environment: dict[str, str]
+    command: str = "pretrain"
 
     @property
     def log(self) -> Path:
@@ -55,7 +62,7 @@ class Run:
         where = ["--runs", str(self.folder.parent), "--run", self.folder.name, "--auto-resume"]
         with (log or self.log).open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "train", "pretrain", *self.flags, *where, *flags],
+                [sys.executable, "-m", "train", self.command, *self.flags, *where, *flags],
                 env=self.environment | {"JAX_NUM_CPU_DEVICES": str(devices)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,7 +83,7 @@ class Run:
     def copy(self, name: str) -> "Run":
         """Another run with everything that is in this one's folder."""
         folder = shutil.copytree(self.folder, self.folder.with_name(name))
-        return Run(folder, self.flags, self.environment)
+        return Run(folder, self.flags, self.environment, self.command)
 
     def committed(self) -> list[int]:
         """Steps of the checkpoints, by the names of their folders."""
@@ -90,6 +97,8 @@ class Run:
 
     def state(self) -> list[Any]:
         """All arrays of the newest checkpoint: parameters, optimizer, counters and the random key's data."""
+        if self.command == "finetune":
+            return last_state(self.folder)
         config, _ = run_folder.read(self.folder)
         optimizer = make_optimizer(config.optimizer, decoder.dimension_letters(config.model))
         template = jax.eval_shape(lambda key: init_state(key, config.model, optimizer), jax.random.key(0))
@@ -132,5 +141,18 @@ def new_run(tmp_path_factory: pytest.TempPathFactory, shards: Path, environment:
 
     def describe(name: str, *flags: str) -> Run:
         return Run(tmp_path_factory.mktemp(name) / name, [*FLAGS.split(), "--data", str(shards), *flags], environment)
+
+    return describe
+
+
+@pytest.fixture(scope="session")
+def new_tuning(
+    tmp_path_factory: pytest.TempPathFactory, base: Path, files: dict[str, Path], environment: dict[str, str]
+):
+    """A run of LoRA with dropout by name and flags; it begins when it is started."""
+
+    def describe(name: str, *flags: str) -> Run:
+        given = [str(base), "--data", str(files["sft"]), *TUNING.split(), *flags]
+        return Run(tmp_path_factory.mktemp(name) / name, given, environment, "finetune")
 
     return describe

@@ -29,6 +29,10 @@ COMMANDS: Commands = {
     ),
     "verify": ("train.data.command", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
+    "finetune": (
+        "train.finetune.command",
+        "teach a model by examples: instructions, preferences (DPO) or classes, with LoRA or whole; stop and resume",
+    ),
     "gpu": ("train.gpu.command", "which GPUs train a preset, how long and for how much, and why others do not"),
     "parity": (
         "train.parity.command",

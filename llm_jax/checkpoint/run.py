@@ -14,7 +14,7 @@ from llm_jax import tokenizer as tokenizers
 from llm_jax.checkpoint import layout
 from llm_jax.config import DecoderConfig, from_dict
 from llm_jax.models import decoder
-from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, read_config
+from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, read_config, refuse_no_text_model
 from llm_jax.tokenizer import Tokenizer
 
 
@@ -52,6 +52,9 @@ def load_run(run: Path, step: int | None = None) -> LoadedRun:
 def model_config(run: Path) -> DecoderConfig:
     """What the run trains. Raises FileNotFoundError for what is no run, ValueError for what cannot be read."""
     content, path = read_config(run), run / CONFIG
+    refuse_no_text_model(run, content)
+    if content.get("lora"):
+        raise ValueError(f"{run} holds LoRA's adapters and not a whole model: `llm_jax.hf.open_model` opens it")
     if "model" not in content:
         raise ValueError(
             f"{path} is not the config of a run (it has no 'model'): restore it from a copy, or train again"

@@ -25,6 +25,7 @@ from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import LENGTH_MULTIPLE, Prompts, bucket, check, pad
 from llm_jax.layers import cache as kv
+from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.linear import Linear
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
@@ -139,7 +140,12 @@ def _stored(block: decoder.Block, store: Callable[[Linear, int], Linear]) -> dec
         one_input = lambda layer: store(layer, 1) if isinstance(layer, Linear) else layer  # noqa: E731
         return jax.tree.map(one_input, part, is_leaf=lambda layer: isinstance(layer, Linear))
 
-    attention = dataclasses.replace(block.attention, qkv=every(block.attention.qkv), out=store(block.attention.out, 2))
+    out = block.attention.out
+    if isinstance(out, Adapted):
+        out = dataclasses.replace(out, base=store(out.base, 2), down=store(out.down, 2), up=store(out.up, 1))
+    else:
+        out = store(out, 2)
+    attention = dataclasses.replace(block.attention, qkv=every(block.attention.qkv), out=out)
     return dataclasses.replace(block, attention=attention, mlp=every(block.mlp))
 
 

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from llm_jax.adapters.together import choose as with_adapters_of
 from llm_jax.config import DecoderConfig
 from llm_jax.decode import log_probabilities
 from llm_jax.decode.adjust import Adjusted, adjust, count, put
@@ -46,6 +47,7 @@ class Slots:
     cache: kv.Cache
     token_B: Int[Array, "B"]  # the token chosen last; the model has not read it yet
     keys_B: Key[Array, "B"]
+    adapter_B: Int[Array, "B"]  # the number of each row's adapter, from 1; 0: none
     adjusted: Adjusted | None = None  # None: no row changes its logits, and the step is compiled without it
 
 
@@ -65,6 +67,7 @@ def empty(config: DecoderConfig, plan: decoder.Plan, rows: int, columns: int) ->
         cache=decoder.empty_cache(config, rows, columns, plan.dtype),
         token_B=jnp.zeros(rows, jnp.int32),
         keys_B=keys_of([0] * rows),
+        adapter_B=jnp.zeros(rows, jnp.int32),
     )
 
 
@@ -80,15 +83,17 @@ def join(
     plan: decoder.Plan,
     n_top: int = 0,
     changes: Adjusted | None = None,
+    adapter: int = 0,
 ) -> tuple[Slots, Int[Array, ""], Scores]:
     """Puts a prompt, padded on the right, into a row. Returns the slots, the first token and its scores.
 
-    `changes` says how the request's logits are changed; pass it exactly when the slots have `adjusted`. Three programs
-    are compiled: one per bucket of prompt lengths, one per size of the slots, one per kind of rule.
+    `changes` says how the request's logits are changed; pass it exactly when the slots have `adjusted`. `adapter` is
+    the number of the row's adapter, where `params` has several. Three programs are compiled: one per bucket of prompt
+    lengths, one per size of the slots, one per kind of rule.
     """
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
-    one, last_BD = _read(params, tokens_T, jnp.int32(length), config, plan, room)
-    slots = _lay_down(slots, jnp.int32(row), one)
+    one, last_BD = _read(params, tokens_T, jnp.int32(length), jnp.int32(adapter), config, plan, room)
+    slots = _lay_down(slots, jnp.int32(row), one, jnp.int32(adapter))
     return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, plan, n_top)
 
 
@@ -97,6 +102,7 @@ def advance(
     params: decoder.Decoder, slots: Slots, rule: Rule, config: DecoderConfig, plan: decoder.Plan, n_top: int = 0
 ) -> tuple[Slots, Int[Array, "B"], Scores]:
     """Chooses the next token of every row. Returns the slots, the tokens and their scores."""
+    params = with_adapters_of(params, slots.adapter_B)
     hidden_BTD, cache = decoder.forward(params, slots.token_B[:, None], config, plan, slots.cache)
     assert cache is not None
     keys_B = jax.vmap(jax.random.fold_in)(slots.keys_B, cache.lengths_B)
@@ -109,9 +115,15 @@ def advance(
 
 @partial(jax.jit, static_argnames=("config", "plan", "n_top"))
 def score(
-    params: decoder.Decoder, tokens_T: Int[Array, "T"], config: DecoderConfig, plan: decoder.Plan, n_top: int = 0
+    params: decoder.Decoder,
+    tokens_T: Int[Array, "T"],
+    config: DecoderConfig,
+    plan: decoder.Plan,
+    n_top: int = 0,
+    adapter: int | Int[Array, ""] = 0,
 ) -> Scores:
     """Scores a text, padded on the right: entry t is about token t + 1, given the tokens up to t."""
+    params = with_adapters_of(params, jnp.asarray(adapter, jnp.int32)[None])
     # Nothing is decoded, but with a cache the padding may exceed the model's positions.
     cache = decoder.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
     hidden_BTD, _ = decoder.forward(params, tokens_T[None], config, plan, cache)
@@ -156,13 +168,15 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
         cache=cache,
         token_B=slots.token_B[rows_B],
         keys_B=slots.keys_B[rows_B],
+        adapter_B=slots.adapter_B[rows_B],
         adjusted=jax.tree.map(lambda x: x[rows_B], slots.adjusted),
     )
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "room"))
-def _read(params, tokens_T, length, config: DecoderConfig, plan: decoder.Plan, room: int):
+def _read(params, tokens_T, length, adapter, config: DecoderConfig, plan: decoder.Plan, room: int):
     """Runs a prompt: its keys and values in a cache of its own with `room` columns, and its last hidden state."""
+    params = with_adapters_of(params, adapter[None])
     one = decoder.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
     hidden_BTD, one = decoder.forward(params, tokens_T[None], config, plan, one)
     assert one is not None
@@ -171,7 +185,7 @@ def _read(params, tokens_T, length, config: DecoderConfig, plan: decoder.Plan, r
 
 
 @partial(jax.jit, donate_argnames=("slots",))
-def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
+def _lay_down(slots: Slots, row, one: kv.Cache, adapter) -> Slots:
     """Copies a prompt's cache to the row, ending in the column before the one written next (modulo the columns)."""
     cache = slots.cache
     one = kv.extend(one, cache.positions_BS.shape[1])
@@ -187,7 +201,7 @@ def _lay_down(slots: Slots, row, one: kv.Cache) -> Slots:
         lengths_B=cache.lengths_B.at[row].set(length),
         filled=cache.filled,
     )
-    return dataclasses.replace(slots, cache=cache)
+    return dataclasses.replace(slots, cache=cache, adapter_B=slots.adapter_B.at[row].set(adapter))
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "n_top"), donate_argnames=("slots",))

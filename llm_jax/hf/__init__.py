@@ -4,9 +4,28 @@ families    one table a family: HF tensor name ↔ our parameter, its shape ther
 names       our parameters ↔ HF tensors, by that table
 config      HF config.json ↔ DecoderConfig; a setting that this code does not compute is refused by name
 tensors     safetensors files, read only after their headers have been checked
-directory   load a directory or hub name; export a run, reload it, compare logits
+directory   load a directory or hub name; export a model, reload it, compare logits
+peft        adapters in PEFT's format: load, export
+opened      a model, whoever made it; a LoRA run with its base; an adapter for a base that is open
+exported    export a run: whole, merged, or its adapters alone
 """
 
-from llm_jax.hf.directory import ExportReport, Loaded, check, export, export_run, load
+from llm_jax.hf.directory import ExportReport, Loaded, check, export, load
+from llm_jax.hf.exported import export_adapter, export_run
+from llm_jax.hf.opened import AdaptedRun, Opened, load_adapted, load_adapter, open_base, open_model
 
-__all__ = ["ExportReport", "Loaded", "check", "export", "export_run", "load"]
+__all__ = [
+    "AdaptedRun",
+    "ExportReport",
+    "Loaded",
+    "Opened",
+    "check",
+    "export",
+    "export_adapter",
+    "export_run",
+    "load",
+    "load_adapted",
+    "load_adapter",
+    "open_base",
+    "open_model",
+]

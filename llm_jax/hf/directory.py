@@ -11,13 +11,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from llm_jax import tokenizer as tokenizers
-from llm_jax.checkpoint import load_run
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.files import replacing_folder, write
 from llm_jax.files.faults import safe
 from llm_jax.files.json_files import read_json
-from llm_jax.hf import card, families, names, single_file, tensors
 from llm_jax.hf import config as hf_config
+from llm_jax.hf import families, names, single_file, tensors
 from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files import carried, chat_templates, companions
@@ -102,12 +101,6 @@ def check(directory: Path) -> DecoderConfig:
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
     _refuse_unknown_ids(directory, tokenizers.load(directory), config)
     return config
-
-
-def export_run(run: Path, out: Path, step: int | None = None, overwrite: bool = False) -> ExportReport:
-    """Exports the newest intact checkpoint of a run, or that of `step`. Raises as `load_run` and `export` do."""
-    loaded = load_run(run, step)
-    return export(loaded.params, loaded.config, loaded.tokenizer, out, card.describe(run, loaded), overwrite)
 
 
 def export(

@@ -36,7 +36,7 @@ def read(directory: Path, tied: Collection[str] = ()) -> dict[str, np.ndarray]:
         FileNotFoundError, ValueError: they name the file and what is wrong with it.
     """
     tensors: dict[str, np.ndarray] = {}
-    files = [(path, expected, _read_file(path)) for path, expected in _files(directory)]
+    files = [(path, expected, read_file(path)) for path, expected in _files(directory)]
     is_tied_there = any(name in tied for _, _, found in files for name in found)
     for path, expected, found in files:
         lost = (expected or set()) - set(found) - (set(tied) if is_tied_there else set())
@@ -52,7 +52,7 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
     """The safetensors files of a directory, and the tensors that an index lists for each."""
     single, index = directory / FILE_NAME, directory / INDEX_NAME
     if single.exists():
-        return [(_inside(directory, FILE_NAME), None)]
+        return [(inside(directory, FILE_NAME), None)]
     if index.exists():
         try:
             weight_map: dict[str, str] = read_json(index)["weight_map"]
@@ -63,7 +63,7 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
                 promised.setdefault(file, set()).add(tensor)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{index}: no index of tensors ({error!r}); download it again") from None
-        return [(_inside(directory, file), names) for file, names in sorted(promised.items())]
+        return [(inside(directory, file), names) for file, names in sorted(promised.items())]
     if pickles := sorted(path.name for pattern in PICKLES for path in directory.glob(pattern)):
         raise ValueError(
             f"{directory / pickles[0]}: weights in pickle format can run code when they are opened, so they are "
@@ -72,8 +72,13 @@ def _files(directory: Path) -> list[tuple[Path, set[str] | None]]:
     raise FileNotFoundError(f"{directory} has no {FILE_NAME}")
 
 
-def _inside(directory: Path, name: str) -> Path:
-    """The file `name` of the directory. It may be a link only into the hub's own cache, as in a hub download."""
+def inside(directory: Path, name: str) -> Path:
+    """The file `name` of the directory. It may be a link only into the hub's own cache, as in a hub download.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it lies elsewhere.
+    """
     path = directory / name
     resolved, folder = path.resolve(), directory.resolve()
     in_hub_cache = resolved.parent.name == "blobs" and resolved.parent.parent == folder.parent.parent
@@ -84,7 +89,8 @@ def _inside(directory: Path, name: str) -> Path:
     return path
 
 
-def _read_file(path: Path) -> dict[str, np.ndarray]:
+def read_file(path: Path) -> dict[str, np.ndarray]:
+    """The floating-point tensors of one file, mapped from disk. Raises ValueError for a wrong header."""
     header, start = read_header(path)
     data = np.memmap(path, np.uint8, "r", offset=start) if path.stat().st_size > start else np.empty(0, np.uint8)
     tensors = {}

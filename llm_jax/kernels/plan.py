@@ -6,13 +6,14 @@ for the platform. A test or benchmark runs any kernel on any machine by
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from llm_jax.config import Execution
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
+from llm_jax.kernels.attention_in_pieces import attend_in_pieces, attend_packed_in_pieces
 from llm_jax.kernels.cached_attention import attend_in_cache_layout
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.gelu import gelu_tanh_from_x
@@ -22,7 +23,7 @@ from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
 from llm_jax.kernels.norm import layer_norm_by_hand, rms_norm_by_hand
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
-from llm_jax.layers.attention import cached_attend, causal_attend
+from llm_jax.layers.attention import cached_attend, causal_attend, packed_attend
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
@@ -37,6 +38,7 @@ class Kernels(NamedTuple):
 
     linear: Kernel = linear
     causal_attend: Kernel = causal_attend
+    packed_attend: Kernel = packed_attend
     cached_attend: Kernel = cached_attend
     layer_norm: Kernel = layer_norm
     rms_norm: Kernel = rms_norm
@@ -53,6 +55,7 @@ FORMULAS = Kernels()
 ON_CPU = Kernels(
     linear=linear_on_cpu,
     causal_attend=attend_in_pieces,
+    packed_attend=attend_packed_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
     rms_norm=rms_norm_by_hand,
@@ -63,6 +66,7 @@ ON_CPU = Kernels(
 ON_GPU = Kernels(
     linear=linear_on_gpu,
     causal_attend=attend_in_pieces,
+    packed_attend=attend_packed_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
     rms_norm=rms_norm_by_hand,
@@ -73,6 +77,7 @@ ON_GPU = Kernels(
     fewest_decode_rows=2,  # XLA compiles a step of two rows to 10 GPU kernels per layer, a step of one row to 14
 )
 ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "cudnn"}
+PACKED_ATTENTION = {packed_attend: "plain", attend_packed_in_pieces: "xla"}
 
 
 class Plan(NamedTuple):
@@ -88,6 +93,21 @@ class Plan(NamedTuple):
     def attention(self) -> str:
         """The name of the causal attention, as the flag has it; "plain" is the formula."""
         return ATTENTION.get(self.kernels.causal_attend, self.kernels.causal_attend.__name__)
+
+    @property
+    def packed_attention(self) -> str:
+        """The name of the attention within the texts of a packed row; cuDNN's is not among them."""
+        return PACKED_ATTENTION.get(self.kernels.packed_attend, self.kernels.packed_attend.__name__)
+
+    def packed(self, starts_BT: Array) -> "Plan":
+        """The plan for rows of several texts, each of which attends within itself from `starts_BT` on.
+
+        It is not hashable: make it inside of `jit`. Raises ValueError where the flag asks for cuDNN.
+        """
+        if self.execution.attention == "cudnn":
+            raise ValueError("attention=cudnn does not keep the texts of a packed row apart: use attention=auto or xla")
+        attend = partial(self.kernels.packed_attend, starts_BT=starts_BT)
+        return self._replace(kernels=self.kernels._replace(causal_attend=attend))
 
 
 def make_plan(

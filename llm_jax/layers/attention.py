@@ -1,7 +1,8 @@
 """Multi-head attention (Vaswani et al. 2017, §3.2): each query takes a weighted mean of the values it may attend to.
 
 One formula serves training and decoding; only the mask differs. In training a position attends to itself and to all
-earlier positions. With a cache (`llm_jax.layers.cache`) it attends to every token that its row has written so far.
+earlier positions. With a cache (`llm_jax.layers.cache`) it attends to every token that its row has written so far, in
+packed rows (`llm_jax.layers.packing`) to the tokens of its own text.
 Several heads of queries may share one head of keys and values (grouped queries, Ainslie et al. 2023, §2.2). Left out:
 dropout on the attention weights, because fused kernels do not support it.
 """
@@ -12,25 +13,27 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig
+from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
-from llm_jax.shapes import Array, Bool, Float, Key, pytree
+from llm_jax.layers.packing import packed_mask
+from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
 
 
 @pytree
 class Projections:
     """Queries, keys and values by three matrices."""
 
-    q: Linear  # D → (N, H)
-    k: Linear  # D → (K, H)
-    v: Linear  # D → (K, H)
+    q: Linear | Adapted  # D → (N, H)
+    k: Linear | Adapted  # D → (K, H)
+    v: Linear | Adapted  # D → (K, H)
 
 
 @pytree
 class Attention:
-    qkv: Linear | Projections  # D → (3, N, H), or three matrices
-    out: Linear  # (N, H) → D
+    qkv: Linear | Adapted | Projections  # D → (3, N, H), or three matrices
+    out: Linear | Adapted  # (N, H) → D
     q_norm: RMSNorm | None = None  # over H
     k_norm: RMSNorm | None = None
 
@@ -53,7 +56,7 @@ def init_attention(key: Key[Array, ""], config: DecoderConfig, std: float, resid
 
 
 def queries_keys_values(
-    layer: Linear | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
+    layer: Linear | Adapted | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B T K H"], Float[Array, "B T K H"]]:
     """Projects to queries, keys and values, with one matrix product or with three."""
     if isinstance(layer, Projections):
@@ -88,6 +91,16 @@ def causal_attend(
     """`attend` with the causal mask: each position attends to itself and to all earlier positions."""
     position_T = jnp.arange(q_BTNH.shape[1])
     return attend(q_BTNH, k_BTKH, v_BTKH, (position_T[:, None] >= position_T)[None])
+
+
+def packed_attend(
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    starts_BT: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """`causal_attend` where a row holds several texts: each position attends within its own, from `starts_BT` on."""
+    return attend(q_BTNH, k_BTKH, v_BTKH, packed_mask(starts_BT))
 
 
 def cached_attend(

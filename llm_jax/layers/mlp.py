@@ -9,15 +9,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.shapes import Array, Float, Key, pytree
 
 
 @pytree
 class MLP:
-    up: Linear  # D → F
-    down: Linear  # F → D
-    gate: Linear | None = None  # D → F
+    up: Linear | Adapted  # D → F
+    down: Linear | Adapted  # F → D
+    gate: Linear | Adapted | None = None  # D → F
 
 
 def init_mlp(

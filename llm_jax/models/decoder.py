@@ -25,13 +25,15 @@ from llm_jax.kernels.plan import FORMULAS
 from llm_jax.kernels.plan import Plan as Plan
 from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
+from llm_jax.layers import packing
+from llm_jax.layers.adapted import with_adapters
 from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
+from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
 from llm_jax.layers.rotary import Rotation, rotate, rotation
 from llm_jax.models.decoder_parameters import Block as Block
 from llm_jax.models.decoder_parameters import Decoder as Decoder
-from llm_jax.models.decoder_parameters import block_letters
 from llm_jax.models.decoder_parameters import dimension_letters as dimension_letters
 from llm_jax.models.decoder_parameters import init as init
 from llm_jax.models.watch import Watch, unwatched
@@ -39,17 +41,17 @@ from llm_jax.shapes import Array, Float, Int
 
 
 def cast(params: Decoder, config: DecoderConfig, plan: Plan) -> Decoder:
-    """Casts the blocks' matrices to the compute format: once per step, not at every use.
+    """Casts the blocks' matrices, those of adapters too, to the compute format: once per step, not at every use.
 
     Embeddings and head stay float32, because their gradients are summed in float32 (the embedding's from a scatter and,
     if it is tied, from the head). Biases and norms are small; they are cast where they are used.
     """
 
-    def cast_matrix(x: Array, letters: str) -> Array:
-        return x.astype(plan.dtype) if "D" in letters and len(letters) > 1 else x
+    def cast_weight(layer: Any) -> Any:
+        is_linear = isinstance(layer, Linear)
+        return dataclasses.replace(layer, weight=layer.weight.astype(plan.dtype)) if is_linear else layer
 
-    letters = block_letters(config)
-    blocks = tuple(jax.tree.map(cast_matrix, block, letters) for block in params.blocks)
+    blocks = jax.tree.map(cast_weight, params.blocks, is_leaf=lambda layer: isinstance(layer, Linear))
     return dataclasses.replace(params, blocks=blocks)
 
 
@@ -66,17 +68,20 @@ def forward(
     cache: kv.Cache | None = None,
     noise: Dropout | None = None,
     watch: Watch = unwatched,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised.
+    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
+    (`llm_jax.layers.packing`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
-            length is not checked, because padding may exceed the positions.
+            length is not checked, because padding may exceed the positions. Packed rows have a cache, or a plan that
+            asks for cuDNN.
     """
     longest = config.context_length if cache is None else math.inf
     if tokens_BT.ndim != 2 or not (tokens_BT.shape[0] and 0 < tokens_BT.shape[1] <= longest):
@@ -84,12 +89,17 @@ def forward(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if segments_BT is not None:
+        if cache is not None:
+            raise ValueError("packed rows have no cache: leave out segments_BT or the cache")
+        starts_BT = packing.starts(segments_BT)
+        positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
     x_BTD = params.token_embedding[tokens_BT]
     if params.position_embedding is None:
         by = rotation(config, positions)
-    elif cache is None:
+    elif positions.ndim == 1:
         by, x_BTD = None, x_BTD + params.position_embedding[: tokens_BT.shape[1]]
     else:
         by, x_BTD = None, x_BTD + params.position_embedding.at[positions].get(mode="clip")
@@ -124,7 +134,7 @@ def block(
     after_attention, after_mlp = split(noise, 2)
     x_BTD = watch("after attention", _constrain(plan, x_BTD + dropout(mixed_BTD, after_attention)))
     normal_BTD = normalise(params.norm_2, x_BTD, config.norm_epsilon)
-    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), plan.kernels.linear)
+    hidden_BTD = mlp(params.mlp, normal_BTD, activation(config, plan), with_adapters(plan.kernels.linear))
     return watch("after MLP", _constrain(plan, x_BTD + dropout(hidden_BTD, after_mlp))), cache
 
 
@@ -161,13 +171,13 @@ def attention(
     With a cache, the keys and values of the chunk are written at `window.start`; then its queries attend to every token
     that their row has written so far. Keys are stored rotated.
     """
-    kernels = plan.kernels
+    kernels, linear = plan.kernels, with_adapters(plan.kernels.linear)
     # A chunk as long as the cache has no earlier tokens: prefill attends as training does.
     alone = cache is None or window is None or cache.k_RSH.shape[1] == x_BTD.shape[1]
     if alone and kernels.projections_apart and config.is_qkv_fused:
-        q_BTNH, k_BTKH, v_BTKH = kernels.projections_apart(layer.qkv, x_BTD)
+        q_BTNH, k_BTKH, v_BTKH = with_adapters(kernels.projections_apart, linear)(layer.qkv, x_BTD)
     else:
-        q_BTNH, k_BTKH, v_BTKH = queries_keys_values(layer.qkv, x_BTD, kernels.linear)
+        q_BTNH, k_BTKH, v_BTKH = queries_keys_values(layer.qkv, x_BTD, linear)
     if layer.q_norm is not None and layer.k_norm is not None:
         q_BTNH = kernels.rms_norm(layer.q_norm, q_BTNH, config.norm_epsilon)
         k_BTKH = kernels.rms_norm(layer.k_norm, k_BTKH, config.norm_epsilon)
@@ -183,7 +193,7 @@ def attention(
     else:
         assert window is not None
         mixed_BTNH = kernels.cached_attend(q_BTNH, cache, window.mask_BTS)
-    return kernels.linear(layer.out, mixed_BTNH, n_inputs=2), cache
+    return linear(layer.out, mixed_BTNH, n_inputs=2), cache
 
 
 def _blocks(
@@ -238,12 +248,14 @@ def loss(
     config: DecoderConfig,
     plan: Plan,
     weights_BT: Float[Array, "B T"] | None = None,
+    segments_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Next-token cross-entropy: Σ weight·loss in nats, and Σ weight.
 
-    Without `weights_BT` every weight is 1. For a mean the caller divides once, after all sums are complete.
+    Without `weights_BT` every weight is 1. `segments_BT` as in `forward`; a target that begins another text must have
+    weight 0. For a mean the caller divides once, after all sums are complete.
     """
-    hidden_BTD, _ = forward(params, tokens_BT, config, plan)
+    hidden_BTD, _ = forward(params, tokens_BT, config, plan, segments_BT=segments_BT)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
     chunks = plan.execution.loss_chunks

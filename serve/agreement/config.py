@@ -16,6 +16,8 @@ class AgreementConfig:
 
     model: tyro.conf.Positional[str]
     """Folder of a run (it is exported to a temporary folder), or a Hugging Face directory."""
+    adapter: Path | None = None
+    """A LoRA run or a directory in PEFT's format: compares the model with it, merged and beside the weights."""
     prompts: int = 200
     """Number of prompts."""
     tokens: int = 32

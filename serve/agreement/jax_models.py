@@ -65,8 +65,10 @@ class CachedDecode:
 
     name = "jax cached"
 
-    def __init__(self, params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan) -> None:
-        self._params, self._config, self._plan = params, config, plan
+    def __init__(
+        self, params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan, name: str = "jax cached"
+    ) -> None:
+        self._params, self._config, self._plan, self.name = params, config, plan, name
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
         """Continuations only: this model does not score the requests."""

@@ -45,10 +45,13 @@ def _openers(
     yield "jax", lambda: jax_models.CachedDecode(*ours)
     draft = answers[jax_models.CachedDecode.name].continuations.tokens
     yield "jax", lambda: jax_models.FullForward(*ours, draft)
+    if (unmerged := question.unmerged) is not None:
+        yield "jax", lambda: jax_models.CachedDecode(unmerged, *ours[1:], name="jax unmerged")
     requested = config.sides or MODEL_NAMES
     if "transformers" in requested:
-        yield "transformers", lambda: Transformers(question.directory)
+        yield "transformers", lambda: Transformers(question.directory, question.adapter)
+    for_vllm = lambda: vllm_models.served(question.directory, question.adapter, lambda: question.merged_directory)  # noqa: E731
     if "vllm" in requested:
-        yield "vllm", lambda: vllm_models.open_engine(question.directory, question.config, config.python)
+        yield "vllm", lambda: vllm_models.open_engine(*for_vllm(), question.config, config.python)
     if "http" in requested:
-        yield "http", lambda: stack.enter_context(vllm_models.open_endpoint(question.directory, config.python))
+        yield "http", lambda: stack.enter_context(vllm_models.open_endpoint(*for_vllm(), config.python))

@@ -15,15 +15,13 @@ CURE = "install it: `uv pip install torch transformers`"
 
 
 class Transformers:
-    """The model in transformers.
+    """The model in transformers, with its adapter in PEFT if there is one.
 
     Raises:
-        ImportError: PyTorch or transformers is not installed; names the cure.
+        ImportError: PyTorch, transformers or (for an adapter) PEFT is not installed; names the cure.
     """
 
-    name = "transformers"
-
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, adapter: Path | None = None) -> None:
         try:
             import torch
             from transformers import AutoModelForCausalLM
@@ -33,6 +31,14 @@ class Transformers:
         logging.disable_progress_bar()
         self._torch = torch
         self._model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+        self.name = "transformers"
+        if adapter is not None:
+            try:
+                from peft import PeftModel
+            except ImportError as error:
+                raise ImportError(f"{error}; install it: `uv pip install peft`") from None
+            self.name = "peft"
+            self._model = PeftModel.from_pretrained(self._model, adapter).eval()
         # All programs generate the same number of tokens, so a token that ends a text must not end the answer.
         self._model.generation_config.eos_token_id = None
         self._model.generation_config.pad_token_id = 0

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from llm_jax.scoring.requests import Request
 from serve.agreement.answers import Answers, Continuations, Prompts, continuations_from
 from serve.door import listening
 from serve.door.listening import Door
+from serve.vllm import adapters as vllm_adapters
 from serve.vllm import environment as vllm_environment
 from serve.vllm.config import VllmConfig
 from serve.vllm.environment import Environment
@@ -28,6 +29,7 @@ from serve.vllm.serving import server_of
 QUESTIONS = vllm_environment.ENTRY.with_name("vllm_questions.py")
 GPU_MEMORY = 0.6  # fraction of the GPU's memory for vLLM; JAX holds another part
 ROWS = 32  # prompts in one HTTP request
+ADAPTER = "the-adapter"  # its name in vLLM
 TIMEOUT = 1800  # seconds for loading and answering everything
 
 
@@ -36,8 +38,15 @@ class VllmEngine:
 
     name = "vllm"
 
-    def __init__(self, directory: Path, context_length: int, environment: Environment) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        context_length: int,
+        environment: Environment,
+        adapters: vllm_adapters.Served | None = None,
+    ) -> None:
         self._directory, self._context_length, self._environment = directory, context_length, environment
+        self._adapters = adapters
 
     def answer(self, prompts: Prompts, n_tokens: int, requests: Sequence[Request]) -> Answers:
         """Runs the questions in a vLLM process.
@@ -48,8 +57,8 @@ class VllmEngine:
         question = {
             "model": str(self._directory.resolve()),
             "context_length": self._context_length,
-            "settings": {"hf_overrides": {"architectures": [architecture(self._directory)]}}
-            | ({} if self._environment.on_cpu else {"gpu_memory_utilization": GPU_MEMORY}),
+            "settings": self._settings(),
+            "adapter": self._adapters and str(self._adapters.folders[ADAPTER].resolve()),
             "prompts": [list(map(int, prompt)) for prompt in prompts],
             "n_tokens": n_tokens,
             "requests": [[list(map(int, part)) for part in request] for request in requests],
@@ -74,6 +83,14 @@ class VllmEngine:
             content = read_json(answers)
         likelihoods = np.array(content["log_likelihoods"]) if requests else None
         return Answers(continuations_from(content["continuations"]), likelihoods)
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"hf_overrides": {"architectures": [architecture(self._directory)]}}
+        if not self._environment.on_cpu:
+            settings["gpu_memory_utilization"] = GPU_MEMORY
+        if self._adapters:
+            settings |= {"enable_lora": True, "max_lora_rank": self._adapters.rank}
+        return settings
 
 
 class Endpoint:
@@ -135,17 +152,30 @@ class Endpoint:
                 yield choice["logprobs"]
 
 
-def open_engine(directory: Path, config: DecoderConfig, python: Path | None) -> VllmEngine:
+def served(directory: Path, adapter: Path | None, merged: Callable[[], Path]) -> tuple[Path, Path | None]:
+    """What vLLM loads: the directory and the adapter, or the merged directory if it has no LoRA for the family."""
+    if adapter is None or architecture(directory) in vllm_adapters.WITH_LORA:
+        return directory, adapter
+    return merged(), None
+
+
+def open_engine(directory: Path, adapter: Path | None, config: DecoderConfig, python: Path | None) -> VllmEngine:
     """vLLM's engine for the model.
 
     Raises:
         FileNotFoundError, ValueError: no vLLM is installed that can run the model; names the cure.
     """
-    return VllmEngine(directory, config.context_length, vllm_environment.find_for(config.d_head, python))
+    environment = vllm_environment.find_for(config.d_head, python)
+    checked = vllm_adapters.checked(_given(adapter), directory, config, architecture(directory), directory.name)
+    return VllmEngine(directory, config.context_length, environment, checked)
+
+
+def _given(adapter: Path | None) -> tuple[str, ...]:
+    return () if adapter is None else (f"{ADAPTER}={adapter}",)
 
 
 @contextlib.contextmanager
-def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
+def open_endpoint(directory: Path, adapter: Path | None, python: Path | None) -> Iterator[Endpoint]:
     """Starts `python -m serve vllm` in float32, on a free port of 127.0.0.1 and with a key of its own.
 
     Raises:
@@ -155,6 +185,7 @@ def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
     server = server_of(
         VllmConfig(
             directory,
+            adapter=_given(adapter),
             dtype="float32",
             gpu_memory_utilization=GPU_MEMORY,
             python=python,
@@ -164,7 +195,7 @@ def open_endpoint(directory: Path, python: Path | None) -> Iterator[Endpoint]:
     )
     key = secrets.token_urlsafe(32)
     with server.running(key, ready_timeout=TIMEOUT, shutdown_timeout=0):
-        yield Endpoint(listening.url(server.host, server.port), key, server.name)
+        yield Endpoint(listening.url(server.host, server.port), key, ADAPTER if adapter else server.name)
 
 
 def _id_of(token: str) -> int:

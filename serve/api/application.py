@@ -36,6 +36,7 @@ class Served:
     name: str
     context: int  # tokens, prompt and answer
     folder: Path | None  # where clients on this machine find the tokenizer's files
+    adapters: tuple[str, ...] = ()  # names of the engine's adapters, in its order
     created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
@@ -51,8 +52,9 @@ def application(served: Served, key: str, max_requests: int, callers: Callers | 
     async def models() -> dict[str, Any]:
         # `root` is vLLM's field for the directory; lm-evaluation-harness counts tokens with the tokenizer in it.
         about = {"max_model_len": served.context, "root": served.folder and str(served.folder)}
-        model = {"id": served.name, "object": "model", "created": served.created, "owned_by": "llm-jax"}
-        return {"object": "list", "data": [model | about]}
+        model = {"object": "model", "created": served.created, "owned_by": "llm-jax", **about}
+        listed = [{"id": served.name, **model}]
+        return {"object": "list", "data": listed + [{"id": n, **model, "parent": served.name} for n in served.adapters]}
 
     @app.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
@@ -63,7 +65,8 @@ def application(served: Served, key: str, max_requests: int, callers: Callers | 
         return await answered(http, completions.read)
 
     async def answered(http: HttpRequest, read: Callable[..., Asked]) -> Response:
-        to_read = (await http.json(), served.tokenizer, served.name, served.context, MOST_SEQUENCES)
+        limits = (served.context, MOST_SEQUENCES)
+        to_read = (await http.json(), served.tokenizer, served.name, *limits, served.adapters)
         try:
             # A chat template is a program: the server answers others while it runs.
             asked = await asyncio.to_thread(read, *to_read)
@@ -108,7 +111,8 @@ class Running:
     def __init__(self, served: Served, asked: Asked):
         """Hands the sequences to the engine. Raises Full or Closing."""
         self._served, self._asked = served, asked
-        self._head = chat.head(served.name, asked.stream) if asked.is_chat else completions.Head(served.name)
+        name = (served.name, *served.adapters)[asked.adapter]
+        self._head = chat.head(name, asked.stream) if asked.is_chat else completions.Head(name)
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
         ends = frozenset(served.tokenizer.borders.stops)
@@ -133,6 +137,7 @@ class Running:
                 adjustment=adjustment,
                 n_top=asked.n_top or 0,
                 score_prompt=asked.echo and asked.n_top is not None,
+                adapter=asked.adapter,
             )
             for index, prompt in enumerate(self._prompts)
         ]

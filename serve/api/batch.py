@@ -92,9 +92,15 @@ class Batch:
         return True
 
     def join(
-        self, row: int, prompt: Sequence[int], sampling: Sampling, n_top: int, adjustment: Adjustment = UNCHANGED
+        self,
+        row: int,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        n_top: int,
+        adjustment: Adjustment = UNCHANGED,
+        adapter: int = 0,
     ) -> Scored:
-        """Puts a prompt into a row, and returns its first new token."""
+        """Puts a prompt into a row, and returns its first new token. `adapter`: its number, from 1; 0: none."""
         from llm_jax.decode import adjust, slots
         from llm_jax.decode.choose import rule_of_rows
 
@@ -115,6 +121,7 @@ class Batch:
             self._plan,
             self._most_top if n_top else 0,
             one,
+            adapter,
         )
         return _scored(int(token), scores, n_top)
 
@@ -139,12 +146,12 @@ class Batch:
         tokens, scores = np.asarray(token_B), _on_host(scores_B)
         return [_scored(int(token), _row(scores, row), n_tops[row]) for row, token in enumerate(tokens)]
 
-    def score(self, prompt: Sequence[int], n_top: int) -> list[Scored]:
+    def score(self, prompt: Sequence[int], n_top: int, adapter: int = 0) -> list[Scored]:
         """Scores the prompt's own tokens, each given those before it. Uses no row."""
         from llm_jax.decode import slots
 
-        tokens = _padded(prompt, self.sizes.most.columns)
-        scores = _on_host(slots.score(self._params, tokens, self.config, self._plan, self._most_top if n_top else 0))
+        tokens, most_top = _padded(prompt, self.sizes.most.columns), self._most_top if n_top else 0
+        scores = _on_host(slots.score(self._params, tokens, self.config, self._plan, most_top, np.int32(adapter)))
         rest = [_scored(token, _row(scores, t), n_top) for t, token in enumerate(prompt[1:])]
         return [Scored(prompt[0], None), *rest]
 

@@ -6,6 +6,7 @@ template reads, such as `enable_thinking`.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,9 +32,11 @@ NEUTRAL_IN_CHATS: dict[str, tuple[Any, ...]] = {
 FIXED = ("messages", "tools", "documents", "add_generation_prompt")  # no variables of a template
 
 
-def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
+def read(
+    body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int, adapters: Sequence[str] = ()
+) -> Asked:
     """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
-    fields = of_model(body, model)
+    fields, adapter = of_model(body, model, adapters)
     if tokenizer.chat is None:
         raise ValueError(NO_TEMPLATE)
     variables = fields.take("chat_template_kwargs", dict, {})
@@ -48,7 +51,7 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     asked = shared(fields, (prompt,), tokenizer, new, most)
     fields.finish(NEUTRAL_IN_CHATS, IGNORED)
     check_lengths(asked, context)
-    return replace(asked, n_top=n_top, skip_special_tokens=skips, is_chat=True)
+    return replace(asked, n_top=n_top, skip_special_tokens=skips, is_chat=True, adapter=adapter)
 
 
 def _n_top(fields: Fields) -> int | None:

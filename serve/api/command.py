@@ -26,19 +26,25 @@ def main(options: Options) -> int:
     from llm_jax import backend
 
     backend.configure()
+    from serve.adapters import named
     from serve.api.application import Served, application
     from serve.api.start import start_engine
     from serve.door import key, listening, ready_message
-    from serve.models import load_model
+    from serve.models import load_with_adapters
 
-    model = load_model(options.model, options.step)
     door = options.door
-    context, name = door.context(model.config.context_length), door.name_of(options.model)
+    name = door.name_of(options.model)
+    adapters = named(options.adapter, name)
+    model = load_with_adapters(options.model, options.step, list(adapters.values()))
+    context = door.context(model.config.context_length)
     secret, source = key.for_server(door.key_file)
     socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context)
     app = application(
-        Served(engine, model.tokenizer, name, context, model.folder), secret, door.max_requests, door.callers
+        Served(engine, model.tokenizer, name, context, model.folder, tuple(adapters)),
+        secret,
+        door.max_requests,
+        door.callers,
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -65,6 +71,8 @@ def main(options: Options) -> int:
     engine.on_failure = give_up
     request = ready_message.request_for(model.tokenizer, context)
     print(ready_message.how_to_call(door.host, socket.getsockname()[1], name, source, *request), flush=True)
+    if adapters:
+        print(f"adapters, each a model of this name: {', '.join(adapters)}", flush=True)
     server.run(sockets=[socket])
     engine.close("the server has ended", 0)
     engine.join(timeout=30)

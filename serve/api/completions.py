@@ -42,15 +42,18 @@ class Asked:
     ignore_eos: bool
     skip_special_tokens: bool
     is_chat: bool = False
+    adapter: int = 0  # the number of the adapter that it names as its model, from 1; 0: the base
 
 
 class Unknown(Exception):
     """The request names another model."""
 
 
-def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int) -> Asked:
+def read(
+    body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int, adapters: Sequence[str] = ()
+) -> Asked:
     """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
-    fields = of_model(body, model)
+    fields, adapter = of_model(body, model, adapters)
     adds_begin = fields.take("add_special_tokens", bool, True)
     prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer, adds_begin)
     echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
@@ -60,15 +63,18 @@ def read(body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, m
     fields.neutral("best_of", 1, asked.n)
     fields.finish(NEUTRAL, IGNORED)
     check_lengths(asked, context)
-    return replace(asked, n_top=n_top, echo=echo)
+    return replace(asked, n_top=n_top, echo=echo, adapter=adapter)
 
 
-def of_model(body: dict[str, Any], model: str) -> Fields:
-    """The fields of a request. Raises Unknown if it names another model."""
-    fields = Fields(body)
-    if (name := fields.take("model", str, model)) != model:
-        raise Unknown(f"there is no model {name!r} here; this server has {model!r}")
-    return fields
+def of_model(body: dict[str, Any], model: str, adapters: Sequence[str] = ()) -> tuple[Fields, int]:
+    """The fields of a request, and the number of the adapter that it names, from 1; 0 for the base.
+
+    Raises Unknown if it names another model.
+    """
+    fields, names = Fields(body), [model, *adapters]
+    if (name := fields.take("model", str, model)) not in names:
+        raise Unknown(f"there is no model {name!r} here; this server has {', '.join(map(repr, names))}")
+    return fields, names.index(name)
 
 
 def shared(fields: Fields, prompts: tuple[tuple[int, ...], ...], tokenizer: Tokenizer, n_new: int, most: int) -> Asked:

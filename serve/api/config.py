@@ -16,6 +16,9 @@ class ApiConfig:
     """Folder of a run, a Hugging Face directory, or owner/name on the hub."""
     step: int | None = None
     """Of a run: the checkpoint's step. Default: the newest intact one."""
+    adapter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=FOLDER: serves an adapter (a LoRA run, or a directory in PEFT's format) as a model of its own; may be given
+    several times. One batch holds requests for any of them."""
     rows: int = 8
     """Sequences decoded at once; further ones wait. A step takes about the same time for one sequence as for all."""
     door: tyro.conf.OmitArgPrefixes[Door] = field(default_factory=Door)

@@ -188,12 +188,14 @@ class Engine:
     def _begin(self, row: int, request: Request) -> None:
         """Reads a prompt: delivers its scores where they are asked for, and its first new token."""
         if request.score_prompt:
-            request.deliver(self._batch.score(request.prompt, request.n_top))
+            request.deliver(self._batch.score(request.prompt, request.n_top, request.adapter))
         if request.max_new_tokens == 0:
             self._rows[row] = None
             request.deliver(Ended("length"))
         else:
-            first = self._batch.join(row, request.prompt, request.sampling, request.n_top, request.adjustment)
+            first = self._batch.join(
+                row, request.prompt, request.sampling, request.n_top, request.adjustment, request.adapter
+            )
             self._take(row, request, first)
 
     def _lengths(self) -> list[int]:

@@ -32,6 +32,7 @@ class Request:
     adjustment: Adjustment = UNCHANGED
     n_top: int = 0
     score_prompt: bool = False
+    adapter: int = 0  # its number, from 1; 0: the base alone
     n_new: int = field(default=0, init=False)
     cancelled: bool = field(default=False, init=False)  # set when nobody reads the answer any more
 

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,13 +43,25 @@ class Access:
     secret: str | None = None  # a server's key
 
 
-def candidates(source: str, backend: Literal["jax", "hf"], step: int | None, every_checkpoint: bool) -> list[Candidate]:
-    """One model, or every checkpoint in a run's folder.
+def candidates(
+    source: str,
+    backend: Literal["jax", "hf"],
+    step: int | None,
+    every_checkpoint: bool,
+    adapter: Path | None = None,
+) -> list[Candidate]:
+    """One model, or every checkpoint in a run's folder. `adapter` is merged into each that is no server.
 
     Raises:
         ValueError: `step` is given, and `source` is not a run.
         FileNotFoundError: the run has no such checkpoint.
     """
+    if adapter is not None:
+        found = candidates(source, backend, step, every_checkpoint)
+        return [
+            one if one.backend == "server" else replace(one, name=f"{one.name} + {adapter.name}", adapter=str(adapter))
+            for one in found
+        ]
     if source.startswith(("http://", "https://")):
         url = source.rstrip("/").removesuffix("/v1")
         return [Candidate(url.split("://")[1], url, "server")]
@@ -91,17 +103,27 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
     from serve.models import load_model
 
     # The whole vocabulary, because the other backends keep it and log-likelihoods must be equal.
-    model = load_model(candidate.source, candidate.step if candidate.is_run else None, whole=True)
+    step = candidate.step if candidate.is_run else None
+    model = load_model(candidate.source, step, whole=True, adapter=candidate.adapter)
     return JaxLM(model.params, model.config, model.tokenizer, decoder.make_plan(Execution(dtype=access.dtype)))
 
 
 def _directory(candidate: Candidate, stack: ExitStack) -> str:
-    """A Hugging Face directory (or hub name) of the candidate: a run is exported to a temporary folder first."""
-    if not candidate.is_run:
+    """A Hugging Face directory (or hub name) of the candidate.
+
+    A run, and a model with an adapter, is exported to a temporary folder first.
+    """
+    if not (candidate.is_run or candidate.adapter):
         return candidate.source
     from llm_jax import hf
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-jax-export-")))
+    if candidate.adapter:
+        from serve.models import load_model
+
+        step = candidate.step if candidate.is_run else None
+        model = load_model(candidate.source, step, whole=True, adapter=candidate.adapter)
+        return str(hf.export(model.params, model.config, model.tokenizer, folder / EXPORT, model.name).out)
     return str(hf.export_run(Path(candidate.source), folder / EXPORT, candidate.step).out)
 
 

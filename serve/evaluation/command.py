@@ -45,6 +45,8 @@ class Options:
     """For a run: the checkpoint's step. Default: the newest intact one."""
     every_checkpoint: bool = False
     """For a run: evaluate every checkpoint in its folder, for a plot against tokens seen."""
+    adapter: Path | None = None
+    """A LoRA run or a directory in PEFT's format, merged into every model that is no server."""
     tokenizer: str | None = None
     """For a server: Hugging Face directory of its tokenizer. Default: the folder it serves, if on this machine."""
     key_file: Path | None = None
@@ -81,7 +83,9 @@ def main(options: Options) -> int:
     models = [
         candidate
         for source in options.models
-        for candidate in backends.candidates(source, options.backend, options.step, options.every_checkpoint)
+        for candidate in backends.candidates(
+            source, options.backend, options.step, options.every_checkpoint, options.adapter
+        )
     ]
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)

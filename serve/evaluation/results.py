@@ -37,6 +37,7 @@ class Candidate:
     backend: Backend
     step: int | None = None
     tokens: int | None = None  # seen in training, if known
+    adapter: str | None = None  # folder of an adapter that is merged into it
 
     @property
     def is_run(self) -> bool:

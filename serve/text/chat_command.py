@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
-from serve.text.config import Settings, refuse_empty_stops
+from serve.text.config import Settings, refuse_empty_stops, refuse_what_does_not_fit
 
 if TYPE_CHECKING:
     from serve.text.conversation import Conversation
@@ -37,10 +37,15 @@ class Options:
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends, also the text of a special token. May be given several times."""
+    adapter: Path | None = None
+    """For a model on this machine: a LoRA run or a directory in PEFT's format, merged into its weights."""
+    model: str | None = None
+    """For a server: which of its models or adapters. Default: the first that it lists."""
     key_file: Path | None = None
     """For a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
     def __post_init__(self) -> None:
+        refuse_what_does_not_fit(self.source, self.adapter, self.model)
         refuse_empty_stops(self.stop)
 
 
@@ -54,7 +59,7 @@ def main(options: Options) -> int:
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_source(options.source, options.key_file)
+        source = open_source(options.source, options.key_file, adapter=options.adapter, name=options.model)
         talk = conversation(source, options.system)
     is_chat = isinstance(talk, Messages)
     does = "answers your messages" if is_chat else "continues where your text ends"

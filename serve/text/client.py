@@ -17,25 +17,34 @@ if TYPE_CHECKING:
 MOST_TEXTS = 128  # prompts in one request, the limit of our servers
 
 
-def open_source(name: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
-    """A server if `name` is a URL, else a model on the JAX decoder.
+def open_source(
+    where: str,
+    key_file: Path | None,
+    step: int | None = None,
+    n_texts: int = 1,
+    adapter: Path | None = None,
+    name: str | None = None,
+) -> Source:
+    """A server if `where` is a URL, else a model on the JAX decoder.
 
     Args:
-        name: URL, folder of a run, Hugging Face directory, or owner/name on the hub.
+        where: URL, folder of a run, Hugging Face directory, or owner/name on the hub.
         key_file: for a server: the file with its API key.
         step: for a run: the checkpoint's step; None: the newest intact one.
         n_texts: how many texts are continued in one batch.
+        adapter: for a model: a LoRA run or PEFT's directory, merged into its weights.
+        name: for a server: which of its models; None: the first that it lists, which is the base of its adapters.
 
     Raises:
-        ImportError: `name` is a URL and the openai package is not installed.
+        ImportError: `where` is a URL and the openai package is not installed.
         FileNotFoundError, ValueError, OSError: as `load_model` and `Remote`.
     """
-    if is_url(name):
-        return Remote(name, key_file)
+    if is_url(where):
+        return Remote(where, key_file, name)
     from serve.models import load_model
     from serve.text.local import Local
 
-    return Local(load_model(name, step), n_texts)
+    return Local(load_model(where, step, False, adapter), n_texts)
 
 
 class Remote:
@@ -44,19 +53,22 @@ class Remote:
     Raises:
         PermissionError: the server refuses the key.
         ConnectionError: no server answers.
-        ValueError: the server has no model, or answers with an error.
+        ValueError: the server has no model, or none of this name, or answers with an error.
     """
 
-    def __init__(self, url: str, key_file: Path | None):
+    def __init__(self, url: str, key_file: Path | None, name: str | None = None):
         self.url = url.rstrip("/").removesuffix("/v1")
         self._client = connect(self.url, key_file)
         with translated(self.url):
             models = self._client.models.list().data
         if not models:
             raise ValueError(f"{self.url} serves no model")
-        self.name = models[0].id
+        model = models[0] if name is None else next((one for one in models if one.id == name), None)
+        if model is None:
+            raise ValueError(f"{self.url} serves no model {name!r}; it has {', '.join(one.id for one in models)}")
+        self.name = model.id
         self._chats: bool | None = None  # not known yet
-        self.context: int | None = getattr(models[0], "max_model_len", None)
+        self.context: int | None = getattr(model, "max_model_len", None)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
         """See `Source`."""

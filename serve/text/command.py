@@ -15,7 +15,7 @@ import tyro
 
 from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
-from serve.text.config import Settings, is_url, refuse_empty_stops
+from serve.text.config import Settings, is_url, refuse_empty_stops, refuse_what_does_not_fit
 from serve.text.prompt_file import read_lines
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Options:
     """Print the continuation of a single prompt while it is computed."""
     step: int | None = None
     """For a run: the checkpoint's step. Default: the newest intact one."""
+    adapter: Path | None = None
+    """For a model on this machine: a LoRA run or a directory in PEFT's format, merged into its weights."""
+    model: str | None = None
+    """For a server: which of its models or adapters. Default: the first that it lists."""
     key_file: Path | None = None
     """For a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
@@ -55,6 +59,7 @@ class Options:
             raise ValueError(
                 f"--step {self.step} is for a run's checkpoint; {self.source} is a server: leave the option out"
             )
+        refuse_what_does_not_fit(self.source, self.adapter, self.model)
         refuse_empty_stops(self.stop)
 
 
@@ -69,7 +74,7 @@ def main(options: Options) -> int:
         backend.configure()
         from serve.text.client import open_source
 
-        source = open_source(options.source, options.key_file, options.step, len(texts))
+        source = open_source(options.source, options.key_file, options.step, len(texts), options.adapter, options.model)
     is_streamed = options.stream and len(texts) == 1
     settings = Settings(options.sampling, options.max_new_tokens, options.stop, chunk=1 if is_streamed else CHUNK)
     interrupted: list[bool] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from llm_jax.decode.options import Sampling
@@ -74,6 +75,17 @@ class Chatting(Protocol):
 def is_url(source: str) -> bool:
     """Whether a source is a server's address; everything else is a model."""
     return source.startswith(("http://", "https://"))
+
+
+def refuse_what_does_not_fit(source: str, adapter: Path | None, model: str | None) -> None:
+    """Raises ValueError for an adapter folder with a server, or for a name of a served model without one."""
+    if adapter is not None and is_url(source):
+        raise ValueError(
+            f"--adapter {adapter} is for a model on this machine; {source} is a server, which takes adapters where it "
+            "is started: name one of its own with --model"
+        )
+    if model is not None and not is_url(source):
+        raise ValueError(f"--model {model} names a model of a server, and {source} is none: leave it out")
 
 
 def refuse_empty_stops(stops: Sequence[str]) -> None:

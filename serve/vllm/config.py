@@ -15,6 +15,8 @@ class VllmConfig:
 
     model: tyro.conf.Positional[Path]
     """Hugging Face directory, such as runs/quickstart/hf."""
+    adapter: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """NAME=FOLDER: serves an adapter in PEFT's format as a model of its own; may be given several times."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Compute format; auto: bfloat16 on a GPU, float32 on a CPU."""
     max_num_seqs: int = 64
@@ -43,5 +45,7 @@ class VllmConfig:
             name = flag.split("=")[0].replace("_", "-")
             if name in ("--host", "--port", "--uds", "--allowed-origins"):  # the guard must know them
                 raise ValueError(f"{name} is set here: give it before the `--`, where this command has it")
+            if name in ("--lora-modules", "--enable-lora", "--max-lora-rank", "--max-loras") and self.adapter:
+                raise ValueError(f"{name} is set here by --adapter: leave one of them out")
             if name in ("--api-key", "--middleware"):
                 raise ValueError(f"{flag.split('=')[0]} is set here; the key comes from --key-file or the environment")

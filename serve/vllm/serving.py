@@ -5,15 +5,21 @@ import json
 from llm_jax import hf, tokenizer
 from llm_jax.hf import config as hf_config
 from serve.door import listening, ready_message
+from serve.vllm import adapters
 from serve.vllm import environment as vllm_environment
 from serve.vllm.config import VllmConfig
 from serve.vllm.process import Server
 
 
 def server_of(config: VllmConfig) -> Server:
-    """The server, not started yet; its model is checked. Raises as `hf.check` and `vllm_environment.find_for` do."""
+    """The server, not started yet; its model and adapters are checked.
+
+    Raises as `hf.check`, `vllm_environment.find_for` and `adapters.checked` do.
+    """
     door, model = config.door, hf.check(config.model)
     environment = vllm_environment.find_for(model.d_head, config.python)
+    name, architecture = door.name_of(config.model), hf_config.architecture(config.model)
+    served = adapters.checked(config.adapter, config.model, model, architecture, name)
     context = door.context(model.context_length)
     port = door.port or listening.free_port(door.host)
 
@@ -22,8 +28,8 @@ def server_of(config: VllmConfig) -> Server:
 
     return Server(
         environment,
-        arguments_of(config, port, environment.on_cpu, hf_config.architecture(config.model)),
-        name=door.name_of(config.model),
+        arguments_of(config, port, environment.on_cpu, architecture, served),
+        name=name,
         host=door.host,
         port=port,
         max_requests=door.max_requests,
@@ -32,7 +38,9 @@ def server_of(config: VllmConfig) -> Server:
     )
 
 
-def arguments_of(config: VllmConfig, port: int, on_cpu: bool, architecture: str) -> list[str]:
+def arguments_of(
+    config: VllmConfig, port: int, on_cpu: bool, architecture: str, served: adapters.Served | None = None
+) -> list[str]:
     """Our settings as arguments of `vllm`."""
     dtype = config.dtype if config.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     arguments = [
@@ -57,4 +65,4 @@ def arguments_of(config: VllmConfig, port: int, on_cpu: bool, architecture: str)
         arguments.append("--enforce-eager")  # compiling takes longer than it saves
     else:
         arguments += ["--gpu-memory-utilization", str(config.gpu_memory_utilization)]
-    return [*arguments, *config.more]
+    return [*arguments, *adapters.arguments_of(served), *config.more]

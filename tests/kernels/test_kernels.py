@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
+from llm_jax.kernels.attention_in_pieces import attend_in_pieces, attend_packed_in_pieces
 from llm_jax.kernels.cached_attention import attend_in_cache_layout
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.gelu import gelu_tanh_from_x
@@ -26,7 +26,7 @@ from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
-from llm_jax.layers.attention import cached_attend, causal_attend, queries_keys_values
+from llm_jax.layers.attention import cached_attend, causal_attend, packed_attend, queries_keys_values
 from llm_jax.layers.cache import LayerCache
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
@@ -60,6 +60,10 @@ def attention_cases():
     for queries, keys in (((2, 16, 4, 8), (2, 16, 2, 8)), ((1, 131, 6, 8), (1, 131, 2, 8))):
         form = f"{queries[1]} tokens, {keys[2]} of {queries[2]} heads"
         yield Case(attend_in_pieces, causal_attend, (queries, keys, keys), form)
+        starts = jnp.asarray(np.sort(np.random.default_rng(0).integers(0, 9, queries[:2]), axis=1) * queries[1] // 9)
+        starts = jnp.minimum(starts, jnp.arange(queries[1]))
+        packed = [partial(attend, starts_BT=starts) for attend in (packed_attend, attend_packed_in_pieces)]
+        yield Case(attend_packed_in_pieces, packed[0], (queries, keys, keys), f"packed, {form}", packed[1])
     yield Case(attend_by_cudnn, causal_attend, ((1, 6, 1, 136),) * 3, "wider than cuDNN takes")
 
 

@@ -1,5 +1,6 @@
 """Runs to stop, kill and resume."""
 
-from small_runs import environment, new_run, shards
+from finetuning import base, files
+from small_runs import environment, new_run, new_tuning, shards
 
-__all__ = ["environment", "new_run", "shards"]
+__all__ = ["base", "environment", "files", "new_run", "new_tuning", "shards"]

@@ -1,7 +1,8 @@
 """Fifty times SIGKILL, in start-up, in training and in the middle of saves, and not a bit is lost.
 
-A GPT-2 fifty times, a Llama ten. The run saves every fifth step. After each kill it is started again, and must go on
-from the newest committed step. At the end its state and its metrics must be those of a run that was never killed.
+A GPT-2 fifty times, a Llama and a run of LoRA ten. The run saves every fifth step. After each kill it is started again,
+and must go on from the newest committed step. At the end its state and its metrics must be those of a run that was
+never killed.
 """
 
 import random
@@ -67,13 +68,17 @@ class Storm:
 
 @pytest.mark.storm
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("kills", "shape"), [(50, ""), (10, LLAMA_FLAGS)], ids=["gpt2", "llama"])
-def test_a_run_killed_many_times_ends_bit_equal_to_one_that_was_never_killed(kills, shape, new_run):
-    steps = kills * STEPS_A_KILL
+@pytest.mark.parametrize(
+    ("kills", "kind", "shape"),
+    [(50, "new_run", ""), (10, "new_run", LLAMA_FLAGS), (10, "new_tuning", "")],
+    ids=["gpt2", "llama", "lora"],
+)
+def test_a_run_killed_many_times_ends_bit_equal_to_one_that_was_never_killed(kills, kind, shape, request):
+    steps, new = kills * STEPS_A_KILL, request.getfixturevalue(kind)
     flags = [*FLAGS, "--steps", str(steps), *shape.split()]
-    whole = new_run("whole", *flags)
+    whole = new("whole", *flags)
     whole.finish()
-    killed = new_run("killed", *flags)
+    killed = new("killed", *flags)
     storm = Storm(killed, seed=0)
     for life in range(kills):
         storm.strike(("training", "save", "save", "training", "start-up")[life % 5])

@@ -27,6 +27,7 @@ CASES = {
     "two-nodes": "pretrain gpt2-124m --nodes 2 --gpus-per-node 8 --time 12:00:00 -- --data data --run first",
     "one-process-per-node": "pretrain gpt2-124m --gpus-per-node 4 --tasks-per-node 1 -- --data data --seed 2",
     "site": "pretrain gpt2-nano --site site.env --time 1-0 -- --data data",
+    "finetune": "finetune owner/model --gpus-per-node 1 -- --data data --run tuned --lora.rank 16",
     "array": "prepare --site site.env --array 0-31 -- --source 'a b/*.parquet' --out data/corpus",
     "directives": "evaluate runs/first --sbatch=--exclusive --sbatch=--mem=0 --name score -- --tasks hellaswag",
 }
@@ -94,6 +95,9 @@ def test_environment_of_the_site_does_not_override_the_script(project, slurm, mo
         ("pretrain gpt2-nano --nodes 3 -- --data data", "--nodes 3: this cluster has 2; take fewer, or another"),
         ("pretrain gpt3 -- --data data", "unknown preset 'gpt3'"),
         ("pretrain gpt2-nano -- --data data --run a/b", "a run's name is made of letters"),
+        ("finetune owner/model -- --data nowhere --run tuned", "--data nowhere: no such file or folder"),
+        ("finetune runs/nowhere -- --data data --run tuned", "runs/nowhere: no such run or Hugging Face directory"),
+        ("finetune owner/model -- --data data", "no --run given"),
         ("bake -- --data data", "expected one of pretrain, prepare, .*; got bake"),
     ],
 )

@@ -10,8 +10,8 @@ mean square of an AdamW update (Liu et al. 2025, eq. 4), so one learning rate se
 `update` takes one argument more than optax's: with `finite=False` the state stays as it was.
 
 The number of dimensions does not tell a matrix: the bias of q, k and v has two, and so has a stacked gain. The letters
-do: a matrix maps from or to the residual stream, so it has D and at least one other letter. L (stacked layers) and A
-(stacked micro-batches) do not count.
+do: a matrix maps from or to the residual stream, or from or to the rank of an adapter, so it has D or J and at least
+one other letter. L (stacked layers) and A (stacked micro-batches) do not count.
 """
 
 import math
@@ -43,9 +43,9 @@ def learning_rate(config: ScheduleConfig, peak: float, total_steps: int, step: i
 
 
 def is_matrix(letters: str) -> bool:
-    """Whether these dimension letters are those of a matrix from or to the residual stream."""
+    """Whether these dimension letters are those of a matrix from or to the residual stream, or of an adapter's."""
     kept = set(letters) - {"L", "A"}
-    return "D" in kept and len(kept) > 1
+    return bool(kept & {"D", "J"}) and len(kept) > 1
 
 
 def is_hidden_matrix(letters: str) -> bool:
@@ -127,8 +127,8 @@ def _keep_unless_finite(inner: optax.GradientTransformation) -> optax.GradientTr
 
 def muon_dimensions(letters: str) -> MuonDimensionNumbers:
     """Which axes are a matrix's input and which its output. Other axes (q, k, v; layers) count separate matrices."""
-    width = (letters.index("D"),)
-    other = tuple(i for i, letter in enumerate(letters) if letter in "NKHF")
+    width = (letters.index("J" if "J" in letters else "D"),)
+    other = tuple(i for i, letter in enumerate(letters) if letter in "NKHFD" and i not in width)
     inputs, outputs = (width, other) if width < other else (other, width)
     return MuonDimensionNumbers(reduction_axis=inputs, output_axis=outputs)
 

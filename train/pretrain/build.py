@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,17 +13,12 @@ import jax
 import optax
 
 from llm_jax import backend, sharding
-from llm_jax.checkpoint import Checkpoints, RunLock
-from llm_jax.checkpoint.layout import committed_steps
-from llm_jax.files.faults import safe
+from llm_jax.checkpoint import Checkpoints
 from llm_jax.models import decoder
-from llm_jax.runs import CHECKPOINTS, METRICS, TOKENIZER, folder_of
+from llm_jax.runs import CHECKPOINTS, TOKENIZER, folder_of
 from llm_jax.tokenizer import Tokenizer
 from train.cluster import devices
-from train.cluster import job as slurm_job
-from train.cluster import place as slurm_place
-from train.cluster.place import Place
-from train.cluster.signals import EXIT_NOT_FINITE, EXIT_SAVED, StopRequest
+from train.cluster.signals import StopRequest
 from train.data.loader import TokenBatches, on_devices
 from train.data.manifest import FILE_NAME as MANIFEST
 from train.data.manifest import Manifest
@@ -36,91 +29,37 @@ from train.pretrain.inputs import open_inputs
 from train.pretrain.measure.evaluate import Evaluator
 from train.pretrain.measure.hellaswag import open_hellaswag
 from train.pretrain.measure.sampling import Sampler
-from train.pretrain.resume import begin_or_resume
+from train.pretrain.resume import begin_or_resume, refuse_fewer_steps
 from train.pretrain.run_folder import Identity
 from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
 from train.record import plots
 from train.record.clock import Clock
-from train.record.metrics import Metrics, mend
+from train.record.metrics import Metrics, mend_and_say
 from train.record.progress import StepProgress, print_table
-
-DEAD_LOCK_SECONDS = 180.0  # a file server may take so long to notice that the node which held a lock is dead
-
-OUT_OF_MEMORY = (
-    "the devices ran out of memory: lower --micro-batch (sequences per device at once), turn on --remat, raise "
-    "--loss-chunks, or shard the parameters with --fsdp"
-)
 
 
 def pretrain(where: RunOptions, config: TrainConfig) -> int:
     """Trains one run to its end, or until asked to stop; returns the exit status (see `train.cluster.signals`)."""
     folder = folder_of(where.runs, where.run)
-    place = slurm_place.here(os.environ)
 
-    def newest() -> str:
-        steps = committed_steps(folder / CHECKPOINTS)
-        what = f"the checkpoint of step {steps[-1]:,} is safe" if steps else "no checkpoint has been written yet"
-        return f"{what}; when it is mended, go on with --resume"
+    def begin() -> Task[tuple[Manifest, Tokenizer | None]]:
+        settled = run_folder.decide_resume(where, folder)
+        if settled.reference:
+            plots.read_curve(settled.reference)  # a mistake in it is told now, not when it is drawn
+        return Task(
+            lambda prepares: _open(settled, config, folder, prepares),
+            lambda inputs, stop, stack: _build(settled, config, *inputs, stop, stack),
+        )
 
-    with (
-        safe(newest),
-        StopRequest() as stop,
-        slurm_job.ending_together(folder, place),
-        ExitStack() as stack,
-        _explaining_memory(),
-    ):
-        where = run_folder.decide_resume(where, folder)
-        if where.reference:
-            plots.read_curve(where.reference)  # a mistake in it is told now, not when it is drawn
-        opened = None
-        if place and place.is_first:  # before the others are called: what is wrong now is told to all
-            opened = _lock_and_open(where, config, folder, stack, place)
-        devices.join_processes(place, slurm_job.shared_folder(folder))
-        if opened is None and jax.process_index() == 0:
-            try:
-                opened = _lock_and_open(where, config, folder, stack)
-            except KeyboardInterrupt:
-                if not stop:
-                    raise
-                print(f"{stop.name}: no step done, nothing to save; go on with --auto-resume")
-                return EXIT_SAVED
-        manifest, vocabulary = opened or open_inputs(where, config, folder, prepares=False)
-        model = dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
-        config = dataclasses.replace(config, model=model)
-        job = devices.open_job(config.mesh, config.model)
-        run, state = _build(where, config, manifest, vocabulary, job, stop, stack)
-        if run is None:
-            if job.is_first:
-                print(f"{stop.name or 'another process'}: no step done, nothing to save; go on with --resume")
-            return EXIT_SAVED
-        if place and job.is_first:
-            slurm_job.record_start(folder, place, int(state.step))
-        try:
-            state, complete = loop.train(run, state)
-        except loop.NotFiniteError as error:
-            print(f"stopped: {error}", file=sys.stderr)
-            if place:
-                slurm_job.stop(folder, EXIT_NOT_FINITE, str(error))
-            return EXIT_NOT_FINITE
-        if complete:
-            run.progress.say(f"done: {folder}")
-            return 0
-        run.progress.say(f"{stop.name or 'another process'}: saved step {int(state.step)}; go on with --resume")
-        return EXIT_SAVED
+    return conduct(folder, begin)
 
 
-def _lock_and_open(
-    where: RunOptions, config: TrainConfig, folder: Path, stack: ExitStack, place: Place | None = None
-) -> tuple[Manifest, Tokenizer | None]:
-    """On the first process: locks the run, for all, and opens its data, which may have to be prepared first."""
-    patience = DEAD_LOCK_SECONDS if place and place.restarts else 0.0
-    stack.enter_context(RunLock(folder, patience))
-    if place:
-        slurm_job.introduce(folder)
+def _open(where: RunOptions, config: TrainConfig, folder: Path, prepares: bool) -> tuple[Manifest, Tokenizer | None]:
+    """The data and its tokenizer, which may have to be prepared first."""
     try:
-        return open_inputs(where, config, folder, prepares=True)
+        return open_inputs(where, config, folder, prepares)
     except ValueError as error:
-        if not (where.resume and where.data.is_file() and (folder / "data" / MANIFEST).exists()):
+        if not (prepares and where.resume and where.data.is_file() and (folder / "data" / MANIFEST).exists()):
             raise
         raise ValueError(  # prepare's cures are for its own flags
             f"{error} Here: restore the text and --tokenizer that the run was begun with; or, for other text, say "
@@ -134,12 +73,15 @@ def _build(
     config: TrainConfig,
     manifest: Manifest,
     vocabulary: Tokenizer | None,
-    job: devices.Job,
     stop: StopRequest,
     stack: ExitStack,
 ) -> tuple[Any, Any]:
     """Everything the loop needs, and the state it starts from."""
     folder = folder_of(where.runs, where.run)
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, vocab_size=manifest.tokenizer.vocab_size)
+    )
+    job = devices.open_job(config.mesh, config.model)
     plan = decoder.make_plan(config.execution, sharding.Constrain(job.mesh))
     if job.is_first:
         rows = estimate.describe(config, dict(job.mesh.shape), plan.dtype.itemsize, plan.attention == "cudnn")
@@ -154,10 +96,7 @@ def _build(
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = run_folder.refuse_another_run(folder, config, identity, where.allow_changes)
-        if (done := max(committed_steps(folder / CHECKPOINTS), default=0)) > config.steps:
-            raise ValueError(
-                f"{folder} is at step {done:,} already; --steps {config.steps:,} is fewer: leave it out, or say more"
-            )
+        refuse_fewer_steps(folder, config.steps)
     letters: Any = decoder.dimension_letters(config.model)
     optimizer = make_optimizer(config.optimizer, letters)
     batches = TokenBatches(manifest, "train", config.model.context_length, config.batch_size, config.seed)
@@ -174,12 +113,8 @@ def _build(
     start = begin_or_resume(where.resume, checkpoints, initialise, config.seed, job, changes)
     if job.is_first and where.resume:
         run_folder.save(folder, config, identity, where, vocabulary)
-    if job.is_first and (lost := mend(folder, start.steps_on_record)):
-        print(
-            f"resume: {folder / METRICS} was damaged and is mended: the numbers of {len(lost):,} steps, from step "
-            f"{lost[0]:,} on, are lost; the training goes on as if they were there",
-            flush=True,
-        )
+    if job.is_first:
+        mend_and_say(folder, start.steps_on_record)
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
     run = loop.Run(
@@ -196,6 +131,7 @@ def _build(
         stop=stop,
         hellaswag=hellaswag,
         reference=where.reference,
+        flops_per_token=config.model.flops_per_token("nanogpt"),
         peak_flops=devices.peak_flops(),
         clock=Clock(start.seconds),
         tokens=start.tokens,
@@ -223,24 +159,14 @@ def compile_step(
     started = time.monotonic()
     compiled = step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile()
     if job.is_first:
-        print(f"compiled the step in {time.monotonic() - started:.1f} s{_true_memory(compiled)}", flush=True)
+        print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     return compiled, initialise
 
 
-def _true_memory(compiled: Any) -> str:
+def true_memory(compiled: Any) -> str:
+    """What the compiled step needs on a device, in words; empty where XLA does not say."""
     found = compiled.memory_analysis()
     if found is None:
         return ""
     total = found.argument_size_in_bytes + found.temp_size_in_bytes + found.output_size_in_bytes
     return f"; it needs {estimate.size(total - found.alias_size_in_bytes)} per device"
-
-
-@contextlib.contextmanager
-def _explaining_memory():
-    """Turns XLA's out-of-memory error into one that names the levers."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise RuntimeError(f"{OUT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

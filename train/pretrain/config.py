@@ -15,17 +15,13 @@ from train.optim.config import OptimizerConfig, ScheduleConfig
 
 
 @dataclass(frozen=True)
-class CadenceConfig:
+class Cadence:
     """How often things happen, in steps; 0 means never (but evaluation and saving always happen at the end)."""
 
     log_every: int = 1
     """Steps between lines in a log that is not a terminal."""
     eval_every: int = 250
     """Steps between measurements of the validation loss."""
-    eval_tokens: int = 10_485_760
-    """Validation tokens per measurement, at most; the first ones of the split."""
-    hellaswag_items: int = 1000
-    """HellaSwag items per measurement, at most, where --hellaswag names a file; 0: all of them."""
     sample_every: int = 1000
     """Steps between samples of text."""
     sample_tokens: int = 128
@@ -40,16 +36,30 @@ class CadenceConfig:
     """Steps in a row with a loss or gradient that is not finite, after which the run stops."""
 
     def __post_init__(self) -> None:
-        for name in ("eval_tokens", "keep_last"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.keep_last < 1:
+            raise ValueError(f"keep_last must be at least 1; got {self.keep_last}")
         if self.sample_tokens < 0:
             raise ValueError(f"sample_tokens must not be negative (0: no samples); got {self.sample_tokens}")
-        if self.hellaswag_items < 0:
-            raise ValueError(f"hellaswag_items must not be negative (0: all); got {self.hellaswag_items}")
         for name in ("log_every", "eval_every", "sample_every", "checkpoint_every", "keep_every", "max_skipped"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative (0: never); got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class CadenceConfig(Cadence):
+    """Also how much is measured in pretraining."""
+
+    eval_tokens: int = 10_485_760
+    """Validation tokens per measurement, at most; the first ones of the split."""
+    hellaswag_items: int = 1000
+    """HellaSwag items per measurement, at most, where --hellaswag names a file; 0: all of them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eval_tokens < 1:
+            raise ValueError(f"eval_tokens must be at least 1; got {self.eval_tokens}")
+        if self.hellaswag_items < 0:
+            raise ValueError(f"hellaswag_items must not be negative (0: all); got {self.hellaswag_items}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import jax
 
-from llm_jax.config import DecoderConfig
+from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hardware import catalogue
 from train.pretrain.config import TrainConfig
 
@@ -48,15 +48,29 @@ def memory(config: TrainConfig, mesh: dict[str, int], dtype_bytes: int, fused_at
 
     batch_devices = mesh["data"] * mesh["fsdp"]
     rows = config.batch_size // batch_devices // config.micro_batches(batch_devices)
-    tokens = rows * model.context_length
-    scores = 0 if fused_attention else model.n_heads * model.context_length * (4 + dtype_bytes) // mesh["tensor"]
+    return Memory(
+        state, *of_activations(model, execution, mesh, rows, model.context_length, dtype_bytes, fused_attention)
+    )
+
+
+def of_activations(
+    model: DecoderConfig,
+    execution: Execution,
+    mesh: dict[str, int],
+    rows: int,
+    length: int,
+    dtype_bytes: int,
+    fused_attention: bool,
+) -> tuple[int, int]:
+    """Bytes of activations and of logits on one device that computes `rows` sequences of `length` tokens at once."""
+    tokens, queries, keys = rows * length, model.n_heads * model.d_head, model.kv_heads * model.d_head
+    scores = 0 if fused_attention else model.n_heads * length * (4 + dtype_bytes) // mesh["tensor"]
     # In a GPT-2, where queries are as wide as the model: 8·D + 2·F.
     hidden = (4 if model.gated_mlp else 2) * model.d_hidden
     block = (4 * model.d_model + 2 * (queries + keys) + hidden) * dtype_bytes + scores
     kept = model.d_model * dtype_bytes * model.n_layers + block if execution.remat else block * model.n_layers
     per_logit = 12 if dtype_bytes == 4 else 2 * dtype_bytes  # logit and residual; in float32 the exponential too
-    logits = tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]
-    return Memory(state, tokens * kept, logits)
+    return tokens * kept, tokens * model.padded_vocab_size * per_logit // execution.loss_chunks // mesh["tensor"]
 
 
 def describe(
@@ -72,8 +86,7 @@ def describe(
     return [
         (
             "model",
-            f"{model.n_parameters:,} parameters · {model.n_layers} layers × {model.d_model} wide · "
-            f"{_heads(model)} · context {model.context_length} · vocabulary {model.vocab_size:,}",
+            describe_model(model),
         ),
         (
             "FLOPs per token",
@@ -94,9 +107,22 @@ def describe(
             f"about {size(need.total)}: state {size(need.state)}, activations {size(need.activations)}, "
             f"logits {size(need.logits)}",
         ),
-        ("devices", f"{jax.device_count()} × {jax.devices()[0].device_kind} · {_mesh(mesh)}"),
+        ("devices", describe_devices(mesh, jax.device_count(), jax.devices()[0].device_kind)),
         ("MFU", utilisation(jax.devices()[0].device_kind)),
     ]
+
+
+def describe_model(model: DecoderConfig) -> str:
+    """Its size and shape."""
+    return (
+        f"{model.n_parameters:,} parameters · {model.n_layers} layers × {model.d_model} wide · {_heads(model)} · "
+        f"context {model.context_length} · vocabulary {model.vocab_size:,}"
+    )
+
+
+def describe_devices(mesh: dict[str, int], count: int, kind: str) -> str:
+    """How many, of which kind, and how they are shared out."""
+    return f"{count} × {kind} · {_mesh(mesh)}"
 
 
 def _heads(model: DecoderConfig) -> str:

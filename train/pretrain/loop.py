@@ -7,25 +7,44 @@ command line. The device works one step ahead: while it computes step s, the num
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import jax
 import numpy as np
 
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.runs import LOSS_PLOT
 from train.cluster.signals import StopRequest
 from train.data.loader import ahead
+from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import learning_rate
-from train.pretrain.config import TrainConfig
-from train.pretrain.measure.evaluate import Evaluator
+from train.pretrain.config import Cadence, TrainConfig
 from train.pretrain.measure.hellaswag import HellaSwag
-from train.pretrain.measure.sampling import Sampler
 from train.pretrain.step import Measured, TrainState
 from train.record import plots
 from train.record.clock import Clock
 from train.record.metrics import Metrics, plain, read
 from train.record.progress import StepProgress
+
+
+class RunConfig(Protocol):
+    """What the loop reads of a run's config."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def schedule(self) -> ScheduleConfig: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def cadence(self) -> Cadence: ...
+    @property
+    def batch_size(self) -> int: ...
+
+
+class Evaluation(Protocol):
+    """What is measured of a run's parameters."""
+
+    def metrics(self) -> dict[str, float]: ...
 
 
 class NotFiniteError(ArithmeticError):
@@ -36,12 +55,12 @@ class NotFiniteError(ArithmeticError):
 class Run:
     """Everything the loop needs, built by `build`. The clock, the tokens seen and the record are its only state."""
 
-    config: TrainConfig
+    config: RunConfig
     folder: Path
     train_step: Callable[..., tuple[TrainState, Measured]]
-    load_batch: Callable[[int], jax.Array]
-    evaluate: Evaluator
-    sample: Sampler
+    load_batch: Callable[[int], Any]
+    evaluate: Callable[[Any, Callable[[], bool]], Evaluation | None]
+    sample: Callable[[Any, int, Callable[[], bool]], bool]
     checkpoints: Checkpoints
     metadata: dict[str, Any]  # goes into every checkpoint, with the clock
     metrics: Metrics | None  # only on the first process
@@ -49,7 +68,10 @@ class Run:
     stop: StopRequest
     hellaswag: HellaSwag | None = None
     reference: Path | None = None
+    flops_per_token: float | None = None  # of training, where it is the same for every token
     peak_flops: float | None = None
+    tokens_of: Callable[[int], int] | None = None  # of a step, counted from 0; None: always the config's batch
+    unit: str = "nats per token"  # of the loss
     clock: Clock = field(default_factory=Clock)
     tokens: int = 0  # since the run began, whatever its batch was
     unfinished: dict[str, Any] | None = None  # numbers of the first step, whose evaluation a stop request prevented
@@ -85,12 +107,12 @@ def train(run: Run, state: TrainState) -> tuple[TrainState, bool]:
     return state, True
 
 
-def _is_due(config: TrainConfig, step: int) -> bool:
+def _is_due(config: RunConfig, step: int) -> bool:
     cadence = config.cadence
     return any(_falls_on(config, step, n) for n in (cadence.eval_every, cadence.sample_every, cadence.checkpoint_every))
 
 
-def _falls_on(config: TrainConfig, step: int, every: int) -> bool:
+def _falls_on(config: RunConfig, step: int, every: int) -> bool:
     return step == config.steps or bool(every and step % every == 0)
 
 
@@ -134,8 +156,9 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
     """One step's numbers as a line of metrics; waits until the device has finished that step."""
     loss, grad_norm = float(measured.loss), float(measured.grad_norm)
     elapsed = run.clock.lap()
-    run.tokens += run.config.batch_tokens
-    speed = run.config.batch_tokens / elapsed
+    tokens = _tokens_of(run, step - 1)
+    run.tokens += tokens
+    speed = tokens / elapsed
     where = f"sequences {(step - 1) * run.config.batch_size} to {step * run.config.batch_size - 1} of the run's order"
     if measured.weight is not None and float(measured.weight) == 0:
         raise ValueError(
@@ -149,7 +172,7 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
             f"finite. Parameters are as they were before the first of them. The batch holds {where}: look at the data "
             "there, or lower --learning-rate, lengthen --warmup-steps, or set --clip-norm"
         )
-    flops = run.config.model.flops_per_token("nanogpt") * speed
+    mfu = run.flops_per_token * speed / run.peak_flops if run.flops_per_token and run.peak_flops else None
     return {
         "step": step,
         "tokens": run.tokens,
@@ -158,8 +181,16 @@ def _measure(run: Run, step: int, measured: Measured, lr: float) -> dict[str, An
         "lr": lr,
         "grad_norm": grad_norm,
         "tokens_per_second": round(speed, 1),
-        "mfu": flops / run.peak_flops if run.peak_flops else None,
+        "mfu": mfu,
+        **{name: float(value) for name, value in (measured.further or {}).items()},
     }
+
+
+def _tokens_of(run: Run, step: int) -> int:
+    if run.tokens_of:
+        return run.tokens_of(step)
+    assert isinstance(run.config, TrainConfig)
+    return run.config.batch_tokens
 
 
 def _write(run: Run, values: dict[str, Any]) -> None:
@@ -189,5 +220,5 @@ def draw(run: Run) -> None:
     """Draws loss.png from what is on record."""
     assert run.metrics
     run.metrics.flush()
-    reference = (run.reference, run.config.batch_tokens) if run.reference else None
-    plots.draw_loss(run.folder / LOSS_PLOT, list(read(run.folder)), run.folder.name, reference)
+    reference = (run.reference, _tokens_of(run, 0)) if run.reference else None
+    plots.draw_loss(run.folder / LOSS_PLOT, list(read(run.folder)), run.folder.name, reference, unit=run.unit)

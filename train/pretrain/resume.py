@@ -7,11 +7,15 @@ same run. With another batch, data, tokenizer or seed it is refused, unless the 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from llm_jax.checkpoint import Checkpoints, Restored
+from llm_jax.checkpoint.layout import committed_steps
+from llm_jax.runs import CHECKPOINTS
 from train.cluster.devices import Job
 from train.pretrain.run_folder import UNCHANGED, Changes
 from train.pretrain.step import TrainState
@@ -45,7 +49,9 @@ def begin_or_resume(
     key = jax.random.key(seed)
     if not resume:
         return Start(initialise(key))
-    restored = checkpoints.restore(jax.eval_shape(initialise, key)) if checkpoints.latest_step() is not None else None
+    # A compiled function's own `eval_shape` also knows on which devices the arrays lie.
+    shapes_of = getattr(initialise, "eval_shape", None) or partial(jax.eval_shape, initialise)
+    restored = checkpoints.restore(shapes_of(key)) if checkpoints.latest_step() is not None else None
     if job.is_first:
         print(describe(restored, job.layout, changes.numbers), flush=True)
         if changes.rest:
@@ -54,6 +60,12 @@ def begin_or_resume(
         return Start(initialise(key))
     said = restored.metadata
     return Start(restored.state, said["seconds"], _tokens(restored), said["unfinished"])
+
+
+def refuse_fewer_steps(run: Path, steps: int) -> None:
+    """Raises ValueError for a resume that would end before the step that the run has reached."""
+    if (done := max(committed_steps(run / CHECKPOINTS), default=0)) > steps:
+        raise ValueError(f"{run} is at step {done:,} already; --steps {steps:,} is fewer: leave it out, or say more")
 
 
 def describe(restored: Restored | None, layout: dict[str, Any], changes: Sequence[str] = ()) -> str:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import write_json
@@ -38,11 +38,23 @@ class Changes:
 UNCHANGED = Changes()
 
 
-def decide_resume(where: RunOptions, run: Path) -> RunOptions:
+class Resumable(Protocol):
+    """Options of a command whose runs can go on."""
+
+    @property
+    def resume(self) -> bool: ...
+    @property
+    def auto_resume(self) -> bool: ...
+
+
+Where = TypeVar("Where", bound=Resumable)
+
+
+def decide_resume(where: Where, run: Path) -> Where:
     """Settles `auto_resume`. Raises FileExistsError for a run that would be overwritten, FileNotFoundError for none."""
     begun = (run / CONFIG).exists()
     if where.auto_resume:
-        return dataclasses.replace(where, resume=begun)
+        return dataclasses.replace(cast(Any, where), resume=begun)
     if begun and not where.resume:
         raise FileExistsError(
             f"{run} holds a run already: go on with it (--resume), choose another name (--run), or remove the folder"
@@ -109,7 +121,7 @@ def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow
             raise ValueError(
                 f"{run} was begun with {name}={old}; got {name}={new}: its checkpoints would not fit; start another run"
             )
-    others = _differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
+    others = differences(dataclasses.asdict(began_as), dataclasses.asdict(identity))
     if others and not allow_changes:
         raise ValueError(
             f"{run}: this would not go on with the same run ({'; '.join(others)}): restore the old values, or say "
@@ -118,12 +130,13 @@ def refuse_another_run(run: Path, config: TrainConfig, identity: Identity, allow
     before, now = to_dict(was), to_dict(config)
     numbers, rest = [*others], []
     for group in ("optimizer", "schedule", "execution"):
-        numbers += _differences(before[group], now[group])
-    numbers += _differences(before, now, ("steps", "micro_batch"))
+        numbers += differences(before[group], now[group])
+    numbers += differences(before, now, ("steps", "micro_batch"))
     for group in ("mesh", "cadence"):
-        rest += _differences(before[group], now[group])
+        rest += differences(before[group], now[group])
     return Changes(tuple(numbers), tuple(rest))
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+def differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str] | None = None) -> list[str]:
+    """ "name old → new" of every value that is another; of `names`, or of all that are in `now`."""
     return [f"{name} {before[name]} → {now[name]}" for name in names or now if before[name] != now[name]]

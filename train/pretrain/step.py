@@ -40,6 +40,7 @@ class Measured(NamedTuple):
     grad_norm: Float[Array, ""]  # before clipping
     skipped: Int[Array, ""]
     weight: Float[Array, ""] | None = None  # of all targets together; 0 where the batch has none
+    further: dict[str, Float[Array, ""]] | None = None  # by names of `train.record.metrics`
 
 
 def init_state(key: Key[Array, ""], config: DecoderConfig, optimizer: optax.GradientTransformation) -> TrainState:
@@ -51,16 +52,21 @@ def init_state(key: Key[Array, ""], config: DecoderConfig, optimizer: optax.Grad
 
 def state_shardings(mesh: Mesh, config: DecoderConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """Where every leaf of the state lives: optimizer moments beside their parameters, scalars everywhere."""
-    params: Any = sharding.shardings(mesh, decoder.dimension_letters(config))
-    everywhere: Any = sharding.named(mesh, "")
     shapes = jax.eval_shape(partial(init_state, config=config, optimizer=optimizer), jax.random.key(0))
+    return places_of(mesh, decoder.dimension_letters(config), shapes)
+
+
+def places_of(mesh: Mesh, letters: Any, state: TrainState) -> TrainState:
+    """The same for a state of any parameters, of which only the shapes are read; `letters`: a tree like them."""
+    params: Any = sharding.shardings(mesh, letters)
+    everywhere: Any = sharding.named(mesh, "")
     # A moment is named like its parameter, behind the optimizer's own names; whatever else there is, is a scalar.
     named = {jax.tree_util.keystr(path): place for path, place in jax.tree_util.tree_leaves_with_path(params)}
 
     def place_of(path, _):
         return next((place for name, place in named.items() if jax.tree_util.keystr(path).endswith(name)), everywhere)
 
-    moments = jax.tree_util.tree_map_with_path(place_of, shapes.optimizer)
+    moments = jax.tree_util.tree_map_with_path(place_of, state.optimizer)
     return TrainState(params=params, optimizer=moments, step=everywhere, skipped=everywhere, key=everywhere)
 
 
@@ -90,22 +96,29 @@ def make_train_step(
 
         weights_ABT = None if weights_BT is None else cut(weights_BT)
         (loss, weight), gradients = accumulate_gradients(state.params, cut(tokens_BT), config, plan, weights_ABT)
-        grad_norm = optax.tree_utils.tree_norm(gradients)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        old = cast(Any, state.params)
-        direction, optimizer_state = optimizer.update(gradients, state.optimizer, old, finite=finite)
-        params = jax.tree.map(lambda p, d: jnp.where(finite, p - lr * d, p), old, direction)
-        skipped = jnp.where(finite, 0, state.skipped + 1)
-        state = TrainState(
-            params=params,
-            optimizer=optimizer_state,
-            step=state.step + 1,
-            skipped=skipped,
-            key=state.key,
-        )
-        return state, Measured(loss=loss, grad_norm=grad_norm, skipped=skipped, weight=weight)
+        return updated(state, gradients, loss, weight, optimizer, lr)
 
     return train_step
+
+
+def updated(
+    state: TrainState,
+    gradients: Any,
+    loss: Float[Array, ""],
+    weight: Float[Array, ""],
+    optimizer: optax.GradientTransformationExtraArgs,
+    lr: Float[Array, ""],
+    further: dict[str, Float[Array, ""]] | None = None,
+) -> tuple[TrainState, Measured]:
+    """The state after an optimizer step; parameters and moments as they were, where loss or gradient is not finite."""
+    grad_norm = optax.tree_utils.tree_norm(gradients)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    old = cast(Any, state.params)
+    direction, optimizer_state = optimizer.update(gradients, state.optimizer, old, finite=finite)
+    params = jax.tree.map(lambda p, d: jnp.where(finite, p - lr * d, p), old, direction)
+    skipped = jnp.where(finite, 0, state.skipped + 1)
+    state = TrainState(params=params, optimizer=optimizer_state, step=state.step + 1, skipped=skipped, key=state.key)
+    return state, Measured(loss=loss, grad_norm=grad_norm, skipped=skipped, weight=weight, further=further)
 
 
 def accumulate_gradients(
@@ -132,17 +145,28 @@ def accumulate_gradients(
         return decoder.loss(cast_params, tokens_BT[:, :-1], tokens_BT[:, 1:], config, plan, shares_BT)[0]
 
     value_and_grad, cast_params = jax.value_and_grad(loss_of), decoder.cast(params, config, plan)
-    if tokens_ABT.shape[0] == 1:
-        loss, gradients = value_and_grad(cast_params, tokens_ABT[0], shares_ABT[0])
-        gradients = jax.tree.map(lambda g: g.astype(jnp.float32), gradients)
-    else:
-
-        def add(total, micro_batch):
-            return jax.tree.map(jnp.add, total, value_and_grad(cast_params, *micro_batch)), None
-
-        start = (jnp.zeros((), jnp.float32), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
-        (loss, gradients), _ = jax.lax.scan(add, start, (tokens_ABT, shares_ABT))
+    loss, gradients = summed(
+        lambda tokens_BT, shares_BT: value_and_grad(cast_params, tokens_BT, shares_BT), (tokens_ABT, shares_ABT)
+    )
     return (jnp.where(weight > 0, loss, jnp.nan), weight), gradients
+
+
+def summed(part: Callable[..., Any], micro_batches: tuple[Any, ...]) -> Any:
+    """Σ of `part` over micro-batches, in float32: arrays whose first axis is A. One micro-batch is computed at a time.
+
+    `part` returns a tree of sums, such as a loss and its gradients.
+    """
+
+    def in_float32(tree):
+        return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+    leaves = jax.tree.leaves(micro_batches)
+    first = jax.tree.map(lambda x: x[0], micro_batches)
+    if leaves[0].shape[0] == 1:
+        return in_float32(part(*first))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), jax.eval_shape(part, *first))
+    total, _ = jax.lax.scan(lambda total, one: (jax.tree.map(jnp.add, total, part(*one)), None), start, micro_batches)
+    return total
 
 
 def make_eval_step(

@@ -39,6 +39,18 @@ KEYS = (
     "mfu",  # fraction of the devices' peak FLOP/s, by nanoGPT's convention; null if the peak is not known
 )
 
+FINETUNE_KEYS = (  # only of fine-tuning, and of these only what the task has; val_…: over the held-out examples
+    *(f"{split}{name}" for split in ("", "val_") for name in (
+        "reward_chosen",  # preferences: β·(log π − log π_ref) of the chosen answers, mean over pairs
+        "reward_rejected",
+        "reward_margin",  # chosen − rejected
+        "reward_accuracy",  # share of pairs whose chosen answer has the larger reward
+        "accuracy",  # classes: share of examples sorted rightly
+        "f1",  # classes: mean over classes (macro); only over the held-out examples
+    )),
+)  # fmt: skip
+ALL_KEYS = KEYS + FINETUNE_KEYS
+
 
 class Metrics:
     """Appends to a run's metrics; only process 0 does. A resumed run passes `keep_steps`: later lines are removed."""
@@ -55,11 +67,11 @@ class Metrics:
         """Appends one step.
 
         Raises:
-            ValueError: a key is not in `KEYS`.
+            ValueError: a key is not in `ALL_KEYS`.
         """
-        if unknown := set(values) - set(KEYS):
-            raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(KEYS)}")
-        line = plain({key: values[key] for key in KEYS if key in values})
+        if unknown := set(values) - set(ALL_KEYS):
+            raise ValueError(f"unknown metric {sorted(unknown)[0]!r}; metrics are {', '.join(ALL_KEYS)}")
+        line = plain({key: values[key] for key in ALL_KEYS if key in values})
         with naming(self.path):
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._board:
@@ -119,8 +131,18 @@ def mend(run: Path, steps: int) -> list[int]:
     return [step for step in range(1, steps + 1) if step not in known]
 
 
+def mend_and_say(run: Path, steps: int) -> None:
+    """`mend`; prints which numbers are lost, if any are."""
+    if lost := mend(run, steps):
+        print(
+            f"resume: {run / METRICS} was damaged and is mended: the numbers of {len(lost):,} steps, from step "
+            f"{lost[0]:,} on, are lost; the training goes on as if they were there",
+            flush=True,
+        )
+
+
 def _is_line(line: dict[str, Any]) -> bool:
-    numbers = (line[key] for key in KEYS if key in line)
+    numbers = (line[key] for key in ALL_KEYS if key in line)
     is_number = all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in numbers)
     return is_number and type(line.get("step")) is int
 

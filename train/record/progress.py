@@ -69,6 +69,10 @@ def describe(values: dict[str, Any]) -> str:
         parts.append(f"{values['val_bits_per_byte']:.4f} bits/byte")
     if values.get("hellaswag_character") is not None:
         parts.append(f"HellaSwag {values['hellaswag_character']:.4f} (character)")
+    for name, said in (("reward_margin", "margin"), ("reward_accuracy", "accuracy"), ("accuracy", "accuracy")):
+        for key, split in ((name, ""), (f"val_{name}", "val ")):
+            if values.get(key) is not None:
+                parts.append(f"{split}{said} {values[key]:.3f}")
     parts += [f"lr {values['lr']:.2e}", f"|g| {number(values['grad_norm'], '.2f')}"]
     parts.append(f"{values['tokens_per_second']:,.0f} tok/s")
     if values.get("mfu") is not None:

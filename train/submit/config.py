@@ -11,13 +11,13 @@ TIME = r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|infinite|unlimited"  # what sbatc
 
 ARRAY = r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%[1-9]\d*)?"
 
-COMMANDS = ("pretrain", "prepare", "export", "evaluate", "serve", "jupyter")
+COMMANDS = ("pretrain", "prepare", "finetune", "export", "evaluate", "serve", "jupyter")
 
 
 @dataclass(frozen=True)
 class SubmitConfig:
     command: tyro.conf.Positional[str] = ""
-    """pretrain, prepare, export, evaluate, serve or jupyter."""
+    """pretrain, prepare, finetune, export, evaluate, serve or jupyter."""
     arguments: tyro.conf.Positional[tuple[str, ...]] = ()
     """Arguments of the command: positional ones here, flags after `--`."""
     nodes: int = 1
@@ -39,7 +39,7 @@ class SubmitConfig:
     array: str | None = None
     """For prepare: the numbers of the array's tasks, such as 0-31."""
     name: str | None = None
-    """Job name. Default: the run's name for pretrain, else the command."""
+    """Job name. Default: the run's name for pretrain and finetune, else the command."""
     sbatch: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Further directives, such as --sbatch=--exclusive --sbatch=--mem=0."""
     site: Path | None = None

@@ -19,6 +19,7 @@ from train.cluster.site import directives, read_site, without_directives
 from train.submit.config import COMMANDS, SubmitConfig
 
 LOGS = Path("slurm/logs")
+TRAINING = ("pretrain", "finetune")  # commands that train a run
 SOURCE_LINE = re.compile(r"^source .*$", re.MULTILINE)
 
 
@@ -43,7 +44,7 @@ def submit(options: SubmitConfig) -> int:
     _check_logs(project / LOGS)
     _check_gpus(filled)
     _check_nodes(filled)
-    if options.command == "pretrain":
+    if options.command in TRAINING:
         _refuse_run_in_use(name)
     number = _sbatch(text, without_directives(environment), project)
     log = LOGS / filled["output"].rsplit("/", 1)[-1].replace("%x", name).replace("%j", number).replace("%A", number)
@@ -128,6 +129,13 @@ def _check_arguments(options: SubmitConfig) -> str:
                 f"--data {where.data}: no such folder or file; make it with python -m train prepare"
             )
         return where.run
+    if options.command == "finetune":
+        from train.finetune import command as finetune
+
+        asked = finetune.parse([*arguments, "--auto-resume"])
+        folder_of(asked.where.runs, asked.where.run)
+        finetune.refuse_missing(asked)
+        return asked.where.run
     if options.command in ("prepare", "jupyter"):
         import importlib
 
@@ -195,7 +203,7 @@ def _sbatch(text: str, environment: dict[str, str], project: Path) -> str:
 
 def _how_to_follow(options: SubmitConfig, name: str, number: str, log: str) -> str:
     lines = [f"job {number} ({name})", f"log      {log}", f"follow   tail -F {log}"]
-    if options.command == "pretrain":
+    if options.command in TRAINING:
         lines.append(f"status   python -m train status {name}")
         lines.append(f"save     scancel --signal=TERM {number}      saves now; the job continues in the queue")
     return "\n".join([*lines, f"cancel   scancel {number}"])

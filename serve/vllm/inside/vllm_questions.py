@@ -25,9 +25,16 @@ def main(questions: Path, answers: Path) -> None:
         **asked["settings"],
     )
 
+    adapter = None
+    if asked.get("adapter"):
+        from vllm.lora.request import LoRARequest  # pyright: ignore
+
+        adapter = LoRARequest("adapter", 1, asked["adapter"])
+
     def ask(prompts, **settings):
         inputs = [{"prompt_token_ids": ids} for ids in prompts]
-        return model.generate(inputs, SamplingParams(temperature=0.0, detokenize=False, **settings), use_tqdm=False)
+        sampling = SamplingParams(temperature=0.0, detokenize=False, **settings)
+        return model.generate(inputs, sampling, use_tqdm=False, lora_request=adapter)
 
     tokens, log_probabilities, margins = [], [], []
     for result in ask(asked["prompts"], max_tokens=asked["n_tokens"], ignore_eos=True, logprobs=2):

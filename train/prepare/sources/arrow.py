@@ -1,6 +1,6 @@
 """Text in Arrow columns: the types that hold it, the conversion to Python strings, and files in Arrow's own format."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +63,19 @@ def text_of(value: Any, column: str) -> str:
 
 
 def arrow_values(path: Path, column: str) -> Iterator[Any]:
-    """The values of a column of an Arrow file (Feather) or stream (the format of `datasets`), in small batches.
+    """The values of a column of an Arrow file, in small batches. Raises as `arrow_batches` and `check_column`."""
+    for rows in arrow_batches(path, lambda schema: check_column(path, schema, column)):
+        yield from rows.column(rows.schema.names.index(column)).to_pylist()
+
+
+def arrow_batches(path: Path, check: Callable[["pa.Schema"], None] = lambda _: None) -> Iterator["pa.RecordBatch"]:
+    """A few rows at a time of an Arrow file (Feather) or stream (the format of `datasets`).
+
+    Args:
+        check: raises for a schema that does not fit.
 
     Raises:
-        ValueError: the file is damaged, or the column is missing or holds no text.
+        ValueError: the file is damaged.
     """
     import pyarrow as pa
 
@@ -75,12 +84,11 @@ def arrow_values(path: Path, column: str) -> Iterator[Any]:
             is_file = file.read(6) == b"ARROW1"
             file.seek(0)
             reader: Any = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-            check_column(path, reader.schema, column)
-            place = reader.schema.names.index(column)
+            check(reader.schema)
             batches = (reader.get_batch(i) for i in range(reader.num_record_batches)) if is_file else reader
             for batch in batches:
                 for start in range(0, len(batch), BATCH_ROWS):
-                    yield from batch.column(place).slice(start, BATCH_ROWS).to_pylist()
+                    yield batch.slice(start, BATCH_ROWS)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

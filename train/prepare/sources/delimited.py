@@ -26,14 +26,38 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
     Raises:
         ValueError: the column is missing, or a quote that is never closed hides where the rows end.
     """
+    rows = csv_rows(path, form, column)
+    names = next(rows, (0, None))[1]
+    if names is None or isinstance(names, BadRow):  # an empty file; the first row is never bad
+        return
+    place = _place_of(path, names, column)
+    if column not in [name.strip() for name in names]:
+        yield names[place]  # no header: the first row is a document
+    for _, row in rows:
+        yield row if isinstance(row, BadRow) else row[place]
+
+
+def csv_rows(
+    path: Path, form: Form, column: str, quotes: Literal["told", "csv"] = "told"
+) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """The number of each row's last line, and its fields; the first row may be a header.
+
+    The delimiter is the one under which the first line holds `column`, if there is one. A row that cannot be read, or
+    has another number of fields than the first, is a BadRow. Raises ValueError where a quote is never closed.
+    """
     csv.field_size_limit(LONGEST_FIELD)
     lines = _Lines(path, form)
     first = next(lines, "")
     delimiter = delimiter_of(first.rstrip("\r\n"), path, column)
     if lines.faults:
         raise ValueError(lines.faults[0])
+    quoting = _quoting(path, form, first, delimiter)
+    are_read = quotes == "csv" and quoting == csv.QUOTE_NONE
     reader = csv.reader(
-        chain([first], lines), delimiter=delimiter, strict=True, quoting=_quoting(path, form, first, delimiter)
+        chain([first], lines),
+        delimiter=delimiter,
+        strict=not are_read,
+        quoting=csv.QUOTE_MINIMAL if are_read else quoting,
     )
     try:
         names = next(reader, [])
@@ -41,9 +65,7 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
         raise ValueError(f"{path}:{reader.line_num}: {_not_csv(error)}") from None
     if not names:
         return
-    place = _place_of(path, names, column)
-    if column not in [name.strip() for name in names]:
-        yield names[place]  # no header: the first row is a document
+    yield reader.line_num, names
     while True:
         before = reader.line_num
         try:
@@ -53,17 +75,18 @@ def csv_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
             if reader.line_num > before + 1:  # the field may have swallowed whole rows
                 raise ValueError(f"{reason} The row began in line {before + 1}.") from None
             lines.faults.clear()
-            yield BadRow(reason)
+            yield reader.line_num, BadRow(reason)
             continue
         if row is None:
             return
         if lines.faults:
-            yield BadRow(lines.faults[0])
+            yield reader.line_num, BadRow(lines.faults[0])
             lines.faults.clear()
         elif row and len(row) != len(names):
-            yield BadRow(f"{path}:{reader.line_num}: {len(row)} fields; expected {len(names)}, as the first row has")
+            found = f"{len(row)} fields; expected {len(names)}, as the first row has"
+            yield reader.line_num, BadRow(f"{path}:{reader.line_num}: {found}")
         elif row:
-            yield row[place]
+            yield reader.line_num, row
 
 
 def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3]:
@@ -75,7 +98,7 @@ def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3
     if delimiter != "\t":
         return csv.QUOTE_MINIMAL
     tabs, stray = first.count("\t"), False
-    for line in _raw_lines(path, form):
+    for line in raw_lines(path, form):
         if line.strip(b"\r\n") and line.count(b"\t") != tabs:
             return csv.QUOTE_MINIMAL
         stray = stray or (b'"' in line and _STRAY_QUOTE.search(line) is not None)
@@ -113,7 +136,7 @@ class _Lines:
     def __init__(self, path: Path, form: Form) -> None:
         self.faults: list[str] = []
         self._path, self._form, self._offset = path, form, 0
-        self._raw = _raw_lines(path, form)
+        self._raw = raw_lines(path, form)
 
     def __iter__(self) -> "_Lines":
         return self
@@ -129,7 +152,8 @@ class _Lines:
         return f"{text[:-1]}\n" if text.endswith("\r") else text
 
 
-def _raw_lines(path: Path, form: Form) -> Iterator[bytes]:
+def raw_lines(path: Path, form: Form) -> Iterator[bytes]:
+    r"""The lines of a file's text with their ends, which are \n or, where there is no other, \r."""
     rest, position = b"", 0
     while block := read_at(path, form, position, BLOCK_BYTES):
         position += len(block)

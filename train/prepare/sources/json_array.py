@@ -26,16 +26,21 @@ def array_texts(path: Path, form: Form, column: str) -> Iterator[str | BadRow]:
     Raises:
         ValueError: the array itself is broken; names file and element.
     """
+    for number, row in enumerate(array_values(path, form)):
+        try:
+            yield row if isinstance(row, BadRow) else text_of_row(row, column)
+        except ValueError as error:
+            yield BadRow(f"{path}, element {number:,}: {error}")
+
+
+def array_values(path: Path, form: Form) -> Iterator[Any]:
+    """The elements of a JSON array; one that holds bytes that are not UTF-8 is a BadRow. Raises as `array_texts`."""
     faults: list[str] = []
     scanner = _Scanner(_blocks(path, form, faults))
     for number, row in enumerate(_elements(path, scanner)):
         if faults and _UNDECODED.search(scanner.source):
-            yield BadRow(f"{path}, element {number:,}: bytes that are not UTF-8; the first of the file: {faults[0]}")
-            continue
-        try:
-            yield text_of_row(row, column)
-        except ValueError as error:
-            yield BadRow(f"{path}, element {number:,}: {error}")
+            row = BadRow(f"{path}, element {number:,}: bytes that are not UTF-8; the first of the file: {faults[0]}")
+        yield row
 
 
 def text_of_row(row: Any, column: str) -> str:

@@ -10,10 +10,13 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 3  # files that a warning names
+OTHERS = {"--source": "stdlib, "}  # what else a flag takes
 
 
-def matches(patterns: Sequence[str]) -> tuple[list[Path], set[Path]]:
+def matches(patterns: Sequence[str], flag: str = "--source") -> tuple[list[Path], set[Path]]:
     """The files of all patterns, each once, in order; and the set of those that were named by their own paths.
+
+    `flag` is what the user gave them with, for messages.
 
     Raises:
         FileNotFoundError: nothing matches a pattern.
@@ -22,11 +25,11 @@ def matches(patterns: Sequence[str]) -> tuple[list[Path], set[Path]]:
     files: dict[Path, None] = {}
     named: set[Path] = set()
     for pattern in patterns:
-        if _is_file(Path(pattern)):
+        if _is_file(Path(pattern), flag):
             named.add(Path(pattern))
             files[Path(pattern)] = None
         else:
-            files |= dict.fromkeys(_of_pattern(pattern))
+            files |= dict.fromkeys(_of_pattern(pattern, flag))
     return list(files), named
 
 
@@ -39,27 +42,28 @@ def warn_left_out(reason: str, paths: Iterable[Path | str]) -> None:
     logger.warning("left out, %s: %s%s", reason, ", ".join(names[:EXAMPLES]), more)
 
 
-def _of_pattern(pattern: str) -> list[Path]:
+def _of_pattern(pattern: str, flag: str) -> list[Path]:
     """Sorted files of a folder (recursively, without hidden ones) or a glob. Raises FileNotFoundError for none."""
     is_folder = Path(pattern).is_dir()
-    _check_readable(Path(pattern) if is_folder else _folder_of(pattern))
+    _check_readable(Path(pattern) if is_folder else _folder_of(pattern), flag)
     wanted = f"{glob.escape(pattern)}/**/*" if is_folder else pattern
     found = [Path(name) for name in sorted(glob.glob(wanted, recursive=True))]
-    files = [path for path in found if _is_file(path)]
-    _warn_of_others(set(found) - set(files))
+    files = [path for path in found if _is_file(path, flag)]
+    _warn_of_others(set(found) - set(files), flag)
     if is_folder:
         warn_left_out("hidden", _hidden(Path(pattern)))
     if not files:
         raise FileNotFoundError(
-            f"--source {pattern}: no such file, and no file matches; expected stdlib, a file, a glob, or hf:NAME"
+            f"{flag} {pattern}: no such file, and no file matches; expected {OTHERS.get(flag, '')}a file, a glob, or "
+            "hf:NAME"
         )
     return files
 
 
-def _warn_of_others(paths: set[Path]) -> None:
+def _warn_of_others(paths: set[Path], flag: str) -> None:
     folders = sorted(path for path in paths if path.is_dir())
     for folder in folders:
-        _check_readable(folder)
+        _check_readable(folder, flag)
     others = sorted(paths - set(folders))
     dead = [path for path in others if path.is_symlink() and not path.exists()]
     warn_left_out("links to nothing", dead)
@@ -85,19 +89,19 @@ def _folder_of(pattern: str) -> Path:
     return path
 
 
-def _check_readable(folder: Path) -> None:
+def _check_readable(folder: Path, flag: str) -> None:
     if not os.access(folder, os.R_OK | os.X_OK):
         raise PermissionError(
-            f"--source: the folder {folder} may not be read by this user; change its permissions, or name the files"
+            f"{flag}: the folder {folder} may not be read by this user; change its permissions, or name the files"
         )
 
 
-def _is_file(path: Path) -> bool:
+def _is_file(path: Path, flag: str) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except PermissionError:
         raise PermissionError(
-            f"--source: {path} may not be reached by this user; change the permissions of its folder"
+            f"{flag}: {path} may not be reached by this user; change the permissions of its folder"
         ) from None
     except (OSError, ValueError):
         return False

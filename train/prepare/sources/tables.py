@@ -94,7 +94,7 @@ class Parquet:
 
     def slices(self) -> Iterator[Slice]:
         for path in self.paths:
-            yield from self._slices_of(path, _open_parquet(path))
+            yield from self._slices_of(path, open_parquet(path))
 
     def _slices_of(self, path: Path, file: "ParquetFile") -> Iterator[Slice]:
         check_column(path, file.schema_arrow, self.column)
@@ -120,7 +120,7 @@ class Parquet:
                 yield BadRow(f"{piece.path}: row {row:,}: {error}")
 
     def _rows(self, piece: Slice) -> Iterator[tuple[int, Any]]:
-        file = _open_parquet(Path(piece.path))
+        file = open_parquet(Path(piece.path))
         row = 0
         for i in range(file.metadata.num_row_groups):
             n_rows = file.metadata.row_group(i).num_rows
@@ -141,7 +141,8 @@ class Parquet:
         return f"{piece.path}, row {piece.start + index:,}"
 
 
-def _open_parquet(path: Path) -> "ParquetFile":
+def open_parquet(path: Path) -> "ParquetFile":
+    """Raises ValueError that names a file that is not readable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from llm_jax.runs import CONFIG, METRICS, folder_of
+from llm_jax.runs import CONFIG, METRICS, folder_of, read_config
 from train.cluster import job as jobs
 from train.cluster import queue
+from train.finetune import record
 from train.pretrain import run_folder
-from train.pretrain.config import TrainConfig
 from train.record import metrics
 from train.record.progress import ago, clock, number, print_table
 
@@ -31,8 +31,7 @@ def show(runs: Path, name: str) -> int:
     if starts:
         rows.append(("starts", _describe_starts(starts)))
     if (folder / CONFIG).exists():
-        config, _ = run_folder.read(folder)
-        rows += _progress(folder, config, is_running=any(job.state == "RUNNING" for job in known))
+        rows += _progress(folder, _steps(folder), is_running=any(job.state == "RUNNING" for job in known))
     else:
         rows.append(("progress", "not begun"))
     print_table(f"run {name}", rows)
@@ -60,18 +59,25 @@ def _describe_starts(starts: list[dict[str, Any]]) -> str:
     )
 
 
-def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple[str, str]]:
+def _steps(folder: Path) -> int:
+    """Optimizer steps of a run, whichever command began it. Raises ValueError as these do for a damaged config."""
+    if read_config(folder).get("command") == record.COMMAND:
+        return record.read(folder).config.steps
+    return run_folder.read(folder)[0].steps
+
+
+def _progress(folder: Path, steps: int, is_running: bool) -> list[tuple[str, str]]:
     lines = list(metrics.read(folder)) if (folder / METRICS).exists() else []
     lines = [line for line in lines if "train_loss" in line]  # a repaired line may hold its step alone
     if not lines:
-        return [("progress", f"step 0 of {config.steps:,}")]
+        return [("progress", f"step 0 of {steps:,}")]
     last = lines[-1]
     measured = [line for line in lines if line.get("val_loss") is not None]
     loss = number(last["train_loss"], ".4f")
     if measured:
         loss += f" · validation {measured[-1]['val_loss']:.4f} at step {measured[-1]['step']:,}"
     rows = [
-        ("progress", f"step {last['step']:,} of {config.steps:,} ({last['step'] / config.steps:.1%})"),
+        ("progress", f"step {last['step']:,} of {steps:,} ({last['step'] / steps:.1%})"),
         ("loss", loss),
         ("record", f"last written {ago(time.time() - (folder / METRICS).stat().st_mtime)}"),
     ]
@@ -79,7 +85,7 @@ def _progress(folder: Path, config: TrainConfig, is_running: bool) -> list[tuple
         speed = statistics.median(speeds)
         mfu = f" · MFU {last['mfu']:.1%}" if last.get("mfu") else ""
         rows.insert(2, ("speed", f"{speed:,.0f} tokens/s{mfu}"))
-        if last["step"] < config.steps:
-            left = (config.steps - last["step"]) * config.batch_tokens / speed
+        if last["step"] < steps:
+            left = (steps - last["step"]) * last["tokens"] / last["step"] / speed
             rows.append(("left", f"{clock(left)} of computing{'' if is_running else ', once it runs'}"))
     return rows

@@ -1,0 +1,28 @@
+"""Several texts in one row, kept apart: no query attends to another text, and positions begin anew with each.
+
+Without both, a text is read after whatever was packed before it, and its loss is another one. A row's texts are told
+apart by numbers that change where one ends (0, 0, 0, 1, 1, 2, …); padding is one text more.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from llm_jax.shapes import Array, Bool, Int
+
+
+def starts(segments_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """The position in its row where the text of each token begins."""
+    place_T = jnp.arange(segments_BT.shape[1], dtype=jnp.int32)
+    is_first_BT = jnp.diff(segments_BT, axis=1, prepend=segments_BT[:, :1] - 1) != 0
+    return jax.lax.cummax(jnp.where(is_first_BT, place_T, 0), axis=1)
+
+
+def packed_mask(starts_BT: Int[Array, "B t"], first: int = 0, length: int | None = None) -> Bool[Array, "B t S"]:
+    """Which keys each query may attend to: those of its own text, up to itself.
+
+    `starts_BT` are of the queries from position `first` on; `length` is the number of keys, by default up to the last
+    query.
+    """
+    query_T = jnp.arange(first, first + starts_BT.shape[1])
+    key_S = jnp.arange(length or first + starts_BT.shape[1])
+    return (key_S >= starts_BT[..., None]) & (key_S <= query_T[:, None])

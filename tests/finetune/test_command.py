@@ -1,0 +1,211 @@
+"""Whole runs through the front door: what they leave behind, how they go on, and what they refuse."""
+
+import itertools
+import json
+import math
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from finetuning import SHORT, call, last_state
+
+from llm_jax import hf
+from llm_jax.adapters.base import base_hash
+from llm_jax.checkpoint import load_run
+from serve.models import load_model
+from train.record.metrics import read
+
+
+def begin(task: str, base: Path, files, runs: Path, *flags: str) -> Path:
+    assert call(base, "--data", files[task], "--runs", runs, "--run", task, *SHORT, *flags) == 0
+    return runs / task
+
+
+@pytest.fixture(scope="module")
+def adapted(base, files, tmp_path_factory) -> Path:
+    """A finished run of LoRA on text."""
+    flags = ("--lora.rank", "2", "--learning-rate", "0.02", "--micro-batch", "1", "--lora.dropout", "0.1")
+    return begin("sft", base, files, tmp_path_factory.mktemp("lora"), *flags)
+
+
+@pytest.fixture(scope="module")
+def whole(base, files, tmp_path_factory) -> Path:
+    """A finished run of all parameters on text."""
+    return begin("sft", base, files, tmp_path_factory.mktemp("whole"), "--learning-rate", "0.003")
+
+
+@pytest.fixture(scope="module")
+def preferred(base, files, tmp_path_factory) -> Path:
+    return begin("dpo", base, files, tmp_path_factory.mktemp("dpo"), "--lora", "--learning-rate", "0.01")
+
+
+@pytest.fixture(scope="module")
+def classifier(base, files, tmp_path_factory) -> Path:
+    return begin("classify", base, files, tmp_path_factory.mktemp("classes"), "--lora", "--learning-rate", "0.02")
+
+
+def test_a_run_leaves_everything_in_its_folder(adapted):
+    names = {path.name for path in adapted.iterdir()}
+    assert names >= {
+        "config.json", "tokenizer", "checkpoints", "metrics.jsonl", "loss.png", "samples.txt", "tensorboard", "data"
+    }  # fmt: skip
+    record = json.loads((adapted / "config.json").read_text())
+    assert record["command"] == "finetune"
+    assert (record["task"], record["lora"]["rank"], record["base"]["step"]) == ("sft", 2, None)
+
+
+@pytest.mark.parametrize("run", ["adapted", "whole"])
+def test_losses_fall_and_are_measured_where_due(run, request):
+    lines = list(read(request.getfixturevalue(run)))
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    assert [line["step"] for line in lines if "val_loss" in line] == [4, 8]
+    assert lines[-1]["val_loss"] < lines[0]["train_loss"]
+    assert all(before["tokens"] < after["tokens"] for before, after in itertools.pairwise(lines))
+
+
+def test_samples_answer_held_out_prompts_before_and_after(adapted):
+    samples = (adapted / "samples.txt").read_text()
+    assert samples.count("── step 0,") == samples.count("── step 8,") == 3
+    assert "+" in samples.split("── step 0, prompt 1 ──\n")[1].split("── answer ──")[0]
+
+
+def test_the_checkpoint_holds_adapters_and_their_moments_alone(adapted, base):
+    record = json.loads((adapted / "checkpoints/00000008/metadata.json").read_text())
+    assert record["metadata"]["base"] == base_hash(hf.load(base).params)
+    names = [name for name in record["arrays"] if "embedding" in name or "norm" in name]
+    assert not names
+
+
+def test_a_run_of_lora_is_served_as_its_base_with_the_adapters(adapted, base):
+    model = load_model(str(adapted))
+    run = hf.load_adapted(adapted)
+    weight = model.params.blocks[0].mlp.up.weight
+    pair = run.adapters.blocks[0]["mlp.up"]
+    expected = hf.load(base).params.blocks[0].mlp.up.weight + run.lora.scale * pair.a @ pair.b
+    np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-7)
+    assert np.abs(weight - hf.load(base).params.blocks[0].mlp.up.weight).max() > 1e-4
+    with pytest.raises(ValueError, match="holds LoRA's adapters and not a whole model"):
+        load_run(adapted)
+
+
+def test_a_run_of_all_parameters_is_a_run_as_any(whole):
+    assert load_run(whole).step == 8
+    assert load_model(str(whole)).tokenizer.vocab_size == 257
+
+
+def without_last(run: Path, to: Path) -> Path:
+    copy = shutil.copytree(run, to / run.name)
+    shutil.rmtree(copy / "checkpoints/00000008")
+    return copy
+
+
+CLOCKS = {"seconds", "tokens_per_second", "mfu"}
+
+
+@pytest.mark.parametrize("kind", ["adapted", "whole", "preferred", "classifier"])
+def test_a_resumed_run_ends_bit_equal(kind, request, tmp_path, capsys):
+    run = request.getfixturevalue(kind)
+    copy = without_last(run, tmp_path)
+    assert call("--runs", tmp_path, "--run", run.name, "--resume") == 0
+    assert "resume: from step 4, same devices: bit-equal" in capsys.readouterr().out
+    found, expected = (
+        [{k: v for k, v in line.items() if k not in CLOCKS} for line in read(one)] for one in (copy, run)
+    )
+    assert found == expected
+    for ours, theirs in zip(last_state(copy), last_state(run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_preferences_start_at_ln_2_with_rewards_of_0(preferred):
+    lines = list(read(preferred))
+    assert lines[0]["train_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert lines[0]["reward_chosen"] == pytest.approx(0, abs=1e-4)
+    assert lines[0]["reward_margin"] == pytest.approx(0, abs=1e-4)
+    assert lines[-1]["val_reward_margin"] > 0.05
+    assert lines[-1]["val_loss"] < math.log(2)
+    assert lines[-1]["val_reward_accuracy"] > 0.9
+
+
+def test_the_reference_is_that_of_the_start_after_the_last_step_too(preferred, tmp_path):
+    """A reference that followed the training would stay at rewards of 0."""
+    kept = next((preferred / "reference").iterdir())
+    before = kept.read_bytes()
+    copy = without_last(preferred, tmp_path)
+    shutil.rmtree(copy / "reference")
+    assert call("--runs", tmp_path, "--run", "dpo", "--resume") == 0
+    again = next((copy / "reference").iterdir())
+    assert again.name == kept.name
+    for split in ("train", "val"):
+        np.testing.assert_array_equal(np.load(again)[split], np.load(kept)[split])
+    assert kept.read_bytes() == before
+
+
+def test_a_classifier_tells_accuracy_f1_and_confusion_and_cannot_write(classifier):
+    last = list(read(classifier))[-1]
+    assert {"val_accuracy", "val_f1", "accuracy", "train_loss"} <= last.keys()
+    assert (classifier / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"classify sorts texts into classes \(.*small.*\) and cannot write"):
+        load_model(str(classifier))
+
+
+def test_another_base_is_refused_by_name(adapted, base, tmp_path, capsys):
+    config = hf.load(base)
+    other = tmp_path / "other"
+    hf.export(jax.tree.map(lambda x: 1.01 * x, config.params), config.config, config.tokenizer, other, "another\n")
+    copy = without_last(adapted, tmp_path)
+    assert call(other, "--runs", tmp_path, "--run", copy.name, "--resume") == 2
+    error = capsys.readouterr().err
+    assert "was begun from" in error
+    assert f"{other} is another base" in error
+    record = json.loads((copy / "config.json").read_text())
+    record["base"] |= {"source": str(other), "folder": str(other)}
+    (copy / "config.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="holds adapters for another base than"):
+        load_model(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch-size", "12"], "8 devices (data × fsdp) must divide the batch of 12 examples: try --batch-size 16"),
+        (["--micro-batch", "3"], "micro_batch must divide each device's 1 examples; got 3"),
+        (["--epochs", "0"], "epochs must be a number above 0"),
+        (["--beta", "0"], "beta must be a number above 0"),
+        (["--lora.rank", "0"], "rank of LoRA must be a whole number of at least 1; got 0"),
+        (["--lora.targets", "lm_head"], "LoRA target 'lm_head' is an embedding or the head"),
+        (["--lora", "--optimizer", "muon"], "optimizer=muon is for whole matrices"),
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--run", "a/b"], "a run's name is made of letters"),
+    ],
+)
+def test_bad_options_are_refused_with_the_cure(base, files, tmp_path, capsys, flags, message):
+    assert call(base, "--data", files["sft"], "--runs", tmp_path, "--run", "new", *SHORT, *flags) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_what_is_missing_is_named(base, files, tmp_path, capsys):
+    for arguments, message in (
+        (["--data", files["sft"], "--run", "x"], "no BASE given"),
+        ([base, "--run", "x"], "no --data given"),
+        ([base, "--data", files["sft"]], "no --run given"),
+        ([tmp_path / "nowhere", "--data", files["sft"], "--run", "x", "--runs", tmp_path], "nowhere"),
+    ):
+        assert call(*arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_run_of_pretraining_is_not_gone_on_with(base, files, tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/config.json").write_text('{"format": 1}')
+    assert call(base, "--data", files["sft"], "--runs", tmp_path, "--run", "old", "--resume") == 2
+    assert "is a run of `python -m train pretrain`" in capsys.readouterr().err
+
+
+def test_show_prints_examples_and_begins_nothing(base, files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(base, "--data", files["sft"], "--show", "2") == 0
+    assert capsys.readouterr().out.count("+") >= 2
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,178 @@
+"""From options to a running loop: inputs, devices, compiled step, state (new or restored), loop."""
+
+import contextlib
+import dataclasses
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import jax
+
+from llm_jax import sharding
+from llm_jax.adapters import base_hash
+from llm_jax.checkpoint import Checkpoints
+from llm_jax.runs import CHECKPOINTS, folder_of
+from train.cluster import devices
+from train.cluster.signals import StopRequest
+from train.finetune import record
+from train.finetune.compiled import Compiled, Setup, compile_all
+from train.finetune.config import FinetuneConfig, FinetuneOptions
+from train.finetune.data.show import show
+from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_inputs
+from train.finetune.measure.evaluate import Evaluator
+from train.finetune.measure.sampling import Sampler
+from train.finetune.record import Record
+from train.finetune.reference import References, key, log_probabilities, open_reference
+from train.pretrain import loop, run_folder
+from train.pretrain.resume import Start, begin_or_resume, refuse_fewer_steps
+from train.pretrain.run_folder import Identity
+from train.pretrain.session import Task, conduct
+from train.pretrain.step import TrainState
+from train.record.clock import Clock
+from train.record.metrics import Metrics, mend_and_say
+from train.record.progress import StepProgress
+
+
+def finetune(source: str, where: FinetuneOptions, config: FinetuneConfig) -> int:
+    """Trains one run to its end, or until asked to stop; returns the exit status (see `train.cluster.signals`)."""
+    folder = folder_of(where.runs, where.run)
+
+    def begin() -> Task[Inputs]:
+        settled = run_folder.decide_resume(where, folder)
+        return Task(
+            lambda _: open_inputs(source, config, folder / DATA, folder, settled.allow_changes),
+            lambda inputs, stop, stack: _build(settled, config, folder, inputs, stop, stack),
+        )
+
+    return conduct(folder, begin)
+
+
+def _build(
+    where: FinetuneOptions, config: FinetuneConfig, folder: Path, inputs: Inputs, stop: StopRequest, stack: ExitStack
+) -> tuple[loop.Run | None, TrainState | None]:
+    """Everything the loop needs, and the state it starts from."""
+    job = devices.open_job(config.mesh, inputs.base.config)
+    params, inputs = inputs.base.params, inputs.without_params()
+    setup = Setup.of(config, inputs, job)
+    config = setup.config
+    now = _record(config, inputs, setup, base_hash(params))
+    changes = run_folder.UNCHANGED
+    if where.resume:
+        changes = record.refuse_another_run(folder, now, where.allow_changes)
+        refuse_fewer_steps(folder, config.steps)
+    if job.is_first:
+        setup.print_estimate(where.run)
+        show(inputs.data, inputs.tokenizer, 1)
+    programs = compile_all(setup, params)
+    if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
+        record.save(folder, now, inputs.tokenizer)
+    if stop.agreed():
+        return None, None
+    keep = config.cadence
+    checkpoints = Checkpoints(folder / CHECKPOINTS, keep.keep_last, keep.keep_every or None)
+    stack.enter_context(contextlib.closing(checkpoints))
+    start = begin_or_resume(where.resume, checkpoints, programs.initialise, config.seed, job, changes)
+    if job.is_first and where.resume:
+        record.save(folder, now, inputs.tokenizer)
+    if job.is_first:
+        mend_and_say(folder, start.steps_on_record)
+    references = _references(folder, setup, programs, now) if setup.task == "dpo" else {}
+    programs.initialise.release()
+    metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
+    bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
+    run = _run(setup, programs, references, folder, now, start, checkpoints, metrics, bar, stop)
+    if not int(start.state.step):
+        run.sample(start.state.params, 0, stop.agreed)
+        before = run.evaluate(start.state.params, stop.agreed)
+        if before and (values := before.metrics()):
+            bar.say(f"before the first step: {', '.join(f'{name} {value:.4f}' for name, value in values.items())}")
+    return run, start.state
+
+
+def _run(
+    setup: Setup,
+    programs: Compiled,
+    references: References,
+    folder: Path,
+    now: Record,
+    start: Start,
+    checkpoints: Checkpoints,
+    metrics: Metrics | None,
+    bar: StepProgress,
+    stop: StopRequest,
+) -> loop.Run:
+    config, job, inputs = setup.config, setup.job, setup.inputs
+    load = Loader(Batches(setup.batches, job.mesh, references.get("train")))
+    held_out = Batches(setup.held_out, job.mesh, references.get("val")) if setup.held_out else None
+    sampler = Sampler(
+        setup.prompts(),
+        config.cadence.sample_tokens,
+        setup.trainable,
+        programs.base,
+        config.execution,
+        inputs.tokenizer,
+        folder,
+        job,
+        bar.say,
+    )
+    return loop.Run(
+        config=config,
+        folder=folder,
+        train_step=programs.step,
+        load_batch=load,
+        tokens_of=load.tokens_of,
+        evaluate=Evaluator(
+            programs.sums,
+            programs.base,
+            lambda: (batch for _, batch in held_out.once()) if held_out else (),
+            now.labels,
+            folder if job.is_first else None,
+        ),
+        sample=sampler,
+        checkpoints=checkpoints,
+        metadata={"layout": job.layout, "identity": dataclasses.asdict(now.identity), "base": now.base["hash"]},
+        metrics=metrics,
+        progress=bar,
+        stop=stop,
+        unit=setup.objective.unit,
+        clock=Clock(start.seconds),
+        tokens=start.tokens,
+        unfinished=start.unfinished,
+    )
+
+
+def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: str) -> Record:
+    base = {
+        "source": inputs.source,
+        "folder": folder_of_base(inputs.source),
+        "step": inputs.base.step,
+        "hash": hash_of_base,
+    }
+    identity = Identity(
+        data=inputs.data.fingerprint,
+        tokenizer=inputs.tokenizer.fingerprint,
+        global_batch=config.batch_size,
+        context_length=setup.longest,
+        seed=config.seed,
+    )
+    return Record(config, inputs.base.config, setup.task, setup.labels, base, identity)
+
+
+def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
+    """The log-probabilities of every pair under the starting parameters: of a resumed run, those it began with."""
+    mesh, data = setup.job.mesh, setup.inputs.data
+    splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
+    there = {split: (Batches(batches, mesh), steps) for split, (batches, steps) in splits.items() if batches}
+    name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
+
+    def compute() -> References:
+        start = programs.initialise(jax.random.key(setup.config.seed))
+        of_split = partial(log_probabilities, start.params, programs.base, setup.trainable, setup.plan)
+        everywhere = sharding.named(mesh, "")
+        return {
+            split: of_split(batches.once(steps), data.count(split), everywhere)
+            for split, (batches, steps) in there.items()
+        }
+
+    needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}
+    return open_reference(folder, name, needed, compute, setup.job.is_first)

@@ -1,0 +1,97 @@
+"""What a row is, by the names of its columns.
+
+preferences   chosen, rejected; with prompt, or instruction (and input)
+chats         messages, or conversations (ShareGPT)
+completions   prompt, completion
+instructions  instruction, output; and input, system, history
+labelled      text, label
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from train.finetune.data.config import Kind
+
+NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {  # any of each
+    "preferences": (("chosen",), ("rejected",)),
+    "chats": (("messages", "conversations"),),
+    "completions": (("prompt",), ("completion",)),
+    "instructions": (("instruction",), ("output",)),
+    "labelled": (("text",), ("label",)),
+}
+OPTIONAL: dict[Kind, tuple[str, ...]] = {
+    "preferences": ("prompt", "instruction", "input", "system"),
+    "chats": ("system", "tools", "functions"),
+    "completions": (),
+    "instructions": ("input", "system", "history"),
+    "labelled": (),
+}
+# What others call them.
+USUAL_OTHERS = {
+    "answer": "output",
+    "response": "output",
+    "question": "instruction",
+    "query": "instruction",
+    "dialogue": "messages",
+    "conversation": "messages",
+    "sentence": "text",
+    "sms": "text",
+    "class": "label",
+    "labels": "label",
+}
+NAMES = tuple(dict.fromkeys(name for needed in NEEDED.values() for names in needed for name in names))
+
+
+def kind_of(columns: Iterable[str], place: str) -> Kind:
+    """Raises ValueError that names the place where the columns fit no kind, or more than one."""
+    there = set(columns)
+    fitting: list[Kind] = [kind for kind, needed in NEEDED.items() if all(there & set(names) for names in needed)]
+    if not fitting:
+        raise ValueError(f"{place}: {_no_kind(sorted(there))}")
+    if len(fitting) > 1 and fitting[0] != "preferences":
+        raise ValueError(f"{place}: its columns fit {' and '.join(fitting)}; choose one with --kind")
+    return fitting[0]
+
+
+def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row with the columns of other names under ours: `columns` gives the column of each name."""
+    if not columns:
+        return dict(row)
+    given = {name: row[column] for name, column in columns.items() if column in row}
+    return {name: value for name, value in row.items() if name not in columns.values()} | given
+
+
+def check_renaming(columns: Mapping[str, str], row: Mapping[str, Any], place: str) -> None:
+    """Raises ValueError for a name that no kind has, or a column that is not there."""
+    known = (*NAMES, *dict.fromkeys(name for names in OPTIONAL.values() for name in names if name not in NAMES))
+    for name, column in columns.items():
+        if name not in known:
+            raise ValueError(f"--columns {name}={column}: no kind of row has {name!r}; there are {', '.join(known)}")
+        if column not in row:
+            there = ", ".join(map(repr, row)) or "none"
+            raise ValueError(f"{place}: no column {column!r}, which --columns names; there are {there}")
+
+
+def check_columns(row: Mapping[str, Any], kind: Kind, columns: Mapping[str, str], place: str) -> None:
+    """Raises ValueError that names the first column that is missing."""
+    for names in NEEDED[kind]:
+        if not set(names) & set(row):
+            wanted = columns.get(names[0], names[0])
+            there = ", ".join(map(repr, row)) or "none"
+            raise ValueError(
+                f"{place}: no column {wanted!r}; {kind} need {_needs(kind)}, and there are {there}. {_hint(row)}"
+            )
+
+
+def _no_kind(there: list[str]) -> str:
+    kinds = "; ".join(_needs(kind) for kind in NEEDED)
+    return f"columns {', '.join(map(repr, there)) or 'none'} are no example; expected {kinds}. {_hint(there)}"
+
+
+def _hint(there: Iterable[str]) -> str:
+    usual = " ".join(f"{USUAL_OTHERS[name]}={name}" for name in sorted(there) if name in USUAL_OTHERS)
+    return f"Columns of other names are given with --columns {usual or 'NAME=COLUMN'}"
+
+
+def _needs(kind: Kind) -> str:
+    return " and ".join(" or ".join(names) for names in NEEDED[kind])

@@ -1,0 +1,70 @@
+"""The records of a configuration's files, in order, each with its place."""
+
+from collections.abc import Iterator
+
+from train.finetune.data.config import DataConfig, Kind
+from train.finetune.data.reading.fill import Fill
+from train.finetune.data.reading.kinds import NAMES, check_columns, check_renaming, kind_of, renamed
+from train.finetune.data.reading.records import Record, record_of
+from train.finetune.data.reading.tables import Row, Tables
+from train.prepare.slices import BadRow
+
+
+def tables(config: DataConfig, for_validation: bool = False) -> Tables:
+    """What --data, or --val-data, names."""
+    given, flag = (config.val_files, "--val-data") if for_validation else (config.files, "--data")
+    columns = (*config.column_of.values(), *NAMES)
+    return Tables(given, config.header, config.dataset_split, columns, flag)
+
+
+class Reader:
+    """Reads records. `kind` is decided by the first row; `skipped` holds what is wrong with the rows left out."""
+
+    def __init__(self, config: DataConfig):
+        self._config, self._fill = config, Fill(config.fill)
+        self.kind: Kind | None = None if config.kind == "auto" else config.kind
+        self.skipped: list[str] = []
+
+    def records(self, source: Tables) -> Iterator[tuple[str, Record]]:
+        """(place, record). Raises ValueError for a row that cannot be used, once more than allowed were left out."""
+        first = True
+        for place, row in source.rows():
+            if first and not isinstance(row, BadRow):
+                self._begin(place, row)
+                first = False
+            try:
+                yield place, self._record(place, row)
+            except ValueError as error:
+                self.skip(str(error))
+
+    def skip(self, reason: str) -> None:
+        """Leaves a row out, or raises ValueError with the reason."""
+        if len(self.skipped) >= self._config.skip_bad_rows:
+            raise ValueError(reason) from None
+        self.skipped.append(reason)
+
+    def end(self) -> None:
+        """Raises ValueError for a --fill that filled nothing."""
+        self._fill.check()
+
+    def _begin(self, place: str, row: dict) -> None:
+        """The columns of the first row must fit; this is no matter of a single row."""
+        columns = self._config.column_of
+        check_renaming(columns, row, place)
+        row = renamed(row, columns)
+        if self.kind is None:
+            self.kind = kind_of(row, place)
+        check_columns(row, self.kind, columns, place)
+
+    def _record(self, place: str, row: Row) -> Record:
+        assert self.kind is not None or isinstance(row, BadRow)
+        if isinstance(row, BadRow):
+            raise ValueError(row.reason)
+        columns = self._config.column_of
+        row = renamed(row, columns)
+        assert self.kind is not None
+        check_columns(row, self.kind, columns, place)
+        try:
+            return record_of(self._fill(row), self.kind)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None

@@ -1,0 +1,183 @@
+"""Rows of files, folders and datasets: each with its place, for messages, and its fields by name."""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llm_jax.files.content import Content, Form
+from llm_jax.files.json_files import parse_json
+from train.finetune.data.reading.files import files_of
+from train.prepare.slices import BadRow, decode
+from train.prepare.sources.arrow import BATCH_ROWS, arrow_batches
+from train.prepare.sources.delimited import csv_rows, raw_lines
+from train.prepare.sources.json_array import array_values
+from train.prepare.sources.tables import open_parquet
+
+logger = logging.getLogger(__name__)
+
+HUB = "hf:"
+_NAME_END = re.compile(r"[,\t;|\"\r ]+")
+
+Row = dict[str, Any] | BadRow
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the flag `flag` names; `header` are the names of the columns of a table that has no line of them."""
+
+    given: tuple[str, ...]
+    header: tuple[str, ...] = ()
+    split: str = "train"
+    columns: tuple[str, ...] = ()  # some that are looked for, by which text is told from a table
+    flag: str = "--data"
+
+    def files(self) -> list[Path]:
+        """The files, each once, in order. Raises OSError or ValueError that names what is not there."""
+        return [Path(one) for one in self._sources if not one.startswith(HUB)]
+
+    def datasets(self) -> list[str]:
+        return [one.removeprefix(HUB) for one in self._sources if one.startswith(HUB)]
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """(place, fields) of every row. Raises ValueError that names a file that cannot be read on."""
+        found = False
+        for name, how in self._sources.items():
+            rows = self._of_hub(name.removeprefix(HUB)) if how is None else self._of_file(Path(name), *how)
+            for row in rows:
+                found = True
+                yield row
+        if not found:
+            raise ValueError(f"{self.flag} {' '.join(self.given)}: no rows; expected at least one example")
+
+    @cached_property
+    def _sources(self) -> dict[str, tuple[str, Content] | None]:
+        """Kind and content of every file, None for a dataset on the hub."""
+        if not self.given:
+            raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or {HUB}NAME")
+        found: dict[str, tuple[str, Content] | None] = {}
+        for given in self.given:
+            if given.startswith(HUB):
+                found[given] = None
+            else:
+                files = files_of(given, self.flag, self.split, self.columns, bool(self.header))
+                found |= {str(path): how for path, how in files.items()}
+        return found
+
+    def _of_file(self, path: Path, kind: str, content: Content) -> Iterator[tuple[str, Row]]:
+        if kind == "csv":
+            return self._of_csv(path, content)
+        if kind == "json lines":
+            return _of_lines(path, content.form)
+        if kind == "json array":
+            return _of_array(path, content.form)
+        if kind == "arrow":
+            batches: Any = arrow_batches(path)
+        else:
+            batches = open_parquet(path).iter_batches(batch_size=BATCH_ROWS)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        return ((f"{path}, row {number:,}", row) for number, row in enumerate(rows))
+
+    def _of_csv(self, path: Path, content: Content) -> Iterator[tuple[str, Row]]:
+        names: Sequence[str] = self.header
+        joined: list[int] = []
+        for line, row in csv_rows(path, content.form, self._known_column(content), quotes="csv"):
+            if isinstance(row, BadRow):
+                yield f"{path}:{line}", row
+            elif not names:
+                names = _header(path, row)
+            elif len(row) != len(names):
+                raise ValueError(
+                    f"{path}:{line}: {len(row)} fields, and --header names {len(names)}: {' '.join(names)}. Name every "
+                    "column, in order"
+                )
+            else:
+                if any("\n" in field and "\t" in field for field in row):
+                    joined.append(line)
+                yield f"{path}:{line}", {name: _of_field(field) for name, field in zip(names, row, strict=True)}
+        if joined:
+            logger.warning(
+                "%s: a quote joins lines that look like rows of their own, as a CSV reader has it, %d time(s); the "
+                "first such row ends in line %d. Where quotes are text, write the rows as JSON lines",
+                path,
+                len(joined),
+                joined[0],
+            )
+
+    def _known_column(self, content: Content) -> str:
+        """One of the columns that are looked for and that the first line has, which tells its delimiter."""
+        first = content.head_text.partition("\n")[0]
+        return next((name for name in self.columns if name in _NAME_END.split(first)), "")
+
+    def _of_hub(self, name: str) -> Iterator[tuple[str, Row]]:
+        from datasets import load_dataset
+
+        try:
+            rows: Any = load_dataset(name, split=self.split)
+        except (ValueError, OSError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ValueError(
+                f"{self.flag} hf:{name} (split {self.split!r}): {reason}. Check the name and the network, "
+                "or give its files"
+            ) from error
+        for number, row in enumerate(rows):
+            yield f"hf:{name}, row {number:,}", row
+
+
+def _header(path: Path, row: list[str]) -> list[str]:
+    """The names in a table's first line. Raises ValueError where two columns have one name."""
+    names = [name.strip().removeprefix("\ufeff") for name in row]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"{path}: two columns are called {min(twice)!r}; name the columns of a table without a line of names with "
+            "--header, or rename one"
+        )
+    return names
+
+
+def _of_field(field: str) -> Any:
+    """A field of CSV that holds messages has them as JSON."""
+    if field.lstrip()[:2].rstrip() in ("[", "[{"):
+        try:
+            value = json.loads(field)
+        except (ValueError, RecursionError):
+            return field
+        if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
+            return value
+    return field
+
+
+def _of_lines(path: Path, form: Form) -> Iterator[tuple[str, Row]]:
+    offset = 0
+    for number, line in enumerate(raw_lines(path, form), 1):
+        if line.strip(b" \t\r\n\xef\xbb\xbf"):
+            yield (
+                f"{path}:{number}",
+                _object(lambda line=line, at=offset: _of_line(line, path, at, form), f"{path}:{number}"),
+            )
+        offset += len(line)
+
+
+def _of_line(line: bytes, path: Path, offset: int, form: Form) -> Any:
+    # Files joined by `cat` keep the byte order mark of each.
+    return parse_json(decode(line, path, offset, form).removeprefix("\ufeff"), "", "expected one object a line")
+
+
+def _of_array(path: Path, form: Form) -> Iterator[tuple[str, Row]]:
+    for number, value in enumerate(array_values(path, form)):
+        place = f"{path}, element {number:,}"
+        yield place, value if isinstance(value, BadRow) else _object(lambda value=value: value, place)
+
+
+def _object(read: Callable[[], Any], place: str) -> Row:
+    try:
+        value = read()
+    except ValueError as error:
+        return BadRow(f"{place}: {error}")
+    if isinstance(value, dict):
+        return value
+    return BadRow(f"{place}: {type(value).__name__}; expected an object with the fields of an example")

@@ -1,0 +1,147 @@
+"""The text of a conversation, and which parts of it the assistant writes.
+
+Where the template marks these parts itself (`{% generation %}`), the marks are taken. Else the template writes the
+conversation up to an answer, with the header of the answer, and then with the answer: what the second has more than the
+first is the answer. That holds only where a longer conversation begins with the shorter one's text, which is checked.
+Nothing is ever searched for in the text.
+
+The token that ends the assistant's turn belongs to the answer, also where the template's marks leave it out: a model
+that never learned to end would go on.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llm_jax.tokenizer.chat import render
+from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
+from llm_jax.tokenizer.special import finder
+from train.finetune.data.reading.turns import Turn
+
+MARK = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+CURE = (
+    "put {% generation %} and {% endgeneration %} around the assistant's words in the template, or choose another with "
+    "--template chatml, alpaca or llama3"
+)
+
+
+class Text(NamedTuple):
+    """A written conversation and the parts (start, stop) that are learned; `ends`: whether the last has its end."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    ends: bool
+
+
+def spans_of(
+    chat: ChatTemplates,
+    messages: Sequence[Turn],
+    trained: frozenset[int],
+    special: frozenset[str],
+    stops: frozenset[str],
+) -> Text:
+    """Writes the messages, of which the last is the assistant's and those at `trained` are learned.
+
+    Args:
+        chat: the template.
+        messages: with whatever spells a special token hidden (`guard`).
+        trained: places of messages.
+        special: the special tokens of the tokenizer.
+        stops: those that end a continuation.
+
+    Raises:
+        ValueError: the template cannot tell the assistant's words from the rest, or refuses the messages.
+    """
+    written = _marked if MARK.search(chat.default) else _by_difference
+    text, spans = written(chat, messages, trained)
+    found, ends = [], False
+    for start, stop in reversed(spans):
+        is_last = not found
+        closing = special if is_last else stops
+        end = _end_of_turn(text, start, stop, special, closing)
+        if is_last:
+            ends = end is not None
+            stops |= _closing_of(text, start, end, special)
+        found.append((start, stop if end is None else end))
+    if not ends:
+        found[0] = (found[0][0], len(text))
+    return Text(text, tuple(reversed(found)), ends)
+
+
+def _marked(
+    chat: ChatTemplates, messages: Sequence[Turn], trained: frozenset[int]
+) -> tuple[str, list[tuple[int, int]]]:
+    """The text and the spans by the template's own marks."""
+    found = render(chat, messages)
+    text, marked = found.text, [(start, stop) for start, stop in found.spans if stop > start]
+    answers = [place for place, one in enumerate(messages) if one["role"] == "assistant"]
+    if not marked:
+        raise ValueError(
+            f"{chat.source}: its {{% generation %}} marks nothing of this conversation as the assistant's; {CURE}"
+        )
+    if len(marked) < len(answers) or (len(marked) > len(answers) and set(answers) != trained):
+        raise ValueError(
+            f"{chat.source}: its {{% generation %}} marks {len(marked)} parts for {len(answers)} messages of the "
+            "assistant, so which is which cannot be told; mark each message once, or give each answer a row"
+        )
+    if set(answers) == trained:
+        return text, marked
+    return text, [span for place, span in zip(answers, marked, strict=True) if place in trained]
+
+
+def _by_difference(
+    chat: ChatTemplates, messages: Sequence[Turn], trained: frozenset[int]
+) -> tuple[str, list[tuple[int, int]]]:
+    """The text and the spans by what each answer adds to the conversation before it."""
+    text, spans = render(chat, messages).text, []
+    for place in sorted(trained):
+        if not place:
+            raise ValueError(
+                f"{chat.source}: the conversation begins with an answer, before which the template writes "
+                "nothing to learn from; begin with a message of the user"
+            )
+        before = render(chat, messages[:place], add_generation_prompt=True).text
+        whole = text if place == len(messages) - 1 else render(chat, messages[: place + 1]).text
+        if not text.startswith(whole):
+            raise ValueError(
+                f"{chat.source}: the chat template writes an answer otherwise once more messages follow, so "
+                f"the answers of a longer conversation cannot be marked; {CURE}; or give each answer a row"
+            )
+        if not (whole.startswith(before) and len(whole) > len(before)):
+            raise ValueError(
+                f"{chat.source}: the chat template writes a conversation with an answer otherwise than the "
+                f"prompt that asks for it, so the answer cannot be marked; {CURE}"
+            )
+        _check_header(chat, messages[:place], before, whole[len(before) :], messages[place]["content"])
+        spans.append((len(before), len(whole)))
+    return text, spans
+
+
+def _check_header(chat: ChatTemplates, before: Sequence[Turn], prompt: str, added: str, content: str) -> None:
+    """Raises ValueError where the template does not write the header of an answer by itself."""
+    if added.lstrip().startswith(content.strip()) or render(chat, before).text != prompt:
+        return
+    raise ValueError(
+        f"{chat.source}: the chat template writes no header of an answer by itself (add_generation_prompt), so "
+        f"the assistant's words cannot be told from it; {CURE}"
+    )
+
+
+def _end_of_turn(text: str, start: int, stop: int, special: frozenset[str], closing: frozenset[str]) -> int | None:
+    """Where the answer at (start, stop) ends with the token that ends its turn; None where there is none.
+
+    That is the last special token in it, if nothing but white space follows; or one of `closing` right behind it.
+    """
+    if not special:
+        return None
+    inside = list(finder(special).finditer(text, start, stop))
+    if inside and not text[inside[-1].end() : stop].strip():
+        return inside[-1].end()
+    behind = finder(special).match(text, stop + len(text[stop:]) - len(text[stop:].lstrip()))
+    return behind.end() if behind and behind[0] in closing else None
+
+
+def _closing_of(text: str, start: int, end: int | None, special: frozenset[str]) -> frozenset[str]:
+    """The token that ends the answer (start, end)."""
+    found = list(finder(special).finditer(text, start, end)) if end is not None else []
+    return frozenset({found[-1][0]}) if found else frozenset()
