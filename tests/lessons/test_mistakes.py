@@ -85,6 +85,23 @@ def step_that_misses_itself(q, k, v, keys, values):
     return weights @ values, np.vstack([keys, k]), np.vstack([values, v])
 
 
+def end_is_not_trained(messages, header, end, newline):
+    ids, trained = [], []
+    for role, words in messages:
+        ids += [*header[role], *words, end, newline]
+        trained += [False] * len(header[role]) + [role == "assistant"] * len(words) + [False, False]
+    return ids, trained
+
+
+def mean_of_means(micro_batches):
+    return float(np.mean([(losses * weights).sum() / weights.sum() for losses, weights in micro_batches]))
+
+
+def dpo_without_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return np.logaddexp(0.0, -beta * (chosen - rejected)), *rewards
+
+
 def rows_of_the_gradient(dy, ids, rows):
     dtable = np.zeros_like(dy)
     np.add.at(dtable, ids, dy)
@@ -132,6 +149,11 @@ def rows_of_the_gradient(dy, ids, rows):
         ("makemore_networks", "windows_of", lambda word, _: windows(word, 3), "as long as `context` says"),
         ("makemore_networks", "windows_of", lambda word, n: windows(word[::-1], n), "read backwards"),
         ("activations_and_gradients", "embedding_backward", rows_of_the_gradient, "the table has `rows` rows"),
+        ("finetuning", "chat_with_mask", end_is_not_trained, "otherwise the model never stops"),
+        ("finetuning", "batch_loss", mean_of_means, "the micro-batches' means"),
+        ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
+        ("finetuning", "trainable_numbers", lambda inputs, outputs, rank: rank * inputs, "B is trained, too"),
+        ("finetuning", "dpo", dpo_without_reference, "the reference is missing"),
         ("transformer", "attend", lambda q, k, v: softmax(q @ k.T) @ v, "not divided by √H"),
         ("transformer", "attend", lambda q, k, v: softmax((q @ k.T / 2).T).T @ v, "along the wrong axis"),
         ("transformer", "masked_weights", blocked_after_the_softmax, "no longer sum to 1"),
