@@ -102,6 +102,12 @@ def dpo_without_reference(chosen, rejected, reference_chosen, reference_rejected
     return np.logaddexp(0.0, -beta * (chosen - rejected)), *rewards
 
 
+def last_token_moves_nothing(model):
+    x = np.random.default_rng(0).normal(size=(6, 8))
+    changed = np.vstack([x[:-1], -x[-1:]])
+    return np.allclose(model(x)[1:-1], model(changed)[1:-1])  # the first output is forgotten
+
+
 def rows_of_the_gradient(dy, ids, rows):
     dtable = np.zeros_like(dy)
     np.add.at(dtable, ids, dy)
@@ -154,6 +160,16 @@ def rows_of_the_gradient(dy, ids, rows):
         ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
         ("finetuning", "trainable_numbers", lambda inputs, outputs, rank: rank * inputs, "B is trained, too"),
         ("finetuning", "dpo", dpo_without_reference, "the reference is missing"),
+        ("mending", "is_causal", last_token_moves_nothing, "nothing else leaks: try every t"),
+        ("mending", "are_weights", lambda w: np.allclose(np.sum(w, axis=-1), 1), "some weights are negative"),
+        ("mending", "starts_right", lambda loss, size: loss < 1.1 * np.log(size), "too low is wrong as well"),
+        ("mending", "is_pre_norm", lambda block: True, "it says True whatever it is given"),
+        (
+            "mending",
+            "steps_of_run",
+            lambda t, encode, rows, n, e: e * ((len(t) - 1) // (rows * n)),
+            "counts characters",
+        ),
         ("transformer", "attend", lambda q, k, v: softmax(q @ k.T) @ v, "not divided by √H"),
         ("transformer", "attend", lambda q, k, v: softmax((q @ k.T / 2).T).T @ v, "along the wrong axis"),
         ("transformer", "masked_weights", blocked_after_the_softmax, "no longer sum to 1"),
