@@ -94,6 +94,29 @@ def summed_times(parameters, bytes_each, users, context, bytes_per_token, bandwi
     return reading / bandwidth + 2 * parameters * users / peak
 
 
+def end_is_not_trained(messages, header, end, newline):
+    ids, trained = [], []
+    for role, words in messages:
+        ids += [*header[role], *words, end, newline]
+        trained += [False] * len(header[role]) + [role == "assistant"] * len(words) + [False, False]
+    return ids, trained
+
+
+def mean_of_means(micro_batches):
+    return float(np.mean([(losses * weights).sum() / weights.sum() for losses, weights in micro_batches]))
+
+
+def dpo_without_reference(chosen, rejected, reference_chosen, reference_rejected, beta):
+    rewards = beta * (chosen - reference_chosen), beta * (rejected - reference_rejected)
+    return np.logaddexp(0.0, -beta * (chosen - rejected)), *rewards
+
+
+def last_token_moves_nothing(model):
+    x = np.random.default_rng(0).normal(size=(6, 8))
+    changed = np.vstack([x[:-1], -x[-1:]])
+    return np.allclose(model(x)[1:-1], model(changed)[1:-1])  # the first output is forgotten
+
+
 def rows_of_the_gradient(dy, ids, rows):
     dtable = np.zeros_like(dy)
     np.add.at(dtable, ids, dy)
@@ -145,6 +168,21 @@ def rows_of_the_gradient(dy, ids, rows):
         ("choosing_a_gpu", "step_seconds", summed_times, "the longer of the two"),
         ("choosing_a_gpu", "utilisation", lambda v, n, p, sparse: 6 * n * v / p, "halve it"),
         ("choosing_a_gpu", "training_days", lambda n, t, d, p, mfu: 6 * n * t / (d * p) / 86_400, "utilisation, too"),
+        ("finetuning", "chat_with_mask", end_is_not_trained, "otherwise the model never stops"),
+        ("finetuning", "batch_loss", mean_of_means, "the micro-batches' means"),
+        ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
+        ("finetuning", "trainable_numbers", lambda inputs, outputs, rank: rank * inputs, "B is trained, too"),
+        ("finetuning", "dpo", dpo_without_reference, "the reference is missing"),
+        ("mending", "is_causal", last_token_moves_nothing, "nothing else leaks: try every t"),
+        ("mending", "are_weights", lambda w: np.allclose(np.sum(w, axis=-1), 1), "some weights are negative"),
+        ("mending", "starts_right", lambda loss, size: loss < 1.1 * np.log(size), "too low is wrong as well"),
+        ("mending", "is_pre_norm", lambda block: True, "it says True whatever it is given"),
+        (
+            "mending",
+            "steps_of_run",
+            lambda t, encode, rows, n, e: e * ((len(t) - 1) // (rows * n)),
+            "counts characters",
+        ),
         ("transformer", "attend", lambda q, k, v: softmax(q @ k.T) @ v, "not divided by √H"),
         ("transformer", "attend", lambda q, k, v: softmax((q @ k.T / 2).T).T @ v, "along the wrong axis"),
         ("transformer", "masked_weights", blocked_after_the_softmax, "no longer sum to 1"),
