@@ -46,14 +46,15 @@ def test_each_row_is_computed_with_its_own_adapter(name, kernels):
 def test_requests_that_join_and_leave_keep_their_adapters():
     """Rows change hands and places: a row that had an adapter serves the base afterwards."""
     config, plan = replace(CONFIGS["llama"], n_layers=1), decoder.make_plan(Execution())
-    params, two = opinionated(config, 6), two_of(config)
+    params = opinionated(config, 12)
+    two = [(jax.tree.map(lambda x: 3 * x, one), settings) for one, settings in two_of(config)]
     together = loop.prepare(attach_together(params, two, config), plan, 2)
-    greedy = Sampling(temperature=0.0)
-    prompt, rule = np.array([3, 4, 5, *[0] * 13], np.int32), rule_of_rows([greedy, greedy])
+    drawn = Sampling(temperature=0.5, seed=0)
+    prompt, rule = np.array([3, 4, 5, *[0] * 13], np.int32), rule_of_rows([drawn, drawn])
 
     def alone(number: int) -> list[int]:
         merged = lora.merge(params, two[number - 1][0], config, two[number - 1][1]) if number else params
-        return loop.generate(loop.prepare(merged, plan), [[3, 4, 5]], config, plan, greedy, 6)[0]
+        return loop.generate(loop.prepare(merged, plan), [[3, 4, 5]], config, plan, drawn, 6)[0]
 
     expected = [alone(number) for number in range(3)]
     assert len({tuple(one) for one in expected}) == 3
@@ -61,7 +62,7 @@ def test_requests_that_join_and_leave_keep_their_adapters():
 
     def join(state, row, number):
         state, first, _ = slots.join(
-            together, state, row, prompt, 3, 0, rule_of_rows([greedy]), config, plan, adapter=number
+            together, state, row, prompt, 3, 0, rule_of_rows([drawn]), config, plan, adapter=number
         )
         return state, [int(first)]
 
