@@ -19,10 +19,10 @@ from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
 from llm_jax.tokenizer.hf_files import carried, chat_templates, companions, tokenizer_json, vocab_merges
 from llm_jax.tokenizer.hf_files.companions import Companions
 from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, OtherKind
-from llm_jax.tokenizer.hugging_face import from_sentencepiece, sentencepiece_model
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import Tokenizer
+from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
 
 # The name of a vocabulary that is read from a file. A change of these is a change of meaning.
 _NAME_OF_FINGERPRINT = {
@@ -149,8 +149,8 @@ def _of_library(content: dict, files: Companions, path: Path) -> HuggingFaceToke
 
 def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
     """Where no file names a beginning or an end, those that the model was trained with."""
-    model = sentencepiece_model.parse(path.read_bytes())
-    content = from_sentencepiece.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
+    model = model_file.parse(path.read_bytes())
+    content = as_tokenizer_json.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
     tokenizer = HuggingFaceTokenizer(define(content, files), carried.read(path.parent) if files.folder else {})
     found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     if not files.tokenizer_config and found.begin is None and found.end is None:

@@ -10,7 +10,7 @@ import base64
 import re
 from typing import Any
 
-from llm_jax.tokenizer.hugging_face.sentencepiece_model import (
+from llm_jax.tokenizer.sentencepiece.model_file import (
     BYTE,
     CONTROL,
     NORMAL,

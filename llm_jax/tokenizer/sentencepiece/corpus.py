@@ -1,0 +1,81 @@
+"""Texts → words with their counts, as SentencePiece prepares them before it learns (Kudo & Richardson 2018).
+
+A text is cut into lines, a line is normalised (spaces become ▁), and a word begins at each ▁. No piece crosses the
+border of a word, so each distinct word is kept once, with its count. The rarest characters, a share of 1 − coverage of
+all, are no pieces of their own: HOLE stands in their place, and no piece holds it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llm_jax.tokenizer.protocol import check_text
+from llm_jax.tokenizer.sentencepiece.normalization import SPACE, Normalization
+
+HOLE = "▅"
+NEVER_PIECES = {"\t", "\0", " "}  # SentencePiece keeps the tab for itself
+LONGEST_LINE = 4192  # bytes; longer lines are passed over, as by SentencePiece
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Distinct words with their counts, and the characters that become pieces, the commonest first.
+
+    `words` maps a word and what follows it (▁, or "" at the end of a line) to a count.
+    """
+
+    words: Counter[tuple[str, str]]
+    alphabet: dict[str, int]
+    n_long: int  # lines that were passed over because they are too long
+
+
+def read(texts: Iterable[str], normalization: Normalization, coverage: float) -> Corpus:
+    """Raises ValueError for texts that hold nothing, or a surrogate."""
+    if isinstance(texts, str):
+        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
+    lines, n_long = Counter[str](), 0
+    for text in texts:
+        check_text(text)
+        for line in text.split("\n"):
+            if len(line) > LONGEST_LINE or len(line.encode()) > LONGEST_LINE:
+                n_long += 1
+            elif HOLE not in line:
+                lines[line] += 1
+    words = Counter[tuple[str, str]]()
+    for line, n in lines.items():
+        for word in words_of(normalization.apply(line)):
+            words[word] += n
+    if not words:
+        raise ValueError("the texts hold nothing to learn from; check the source")
+    alphabet = _alphabet(words, coverage)
+    rare = str.maketrans(dict.fromkeys({c for word, _ in words for c in word} - alphabet.keys(), HOLE))
+    covered = Counter[tuple[str, str]]()
+    for (word, after), n in words.items():
+        covered[word.translate(rare), after] += n
+    return Corpus(covered, alphabet, n_long)
+
+
+def words_of(line: str) -> list[tuple[str, str]]:
+    """(word, what follows it): a word begins at each ▁."""
+    if not line:
+        return []
+    first, *others = line.split(SPACE)
+    words = [first] * bool(first) + [SPACE + word for word in others]
+    return [*((word, SPACE) for word in words[:-1]), (words[-1], "")]
+
+
+def _alphabet(words: Counter[tuple[str, str]], coverage: float) -> dict[str, int]:
+    """The commonest characters, until they make up `coverage` of all."""
+    counts = Counter[str]()
+    for (word, _), n in words.items():
+        for character in word:
+            counts[character] += n
+    total, covered = counts.total(), 0
+    kept: dict[str, int] = {}
+    for character, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if covered / total >= coverage:
+            break
+        covered += n
+        if character not in NEVER_PIECES:
+            kept[character] = n
+    return kept
