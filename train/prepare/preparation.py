@@ -10,7 +10,6 @@ Nothing else is needed to go on after a crash.
     DIR/manifest.json           done                           manifest.py
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +30,7 @@ from train.prepare.plan import UnitPlan
 from train.prepare.progress import Progress
 from train.prepare.slices import Source, group
 from train.prepare.sources.choose import open_source
-from train.prepare.tokenise import Work, make_parts
+from train.prepare.tokenise import Work, available_cores, make_parts
 from train.prepare.vocabulary import CHARACTERS, load_tokenizer, made_from_text, make_tokenizer
 
 PLANNING_SECONDS = 4 * 3600.0  # a tokenizer trained on 200 MB of text, which the other tasks wait for, takes that long
@@ -112,7 +111,10 @@ def prepare_share(options: PrepareConfig, console: Console | None = None) -> Non
     numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
     with safe(KEPT), Progress(console, f"task {options.task}") as progress:
         make_parts(
-            Work(plan, asked.source, tokenizer, options.skip_bad_rows), numbers, options.processes or _cores(), progress
+            Work(plan, asked.source, tokenizer, options.skip_bad_rows),
+            numbers,
+            options.processes or available_cores(),
+            progress,
         )
     found = findings(plan, numbers)
     found.say(asked.source)
@@ -186,7 +188,7 @@ def _refuse_missing_parts(asked: Preparation) -> None:
 def _run(options: PrepareConfig, asked: Preparation, console: Console) -> Manifest:
     """Plan, tokenizer, parts, shards: each goes on from what an interrupted run has left."""
     plan, tokenizer = _plan(options, asked, console)
-    processes = options.processes or _cores()
+    processes = options.processes or available_cores()
     with ThreadPoolExecutor(1) as aside, Progress(console, "tokenizing") as progress:
         saved = aside.submit(tokenizer.save, plan.tokenizer_folder)  # to spell out GPT-2's merges takes a second
         make_parts(
@@ -238,8 +240,3 @@ def _recipe(options: PrepareConfig, source: Source, tokenizer: Tokenizer | None)
         "val_fraction": options.val_fraction,
         **to_record(tokenizer, options.border, source.separated),
     }
-
-
-def _cores() -> int:
-    """The cores that this process may use, which on a cluster are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

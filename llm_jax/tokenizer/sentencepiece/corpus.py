@@ -5,6 +5,7 @@ border of a word, so each distinct word is kept once, with its count. The rarest
 all, are no pieces of their own: HOLE stands in their place, and no piece holds it.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ HOLE = "▅"
 NEVER_PIECES = {"\t", "\0", " "}  # SentencePiece keeps the tab for itself
 LONGEST_LINE = 4192  # bytes; longer lines are passed over, as by SentencePiece
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -26,11 +29,12 @@ class Corpus:
 
     words: Counter[tuple[str, str]]
     alphabet: dict[str, int]
-    n_long: int  # lines that were passed over because they are too long
 
 
 def read(texts: Iterable[str], normalization: Normalization, coverage: float) -> Corpus:
     """Raises ValueError for texts that hold nothing, or a surrogate."""
+    if not 0.98 <= coverage <= 1:
+        raise ValueError(f"coverage must be at least 0.98 and at most 1; got {coverage}")
     if isinstance(texts, str):
         raise TypeError("texts must be an iterable of strings, one a document; got a single str")
     lines, n_long = Counter[str](), 0
@@ -45,6 +49,8 @@ def read(texts: Iterable[str], normalization: Normalization, coverage: float) ->
     for line, n in lines.items():
         for word in words_of(normalization.apply(line)):
             words[word] += n
+    if n_long:
+        logger.warning(f"{n_long:,} lines of more than {LONGEST_LINE:,} bytes were left out")
     if not words:
         raise ValueError("the texts hold nothing to learn from; check the source")
     alphabet = _alphabet(words, coverage)
@@ -52,7 +58,7 @@ def read(texts: Iterable[str], normalization: Normalization, coverage: float) ->
     covered = Counter[tuple[str, str]]()
     for (word, after), n in words.items():
         covered[word.translate(rare), after] += n
-    return Corpus(covered, alphabet, n_long)
+    return Corpus(covered, alphabet)
 
 
 def words_of(line: str) -> list[tuple[str, str]]:

@@ -34,7 +34,8 @@ class Normalization:
             text = re.sub(" {2,}", " ", text.strip(" "))
         if not text:
             return ""
-        return (" " * self.adds_prefix + text).replace(" ", SPACE)
+        text = (" " * self.adds_prefix + text).replace(" ", SPACE)
+        return text.rstrip(SPACE) if self.removes_spaces else text
 
     def undo(self, text: str) -> str:
         """The text of joined pieces: ▁ is a space, and the one put before the text goes."""

@@ -17,6 +17,7 @@ from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import check_text
 from llm_jax.tokenizer.sentencepiece import as_tokenizer_json
+from llm_jax.tokenizer.sentencepiece.corpus import Corpus
 from llm_jax.tokenizer.sentencepiece.model_file import BYTE, CONTROL, NORMAL, UNKNOWN, Piece, SentencePieceModel
 from llm_jax.tokenizer.sentencepiece.normalization import IDENTITY, NFKC, SPACE, Normalization
 
@@ -125,6 +126,17 @@ class SentencePieceVocabulary:
             files[SENTENCEPIECE[0]] = self.model().to_bytes()
         borders = Borders(BEGIN_ID, END_ID, (END_ID,))
         return HuggingFaceTokenizer(define(content, Companions()), files, borders=borders)
+
+
+def room_for_pieces(vocab_size: int, byte_fallback: bool, corpus: Corpus) -> int:
+    """How many pieces a vocabulary of so many tokens has. Raises ValueError where the characters do not fit."""
+    others = len(META) + 256 * byte_fallback
+    if vocab_size < others + len(corpus.alphabet):
+        raise ValueError(
+            f"vocab_size must be at least {others + len(corpus.alphabet)}, for {len(corpus.alphabet)} characters and "
+            f"{others} other tokens; got {vocab_size}. A lower coverage leaves out rare characters"
+        )
+    return vocab_size - others
 
 
 def _float32(value: float) -> float:

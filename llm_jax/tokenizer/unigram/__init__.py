@@ -3,7 +3,6 @@
 lattice.py    one text: the most likely segmentation, the n best, one drawn by chance
 model.py      a vocabulary: text ↔ ids
 suffixes.py   every substring that occurs in two contexts, by sorting the suffixes of the words
-scripts.py    the script of a character
 seeds.py      which of those substrings may be pieces
 lattices.py   all words at once: expected and most likely counts, in NumPy
 pruning.py    which pieces the vocabulary can do without

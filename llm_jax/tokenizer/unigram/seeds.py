@@ -10,11 +10,12 @@ import numpy as np
 
 from llm_jax.tokenizer.sentencepiece.corpus import HOLE, Corpus
 from llm_jax.tokenizer.sentencepiece.normalization import SPACE
-from llm_jax.tokenizer.unigram.scripts import INHERITED, scripts_of
+from llm_jax.tokenizer.sentencepiece.scripts import INHERITED, scripts_of
 from llm_jax.tokenizer.unigram.suffixes import nodes_of, sort_suffixes
 
 LONGEST = 16  # characters of a piece
 MOST_SEEDS = 1_000_000
+END_OF_WORD, END_OF_LINE = 0x110000, 0x110001
 Array = np.ndarray
 
 
@@ -22,7 +23,8 @@ Array = np.ndarray
 class Text:
     """The distinct words one after the other, each with its end mark; arrays over its symbols.
 
-    The characters are numbered by code point; the mark is 0, or ▁ where a word follows.
+    A symbol is a code point. An end mark is none, and says whether another word follows: a word that ends lines and
+    stands inside them is followed by two different symbols.
     """
 
     symbols: Array  # uint32
@@ -32,10 +34,12 @@ class Text:
 
     @classmethod
     def of(cls, corpus: Corpus) -> "Text":
-        joined = "".join([word + (after or "\0") for word, after in corpus.words])
         lengths = np.array([len(word) for word, _ in corpus.words])
         begins = np.concatenate(([0], np.cumsum(lengths[:-1] + 1)))
-        symbols = np.frombuffer(joined.encode("utf-32-le"), np.uint32)
+        symbols = np.frombuffer(
+            "\0".join([*(word for word, _ in corpus.words), ""]).encode("utf-32-le"), np.uint32
+        ).copy()
+        symbols[begins + lengths] = [END_OF_WORD if after else END_OF_LINE for _, after in corpus.words]
         return cls(symbols, begins, lengths, np.array(list(corpus.words.values()), np.float64))
 
     def substring(self, start: int, length: int) -> str:
@@ -118,9 +122,9 @@ def _room(text: Text, longest: int) -> Array:
 
 def _script_changes(text: Text) -> tuple[Array, Array]:
     """Where a character is of another script than the last one before it that has a script; and where that one is."""
-    unique, inverse = np.unique(text.symbols, return_inverse=True)
+    unique, inverse = np.unique(np.where(text.symbols < END_OF_WORD, text.symbols, ord(SPACE)), return_inverse=True)
     characters = [chr(code) for code in unique.tolist()]
-    of = scripts_of("".join(characters)) | dict.fromkeys((SPACE, "\0"), INHERITED)
+    of = scripts_of("".join(characters)) | {SPACE: INHERITED}
     script = np.array([of[character] for character in characters])[inverse]
     has = np.flatnonzero(script != INHERITED)
     differs = np.flatnonzero(script[has][1:] != script[has][:-1])

@@ -10,7 +10,6 @@ Plain expectation–maximisation has log c − log Σ c. The digamma function ψ
 that prefers few pieces (Liang & Klein 2007): ψ(c) ≈ log(c − ½), so rare pieces lose more than frequent ones.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ import numpy as np
 from llm_jax.tokenizer.sentencepiece import corpus as corpora
 from llm_jax.tokenizer.sentencepiece.corpus import Corpus
 from llm_jax.tokenizer.sentencepiece.normalization import Normalization
-from llm_jax.tokenizer.sentencepiece.vocabulary import META
+from llm_jax.tokenizer.sentencepiece.vocabulary import room_for_pieces
 from llm_jax.tokenizer.unigram import seeds as finding
 from llm_jax.tokenizer.unigram.lattice import UNKNOWN_PENALTY
 from llm_jax.tokenizer.unigram.lattices import Lattices
@@ -33,7 +32,6 @@ LEAST_COUNT = 0.5
 RARE_STEP = 0.0001  # between the scores of characters that were lost and come back
 
 Array = np.ndarray
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,18 +63,9 @@ def train_unigram(
     Raises:
         ValueError: for a size that cannot hold the characters, or one that the texts have no pieces for.
     """
-    if not 0.98 <= coverage <= 1:
-        raise ValueError(f"coverage must be at least 0.98 and at most 1; got {coverage}")
     normalization = normalization or Normalization()
     corpus = corpora.read(texts, normalization, coverage)
-    if corpus.n_long:
-        logger.warning(f"{corpus.n_long:,} lines of more than {corpora.LONGEST_LINE:,} bytes were left out")
-    n_pieces = vocab_size - len(META) - 256 * byte_fallback
-    if n_pieces < len(corpus.alphabet):
-        raise ValueError(
-            f"vocab_size must be at least {vocab_size - n_pieces + len(corpus.alphabet)}, for {len(corpus.alphabet)} "
-            f"characters and {vocab_size - n_pieces} other tokens; got {vocab_size}. A lower coverage needs fewer"
-        )
+    n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     scores = learn(corpus, n_pieces, int(vocab_size * MARGIN), progress)
     if len(scores) < n_pieces:
         raise ValueError(
