@@ -54,7 +54,8 @@ def make_tokenizer(
 
     from llm_jax.tokenizer.bpe.train import train_bpe
 
-    return train_bpe(up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows)), _size(spec))
+    texts = up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows))
+    return train_bpe(texts, _size(spec))
 
 
 def count_validation(n_documents: int, val_fraction: float) -> int:

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from llm_jax.tokenizer.wordpiece.vocabulary import UNKNOWN, WordPieceVocabulary
 
-VOCAB_TXT = "vocab.txt"
-
 
 def read(path: Path, lowercase: bool = True) -> WordPieceVocabulary:
     """Raises ValueError naming the file, and the line of a token that is there twice."""

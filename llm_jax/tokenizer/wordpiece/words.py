@@ -1,7 +1,8 @@
 """Text → words, as BERT does it before WordPiece (Devlin et al. 2018, `BasicTokenizer` of its code).
 
 Control characters go, white space is a space, a Chinese character is a word of its own, accents and capitals go where
-the vocabulary is `lowercase`, and every punctuation mark is a word. So decoding does not give the text back.
+the vocabulary is `lowercase`, and every punctuation mark is a word. So decoding does not give the text back. Which
+characters are marks or punctuation is what Python's edition of Unicode says; the `tokenizers` library has an older one.
 """
 
 import unicodedata
@@ -24,7 +25,8 @@ def split_words(text: str, lowercase: bool) -> list[str]:
     """The words of `text`, without the spaces between them."""
     text = "".join(map(_cleaned, text))
     if lowercase:
-        text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn").lower()
+        # Letter by letter: of a whole word Python makes the last Σ another letter than the tokenizers library.
+        text = "".join(c.lower() for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
     return "".join(f" {c} " if _is_punctuation(c) else c for c in text).split()
 
 
