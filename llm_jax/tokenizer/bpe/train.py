@@ -10,7 +10,8 @@ with the same result (rustbpe in nanochat and Hugging Face's trainer rest on the
 3. The most frequent pair is on top of a heap. The count of an old pair can only fall, so an entry that is out of date
    is met too early, never too late: it goes back with its new count.
 
-Among pairs of equal count the smallest pair of ids wins, so the same text gives the same vocabulary everywhere.
+Among pairs of equal count the smallest pair of symbols wins, so the same text gives the same vocabulary everywhere.
+`train_bpe` numbers the bytes as Hugging Face's trainer does, so that its merges are the same, one by one.
 """
 
 import heapq
@@ -21,11 +22,16 @@ from llm_jax.tokenizer.bpe.counting import count_pre_tokens
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.bpe.pairs import Words
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters
 from llm_jax.tokenizer.protocol import END_OF_TEXT
 from llm_jax.tokenizer.special import grown
 
 Pair = tuple[int, int]
 Progress = Callable[[int, int], None]
+
+# Bytes in the order of their characters in a tokenizer.json, where a space comes behind the letters.
+_HUGGING_FACE_ORDER = sorted(range(256), key=byte_characters().__getitem__)
+_TO_HUGGING_FACE = {byte: number for number, byte in enumerate(_HUGGING_FACE_ORDER)}
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +64,18 @@ def train_bpe(
             f"vocab_size must be at least {256 + len(special_tokens)} (256 bytes and {len(special_tokens)} special "
             f"tokens); got {vocab_size}"
         )
-    merges = learn_merges(count_pre_tokens(texts, pattern, special_tokens, processes), n_merges, progress)
+    counts = count_pre_tokens(texts, pattern, special_tokens, processes)
+    words = Words((_as_symbols(word).translate(_TO_HUGGING_FACE) for word in counts), counts.values())
+    merges = merges_of(words, 256, n_merges, progress)
     if len(merges) < n_merges:
         logger.warning(
             f"the texts have pairs for {len(merges)} of {n_merges} merges: "
             f"the vocabulary has {vocab_size - n_merges + len(merges)} tokens, not {vocab_size}"
         )
-    tokens = [bytes([byte]) for byte in range(256)]
+    tokens = [bytes([byte]) for byte in _HUGGING_FACE_ORDER]
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
+    tokens[:256] = [bytes([byte]) for byte in range(256)]
     return BytePairTokenizer(
         ranks={token: rank for rank, token in enumerate(tokens)},
         pattern=pattern,
