@@ -28,7 +28,7 @@ def text(tmp_path):
 def test_a_tokenizer_is_trained_reported_and_taken_by_prepare(kind, text, tmp_path, capsys):
     flags = EXTRA[kind] or ["--kind", kind]
     out = tmp_path / "made"
-    size = {"wordpiece": 100, "unigram": 320}.get(kind, 330)
+    size = {"wordpiece": 90, "unigram": 320}.get(kind, 330)
     assert run("tokenizer", "--source", text, "--out", out, "--vocab-size", size, "--processes", "1", *flags) == 0
     shown = capsys.readouterr().out
     assert "bytes a token" in shown

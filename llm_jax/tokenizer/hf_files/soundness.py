@@ -3,7 +3,6 @@
 Most such files are damaged or edited by hand; a few are made to do harm.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 MOST_BYTES = 256_000_000  # of a file; the largest in use have 40 MB
 MOST_MISSING = 1_000_000  # ids without a token
+LARGEST_SCORE = 1e38  # as float32, in which they are written, holds them
 
 CURE = "get the file again"
 
@@ -39,8 +39,8 @@ def _check_scores(vocab: list[Any]) -> None:
         piece, score = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         if not isinstance(piece, str) or isinstance(score, bool) or not isinstance(score, int | float):
             raise ValueError(f"entry {number} of the vocabulary is {entry!r}; expected [piece, score]: {CURE}")
-        if not math.isfinite(score):
-            raise ValueError(f"the score of the piece {piece!r} is {score}: {CURE}")
+        if not -LARGEST_SCORE < score < LARGEST_SCORE:  # nor does NaN
+            raise ValueError(f"the score of the piece {piece!r} is {str(score)[:40]}: {CURE}")
         if not piece:
             raise ValueError(f"entry {number} of the vocabulary has an empty piece: {CURE}")
     if twice := [piece for piece, n in Counter(entry[0] for entry in vocab).items() if n > 1]:

@@ -6,6 +6,7 @@ no piece joins two scripts. The score of a piece is minus its place in the order
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from llm_jax.tokenizer.bpe.merge import merge
 from llm_jax.tokenizer.bpe.pairs import Words
@@ -21,12 +22,17 @@ Progress = Callable[[int, int], None]
 
 
 class PairEncodingVocabulary(SentencePieceVocabulary):
-    """`scores`: merged pieces, the first one first, then characters."""
+    """The piece with the best score is merged first."""
 
     algorithm = BPE
 
     def segment(self, text: str) -> list[str]:
-        return merge(text, self._id_of)  # the first merge has the lowest id
+        return merge(text, self._ranks)
+
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        in_order = sorted(self.scores, key=lambda piece: -self.scores[piece])
+        return {piece: rank for rank, piece in enumerate(in_order)}
 
 
 def train_pair_encoding(
@@ -61,7 +67,7 @@ def train_pair_encoding(
         )
     in_order = pieces[len(alphabet) :] + alphabet
     scores = {piece: -float(place) for place, piece in enumerate(in_order)}
-    return PairEncodingVocabulary(scores, normalization, byte_fallback)
+    return PairEncodingVocabulary.of(scores, normalization, byte_fallback)
 
 
 def _words(corpus: Corpus) -> Words:

@@ -10,7 +10,7 @@ from llm_jax.tokenizer.unigram.lattice import Lattice, Path
 
 
 class UnigramVocabulary(SentencePieceVocabulary):
-    """`scores`: piece → log probability."""
+    """The score of a piece is its log probability."""
 
     algorithm = UNIGRAM
 

@@ -30,6 +30,9 @@ SHRINKING = 0.75  # share of the pieces that a pruning keeps
 MARGIN = 1.1  # pruning ends at so many times the size wanted
 LEAST_COUNT = 0.5
 RARE_STEP = 0.0001  # between the scores of characters that were lost and come back
+# The scores of the vocabulary are multiples of 1/256. Then sums of them, down to −65,536, are exact in float32
+# too, and segmentations of equal probability are equal for every program, whatever numbers it computes in.
+STEPS_A_NAT = 256
 
 Array = np.ndarray
 
@@ -72,7 +75,8 @@ def train_unigram(
             f"the texts have pieces for {vocab_size - n_pieces + len(scores)} tokens at most; got "
             f"vocab_size={vocab_size}. Choose a smaller one, or give more text"
         )
-    return UnigramVocabulary(scores, normalization, byte_fallback)
+    rounded = {piece: round(score * STEPS_A_NAT) / STEPS_A_NAT for piece, score in scores.items()}
+    return UnigramVocabulary.of(rounded, normalization, byte_fallback)
 
 
 def learn(corpus: Corpus, n_pieces: int, desired: int, progress: Progress | None = None) -> dict[str, float]:

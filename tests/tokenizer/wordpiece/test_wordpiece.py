@@ -59,8 +59,8 @@ def test_merges_are_those_of_scores_counted_anew(shared_data):
 
 def test_a_run_of_one_letter_is_counted_as_it_is_merged():
     words = {"baaaaa": 3, "caaa": 2, "ba": 1}
-    made = learn(words, 5 + 4 + 3)
-    assert made.pieces[9:] == learn_naively(words, 3)
+    made = learn(words, 5 + 3 + 3)
+    assert made.pieces[8:] == learn_naively(words, 3)
 
 
 def test_a_pair_that_is_too_rare_is_not_joined():
