@@ -60,18 +60,18 @@ def prune(words: Lattices, alternatives: Alternatives, scores: Array, is_alive: 
     owners = alternatives.pieces
     others = alternatives.lattices.best(scores)
     parts = np.where(is_alive[others.pieces], others.pieces, 0)
-    losses = _losses(frequency, owners, parts, others.words, words.counts.sum())
+    loss = losses(frequency, owners, parts, others.words, words.counts.sum())
     is_used = is_alive & (frequency > 0)
     is_candidate = is_used[owners] & (scores[owners] > others.scores)  # else it is not its own best segmentation
     stays = is_used.copy()
     stays[owners] = False
     candidates = np.flatnonzero(is_candidate)
-    costliest = candidates[np.argsort(-losses[candidates], kind="stable")]
+    costliest = candidates[np.argsort(-loss[candidates], kind="stable")]
     stays[owners[costliest[: max(0, size - int(stays.sum()))]]] = True
     return stays
 
 
-def _losses(frequency: Array, pieces: Array, parts: Array, owners: Array, n_words: float) -> Array:
+def losses(frequency: Array, pieces: Array, parts: Array, owners: Array, n_words: float) -> Array:
     """The loss of each of `pieces`; parts[i] is a piece in the alternative of pieces[owners[i]]."""
     total = frequency.sum()
     own = frequency[pieces]
