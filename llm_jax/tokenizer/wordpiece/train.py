@@ -144,10 +144,8 @@ class _Scores:
                 self.pairs.append(pair)
         if len(self.pairs) > len(self.count):
             more = 2 * len(self.pairs) - len(self.count)
-            self.left, self.right, self.count, self.score = (
-                np.concatenate((values, np.zeros(more, values.dtype)))
-                for values in (self.left, self.right, self.count, self.score)
-            )
+            self.left, self.right = np.pad(self.left, (0, more)), np.pad(self.right, (0, more))
+            self.count, self.score = np.pad(self.count, (0, more)), np.pad(self.score, (0, more))
         places = [self.place[pair] for pair in counts]
         self.left[places] = [ord(pair[0]) for pair in counts]
         self.right[places] = [ord(pair[1]) for pair in counts]
