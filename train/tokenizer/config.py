@@ -41,6 +41,9 @@ class TokenizerConfig:
     byte_fallback: bool = True
     """Of unigram and sentencepiece: write other characters as bytes, not as <unk>."""
 
+    space_runs: bool = True
+    """Of unigram and sentencepiece: let a run of spaces be one token, as code wants it."""
+
     lowercase: bool = True
     """Of wordpiece: without capitals and accents, as bert-base-uncased."""
 
@@ -48,7 +51,7 @@ class TokenizerConfig:
     """Of wordpiece: how often a pair must occur to be joined. Its score prefers the rarest."""
 
     megabytes: float = 0.0
-    """Text to learn from, in MB of 10^6 bytes; the rest is left out. 0: 200 for bpe and wordpiece, 20 for unigram."""
+    """Text to learn from, in MB of 10^6 bytes; the rest is left out. 0: 200 for bpe and wordpiece, 50 for unigram."""
 
     text_column: str = "text"
     """Column or field that holds the text, as for prepare."""
@@ -81,7 +84,7 @@ class TokenizerConfig:
     @property
     def limit(self) -> int:
         """Bytes of text to learn from."""
-        return int((self.megabytes or (20 if self.kind == "unigram" else 200)) * 1e6)
+        return int((self.megabytes or (50 if self.kind == "unigram" else 200)) * 1e6)
 
     def check(self) -> None:
         """Raises ValueError for a number out of range, and for a folder that holds something else."""

@@ -61,7 +61,7 @@ def learn(options: TokenizerConfig, texts: Iterable[str], progress: TrainingProg
     from llm_jax.tokenizer.sentencepiece.normalization import Normalization
 
     normalization = Normalization(options.normalization)
-    settings = (options.vocab_size, normalization, options.byte_fallback, options.coverage)
+    settings = (options.vocab_size, normalization, options.byte_fallback, options.coverage, options.space_runs)
     if options.kind == "bpe":
         from llm_jax.tokenizer.sentencepiece.pair_encoding import train_pair_encoding
 

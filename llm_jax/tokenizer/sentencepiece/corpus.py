@@ -6,6 +6,7 @@ all, are no pieces of their own: HOLE stands in their place, and no piece holds 
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from llm_jax.tokenizer.sentencepiece.normalization import SPACE, Normalization
 
 HOLE = "▅"
 NEVER_PIECES = {"\t", "\0", " "}  # SentencePiece keeps the tab for itself
+WITH_ONE, WITH_RUNS = re.compile(f"{SPACE}[^{SPACE}]*|[^{SPACE}]+"), re.compile(f"{SPACE}+[^{SPACE}]*|[^{SPACE}]+")
 LONGEST_LINE = 4192  # bytes; longer lines are passed over, as by SentencePiece
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,11 @@ class Corpus:
     alphabet: dict[str, int]
 
 
-def read(texts: Iterable[str], normalization: Normalization, coverage: float) -> Corpus:
-    """Raises ValueError for texts that hold nothing, or a surrogate."""
+def read(texts: Iterable[str], normalization: Normalization, coverage: float, space_runs: bool = False) -> Corpus:
+    """`space_runs`: a word keeps all spaces before it, so that pieces of several spaces can be learnt.
+
+    Raises ValueError for texts that hold nothing, or a surrogate.
+    """
     if not 0.98 <= coverage <= 1:
         raise ValueError(f"coverage must be at least 0.98 and at most 1; got {coverage}")
     if isinstance(texts, str):
@@ -47,7 +52,7 @@ def read(texts: Iterable[str], normalization: Normalization, coverage: float) ->
                 lines[line] += 1
     words = Counter[tuple[str, str]]()
     for line, n in lines.items():
-        for word in words_of(normalization.apply(line)):
+        for word in words_of(normalization.apply(line), space_runs):
             words[word] += n
     if n_long:
         logger.warning(f"{n_long:,} lines of more than {LONGEST_LINE:,} bytes were left out")
@@ -61,12 +66,11 @@ def read(texts: Iterable[str], normalization: Normalization, coverage: float) ->
     return Corpus(covered, alphabet)
 
 
-def words_of(line: str) -> list[tuple[str, str]]:
-    """(word, what follows it): a word begins at each ▁."""
+def words_of(line: str, space_runs: bool = False) -> list[tuple[str, str]]:
+    """(word, what follows it): a word begins at each ▁, or at each run of them."""
     if not line:
         return []
-    first, *others = line.split(SPACE)
-    words = [first] * bool(first) + [SPACE + word for word in others]
+    words = (WITH_RUNS if space_runs else WITH_ONE).findall(line)
     return [*((word, SPACE) for word in words[:-1]), (words[-1], "")]
 
 

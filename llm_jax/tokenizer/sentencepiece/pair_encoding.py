@@ -41,6 +41,7 @@ def train_pair_encoding(
     normalization: Normalization | None = None,
     byte_fallback: bool = True,
     coverage: float = 0.9995,
+    space_runs: bool = False,
     progress: Progress | None = None,
 ) -> PairEncodingVocabulary:
     """Learns `vocab_size` tokens: <unk>, <s>, </s>, with `byte_fallback` the 256 bytes, merges, characters.
@@ -48,13 +49,14 @@ def train_pair_encoding(
     Args:
         normalization: by default the text as it is, with a space before it.
         coverage: share of the text's characters that become pieces, the commonest first.
+        space_runs: whether a run of spaces can be one piece, as code wants it.
         progress: `progress(done, total)` is called after each merge.
 
     Raises:
         ValueError: for a size that cannot hold the characters, or one that the texts have no pairs for.
     """
     normalization = normalization or Normalization()
-    corpus = corpora.read(texts, normalization, coverage)
+    corpus = corpora.read(texts, normalization, coverage, space_runs)
     n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     alphabet = list(corpus.alphabet)
     pieces = list(alphabet)
@@ -83,7 +85,10 @@ def _words(corpus: Corpus) -> Words:
 
 
 def _cut(word: str, script: dict[str, int]) -> list[str]:
-    """Parts of one script each."""
+    """Parts of one script each; of several spaces before a word the last one is the word's."""
+    n_spaces = len(word) - len(word.lstrip(SPACE))
+    if n_spaces > 1 and n_spaces < len(word):
+        return [word[: n_spaces - 1], *_cut(word[n_spaces - 1 :], script)]
     parts, start, last = [], 0, INHERITED
     for place, character in enumerate(word):
         own = script[character]

@@ -19,7 +19,7 @@ from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import check_text
 from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
-from llm_jax.tokenizer.sentencepiece.corpus import Corpus
+from llm_jax.tokenizer.sentencepiece.corpus import WITH_RUNS, Corpus
 from llm_jax.tokenizer.sentencepiece.model_file import (
     ALGORITHMS,
     BYTE,
@@ -63,7 +63,7 @@ class SentencePieceVocabulary:
         self._id_of_byte = {piece.text: number for number, piece in enumerate(model.pieces) if piece.kind == BYTE}
         if self.byte_fallback and len(self._id_of_byte) < 256:
             raise ValueError(f"byte fallback needs 256 pieces for bytes; there are {len(self._id_of_byte)}")
-        self._is_word_by_word = not any(SPACE in piece[1:] for piece in self.scores)
+        self._is_word_by_word = not any(SPACE in piece.lstrip(SPACE) for piece in self.scores)
         self._known: dict[str, list[int]] = {}
 
     @classmethod
@@ -109,9 +109,9 @@ class SentencePieceVocabulary:
         """The ids of `text`; none of them is <s> or </s>. Raises ValueError for a surrogate."""
         check_text(text)
         normalised = self.normalization.apply(text)
-        words = normalised.replace(SPACE, "\0" + SPACE).split("\0") if "\0" not in normalised else [normalised]
+        words = WITH_RUNS.findall(normalised) if self._is_word_by_word else [normalised]
         ids: list[int] = []
-        for word in words if self._is_word_by_word else [normalised]:
+        for word in words:
             if (found := self._known.get(word)) is None:
                 found = self.ids_of(self.segment(word))
                 if len(self._known) < 1 << 17:

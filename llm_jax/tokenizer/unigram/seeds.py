@@ -1,7 +1,8 @@
 """The pieces to begin with: every character, and the substrings of words that occur in two contexts.
 
-As in SentencePiece, a piece has at most 16 characters, of one script, and ▁ at its beginning alone. Japanese counts as
-one script; digits, punctuation and all that is of no script are another, so no piece joins letters with digits.
+As in SentencePiece, a piece has at most 16 characters, of one script, and ▁ at its beginning alone, or it is a run of
+▁. Japanese counts as one script; digits, punctuation and all that is of no script are another, so no piece joins
+letters with digits.
 """
 
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Text:
     stands inside them is followed by two different symbols.
     """
 
+    string: str  # with "\0" for the marks
     symbols: Array  # uint32
     begins: Array  # where each word begins
     lengths: Array  # of each word, without its mark
@@ -36,14 +38,13 @@ class Text:
     def of(cls, corpus: Corpus) -> "Text":
         lengths = np.array([len(word) for word, _ in corpus.words])
         begins = np.concatenate(([0], np.cumsum(lengths[:-1] + 1)))
-        symbols = np.frombuffer(
-            "\0".join([*(word for word, _ in corpus.words), ""]).encode("utf-32-le"), np.uint32
-        ).copy()
+        string = "\0".join([*(word for word, _ in corpus.words), ""])
+        symbols = np.frombuffer(string.encode("utf-32-le"), np.uint32).copy()
         symbols[begins + lengths] = [END_OF_WORD if after else END_OF_LINE for _, after in corpus.words]
-        return cls(symbols, begins, lengths, np.array(list(corpus.words.values()), np.float64))
+        return cls(string, symbols, begins, lengths, np.array(list(corpus.words.values()), np.float64))
 
     def substring(self, start: int, length: int) -> str:
-        return self.symbols[start : start + length].tobytes().decode("utf-32-le")
+        return self.string[start : start + length]
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ def _room(text: Text, longest: int) -> Array:
     index = np.searchsorted(before, np.arange(n))
     inside = index < len(before)
     room[inside] = np.minimum(room[inside], change[index[inside]] - np.arange(n)[inside])
+    is_space = text.symbols == ord(SPACE)
+    ends_run = np.flatnonzero(~is_space)
+    in_run = np.flatnonzero(is_space[:-1] & is_space[1:])  # such a piece is of spaces alone
+    room[in_run] = ends_run[np.searchsorted(ends_run, in_run)] - in_run
     return np.minimum(room, longest)
 
 

@@ -62,7 +62,7 @@ def nodes_of(suffixes: SortedSuffixes, length: int) -> Nodes:
 
 def _dense(values: Array) -> Array:
     """Ranks 0, 1, 2, … of the values, equal for equal ones."""
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     ordered = values[order]
     ranks = np.empty(len(values), np.int32)
     ranks[order] = np.concatenate(([0], np.cumsum(ordered[1:] != ordered[:-1])))

@@ -54,6 +54,7 @@ def train_unigram(
     normalization: Normalization | None = None,
     byte_fallback: bool = True,
     coverage: float = 0.9995,
+    space_runs: bool = False,
     progress: Progress | None = None,
 ) -> UnigramVocabulary:
     """Learns `vocab_size` pieces: <unk>, <s>, </s>, with `byte_fallback` the 256 bytes, then pieces by score.
@@ -61,13 +62,14 @@ def train_unigram(
     Args:
         normalization: by default the text as it is, with a space before it.
         coverage: share of the text's characters that become pieces, the commonest first.
+        space_runs: whether a run of spaces can be one piece, as code wants it.
         progress: called after each round.
 
     Raises:
         ValueError: for a size that cannot hold the characters, or one that the texts have no pieces for.
     """
     normalization = normalization or Normalization()
-    corpus = corpora.read(texts, normalization, coverage)
+    corpus = corpora.read(texts, normalization, coverage, space_runs)
     n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     scores = learn(corpus, n_pieces, int(vocab_size * MARGIN), progress)
     if len(scores) < n_pieces:

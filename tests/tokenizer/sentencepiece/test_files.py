@@ -49,7 +49,11 @@ def cases(shared_data) -> list[str]:
 )
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_files_give_the_ids_of_the_vocabulary(algorithm, normalization, fallback, text, cases, tmp_path):
-    ours = ALGORITHMS[algorithm]([text], 500 if fallback else 300, NORMALIZATIONS[normalization], fallback)
+    runs = normalization == "without prefix"
+    code = "    if x:\n        return y\n" * 30 * runs
+    size = 500 if fallback else 300
+    ours = ALGORITHMS[algorithm]([text + code], size, NORMALIZATIONS[normalization], fallback, space_runs=runs)
+    assert any(len(piece) > 1 and not piece.strip("▁") for piece in ours.scores) == runs
     ours.tokenizer().save(tmp_path)
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
     core, again = Core.from_file(str(tmp_path / "tokenizer.json")), load(tmp_path)

@@ -4,6 +4,7 @@ import io
 import math
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,21 @@ def test_thai_and_english_together_have_sentencepieces_pieces(shared_data):
         character_coverage=0.999,
     )
     assert len(ours.scores.keys() ^ {theirs.id_to_piece(number) for number in range(259, 1200)}) <= 30  # float32 there
+
+
+def test_runs_of_spaces_are_pieces_as_sentencepiece_learns_them_from_code():
+    text = Path(sentencepiece.__file__).read_text()[:20_000]
+    ours = train_unigram([text], 600, Normalization(), space_runs=True)
+    theirs = train_theirs(
+        text,
+        vocab_size=600,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        byte_fallback=True,
+        allow_whitespace_only_pieces=True,
+    )
+    assert "▁▁▁▁" in ours.scores
+    assert len(ours.scores.keys() ^ {theirs.id_to_piece(number) for number in range(259, 600)}) <= 4
 
 
 @pytest.mark.long
