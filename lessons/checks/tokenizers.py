@@ -57,6 +57,10 @@ def join(answer):
         ["aa", "a", "b", "aa"],
         {
             "the two places overlap: a symbol that was joined cannot be joined again.": ["aa", "aa", "b", "aa"],
+            "the two places overlap: go on BEHIND both symbols of a pair.": ["aa", "aa", "a", "b", "aa"],
+            "the two places overlap: go on BEHIND both symbols of a pair, also at the end.": [
+                *("aa", "aa", "a", "b", "aa", "a")
+            ],
             "join from the left, not from the right.": ["a", "aa", "b", "aa"],
             "only the first place was joined; join them all.": ["aa", "a", "b", "a", "a"],
             "what was joined is joined on with its neighbour: go on BEHIND the pair.": ["aaa", "b", "aa"],
