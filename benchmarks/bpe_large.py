@@ -1,6 +1,7 @@
 """100 MB and 32,000 tokens: ours, Hugging Face's trainer, and minbpe on a size that it can bear. For `bpe_train.py`."""
 
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +23,13 @@ def compare(wikitext: Path | None, minbpe: Path | None, out: Path | None) -> Non
     """Prints the table and writes the JSON file."""
     texts = hundred_megabytes(wikitext)
     small = ["".join(texts[:3])[:SMALL_CHARACTERS]]
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
-        begun = time.perf_counter()
+        begun, begun_processor = time.perf_counter(), processor_seconds()
         made = work()
-        seconds[name] = time.perf_counter() - begun
-        print(f"{name}: {seconds[name]:.2f} s", flush=True)
+        seconds[name] = (time.perf_counter() - begun, processor_seconds() - begun_processor)
+        print(f"{name}: {seconds[name][0]:.2f} s, {seconds[name][1]:.2f} s of processors", flush=True)
         return made
 
     counts = timed("of which counting", lambda: count_pre_tokens(texts, processes=2))
@@ -54,14 +55,16 @@ def compare(wikitext: Path | None, minbpe: Path | None, out: Path | None) -> Non
         "small_characters": len(small[0]),
         "small_vocab_size": SMALL_VOCAB_SIZE,
         "small_tokens_shared_with_minbpe": small_equal,
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "seconds": {name: round(clock, 2) for name, (clock, _) in seconds.items()},
+        "processor_seconds": {name: round(processor, 2) for name, (_, processor) in seconds.items()},
         "machine": machine(),
     }
     title = (
         f"{result['characters'] / 1e6:.0f} M characters, {len(counts):,} distinct pre-tokens, {VOCAB_SIZE:,} tokens; "
         f"small: {SMALL_CHARACTERS:,} characters, {SMALL_VOCAB_SIZE} tokens; merges equal: {equal}"
     )
-    show(title, ["seconds"], [(name, f"{value:.2f}") for name, value in seconds.items()])
+    rows = [(name, f"{clock:.2f}", f"{processor:.2f}") for name, (clock, processor) in seconds.items()]
+    show(title, ["seconds", "of processors"], rows)
     save(out, result)
 
 
@@ -74,6 +77,12 @@ def train_hugging_face(texts: Sequence[str], vocab_size: int):
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=byte_level.alphabet(), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def merges_of(tokenizer: Any) -> list[str]:
