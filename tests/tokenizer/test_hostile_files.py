@@ -28,6 +28,7 @@ MODELS = {
     "NaN": (UNK + piece("a", float("nan")), r"the score of the piece 'a' is nan"),
     "infinite": (UNK + piece("a", float("-inf")), r"the score of the piece 'a' is -inf"),
     "twice": (UNK + piece("ab") + piece("ab"), r"the piece 'ab' is there twice"),
+    "a piece without end": (UNK + piece("ab" * 500_000), r"the piece 'abababababababababab'… has 1,000,000 characters"),
     "empty piece": (UNK + piece(""), r"piece 1 has no text"),
     "no unknown token": (piece("a"), r"piece 0 is not its unknown token"),
     "a score of three bytes": (UNK + protobuf.text(1, b"\x0a\x01a\x15\0\0\0"), r"damaged one"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 256_000_000  # of a file; the largest in use have 40 MB
+MOST_BYTES = 128_000_000  # of a file; the largest in use have 40 MB
 MOST_MISSING = 1_000_000  # ids without a token
 LARGEST_SCORE = 1e38  # as float32, in which they are written, holds them
 

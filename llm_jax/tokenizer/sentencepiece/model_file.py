@@ -8,6 +8,7 @@ import math
 import struct
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from llm_jax.tokenizer.sentencepiece import protobuf
@@ -16,6 +17,8 @@ from llm_jax.tokenizer.sentencepiece.protobuf import fields_of
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 UNIGRAM, BPE, WORD, CHAR = range(1, 5)
 ALGORITHMS = {UNIGRAM: "unigram", BPE: "BPE", WORD: "word", CHAR: "char"}
+MOST_PIECES = 4_000_000
+LONGEST_PIECE = 10_000  # characters
 
 
 class Piece(NamedTuple):
@@ -70,7 +73,9 @@ class SentencePieceModel:
 def parse(raw: bytes) -> SentencePieceModel:
     """The model in the bytes of a file. Raises ValueError for what is none."""
     try:
-        fields = list(fields_of(raw))
+        fields = list(islice(fields_of(raw), MOST_PIECES + 1))
+        if len(fields) > MOST_PIECES:
+            raise ValueError(f"more than {MOST_PIECES:,} pieces")
         pieces = tuple(_piece(value) for number, value in fields if number == 1)
         trainer, normalizer = (dict(fields_of(_last(fields, number, b""))) for number in (2, 3))
         found = SentencePieceModel(
@@ -101,6 +106,11 @@ def _check(model: SentencePieceModel, trainer: dict[int, Any]) -> None:
     if len({piece.text for piece in model.pieces}) < len(model.pieces):
         twice = next(text for text, n in Counter(piece.text for piece in model.pieces).items() if n > 1)
         raise ValueError(f"the piece {twice!r} is there twice: get the file again")
+    if long := [piece for piece in model.pieces if len(piece.text) > LONGEST_PIECE]:
+        raise ValueError(
+            f"the piece {long[0].text[:20]!r}… has {len(long[0].text):,} characters; expected at most "
+            f"{LONGEST_PIECE:,}: get the file again"
+        )
     if empty := [number for number, piece in enumerate(model.pieces) if not piece.text]:
         raise ValueError(f"piece {empty[0]} has no text: get the file again")
     if wrong := [piece for piece in model.pieces if not math.isfinite(piece.score)]:
