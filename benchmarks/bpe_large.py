@@ -16,7 +16,7 @@ from llm_jax.tokenizer.bpe.counting import count_pre_tokens
 from llm_jax.tokenizer.hf_files.tokenizer_json import to_characters
 
 VOCAB_SIZE = 32_000
-SMALL_CHARACTERS, SMALL_VOCAB_SIZE = 300_000, 512
+SMALL_CHARACTERS, SMALL_VOCAB_SIZE = 60_000, 512
 
 
 def compare(wikitext: Path | None, minbpe: Path | None, out: Path | None) -> None:
@@ -32,10 +32,11 @@ def compare(wikitext: Path | None, minbpe: Path | None, out: Path | None) -> Non
         print(f"{name}: {seconds[name][0]:.2f} s, {seconds[name][1]:.2f} s of processors", flush=True)
         return made
 
-    counts = timed("of which counting", lambda: count_pre_tokens(texts, processes=2))
+    counts = timed("ours, counting alone", lambda: count_pre_tokens(texts, processes=2))
     ours = timed("ours", lambda: train_bpe(texts, VOCAB_SIZE, special_tokens=(), processes=2))
     theirs = timed("Hugging Face (Rust)", lambda: train_hugging_face(texts, VOCAB_SIZE))
     equal = [f"{to_characters(a)} {to_characters(b)}" for a, b in ours.merges] == merges_of(theirs)
+    print(f"merges equal: {equal}", flush=True)
     small_ours = timed("ours, small", lambda: train_bpe(small, SMALL_VOCAB_SIZE, special_tokens=()))
     timed("Hugging Face (Rust), small", lambda: train_hugging_face(small, SMALL_VOCAB_SIZE))
     small_equal = None
