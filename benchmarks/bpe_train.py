@@ -5,12 +5,17 @@ trainer gets one thread, since ours uses one. The textbook, which counts every p
 small text, on which ours is timed too. They take turns; medians of processor time are shown, so that other
 load matters less.
 
+With --large, 100 MB of WikiText-2 and the standard library with variation and 32,000 tokens, on two processes and two
+threads, in seconds of the clock; minbpe, which merges in every word of the text, gets what it can bear.
+
     python benchmarks/bpe_train.py --out benchmarks/results/bpe_train.json
+    python benchmarks/bpe_train.py --large --wikitext DATA/text --minbpe CLONE --out benchmarks/results/bpe_large.json
 """
 
 import os
 import platform
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +23,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import bpe_large
 import tyro
+from bpe_large import train_hugging_face
 from measuring import save
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +34,7 @@ from llm_jax.tokenizer import BytePairTokenizer, train_bpe
 from llm_jax.tokenizer.bpe.train import count_pre_tokens, learn_merges
 from train.prepare.sources.text import standard_library
 
-os.environ.setdefault("RAYON_NUM_THREADS", "1")  # before tokenizers is imported
+os.environ.setdefault("RAYON_NUM_THREADS", "2" if "--large" in sys.argv else "1")  # before tokenizers is imported
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,23 @@ class Options:
     repeats: int = 3
     """How often each side is timed."""
 
+    large: bool = False
+    """Compare on 100 MB and 32,000 tokens instead."""
+
+    wikitext: Path | None = None
+    """Folder with wikitext-2.valid.txt and wikitext-2.test.txt, for --large."""
+
+    minbpe: Path | None = None
+    """A clone of karpathy/minbpe, for --large."""
+
     out: Path | None = None
     """JSON file for the results."""
 
 
 def main(options: Options) -> None:
+    if options.large:
+        bpe_large.compare(options.wikitext, options.minbpe, options.out)
+        return
     texts = sources(int(options.megabytes * 1e6))
     small = ["".join(texts)[: options.small_kilobytes * 1000]]
     contestants: dict[str, Callable[[], object]] = {
@@ -90,17 +109,6 @@ def sources(n_characters: int) -> list[str]:
         if sum(map(len, texts)) >= n_characters:
             break
     return texts
-
-
-def train_hugging_face(texts: Sequence[str], vocab_size: int):
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = byte_level
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=byte_level.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
 
 
 def learn_merges_naively(texts: Sequence[str], n_merges: int) -> list[tuple[int, int]]:

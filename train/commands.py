@@ -19,6 +19,10 @@ COMMANDS: Commands = {
         "train.first_principles.makemore.command",
         "names and the like, from counting to a Transformer, with a look inside",
     ),
+    "tokenizer": (
+        "train.tokenizer.command",
+        "learn a tokenizer from text: byte-pair encoding, unigram or WordPiece",
+    ),
     "prepare": (
         "train.prepare.command",
         "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",

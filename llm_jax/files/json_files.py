@@ -8,6 +8,7 @@ of file. `read_json` reads a whole file, `read_json_lines` a file with one objec
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ CURE = "it was cut short or edited: remove it or make it again"
 logger = logging.getLogger(__name__)
 
 
-def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None = None) -> Any:
+def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None = None, unique: bool = False) -> Any:
     """The value of JSON text.
 
     Args:
@@ -27,12 +28,13 @@ def parse_json(raw: bytes | str, where: str, cure: str = CURE, kind: type | None
         where: beginning of an error message ("a/config.json:", "a/model.safetensors: the header is"), may be empty.
         cure: end of an error message.
         kind: type that the value must have, such as dict.
+        unique: refuse an object that has a name twice.
 
     Raises:
         ValueError: the text is not valid JSON, or of another kind. The message has `where`, the reason and `cure`.
     """
     try:
-        value = _value(raw)
+        value = _value(raw, unique)
     except ValueError as error:
         raise ValueError(f"{where} not valid JSON ({error}); {cure}".lstrip()) from None
     if kind is not None and not isinstance(value, kind):
@@ -121,12 +123,20 @@ def _other_kind(value: Any, kind: type) -> str:
     return f"a {type(value).__name__}; expected {expected}"
 
 
-def _value(raw: bytes | str) -> Any:
+def _value(raw: bytes | str, unique: bool = False) -> Any:
     """Raises ValueError that says what is wrong, and where in the text."""
     try:
-        return json.loads(_text(raw))
+        return json.loads(_text(raw), object_pairs_hook=_unique if unique else None)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise ValueError(f"an object has the name {twice!r} twice")
+    return found
 
 
 def _text(raw: bytes | str) -> str:

@@ -1,9 +1,14 @@
-"""What every tokenizer can do once it can encode, decode and cut: the parts of the protocol with one implementation."""
+"""What every tokenizer can do once it can encode, decode and cut: the parts of the protocol with one implementation.
 
-from collections.abc import Iterable, Iterator, Mapping
+Beside them, what a token stands for: which characters of a text, and how many bytes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
 
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
-from llm_jax.tokenizer.offsets import character_spans
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
     NONE_DISALLOWED,
@@ -43,3 +48,39 @@ class Derived:
 
     def token_bytes(self: Tokenizer, number: int) -> bytes:
         return self.decode_bytes([number])
+
+
+def character_spans(text: str, tokens: Sequence[bytes]) -> list[tuple[int, int]]:
+    """(start, stop) for each of `tokens`, whose bytes joined are `text`: the token stands for `text[start:stop]`.
+
+    A token that holds a part of a character spans the whole of it, so the tokens of one split character overlap, as
+    they do in Hugging Face's tokenizers.
+    """
+    if not tokens:
+        return []
+    stops = list(accumulate(map(len, tokens)))
+    starts = [0, *stops[:-1]]
+    if not text.isascii():
+        begins_character = (np.frombuffer(text.encode(), np.uint8) & 0xC0) != 0x80
+        character_of_byte = np.cumsum(begins_character) - 1
+        starts = character_of_byte[starts].tolist()
+        stops = (character_of_byte[np.array(stops) - 1] + 1).tolist()
+    return list(zip(starts, stops, strict=True))
+
+
+def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
+    """Bytes of text behind each id, int64 [vocab_size]; 0 for special tokens and ids that have none.
+
+    They turn a loss per token into bits per byte.
+    """
+    special = set(tokenizer.special_tokens.values())
+
+    def length(token: int) -> int:
+        if token in special:
+            return 0
+        try:
+            return len(tokenizer.token_bytes(token))
+        except ValueError:  # an unused id, as cl100k has some
+            return 0
+
+    return np.array([length(token) for token in range(tokenizer.vocab_size)])

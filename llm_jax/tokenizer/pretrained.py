@@ -16,13 +16,21 @@ from llm_jax.tokenizer import borders
 from llm_jax.tokenizer.bpe import rank_file
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
-from llm_jax.tokenizer.hf_files import carried, chat_templates, companions, tokenizer_json, vocab_merges
+from llm_jax.tokenizer.hf_files import (
+    carried,
+    chat_templates,
+    companions,
+    soundness,
+    tokenizer_json,
+    vocab_merges,
+)
 from llm_jax.tokenizer.hf_files.companions import Companions
 from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, OtherKind
-from llm_jax.tokenizer.hugging_face import from_sentencepiece, sentencepiece_model
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import Tokenizer
+from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
+from llm_jax.tokenizer.wordpiece import vocab_file
 
 # The name of a vocabulary that is read from a file. A change of these is a change of meaning.
 _NAME_OF_FINGERPRINT = {
@@ -49,6 +57,7 @@ def load(
     - a folder with a `tokenizer.json`, or that file;
     - a folder with `vocab.json` and `merges.txt`, or one of the two: byte-level BPE as it was saved before 2020;
     - a folder with a `tokenizer.model`, or that file: SentencePiece's BPE or Unigram;
+    - a folder with a `vocab.txt`, or that file: BERT's WordPiece;
     - any other file: tiktoken's rank file, which needs `pattern` and may take `special_tokens`;
     - 'owner/name' on the Hugging Face hub, by the same files.
 
@@ -78,12 +87,15 @@ def is_there(folder: Path) -> bool:
 
 
 def _vocabulary(folder: Path) -> Path | None:
-    """The file to read of a folder: the first of tokenizer.json, vocab.json with merges.txt, and SentencePiece's."""
+    """The file to read of a folder: the first of tokenizer.json, vocab.json with merges.txt, SentencePiece's
+    and BERT's."""
     if (folder / TOKENIZER_JSON).is_file():
         return folder / TOKENIZER_JSON
     if vocab_merges.pair(folder / vocab_merges.MERGES) is not None:
         return folder / vocab_merges.MERGES
-    return next((folder / name for name in carried.SENTENCEPIECE if (folder / name).is_file()), None)
+    return next(
+        (folder / name for name in (*carried.SENTENCEPIECE, carried.VOCAB_TXT) if (folder / name).is_file()), None
+    )
 
 
 def _may_be_on_hub(name: str | Path) -> bool:
@@ -94,8 +106,11 @@ def _may_be_on_hub(name: str | Path) -> bool:
 
 def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None) -> Tokenizer:
     try:
+        soundness.refuse_size(path)
         if pattern is not None:
             tokenizer = BytePairTokenizer(rank_file.read(path), pattern, special_tokens)
+        elif path.name == carried.VOCAB_TXT:
+            tokenizer = _parse_wordpiece(path, _beside(path))
         elif vocab_merges.is_one_of_a_pair(path):
             tokenizer = _parse(vocab_merges.read(path), Companions.read(path.parent), path)
         elif path.suffix == ".json":
@@ -104,6 +119,8 @@ def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[s
             tokenizer = _parse_sentencepiece(path, _beside(path))
         else:
             raise ValueError(_what_it_is(path))
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deep: get the file again") from None
     except ValueError as error:
         named = (path.name, vocab_merges.VOCABULARY, vocab_merges.MERGES, *companions.NAMES, chat_templates.JINJA)
         is_placed = any(str(error).startswith(f"{path.with_name(name)}: ") for name in named)
@@ -119,6 +136,7 @@ def _beside(path: Path) -> Companions:
 
 def _parse(content: dict, files: Companions, path: Path) -> FromFile:
     """One of ours if it is byte-level BPE or characters, else the library's."""
+    soundness.check(content["model"])
     try:
         tokenizer = _ours(content, files)
     except OtherKind:
@@ -149,13 +167,22 @@ def _of_library(content: dict, files: Companions, path: Path) -> HuggingFaceToke
 
 def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
     """Where no file names a beginning or an end, those that the model was trained with."""
-    model = sentencepiece_model.parse(path.read_bytes())
-    content = from_sentencepiece.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
+    model = model_file.parse(path.read_bytes())
+    content = as_tokenizer_json.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
     tokenizer = HuggingFaceTokenizer(define(content, files), carried.read(path.parent) if files.folder else {})
     found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     if not files.tokenizer_config and found.begin is None and found.end is None:
         stops = () if model.end is None else (model.end,)
         found = borders.Borders(model.begin, model.end, stops, model.pad)
+    tokenizer.borders, tokenizer.chat = found, chat_templates.read(files)
+    return tokenizer
+
+
+def _parse_wordpiece(path: Path, files: Companions) -> HuggingFaceTokenizer:
+    """BERT's vocabulary; without capitals unless tokenizer_config.json says `"do_lower_case": false`."""
+    vocabulary = vocab_file.read(path, files.tokenizer_config.get("do_lower_case") is not False)
+    tokenizer = HuggingFaceTokenizer(define(vocabulary.content(), files), carried.read(path.parent))
+    found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     tokenizer.borders, tokenizer.chat = found, chat_templates.read(files)
     return tokenizer
 

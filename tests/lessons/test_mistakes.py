@@ -1,7 +1,9 @@
 """The checks recognise the usual wrong answers by name, and tell a learner's crash from a wrong answer."""
 
 import sys
+from collections import Counter
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +278,42 @@ def test_a_crash_of_the_learners_code_is_shown_with_its_line(say):
 def test_an_unknown_mistake_is_shown_with_what_was_expected(say):
     said = say("autodiff", "slope", lambda f, x, h=1e-5: 42.0)
     assert "for f = x³ − x, x = 2, h = 0.1, it returned 42; expected 11.01" in said
+
+
+def greedy_segmentation(text, scores):
+    pieces, start = [], 0
+    while start < len(text):
+        stop = next(stop for stop in range(len(text), start, -1) if text[start:stop] in scores)
+        pieces.append(text[start:stop])
+        start = stop
+    return pieces, sum(scores[piece] for piece in pieces)
+
+
+def overlapping_join(symbols, pair):
+    out = []
+    for left, right in pairwise(symbols):
+        out.append(left + right if (left, right) == pair else left)
+    return [*out[:-1], out[-1]] if symbols[-2:] == list(pair) else [*out, symbols[-1]]
+
+
+NOTEBOOK = ["aa", "ab", "d", "aa", "ab", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "recognised"),
+    [
+        ("best_segmentation", greedy_segmentation, "that is the longest match"),
+        ("best_segmentation", lambda text, scores: (["un", "do"], -3.5), "best(0) is 0, not 1"),
+        ("join", overlapping_join, "the two places overlap"),
+        ("walk_through", lambda: (NOTEBOOK, NOTEBOOK), "that is the notebook's own mistake"),
+        ("probability", lambda pieces, counts: 5 * 36 * 20 / 210**3, "that is the course's number, and it is wrong"),
+        ("best_wordpiece_pair", lambda pairs, singles: max(pairs, key=pairs.get), "that is the commonest pair"),
+        (
+            "count_pairs",
+            lambda words: dict(Counter(pair for symbols, _ in words for pair in pairwise(symbols))),
+            "each word counts as often as it occurs",
+        ),
+    ],
+)
+def test_usual_mistakes_about_tokenizers_are_recognised(say, exercise, answer, recognised):
+    assert recognised in say("tokenizers", exercise, answer)

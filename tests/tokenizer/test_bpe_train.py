@@ -1,6 +1,7 @@
 """Training: the fast algorithm learns what the textbook's learns, and what Hugging Face's learns."""
 
 import itertools
+import json
 import logging
 from collections import Counter
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from llm_jax.tokenizer import CL100K_PATTERN, GPT2_PATTERN, train_bpe
 from llm_jax.tokenizer.bpe.patterns import splitter
 from llm_jax.tokenizer.bpe.train import count_pre_tokens, learn_merges
+from llm_jax.tokenizer.hf_files.tokenizer_json import to_characters
 
 
 def learn_merges_naively(words: list[str], n_merges: int) -> list[tuple[int, int]]:
@@ -119,3 +121,24 @@ def test_faulty_requests_are_refused():
         train_bpe("abc", vocab_size=300)
     with pytest.raises(ValueError, match=r"lone surrogate U\+D800 at position 1"):
         train_bpe(["a\ud800"], vocab_size=300)
+
+
+def test_merges_are_those_of_hugging_faces_trainer_one_by_one(shared_data):
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    texts = [(shared_data / f"flores200/{name}.dev").read_text()[:20_000] for name in ("eng_Latn", "tha_Thai")]
+    core = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = byte_level
+    trainer = trainers.BpeTrainer(vocab_size=900, initial_alphabet=byte_level.alphabet(), show_progress=False)
+    core.train_from_iterator(texts, trainer)
+    theirs = json.loads(core.to_str())["model"]["merges"]
+    ours = train_bpe(texts, 900, special_tokens=()).merges
+    assert [[to_characters(left), to_characters(right)] for left, right in ours] == theirs
+
+
+def test_several_processes_count_what_one_does():
+    texts = ["the cat's cat, " * 30, "naïve ภาษา <|endoftext|> 中文", ""] * 5
+    assert count_pre_tokens(texts, special_tokens=("<|endoftext|>",), processes=2) == count_pre_tokens(
+        texts, special_tokens=("<|endoftext|>",)
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from llm_jax.tokenizer import Borders, StreamDecoder, StreamEncoder, Tokenizer, load, with_borders
-from llm_jax.tokenizer.lengths import byte_lengths
+from llm_jax.tokenizer.derived import byte_lengths
 
 CODE = "def f(x):\n\tif x >= 1_000:\n        return x**2  # 3.14e-5 £ 😀\r\n\n\n" + " " * 17 + "x\n"
 LANGUAGES = ("eng_Latn", "tam_Taml", "zho_Hans", "arb_Arab", "tha_Thai", "vie_Latn")

@@ -7,7 +7,7 @@ import pytest
 import sentencepiece
 
 from llm_jax.tokenizer import Borders, StreamDecoder, load
-from llm_jax.tokenizer.hugging_face import sentencepiece_model
+from llm_jax.tokenizer.sentencepiece import model_file
 
 LANGUAGES = ("eng_Latn", "tam_Taml", "zho_Hans", "tha_Thai")
 HARD = (
@@ -103,10 +103,10 @@ def test_a_saved_copy_has_the_model_and_the_same_ids(trained, tmp_path):
 
 def test_the_reader_reads_what_the_model_says(trained):
     folder, theirs = trained
-    model = sentencepiece_model.parse((folder / "tokenizer.model").read_bytes())
+    model = model_file.parse((folder / "tokenizer.model").read_bytes())
     assert [piece.text for piece in model.pieces] == [theirs.id_to_piece(n) for n in range(len(theirs))]
     assert [piece.score for piece in model.pieces] == [theirs.get_score(n) for n in range(len(theirs))]
-    assert [piece.kind == sentencepiece_model.CONTROL for piece in model.pieces] == [
+    assert [piece.kind == model_file.CONTROL for piece in model.pieces] == [
         theirs.is_control(n) for n in range(len(theirs))
     ]
 

@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from llm_jax.files import replacing, write
-from llm_jax.tokenizer.lengths import byte_lengths
+from llm_jax.tokenizer.derived import byte_lengths
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
 from train.data.integrity import examine

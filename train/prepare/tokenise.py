@@ -95,14 +95,14 @@ class Work:
                 self.counted[i] += amount
 
 
+def available_cores() -> int:
+    """The cores that this process may use, which on a cluster are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _size(text: str) -> int:
     """Bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
-
-
-def available_cores() -> int:
-    """The cores that this process may use; on a cluster these are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Progress") -> None:

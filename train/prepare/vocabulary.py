@@ -37,7 +37,7 @@ def load_tokenizer(spec: str) -> Tokenizer:
         if "/" in spec:
             raise
         raise FileNotFoundError(f"{error}; to make one from the text: {CHARACTERS}, or {TRAIN}4096") from None
-    _refuse_too_many(spec, tokenizer.vocab_size)
+    refuse_too_many(f"--tokenizer {spec}", tokenizer.vocab_size)
     return tokenizer
 
 
@@ -53,7 +53,7 @@ def make_tokenizer(
         from llm_jax.tokenizer.characters import CharacterTokenizer
 
         alphabet: set[str] = set()
-        for text in _documents(source, units, skip_bad_rows):
+        for text in documents(source, units, skip_bad_rows):
             alphabet.update(text)
         if not alphabet:
             raise ValueError(
@@ -63,9 +63,8 @@ def make_tokenizer(
 
     from llm_jax.tokenizer.bpe.train import train_bpe
 
-    return train_bpe(
-        _up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows)), _size(spec)
-    )
+    texts = up_to(TRAINING_BYTES, _training_documents(source, units, val_fraction, skip_bad_rows))
+    return train_bpe(texts, _size(spec))
 
 
 def count_validation(n_documents: int, val_fraction: float) -> int:
@@ -78,30 +77,31 @@ def _size(spec: str) -> int:
         size = int(spec.removeprefix(TRAIN))
     except ValueError:
         raise ValueError(f"--tokenizer {spec}: expected a number of ids, such as {TRAIN}4096") from None
-    _refuse_too_many(spec, size)
+    refuse_too_many(f"--tokenizer {spec}", size)
     return size
 
 
-def _refuse_too_many(spec: str, vocab_size: int) -> None:
+def refuse_too_many(spec: str, vocab_size: int) -> None:
+    """Raises ValueError, which begins with what was asked for, where the ids do not fit into four bytes."""
     try:
         dtype_for(vocab_size)
     except ValueError as error:
-        raise ValueError(f"--tokenizer {spec}: {error}") from None
+        raise ValueError(f"{spec}: {error}") from None
 
 
 def _training_documents(source: Source, units: list[Unit], val_fraction: float, skip_bad_rows: int) -> Iterator[str]:
     if any(piece.split for unit in units for piece in unit):
-        return _documents(source, [unit for unit in units if unit[0].split == "train"], skip_bad_rows)
+        return documents(source, [unit for unit in units if unit[0].split == "train"], skip_bad_rows)
     if isinstance(source, HubDataset):
         raise ValueError(
             f"--tokenizer {TRAIN}N has to count the documents first, and hf:{source.name} is a stream. "
             "Train on local files first and give the result with --tokenizer PATH, or use gpt2"
         )
-    n_documents = sum(1 for _ in _documents(source, units, skip_bad_rows))
-    return islice(_documents(source, units, skip_bad_rows), count_validation(n_documents, val_fraction), None)
+    n_documents = sum(1 for _ in documents(source, units, skip_bad_rows))
+    return islice(documents(source, units, skip_bad_rows), count_validation(n_documents, val_fraction), None)
 
 
-def _documents(source: Source, units: list[Unit], skip_bad_rows: int = 0) -> Iterator[str]:
+def documents(source: Source, units: list[Unit], skip_bad_rows: int = 0) -> Iterator[str]:
     """Documents that hold text. Raises ValueError, with the place, for more than `skip_bad_rows` bad rows."""
     skipped = 0
     for piece in (piece for unit in units for piece in unit):
@@ -122,7 +122,7 @@ def _documents(source: Source, units: list[Unit], skip_bad_rows: int = 0) -> Ite
             yield text
 
 
-def _up_to(limit: int, texts: Iterable[str]) -> Iterator[str]:
+def up_to(limit: int, texts: Iterable[str]) -> Iterator[str]:
     size = 0
     for text in texts:
         yield text

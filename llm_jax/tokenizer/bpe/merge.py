@@ -8,10 +8,11 @@ keeps the pairs in a heap and the neighbours linked.
 import heapq
 import math
 from collections.abc import Mapping
+from typing import AnyStr
 
 
-def merge(piece: bytes, ranks: Mapping[bytes, int], below: float = math.inf) -> list[bytes]:
-    """Joins the bytes of one pre-token into tokens: the lowest rank first, the leftmost among equals.
+def merge(piece: AnyStr, ranks: Mapping[AnyStr, int], below: float = math.inf) -> list[AnyStr]:
+    """Joins the bytes (or characters) of one pre-token into tokens: the lowest rank first, the leftmost among equals.
 
     Only ranks less than `below` count. The heap and the links between neighbours make it n·log n for
     n bytes: a megabyte of "a" takes seconds, not days.

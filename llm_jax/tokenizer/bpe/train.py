@@ -5,27 +5,33 @@ with the same result (rustbpe in nanochat and Hugging Face's trainer rest on the
 
 1. No merge crosses the border of a pre-token, so each distinct pre-token is kept once, with its count. Twelve
    megabytes of Python source have 50,000 of them.
-2. A merge changes the counts of its neighbours only. `_Words` knows which words hold a pair, and updates the counts
+2. A merge changes the counts of its neighbours only. `Words` knows which words hold a pair, and updates the counts
    there.
 3. The most frequent pair is on top of a heap. The count of an old pair can only fall, so an entry that is out of date
    is met too early, never too late: it goes back with its new count.
 
-Among pairs of equal count the smallest pair of ids wins, so the same text gives the same vocabulary everywhere.
+Among pairs of equal count the smallest pair of symbols wins, so the same text gives the same vocabulary everywhere.
+`train_bpe` numbers the bytes as Hugging Face's trainer does, so that its merges are the same, one by one.
 """
 
 import heapq
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from llm_jax.tokenizer.bpe.counting import count_pre_tokens
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
-from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, splitter
-from llm_jax.tokenizer.protocol import END_OF_TEXT, check_text
-from llm_jax.tokenizer.special import grown, ordinary_parts
+from llm_jax.tokenizer.bpe.pairs import Words
+from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters
+from llm_jax.tokenizer.protocol import END_OF_TEXT
+from llm_jax.tokenizer.special import grown
 
 Pair = tuple[int, int]
 Progress = Callable[[int, int], None]
+
+# Bytes in the order of their characters in a tokenizer.json, where a space comes behind the letters.
+_HUGGING_FACE_ORDER = sorted(range(256), key=byte_characters().__getitem__)
+_TO_HUGGING_FACE = {byte: number for number, byte in enumerate(_HUGGING_FACE_ORDER)}
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +42,15 @@ def train_bpe(
     pattern: str = GPT2_PATTERN,
     special_tokens: Sequence[str] = (END_OF_TEXT,),
     progress: Progress | None = None,
+    processes: int = 1,
 ) -> BytePairTokenizer:
     """Learns `vocab_size` tokens: ids 0…255 are the bytes, then the merges in order, then the special tokens.
 
     `texts` may be a generator: only the distinct pre-tokens stay in memory. `progress(done, total)` is called after
-    each merge. Where the texts run out of pairs, the vocabulary is smaller, and the log says so. Text that spells one
-    of `special_tokens` is not learnt: it parts the text, as it does when it is encoded with that token allowed. Raises
-    ValueError if `vocab_size` has no room for the bytes and special tokens, or a text holds a surrogate.
+    each merge. So many `processes` count pre-tokens. Where the texts run out of pairs, the vocabulary is smaller, and
+    the log says so. Text that spells one of `special_tokens` is not learnt: it parts the text, as it does when it is
+    encoded with that token allowed. Raises ValueError if `vocab_size` has no room for the bytes and special tokens, or
+    a text holds a surrogate.
 
     >>> train_bpe(["low lower lowest"], vocab_size=260).encode("low")
     [257]
@@ -56,15 +64,18 @@ def train_bpe(
             f"vocab_size must be at least {256 + len(special_tokens)} (256 bytes and {len(special_tokens)} special "
             f"tokens); got {vocab_size}"
         )
-    merges = learn_merges(count_pre_tokens(texts, pattern, special_tokens), n_merges, progress)
+    counts = count_pre_tokens(texts, pattern, special_tokens, processes)
+    words = Words((_as_symbols(word).translate(_TO_HUGGING_FACE) for word in counts), counts.values())
+    merges = merges_of(words, 256, n_merges, progress)
     if len(merges) < n_merges:
         logger.warning(
             f"the texts have pairs for {len(merges)} of {n_merges} merges: "
             f"the vocabulary has {vocab_size - n_merges + len(merges)} tokens, not {vocab_size}"
         )
-    tokens = [bytes([byte]) for byte in range(256)]
+    tokens = [bytes([byte]) for byte in _HUGGING_FACE_ORDER]
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
+    tokens[:256] = [bytes([byte]) for byte in range(256)]
     return BytePairTokenizer(
         ranks={token: rank for rank, token in enumerate(tokens)},
         pattern=pattern,
@@ -72,86 +83,34 @@ def train_bpe(
     )
 
 
-def count_pre_tokens(
-    texts: Iterable[str], pattern: str = GPT2_PATTERN, special_tokens: Collection[str] = ()
-) -> Counter[str]:
-    """How often each distinct pre-token occurs between `special_tokens`.
-
-    Counters add, so several processes may count parts of a corpus.
-    """
-    if isinstance(texts, str):
-        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
-    split = splitter(pattern)
-    counts: Counter[str] = Counter()
-    for text in texts:
-        check_text(text)
-        for part in ordinary_parts(text, special_tokens):
-            counts.update(split(part))
-    return counts
-
-
 def learn_merges(counts: Mapping[str, int], n_merges: int, progress: Progress | None = None) -> list[Pair]:
     """The pairs of ids to merge, in order; the merge at index i makes id 256 + i. Fewer where the pairs run out."""
-    words = _Words(counts)
-    heap = [(-count, pair) for pair, count in words.pair_counts.items()]
+    return merges_of(Words(map(_as_symbols, counts), counts.values()), 256, n_merges, progress)
+
+
+def merges_of(words: Words, n_symbols: int, n_merges: int, progress: Progress | None = None) -> list[Pair]:
+    """The pairs of symbols to merge, in order; the merge at index i makes symbol `n_symbols` + i."""
+    heap = [(-count, pair) for pair, count in words.counts.items()]
     heapq.heapify(heap)
     merges: list[Pair] = []
     while heap and len(merges) < n_merges:
         negative_count, pair = heapq.heappop(heap)
-        count = words.pair_counts[pair]
+        count = words.counts[pair]
         if count != -negative_count:
             if count:
                 heapq.heappush(heap, (-count, pair))
             continue
-        new_pairs = words.merge(pair, 256 + len(merges))
-        merges.append(pair)
-        for new_pair in new_pairs:
-            heapq.heappush(heap, (-words.pair_counts[new_pair], new_pair))
+        new = chr(n_symbols + len(merges))
+        merges.append((ord(pair[0]), ord(pair[1])))
+        for changed in words.merge(pair, new):
+            # In a run such as "aaaa" a pair with `new` can arise and go again within this merge.
+            if new in changed and (count := words.counts[changed]):
+                heapq.heappush(heap, (-count, changed))
         if progress:
             progress(len(merges), n_merges)
     return merges
 
 
-class _Words:
-    """The distinct pre-tokens as lists of ids, how often each pair occurs in all of them, and in which words."""
-
-    def __init__(self, counts: Mapping[str, int]):
-        self.words = [list(word.encode()) for word in counts]
-        self.counts = list(counts.values())
-        self.pair_counts: dict[Pair, int] = defaultdict(int)
-        self.holders: dict[Pair, set[int]] = defaultdict(set)  # may keep words that have lost the pair since
-        for index, (word, count) in enumerate(zip(self.words, self.counts, strict=True)):
-            for pair in pairwise(word):
-                self.pair_counts[pair] += count
-                self.holders[pair].add(index)
-
-    def merge(self, pair: Pair, new: int) -> set[Pair]:
-        """Replaces `pair` by the id `new` in every word, leftmost first; returns the pairs that hold `new`."""
-        left, right = pair
-        new_pairs: set[Pair] = set()
-        for index in self.holders.pop(pair):
-            word, count = self.words[index], self.counts[index]
-            merged: list[int] = []
-            position, last = 0, len(word) - 1
-            while position <= last:
-                if position == last or word[position] != left or word[position + 1] != right:
-                    merged.append(word[position])
-                    position += 1
-                    continue
-                position += 2
-                if merged:
-                    self.pair_counts[merged[-1], left] -= count
-                    new_pairs.add(self._add((merged[-1], new), count, index))
-                if position <= last:
-                    self.pair_counts[right, word[position]] -= count
-                    new_pairs.add(self._add((new, word[position]), count, index))
-                merged.append(new)
-            self.words[index] = merged
-        self.pair_counts[pair] = 0
-        # In a run such as "aaaa" a pair with `new` can arise and go again within this merge.
-        return {new_pair for new_pair in new_pairs if self.pair_counts[new_pair]}
-
-    def _add(self, pair: Pair, count: int, index: int) -> Pair:
-        self.pair_counts[pair] += count
-        self.holders[pair].add(index)
-        return pair
+def _as_symbols(word: str) -> str:
+    """The bytes of a word, each as the character of its number."""
+    return word.encode().decode("latin-1")

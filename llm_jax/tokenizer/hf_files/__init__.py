@@ -1,6 +1,7 @@
 """Hugging Face's tokenizer files.
 
 tokenizer_json.py   the vocabulary, read
+soundness.py        what is refused in any of them
 vocab_merges.py     the older pair vocab.json and merges.txt, read
 companions.py       the small files beside them, which name special tokens
 saving.py           tokenizer.json and tokenizer_config.json, written

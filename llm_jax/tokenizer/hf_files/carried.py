@@ -9,7 +9,8 @@ from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
 from llm_jax.tokenizer.hf_files.vocab_merges import MERGES, VOCABULARY
 
 SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # names in use, the commonest first
-VOCABULARIES = (TOKENIZER_JSON, VOCABULARY, MERGES, *SENTENCEPIECE)
+VOCAB_TXT = "vocab.txt"  # WordPiece's
+VOCABULARIES = (TOKENIZER_JSON, VOCABULARY, MERGES, *SENTENCEPIECE, VOCAB_TXT)
 NAMES = (*VOCABULARIES, TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, JINJA)
 
 

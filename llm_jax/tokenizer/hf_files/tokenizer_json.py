@@ -49,7 +49,8 @@ def to_bytes(characters: str) -> bytes:
 
 def read(path: str | Path) -> dict:
     """The content of a `tokenizer.json`. Raises ValueError unless it holds a model with a vocabulary."""
-    content = parse_json(Path(path).read_bytes(), "", "get the file again")  # any encoding, with or without its mark
+    # Any encoding, with or without its mark.
+    content = parse_json(Path(path).read_bytes(), "", "get the file again", unique=True)
     model = content.get("model") if isinstance(content, dict) else None
     if isinstance(model, dict):
         model.setdefault("type", _inferred_type(model))

@@ -13,7 +13,7 @@ import numpy as np
 
 from llm_jax import sharding
 from llm_jax.tokenizer import Tokenizer
-from llm_jax.tokenizer.lengths import byte_lengths
+from llm_jax.tokenizer.derived import byte_lengths
 from train.cluster.devices import Job
 from train.data.loader import TokenBatches
 from train.data.manifest import Manifest

@@ -10,7 +10,7 @@ import base64
 import re
 from typing import Any
 
-from llm_jax.tokenizer.hugging_face.sentencepiece_model import (
+from llm_jax.tokenizer.sentencepiece.model_file import (
     BYTE,
     CONTROL,
     NORMAL,
@@ -54,6 +54,8 @@ def _normalizers(model: SentencePieceModel, is_legacy: bool) -> list[dict[str, A
     space = SPACE if model.escapes_spaces else " "
     if model.escapes_spaces:
         steps.append(_replace({"String": " "}, SPACE))
+    if model.escapes_spaces and model.removes_spaces:  # at the end of a text also those that are ▁ in it
+        steps.append(_replace({"Regex": rf"{SPACE}+\z"}, ""))
     if model.dummy_prefix and is_legacy:
         steps.append({"type": "Prepend", "prepend": space})
     return steps

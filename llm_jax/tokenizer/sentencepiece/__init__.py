@@ -1,0 +1,11 @@
+"""SentencePiece (Kudo & Richardson 2018): its files, and what its two algorithms share.
+
+protobuf.py            the fields of a protocol buffer
+model_file.py          tokenizer.model, read and written
+as_tokenizer_json.py   such a model as a tokenizer.json
+normalization.py       what happens to a text before it is cut into pieces
+corpus.py              texts → words with their counts
+scripts.py             the script of a character
+vocabulary.py          pieces ↔ ids, with byte fallback; of it are unigram/ and pair_encoding.py
+pair_encoding.py       byte-pair encoding over characters, as Llama 2 has it
+"""

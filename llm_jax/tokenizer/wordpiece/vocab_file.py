@@ -1,0 +1,21 @@
+"""BERT's vocab.txt: one token a line, the line's number is its id."""
+
+from pathlib import Path
+
+from llm_jax.tokenizer.wordpiece.vocabulary import UNKNOWN, WordPieceVocabulary
+
+
+def read(path: Path, lowercase: bool = True) -> WordPieceVocabulary:
+    """Raises ValueError naming the file, and the line of a token that is there twice."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start:,}): get the file again") from None
+    seen: dict[str, int] = {}
+    for number, token in enumerate(lines, start=1):
+        if token in seen:
+            raise ValueError(f"{path}: line {number:,} is {token!r}, as line {seen[token]:,} is: get the file again")
+        seen[token] = number
+    if UNKNOWN not in seen:
+        raise ValueError(f"{path}: not a vocabulary of BERT's kind: none of its lines is {UNKNOWN}")
+    return WordPieceVocabulary(lines, lowercase)
