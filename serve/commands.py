@@ -15,5 +15,10 @@ COMMANDS: Commands = {
         "serve.evaluation.command",
         "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers",
     ),
+    "leaderboard": (
+        "serve.leaderboard.command",
+        "ranks of models under every scoring rule, with errors and tests, from files of choices",
+    ),
+    "arena": ("serve.arena.command", "ratings from pairwise votes, with intervals, and what they hide"),
     "agree": ("serve.agreement.command", "check that JAX, transformers and vLLM give the same numbers"),
 }

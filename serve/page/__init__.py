@@ -1,0 +1,5 @@
+"""Pages of results: one HTML file that needs no network.
+
+text       names that others have written, made harmless
+document   record, style and script → the file
+"""
