@@ -1,5 +1,6 @@
 """Votes → everything that the terminal, the JSON file and the page show."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,7 +135,7 @@ def _rows(
 def _adjacent(votes: Votes, theta: np.ndarray, order: np.ndarray, ties: float) -> list[dict[str, Any]]:
     """For each two neighbours in the order: the votes between them that would tell them apart."""
     found = []
-    for better, worse in zip(order[:-1], order[1:], strict=True):
+    for better, worse in itertools.pairwise(order):
         between = ((votes.left == better) & (votes.right == worse)) | ((votes.left == worse) & (votes.right == better))
         needed = findings.votes_needed(float(theta[better] - theta[worse]), ties)
         found.append(

@@ -16,7 +16,7 @@ class Settings:
     k: float = 4.0
     """Elo's K: rating points that a vote moves at most."""
     cluster: str | None = None
-    """Column whose equal values mark votes that depend on each other, such as the voter: intervals draw these together."""
+    """Column of a group of votes that depend on each other, such as the voter: the bootstrap draws whole groups."""
     min_votes: int = 1
     """Leave out models with fewer votes."""
     seed: int = 0

@@ -65,7 +65,7 @@ def page_rank(tables: Tables, damping: float = 0.85) -> np.ndarray:
 
 
 def has_finite_maximum(points: np.ndarray) -> bool:
-    """Whether Bradley–Terry's likelihood has a finite maximum: chains of wins lead from each model to each (Ford 1957)."""
+    """Whether the likelihood has a finite maximum: chains of wins lead from each model to each (Ford 1957)."""
     return csgraph.connected_components(points > 0, connection="strong")[0] == 1
 
 

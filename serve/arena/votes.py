@@ -52,7 +52,13 @@ def read(path: Path, cluster: str | None = None) -> Votes:
         raise ValueError(f"{path} has no column {cluster!r} for --cluster; it has {', '.join(header)}")
     names = {name for pair in SIDES for name in pair}  # of models, or their numbers: not a property of an answer
     pairs = _style_columns(header, {*names, "winner", *([cluster] if cluster else [])})
-    wanted = [first, second, "winner", *(name for pair in pairs.values() for name in pair), *([cluster] * bool(cluster))]
+    wanted = [
+        first,
+        second,
+        "winner",
+        *(name for pair in pairs.values() for name in pair),
+        *([cluster] * bool(cluster)),
+    ]
     places = [header.index(name) for name in wanted]
     numbers: dict[str, int] = {}
     groups: dict[str, int] = {}
@@ -71,9 +77,7 @@ def read(path: Path, cluster: str | None = None) -> Votes:
     if not rows:
         raise ValueError(f"{path} has no votes: {CURE}")
     left, right, score = (np.array(column) for column in zip(*rows, strict=True))
-    return Votes(
-        tuple(numbers), left, right, score, _style(styles), np.array(group_of) if cluster else None
-    )
+    return Votes(tuple(numbers), left, right, score, _style(styles), np.array(group_of) if cluster else None)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -26,7 +26,7 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
     """Raises ValueError where the items are no multiple choice."""
     found = NAME.match(path.name.removesuffix(".gz").removesuffix(".jsonl"))
     task = found["task"] if found else path.stem
-    parsed = [_item(path, number, row) for number, row in enumerate(rows, 1)]
+    parsed = [item(f"{path}, line {number}", row) for number, row in enumerate(rows, 1)]
     source = str(path)
     columns: dict[str, list[list[float]]] = {}
     for name in ("sum", "greedy", "unconditional"):
@@ -56,14 +56,17 @@ def name_of(row: Mapping[str, Any]) -> str:
     return f"{row['doc_id']}:{str(row.get('doc_hash', ''))[:12]}"
 
 
-def _item(path: Path, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Sums, texts and the right answer of a line."""
+def item(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Sums, greedy, texts and the right answer of a sample, as the harness keeps it or writes it.
+
+    Raises ValueError, with `where` in front, for what is no multiple choice.
+    """
     arguments = row["arguments"]
     pairs = [_pair(one) for one in (arguments.values() if isinstance(arguments, dict) else arguments)]
     answers = [_answer(one) for one in row.get("filtered_resps", row.get("resps")) or ()]
     if not pairs or len(pairs) != len(answers) or None in pairs or None in answers:
         raise ValueError(
-            f"{path}, line {number} is no multiple choice ({len(pairs)} requests, {len(answers)} answers of "
+            f"{where} is no multiple choice ({len(pairs)} requests, {len(answers)} answers of "
             "log-probability): give samples of a task such as hellaswag, arc_easy or mmlu"
         )
     n = len(pairs)

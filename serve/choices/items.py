@@ -39,7 +39,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("endings"), list) or not str(row.get("label")).isdigit():
             raise ValueError(
-                f"{path}, row {number} has the columns {', '.join(row)}; --items needs endings (a list) and label (a number)"
+                f"{path}, row {number} has the columns {', '.join(row)}; --items needs endings (a list) and label "
+                "(a number)"
             )
     return rows
 

@@ -51,10 +51,14 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
         raise ValueError(f"{path} has {len(items):,} items; its first line promises {expected:,}; {CURE}")
     for number, row in enumerate(items, 2):
         if "item" not in row or not isinstance(row.get("gold", UNKNOWN), int):
-            raise ValueError(f"{path}, line {number}: an item needs its name and the number of the right answer; {CURE}")
+            raise ValueError(
+                f"{path}, line {number}: an item needs its name and the number of the right answer; {CURE}"
+            )
     present = [name for name in COLUMNS if any(name in row for row in items)]
     for name in present:
-        if missing := next((number for number, row in enumerate(items, 2) if not isinstance(row.get(name), list)), None):
+        if missing := next(
+            (number for number, row in enumerate(items, 2) if not isinstance(row.get(name), list)), None
+        ):
             raise ValueError(f"{path}, line {missing} has no list {name!r}, which other lines have; {CURE}")
     columns = {name: table([row[name] for row in items], source, name) for name in present}
     group = tuple(str(row.get("group", "")) for row in items)

@@ -1,12 +1,12 @@
 """The choices of a model on a task: item × answer arrays, checked when they are made.
 
-    sum             log p(answer | context), nats, over the answer's tokens
-    tokens          of the answer
-    characters      of the answer, without the space before it
-    bytes           the same in UTF-8
-    unconditional   log p(answer | neutral prompt)
-    greedy          1 where greedy decoding writes the answer
-    token mean, byte mean   in place of sum and length, where a file has nothing else
+sum             log p(answer | context), nats, over the answer's tokens
+tokens          of the answer
+characters      of the answer, without the space before it
+bytes           the same in UTF-8
+unconditional   log p(answer | neutral prompt)
+greedy          1 where greedy decoding writes the answer
+token mean, byte mean   in place of sum and length, where a file has nothing else
 """
 
 import contextlib
@@ -34,7 +34,9 @@ class Choices:
     gold: np.ndarray  # (N,) the right answer; UNKNOWN where the file does not say
     columns: dict[str, np.ndarray]  # name in COLUMNS → (N, answers)
     is_letters: bool = False  # the answers are A, B, C…, printed before the question's end
-    group: tuple[str, ...] | None = None  # items of one group depend on each other: HellaSwag's activity, MMLU's subject
+    group: tuple[str, ...] | None = (
+        None  # items of one group depend on each other: HellaSwag's activity, MMLU's subject
+    )
     subsets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # property → its value for each item
     lengths: np.ndarray | None = None  # characters of the answers, for files that score another text than the answer
 
@@ -69,7 +71,9 @@ class Choices:
     def _check(self, name: str, table: np.ndarray) -> None:
         first = next(iter(self.columns.values()))
         if table.shape != first.shape or (np.isnan(table) != np.isnan(first)).any():
-            raise ValueError(f"{self.source}: {name} has not as many values as {next(iter(self.columns))} for each item")
+            raise ValueError(
+                f"{self.source}: {name} has not as many values as {next(iter(self.columns))} for each item"
+            )
         with np.errstate(invalid="ignore"):
             is_bad = np.isinf(table) | (
                 table > ROUNDING if name in LOG_PROBABILITIES else table < (1 if name in LENGTHS else 0)
@@ -78,7 +82,8 @@ class Choices:
             row, column = np.argwhere(is_bad)[0]
             what = "a log-probability is at most 0" if name in LOG_PROBABILITIES else "it must be positive"
             raise ValueError(
-                f"{self.source}, item {self.items[row]}, answer {column}: {name} is {table[row, column]:g}; {what} and finite"
+                f"{self.source}, item {self.items[row]}, answer {column}: {name} is {table[row, column]:g}; "
+                f"{what} and finite"
             )
 
     def joined(self, other: "Choices") -> "Choices":
@@ -107,7 +112,9 @@ def table(rows: list[list[float]], source: str, name: str) -> np.ndarray:
         except (TypeError, ValueError):
             raise ValueError(f"{source}, item {number + 1}: {name} holds {str(row)[:60]}; expected numbers") from None
         if values.ndim != 1 or np.isnan(values).any():
-            raise ValueError(f"{source}, item {number + 1}: {name} is {str(row)[:60]}; expected a number for each answer")
+            raise ValueError(
+                f"{source}, item {number + 1}: {name} is {str(row)[:60]}; expected a number for each answer"
+            )
         found[number, : len(row)] = values
     return found
 

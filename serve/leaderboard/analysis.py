@@ -110,7 +110,9 @@ def _order_by_items(board: Board, settings: Settings) -> dict[str, Any]:
         [
             size,
             resampling.probability_of_order(
-                resampling.means(board.values_MN, settings.bootstraps, settings.seed, n=size), order, board.is_lower_better
+                resampling.means(board.values_MN, settings.bootstraps, settings.seed, n=size),
+                order,
+                board.is_lower_better,
             ),
         ]
         for size in SIZES
@@ -138,9 +140,7 @@ def _scored(entries: Sequence[Choices]):
 
 
 def _calibration(entries: Sequence[Choices]) -> list[dict[str, Any]]:
-    return [
-        {**label, **answers.calibration(scores_NK, entry.gold)} for entry, label, scores_NK in _scored(entries)
-    ]
+    return [{**label, **answers.calibration(scores_NK, entry.gold)} for entry, label, scores_NK in _scored(entries)]
 
 
 def _chosen(entries: Sequence[Choices]) -> list[dict[str, Any]]:

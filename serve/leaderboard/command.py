@@ -1,9 +1,9 @@
 """Leaderboards from files of choices, and what they hide: `python -m serve leaderboard FILES…`.
 
-A file is what `serve evaluate --log-choices` writes, samples_TASK.jsonl of lm-evaluation-harness (`--log_samples`), or a
-CSV file of means (nll_0, nll_1, …; right answers from --items). NAME=FILE or NAME:PROMPT=FILE names a model. Prints one
-board for each task; writes all rules, prompts and subsets to leaderboard.json and to leaderboard.html, one page that
-needs no network.
+A file is what `serve evaluate --log-choices` writes, a samples_TASK.jsonl of lm-evaluation-harness, or a CSV file of
+means (nll_0, nll_1, …; right answers from --items). NAME=FILE or NAME:PROMPT=FILE names a model. Prints one board for
+each task; writes all rules, prompts and subsets to leaderboard.json and to leaderboard.html, one page that needs no
+network.
 """
 
 import sys

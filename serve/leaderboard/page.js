@@ -97,7 +97,7 @@ function drawFlips() {
   const from = task().main;
   const rows = task().flips.map((one) => {
     const key = ["prompt", "rule", "subset"].find((part) => one.from[part] !== one.to[part]);
-    return row(text(key === "subset" ? "items" : key), name(one.to[key]), `${one.flipped.length} of ${one.pairs}`, fixed(one.kendall_tau, 3), name(one.flipped.map(([a, b]) => `${a} > ${b}`).join("; ") || "–"));
+    return row(text(key === "subset" ? "items" : key), name(one.to[key]), `${one.flipped.length} of ${one.pairs}`, fixed(one.kendall_tau, 3), long(one.flipped.map(([a, b]) => `${a} > ${b}`).join("; ") || "–"));
   });
   parts.flips.replaceChildren(rows.length ? table([["changed", "text"], ["to", "text"], ["pairs"], ["Kendall τ"], ["now in this order", "text"]], rows, { caption: `Against rule ${from.rule}, items ${from.subset}${from.prompt ? `, prompt ${from.prompt}` : ""}.` }) : make("p", {}, "There is no other board to compare with."));
 }
@@ -136,8 +136,10 @@ function drawBest() {
 
 function drawLacking() {
   const by = new Map();
-  for (const one of task().lacking) by.set(`${one.rule} needs ${one.missing}`, [...(by.get(`${one.rule} needs ${one.missing}`) ?? []), one.model]);
-  parts.lacking.replaceChildren(by.size ? make("ul", {}, ...[...by].map(([what, models]) => make("li", {}, `${what}: ${[...new Set(models)].join(", ")}`))) : make("p", {}, "Nothing: the files have all that the rules need."));
+  for (const one of task().lacking) by.set(`${one.rule} needs ${one.missing}`, (by.get(`${one.rule} needs ${one.missing}`) ?? new Set()).add(one.model));
+  const all = new Set(task().boards.flatMap((one) => one.rows.map((line) => line.model))).size;
+  const who = (models) => (models.size === all ? "all models" : models.size > all / 2 ? `${models.size} of ${all} models` : [...models].join(", "));
+  parts.lacking.replaceChildren(by.size ? make("ul", {}, ...[...by].map(([what, models]) => make("li", {}, `${what}: lacking for ${who(models)}`))) : make("p", {}, "Nothing: the files have all that the rules need."));
 }
 
 function draw() { for (const one of [drawControls, drawBoard, drawPairs, drawOrder, drawFlips, drawCalibration, drawAnswers, drawBest, drawLacking]) one(); }

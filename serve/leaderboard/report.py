@@ -1,5 +1,6 @@
 """A leaderboard in the terminal: the ranking with its errors, and a line for each thing it hides."""
 
+import itertools
 from typing import Any
 
 from rich.console import Console
@@ -21,7 +22,11 @@ def show(console: Console, record: Record, rule: str | None, prompt: str | None,
         prompt_shown = f", prompt {board['prompt']}" if board["prompt"] else ""
         console.print(f"[bold]{_name(title)}{_name(prompt_shown)}, rule {board['rule']}[/bold]")
         console.print(_table(board, confidence))
-        for line in _findings(task, board, confidence):
+        if neighbours := _neighbours(task, board):
+            console.print()
+            console.print(neighbours)
+        console.print()
+        for line in _findings(task, board):
             console.print(line)
         console.print()
 
@@ -35,7 +40,9 @@ def _chosen(task: Record, rule: str | None, prompt: str | None, subset: str | No
     known = "; ".join(f"{name}s: {', '.join(task[f'{name}s'])}" for name in wanted)
     lacking = [one for one in task["lacking"] if one["rule"] == rule]
     why = f"; for {rule}, {lacking[0]['model']} lacks {lacking[0]['missing']}" if lacking else ""
-    raise ValueError(f"{task['task']} has no board of {', '.join(f'{n} {v!r}' for n, v in key.items())}{why}. It has {known}")
+    raise ValueError(
+        f"{task['task']} has no board of {', '.join(f'{n} {v!r}' for n, v in key.items())}{why}. It has {known}"
+    )
 
 
 def _table(board: Record, confidence: float) -> Table:
@@ -61,7 +68,7 @@ def _table(board: Record, confidence: float) -> Table:
     return table
 
 
-def _findings(task: Record, board: Record, confidence: float) -> list[str]:
+def _findings(task: Record, board: Record) -> list[str]:
     lines = []
     if len(board["rows"]) > 1:
         lines.append(f"this order is right in {board['probability_of_order']:.0%} of the bootstraps")
@@ -69,38 +76,35 @@ def _findings(task: Record, board: Record, confidence: float) -> list[str]:
         if _same(one, board, ("prompt", "rule")) and board["subset"] == "all":
             parts = ", ".join(f"{p:.2f} with {n:,}" for n, p in one["probability"])
             lines.append(f"probability that a test finds this order, by its items: {parts}")
-    pairs = next((one["pairs"] for one in task["pairs"] if _same(one, board, ("prompt", "rule", "subset"))), [])
-    lines += _pair_lines(board, pairs)
     lines += _flip_lines(task, board)
     lines += _answer_lines(task, board)
     lines += _best_lines(task)
-    if task["lacking"]:
-        missing: dict[str, set[str]] = {}
-        for one in task["lacking"]:
-            missing.setdefault(f"{one['rule']} ({one['missing']})", set()).add(one["model"])
-        lines.append(
-            "not computed, for want of what the brackets say: "
-            + ", ".join(f"{what} of {len(models)}" for what, models in missing.items())
-        )
+    lines += _lacking_lines(task)
     return lines
 
 
-def _pair_lines(board: Record, pairs: list[Record]) -> list[str]:
+def _neighbours(task: Record, board: Record) -> Table | None:
+    """The tests of neighbours in the order; None where there are none, as for a subset."""
+    pairs = next((one["pairs"] for one in task["pairs"] if _same(one, board, ("prompt", "rule", "subset"))), [])
     by_pair = {(pair["better"], pair["worse"]): pair for pair in pairs}
-    names = [row["model"] for row in board["rows"]]
-    lines = []
-    for better, worse in zip(names[:-1], names[1:], strict=True):
-        if pair := by_pair.get((better, worse)):
-            needed = pair["items_for_this"]
-            split = f", {pair['only_first']:,}/{pair['only_second']:,}" if pair["only_first"] is not None else ""
-            items = "no number of items resolves it" if needed is None else f"resolved by {needed:,.0f} items"
-            lines.append(
-                f"  {_name(better)} − {_name(worse)}: {pair['difference']:+.4f}, paired SE {_error(pair['stderr'])} (unpaired "
-                f"{_error(pair['unpaired'])}){split}, z {pair['z']:.2f}, p {pair['p_adjusted']:.2g}; {items}"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("better than the next, on the same items", overflow="ellipsis", no_wrap=True, min_width=12)
+    for name in ("by", "paired SE", "unpaired", "only one right", "z", "p", "items to resolve"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for two in itertools.pairwise(row["model"] for row in board["rows"]):
+        if pair := by_pair.get(two):
+            split = "–" if pair["only_first"] is None else f"{pair['only_first']:,}/{pair['only_second']:,}"
+            table.add_row(
+                _name(two[0]),
+                f"{pair['difference']:.4f}",
+                _error(pair["stderr"]),
+                _error(pair["unpaired"]),
+                split,
+                f"{pair['z']:.2f}",
+                "<.001" if pair["p_adjusted"] < 0.001 else f"{pair['p_adjusted']:.3f}",
+                "∞" if pair["items_for_this"] is None else f"{pair['items_for_this']:,.0f}",
             )
-    if lines:
-        lines.insert(0, "neighbours, tested on the same items (p adjusted for all pairs):")
-    return lines
+    return table if table.row_count else None
 
 
 def _flip_lines(task: Record, board: Record) -> list[str]:
@@ -123,15 +127,17 @@ def _flip_lines(task: Record, board: Record) -> list[str]:
 def _answer_lines(task: Record, board: Record) -> list[str]:
     found = task["answers"]["task"]
     right = "/".join(f"{share:.3f}"[1:] for share in found["right"])
-    lines = [f"right answers by position {right} (p of equal shares {found['p_value']:.2g}), chance {found['chance']:.3f}"]
+    lines = [
+        f"right answers by position {right} (p of equal shares {found['p_value']:.2g}), chance {found['chance']:.3f}"
+    ]
     if "longest" in found:
         lines[0] += f"; always the longest {found['longest']:.3f}, the shortest {found['shortest']:.3f}"
     rows = [one for one in task["calibration"] if _same(one, board, ("prompt", "rule"))]
     if rows:
         worst = max(rows, key=lambda one: one["ece"])
         lines.append(
-            f"calibration over 15 bins: ECE {min(one['ece'] for one in rows):.3f} to {worst['ece']:.3f}, the largest for "
-            f"{_name(worst['model'])} (mean confidence {worst['confidence']:.3f}, accuracy {worst['accuracy']:.3f})"
+            f"calibration over 15 bins: ECE {min(one['ece'] for one in rows):.3f} to {worst['ece']:.3f}, the largest "
+            f"for {_name(worst['model'])} (mean confidence {worst['confidence']:.3f}, accuracy {worst['accuracy']:.3f})"
         )
     return lines
 
@@ -140,11 +146,19 @@ def _best_lines(task: Record) -> list[str]:
     found = task["best_of"]
     gains = [(row["best"][str(found["variants"])] - row["accuracy"], row) for row in found["rows"]]
     gain, row = max(gains, key=lambda one: (len(one[1]["passes"]), one[0]))
-    passes = f" and pass {len(row['passes'])} better models" if row["passes"] else ""
+    passes = f" and pass {', '.join(map(_name, row['passes'][:3]))}" if row["passes"] else ""
     return [
-        f"the best of {found['variants']} equally good variants of {_name(row['model'])} would show {gain:+.4f} by noise "
-        f"alone{passes}"
+        f"the best of {found['variants']} equally good variants of {_name(row['model'])} would show {gain:+.4f} by "
+        f"noise alone{passes}"
     ]
+
+
+def _lacking_lines(task: Record) -> list[str]:
+    """Rules that no model's files have enough for; those that only some lack are seen in their boards."""
+    missing = {one["rule"]: one["missing"] for one in task["lacking"] if one["rule"] not in task["rules"]}
+    if not missing:
+        return []
+    return ["not computed: " + ", ".join(f"{rule} (no {what})" for rule, what in missing.items())]
 
 
 def _same(one: Record, other: Record, names: tuple[str, ...]) -> bool:

@@ -33,8 +33,8 @@ def aligned(entries: Sequence[Choices], common_items: bool) -> list[Choices]:
         if (one.gold != found[0].gold).any():
             at = int(np.flatnonzero(one.gold != found[0].gold)[0])
             raise ValueError(
-                f"{one.source} and {first.source} name other right answers for item {order[at][:60]}: the files are about "
-                "other versions of the task"
+                f"{one.source} and {first.source} name other right answers for item {order[at][:60]}: the files are "
+                "about other versions of the task"
             )
     return found
 

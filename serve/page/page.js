@@ -43,6 +43,7 @@ const row = (...cells) =>
   make("tr", {}, ...cells.map((cell) => (cell instanceof Node ? cell : make("td", {}, String(cell)))));
 const text = (value) => make("td", { class: "text" }, String(value));
 const name = (value) => make("td", { class: "name" }, String(value));
+const long = (value) => make("td", { class: "name long" }, String(value));
 const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const whole = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en"));
 const range = ([low, high]) => (low === high ? String(low) : `${low}–${high}`);
