@@ -1,6 +1,6 @@
 """Rating models from votes: ours beside evalica (a library in Rust), the same votes, in turns.
 
-Rows that both compute: one Bradley–Terry fit, and Elo in the order of the votes. Ours alone: the intervals, and the whole
+Rows that both compute: one Bradley–Terry fit, and Elo in file order. Ours alone: the intervals, and the whole
 analysis of `serve arena`. evalica has no bootstrap of its own; its documentation draws the votes again in a loop of
 Python, which is timed for a few replicates and multiplied.
 
