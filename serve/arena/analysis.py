@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,8 @@ FORMAT = 1
 CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
-@dataclass(frozen=True)
-class Arena:
-    """The votes, the strengths and their replicates; `record` is what is written."""
-
-    votes: Votes
-    record: dict[str, Any]
-
-
-def analyse(votes: Votes, settings: Settings, source: str) -> Arena:
-    """Raises ValueError where fewer than two models are left."""
+def analyse(votes: Votes, settings: Settings, source: str) -> dict[str, Any]:
+    """The record that is shown and written. Raises ValueError where fewer than two models are left."""
     votes, left_out = _kept(votes, settings.min_votes)
     counts = tables.tabulate(tables.cells(votes), len(votes.models))
     is_finite = tables.has_finite_maximum(counts.points)
@@ -35,7 +26,7 @@ def analyse(votes: Votes, settings: Settings, source: str) -> Arena:
     methods["style-controlled"] = strength.on_elo_scale(with_style.theta)
     order = np.argsort(-theta, kind="stable")
     ties = float((votes.score == 0.5).mean())
-    record = {
+    return {
         "format": FORMAT,
         "source": source,
         "votes": len(votes),
@@ -54,30 +45,32 @@ def analyse(votes: Votes, settings: Settings, source: str) -> Arena:
         "table": _rows(votes, counts, replicates, methods, order, sorted({*CONFIDENCES, settings.confidence})),
         "adjacent": _adjacent(votes, theta, order, ties),
     }
-    return Arena(votes, record)
 
 
 def _kept(votes: Votes, least: int) -> tuple[Votes, list[str]]:
-    """The votes between models that have at least `least` votes, and the names of the others."""
-    is_kept = np.bincount(np.r_[votes.left, votes.right], minlength=len(votes.models)) >= least
-    if is_kept.sum() < 2:
-        raise ValueError(f"only {is_kept.sum()} models have {least} votes: a rating needs two; lower --min-votes")
-    if is_kept.all():
-        return votes, []
-    rows = is_kept[votes.left] & is_kept[votes.right]
-    if not rows.any():
-        raise ValueError(f"no vote is between two models with {least} votes each; lower --min-votes")
-    names = [name for name, kept in zip(votes.models, is_kept, strict=True) if kept]
-    renumbered = np.cumsum(is_kept) - 1
-    kept = Votes(
-        tuple(names),
+    """The votes between models that have at least `least` of these votes, and the names of the other models."""
+    left_out: list[str] = []
+    while True:
+        is_kept = np.bincount(np.r_[votes.left, votes.right], minlength=len(votes.models)) >= least
+        if is_kept.sum() < 2:
+            raise ValueError(f"fewer than two models have {least} votes against each other: lower --min-votes")
+        if is_kept.all():
+            return votes, left_out
+        left_out += [name for name, one in zip(votes.models, is_kept, strict=True) if not one]
+        votes = _between(votes, is_kept)
+
+
+def _between(votes: Votes, is_kept: np.ndarray) -> Votes:
+    """The votes in which both models are kept; models are numbered again."""
+    rows, renumbered = is_kept[votes.left] & is_kept[votes.right], np.cumsum(is_kept) - 1
+    return Votes(
+        tuple(name for name, one in zip(votes.models, is_kept, strict=True) if one),
         renumbered[votes.left[rows]],
         renumbered[votes.right[rows]],
         votes.score[rows],
         {name: (left[rows], right[rows]) for name, (left, right) in votes.style.items()},
         None if votes.cluster is None else np.unique(votes.cluster[rows], return_inverse=True)[1],
     )
-    return kept, [name for name, one in zip(votes.models, is_kept, strict=True) if not one]
 
 
 def _methods(votes: Votes, counts: tables.Tables, theta: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
@@ -121,7 +114,7 @@ def _rows(
             "ties": int(counts.ties[i].sum()),
             "scores": {name: float(values[i]) for name, values in methods.items()},
             "intervals": {
-                f"{confidence:g}": {
+                f"{confidence}": {
                     "rating": [float(rating.low[i]), float(rating.high[i])],
                     "rank": [int(rank.low[i]), int(rank.high[i])],
                 }

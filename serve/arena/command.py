@@ -31,7 +31,7 @@ def main(options: Options) -> int:
     from serve.arena import analysis, page, report, votes
 
     read = votes.read(options.votes, options.settings.cluster)
-    record = analysis.analyse(read, options.settings, options.votes.name).record
+    record = analysis.analyse(read, options.settings, options.votes.name)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     report.show(console, record, options.settings.confidence)
     options.out.mkdir(parents=True, exist_ok=True)

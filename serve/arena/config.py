@@ -26,7 +26,7 @@ class Settings:
             raise ValueError(f"bootstraps must be at least 10, so that an interval can be read; got {self.bootstraps}")
         if self.shuffles < 1:
             raise ValueError(f"shuffles must be at least 1; got {self.shuffles}")
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence must be between 0.5 and 1; got {self.confidence}")
+        if not 0.5 <= self.confidence <= 0.999:
+            raise ValueError(f"confidence must be between 0.5 and 0.999; got {self.confidence}")
         if not 0 < self.k < float("inf"):
             raise ValueError(f"k must be a positive number; got {self.k}")

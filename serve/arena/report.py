@@ -32,7 +32,7 @@ def _table(record: dict[str, Any], confidence: float) -> Table:
     for name in ("rating", "interval", "Elo", "shuffled", "win rate", "votes"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, row in enumerate(record["table"][:LISTED], 1):
-        within, scores = row["intervals"][f"{confidence:g}"], row["scores"]
+        within, scores = row["intervals"][f"{confidence}"], row["scores"]
         low, high = within["rank"]
         table.add_row(
             f"{number} ({low}–{high})",

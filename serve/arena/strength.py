@@ -13,6 +13,7 @@ from serve.arena.votes import Votes
 RIDGE = 0.01  # weight of a normal prior on θ where the likelihood has no finite maximum: far below that of one vote
 TOLERANCE = 1e-12
 MOST_STEPS = 60
+ELO_PART = 10_000  # votes whose orders are looked up at once: bounds the memory
 LONGEST_STEP = 2.0  # in θ; keeps Newton's method from overshooting
 
 
@@ -124,15 +125,17 @@ def elo_shuffled(
     """Ratings after the last vote for several random orders, one a row; all orders advance together."""
     random = np.random.default_rng(seed)
     n, models = len(votes), len(votes.models)
-    order = np.stack([random.permutation(n) for _ in range(shuffles)], 1)
+    order = np.stack([random.permutation(n).astype(np.int32) for _ in range(shuffles)], 1)
     offset = np.arange(shuffles) * models
-    left, right, score = votes.left[order] + offset, votes.right[order] + offset, votes.score[order]
-    ratings, base, gained = np.full(shuffles * models, start), np.log(10) / scale, k * score
-    for i, j, won in zip(left, right, gained, strict=True):
-        at, its = ratings.take(i), ratings.take(j)
-        odds = np.exp((its - at) * base)
-        odds += 1
-        change = won - k / odds
-        ratings[i] = at + change
-        ratings[j] = its - change
+    ratings, base = np.full(shuffles * models, start), np.log(10) / scale
+    for first in range(0, n, ELO_PART):
+        part = order[first : first + ELO_PART]
+        columns = (votes.left[part] + offset, votes.right[part] + offset, k * votes.score[part])
+        for i, j, won in zip(*columns, strict=True):
+            at, its = ratings.take(i), ratings.take(j)
+            odds = np.exp((its - at) * base)
+            odds += 1
+            change = won - k / odds
+            ratings[i] = at + change
+            ratings[j] = its - change
     return ratings.reshape(shuffles, models)

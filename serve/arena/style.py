@@ -11,7 +11,7 @@ win for each. Strengths with these terms are those of answers of equal style, sh
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 
 from serve.arena.strength import LONGEST_STEP, RIDGE
 from serve.arena.votes import Votes
@@ -36,18 +36,18 @@ class Controlled(NamedTuple):
 
 
 def control(votes: Votes, ridge: float = RIDGE) -> Controlled:
-    """Fits θ, γ and β by Newton's method, with the weak prior of the bootstrap on θ."""
+    """Fits θ, γ and β by Newton's method, with the weak prior of the bootstrap."""
     k, n = len(votes.models), len(votes)
     properties = {name: x for name, pair in votes.style.items() if (x := _difference(*pair)) is not None}
     rows = np.arange(n)
     sides = sparse.csr_matrix((np.ones(n), (rows, votes.left)), (n, k))
     sides -= sparse.csr_matrix((np.ones(n), (rows, votes.right)), (n, k))
     design = sparse.csr_matrix(sparse.hstack([sides, np.column_stack([np.ones(n), *properties.values()])]))
-    prior = np.r_[np.full(k, ridge), np.full(1 + len(properties), 1e-9)]
+    prior = np.full(design.shape[1], ridge)
     weights = np.zeros(design.shape[1])
     information = np.eye(len(weights))
     for _ in range(60):
-        chance = 1 / (1 + np.exp(-(design @ weights)))
+        chance = special.expit(design @ weights)
         gradient = design.T @ (votes.score - chance) - prior * weights
         information = (design.T @ design.multiply((chance * (1 - chance))[:, None])).toarray() + np.diag(prior)
         step = np.linalg.solve(information, gradient)

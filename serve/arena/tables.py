@@ -47,21 +47,17 @@ def counting(tables: Tables) -> np.ndarray:
     return tables.points.sum(1)
 
 
-def leading_vector(matrix: np.ndarray) -> np.ndarray:
-    """The eigenvector of the largest eigenvalue of a non-negative matrix, of length 1 (Perron–Frobenius)."""
-    values, vectors = np.linalg.eig(matrix)
-    leading = np.abs(np.real(vectors[:, np.argmax(np.real(values))]))
-    return leading / np.linalg.norm(leading)
-
-
 def page_rank(tables: Tables, damping: float = 0.85) -> np.ndarray:
     """The stationary distribution of a reader who goes from a model to one that has beaten it (Brin & Page 1998)."""
     flow = tables.points.T.copy()
     k = len(flow)
     flow[flow.sum(1) == 0] = 1
     flow /= flow.sum(1, keepdims=True)
-    stationary = leading_vector((damping * flow + (1 - damping) / k).T)
-    return stationary / stationary.sum()
+    rank = np.full(k, 1 / k)
+    while True:  # each round shrinks the error by `damping`
+        before, rank = rank, damping * (rank @ flow) + (1 - damping) / k
+        if np.abs(rank - before).sum() < 1e-13:
+            return rank
 
 
 def has_finite_maximum(points: np.ndarray) -> bool:

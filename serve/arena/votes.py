@@ -18,7 +18,7 @@ import numpy as np
 
 from llm_jax.files.content import open_utf8, recognise
 
-MOST_MODELS = 2000  # every method keeps a table of model × model
+MOST_MODELS = 1000  # every method keeps a table of model × model
 SIDES = (("left", "right"), ("model_a", "model_b"), ("model_x", "model_y"))
 LEFT, RIGHT = {"left", "model_a", "model_x", "a", "x"}, {"right", "model_b", "model_y", "b", "y"}
 TIE = {"tie", "draw", "tie (bothbad)", "both_bad", "bothbad"}

@@ -27,6 +27,7 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
     found = NAME.match(path.name.removesuffix(".gz").removesuffix(".jsonl"))
     task = found["task"] if found else path.stem
     parsed = [item(f"{path}, line {number}", row) for number, row in enumerate(rows, 1)]
+    _check_gold(path, rows, parsed)
     source = str(path)
     columns: dict[str, list[list[float]]] = {}
     for name in ("sum", "greedy", "unconditional"):
@@ -49,6 +50,17 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
         group if any(group) else None,
         subsets_of(task, docs),
     )
+
+
+def _check_gold(path: Path, rows: list[dict[str, Any]], parsed: list[dict[str, Any]]) -> None:
+    """Raises ValueError where the harness's own `acc` says that another answer is right."""
+    for number, (row, one) in enumerate(zip(rows, parsed, strict=True), 1):
+        is_right = float(np.argmax(one["sum"]) == one["gold"])
+        if row.get("acc") in (0, 1) and one["gold"] != UNKNOWN and is_right != row["acc"]:
+            raise ValueError(
+                f"{path}, line {number}: by its acc of {row['acc']:g}, target {row['target']!r} is another answer than "
+                f"number {one['gold']}: this task's right answers cannot be read"
+            )
 
 
 def name_of(row: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ class Choices:
             raise ValueError(f"{self.source} has item {twice[:60]!r} twice: leave one of them out")
         for name, table in self.columns.items():
             self._check(name, table)
-        if not any(name in self.columns for name in LOG_PROBABILITIES):
+        if not {"sum", "token mean", "byte mean"} & set(self.columns):
             raise ValueError(f"{self.source} has no log-probabilities; it has {', '.join(self.columns) or 'nothing'}")
         answers = self.n_answers
         if (bad := np.flatnonzero(answers < 2)).size:

@@ -13,6 +13,7 @@ from serve.leaderboard.config import Settings
 from serve.leaderboard.subsets import ALL, aligned, groups, subsets
 
 FORMAT = 1
+TEXT, LETTERS = "answers as text", "answers as letters"
 SIZES = (100, 200, 1000)  # items, for the probability that a smaller test finds the order
 
 
@@ -68,7 +69,11 @@ def _boards(entries: Sequence[Choices], settings: Settings) -> dict[Key, Board]:
         for rule in rules.RULES:
             values_N = rules.values(entry, rule)
             if not isinstance(values_N, rules.Lacking):
-                labelled.setdefault((entry.prompt, rule), []).append((entry.model, values_N))
+                rows = labelled.setdefault((entry.prompt, rule), [])
+                is_there = any(model == entry.model for model, _ in rows)  # p(gold) of the text, and of the letters
+                rows.append(
+                    (f"{entry.model} ({LETTERS if entry.is_letters else TEXT})" if is_there else entry.model, values_N)
+                )
     everything_RN = np.stack([values_N for rows in labelled.values() for _, values_N in rows])
     for subset, places in subsets(entries).items():
         group_N = None if all_groups is None else np.unique(all_groups[places], return_inverse=True)[1]

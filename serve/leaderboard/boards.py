@@ -56,7 +56,7 @@ class Board:
                     "stderr": stderr,
                     "clustered": by_group,
                     "intervals": {
-                        f"{confidence:g}": {
+                        f"{confidence}": {
                             "value": _around(value, stderr, confidence),
                             "clustered": None if by_group is None else _around(value, by_group, confidence),
                             "rank": list(ranges[confidence][i]),

@@ -22,7 +22,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.bootstraps < 10:
             raise ValueError(f"bootstraps must be at least 10, so that an interval can be read; got {self.bootstraps}")
-        if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence must be between 0.5 and 1; got {self.confidence}")
+        if not 0.5 <= self.confidence <= 0.999:
+            raise ValueError(f"confidence must be between 0.5 and 0.999; got {self.confidence}")
         if self.variants < 1:
             raise ValueError(f"variants must be at least 1; got {self.variants}")

@@ -1,5 +1,5 @@
 // The leaderboard: switches for task, prompt, rule, subset, confidence and error; ranks move with them.
-const state = { task: 0, prompt: "", rule: "", subset: "", confidence: String(record.settings.confidence), error: "plain", model: "", before: {} };
+const state = { task: 0, prompt: "", rule: "", subset: "", confidence: String(record.settings.confidence), error: "plain", model: "", first: "", second: "", before: {} };
 const task = () => record.tasks[state.task];
 const same = (one, other, names) => names.every((key) => one[key] === other[key]);
 const board = () => task().boards.find((one) => same(one, state, ["prompt", "rule", "subset"]));
@@ -85,7 +85,20 @@ function drawPairs() {
   const names = (task().boards.find((one) => same(one, { ...state, subset: "all" }, ["prompt", "rule", "subset"]))?.rows ?? []).map((one) => one.model);
   const rows = names.slice(1).map((worse, i) => [by.get(JSON.stringify([names[i], worse])), names[i], worse]).filter(([one]) => one).map(([one, better, worse]) =>
     row(name(better), name(worse), fixed(one.difference, 4), fixed(one.stderr, 4), fixed(one.unpaired, 4), one.only_first === null ? "–" : `${whole(one.only_first)} / ${whole(one.only_second)}`, fixed(one.z, 2), one.p_adjusted < 0.001 ? "< 0.001" : fixed(one.p_adjusted, 3), whole(one.items_for_this), whole(one.items_for_a_point)));
-  parts.pairs.replaceChildren(rows.length ? table([["better", "text"], ["worse", "text"], ["difference"], ["paired SE"], ["unpaired"], ["only one right"], ["z"], ["p"], ["items for this"], ["items for a point"]], rows, { caption: "On all items. Items for this: until a difference of this size is found in 80 % of tests; for a point: a difference of 0.01." }) : make("p", {}, "One model has nothing to be compared with."));
+  const others = rows.length && found.pairs.length > rows.length ? anyTwo(found.pairs, names) : null;
+  parts.pairs.replaceChildren(...(others ? [others] : []), rows.length ? table([["better", "text"], ["worse", "text"], ["difference"], ["paired SE"], ["unpaired"], ["only one right"], ["z"], ["p"], ["items for this"], ["items for a point"]], rows, { caption: "On all items. Items for this: until a difference of this size is found in 80 % of tests; for a point: a difference of 0.01." }) : make("p", {}, "One model has nothing to be compared with."));
+}
+
+/** Two switches for any two models, and a sentence with all that the items say about them. */
+function anyTwo(pairs, names) {
+  if (!names.includes(state.first)) state.first = names[0];
+  if (!names.includes(state.second)) state.second = names[1];
+  const again = (id, key) => choice(id, id, names.map((one) => [one, one]), state[key], (value) => { state[key] = value; drawPairs(); document.getElementById(id).focus(); });
+  const one = pairs.find((pair) => pair.better === state.first && pair.worse === state.second) ?? pairs.find((pair) => pair.better === state.second && pair.worse === state.first);
+  const said = one
+    ? `${one.better} is better than ${one.worse} by ${fixed(one.difference, 4)} (bootstrap ${fixed(one.bootstrap[0], 4)} to ${fixed(one.bootstrap[1], 4)}), paired standard error ${fixed(one.stderr, 4)}${one.clustered === null ? "" : `, by group ${fixed(one.clustered, 4)}`}; ${one.only_first === null ? "" : `only the first is right on ${whole(one.only_first)} items, only the second on ${whole(one.only_second)}; `}z ${fixed(one.z, 2)}, p ${one.p_value.toPrecision(2)}. ${one.items_for_this === null ? "No number of items tells them apart." : `${whole(one.items_for_this)} items would tell them apart.`}`
+    : "Choose two models.";
+  return make("div", {}, make("div", { class: "controls", style: "position:static" }, again("compare", "first"), again("with", "second")), make("p", { role: "status" }, said));
 }
 
 function drawOrder() {

@@ -54,7 +54,7 @@ def _table(board: Record, confidence: float) -> Table:
     for name in (board["rule"], "± plain", *(["by group"] if has_groups else []), f"{confidence:.0%} interval"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, row in enumerate(board["rows"], 1):
-        within = row["intervals"][f"{confidence:g}"]
+        within = row["intervals"][f"{confidence}"]
         low, high = within["rank"]
         table.add_row(
             str(number),

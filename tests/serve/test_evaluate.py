@@ -5,6 +5,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import numpy as np
 import pytest
 from small_models import bytes_tokenizer, opinionated
 
@@ -13,6 +14,8 @@ from llm_jax.command_line import run as front_door
 from llm_jax.config import DecoderConfig
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
+from serve.choices import reading
+from serve.leaderboard import rules
 from serve.__main__ import COMMANDS
 
 pytestmark = [
@@ -85,8 +88,13 @@ def measured(model_dir, files, tmp_path_factory):
     found = {}
     for backend in ("jax", "hf"):
         out = tmp_path_factory.mktemp(backend)
-        assert evaluate(model_dir, "--tasks", *ROWS, *data_flags(files), "--backend", backend, "--out", out) == 0
-        found[backend] = json.loads((out / "results.json").read_text())
+        assert (
+            evaluate(
+                model_dir, "--tasks", *ROWS, *data_flags(files), "--backend", backend, "--log-choices", "--out", out
+            )
+            == 0
+        )
+        found[backend] = json.loads((out / "results.json").read_text()) | {"folder": out}
     return found
 
 
@@ -105,6 +113,23 @@ def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measure
             assert ours[task][metric]["n_items"] == len(ROWS[task])
     assert 0 < ours["hellaswag"]["acc"]["value"] < 1  # else the comparison would prove little
     assert ours["hellaswag"]["acc"]["stderr"] > 0
+
+
+def test_logged_choices_give_the_same_figures_and_are_the_same_from_both_backends(measured):
+    kept = {}
+    for backend, record in measured.items():
+        folder = record["folder"] / "choices"
+        assert len(list(folder.iterdir())) == 3  # the multiple choices
+        for task in ("hellaswag", "arc_easy", "piqa"):
+            one = kept[backend, task] = reading.read(next(folder.glob(f"*.{task}.0-shot.jsonl")))
+            for rule, metric in (("sum", "acc"), ("character", "acc_norm")):
+                assert rules.values(one, rule).mean() == record["models"][0]["tasks"][task][metric]["value"]
+    ours, theirs = kept["jax", "hellaswag"], kept["hf", "hellaswag"]
+    assert ours.items == theirs.items
+    for name in ("sum", "unconditional", "tokens", "characters", "bytes", "greedy"):
+        np.testing.assert_allclose(ours.columns[name], theirs.columns[name], rtol=1e-4)
+    # A token of this model is a byte, and the space before the answer is one more.
+    assert (ours.columns["tokens"] - ours.columns["bytes"] == 1).all()
 
 
 def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_path, capsys):

@@ -192,6 +192,14 @@ def test_samples_of_another_kind_of_task_are_refused(tmp_path):
         reading.read(file_of(tmp_path / "samples_gsm8k.jsonl", row))
 
 
+def test_a_target_that_its_acc_contradicts_is_refused(tmp_path):
+    arguments = {f"gen_args_{i}": {"arg_0": "q", "arg_1": f" {i}"} for i in (1, 2)}
+    responses = [["-1.0", "True"], ["-2.0", "False"]]
+    row = {"doc_id": 0, "doc": {}, "target": "1", "arguments": arguments, "filtered_resps": responses, "acc": 1.0}
+    with pytest.raises(ValueError, match="line 1: by its acc of 1, target '1' is another answer than number 1"):
+        reading.read(file_of(tmp_path / "samples_t.jsonl", row))
+
+
 def test_sums_after_an_empty_context_are_the_unconditional_ones(tmp_path):
     pairs = [("q", " a"), ("q", " b"), ("", " a"), ("", " b")]
     arguments = {f"gen_args_{i}": {"arg_0": context, "arg_1": answer} for i, (context, answer) in enumerate(pairs)}

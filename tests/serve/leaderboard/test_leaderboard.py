@@ -190,6 +190,13 @@ def test_the_command_writes_every_rule_prompt_and_subset_and_the_page_holds_the_
     assert '"format":1' in (tmp_path / "out" / "leaderboard.html").read_text()
 
 
+def test_letters_and_text_of_one_model_are_two_rows_where_both_have_the_rule():
+    (task,) = analysis.analyse([choices(), choices(is_letters=True, seed=3)], Settings(bootstraps=10))["tasks"]
+    by_rule = {board["rule"]: [row["model"] for row in board["rows"]] for board in task["boards"]}
+    assert sorted(by_rule["p(gold)"]) == ["m", "m (answers as letters)"]
+    assert by_rule["letter"] == by_rule["sum"] == ["m"]
+
+
 def test_models_that_tie_and_a_single_model_are_no_error():
     same = [choices("a"), choices("b")]
     (task,) = analysis.analyse(same, Settings(bootstraps=10))["tasks"]

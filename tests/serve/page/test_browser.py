@@ -44,7 +44,7 @@ def pages(shared_data, tmp_path_factory):
     entries = reading.read_all(files, hellaswag / "validation.parquet")
     page.write(folder / "leaderboard.html", analysis.analyse(entries, Settings(bootstraps=100)))
     read = votes.read(shared_data / "votes" / "llmfao.csv")
-    record = arena_analysis.analyse(read, ArenaSettings(bootstraps=50, shuffles=5), "llmfao.csv").record
+    record = arena_analysis.analyse(read, ArenaSettings(bootstraps=50, shuffles=5), "llmfao.csv")
     arena_page.write(folder / "arena.html", record)
     table = -np.random.default_rng(0).uniform(1, 9, (40, 4))
     items = tuple(map(str, range(40)))
@@ -133,6 +133,18 @@ def test_confidence_widens_the_ranges_and_groups_the_bars(opened):
     tab.keyboard.press("Shift+Tab")
     tab.keyboard.type("99")
     assert sum("–" in text for text in tab.locator("table.board tbody td:nth-child(2)").all_inner_texts()) >= to_before
+
+
+def test_any_two_models_are_compared_by_keyboard(opened):
+    tab = opened("leaderboard.html")
+    to(tab, "compare")
+    tab.keyboard.type("ibm")
+    to(tab, "with")
+    tab.keyboard.type("meta")
+    said = tab.locator("p[role=status]").nth(1).inner_text()
+    assert said.startswith("ibm-granite/granite-3.1-1b-a400m-base is better than meta-llama/Llama-3.2-1B by 0.0023")
+    assert "only the first is right on 783 items, only the second on 760; z 0.59" in said
+    assert tab.evaluate("document.activeElement.id") == "with"
 
 
 def test_a_rule_that_one_model_has_leads_to_its_own_board(opened):
