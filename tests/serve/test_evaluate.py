@@ -14,9 +14,9 @@ from llm_jax.command_line import run as front_door
 from llm_jax.config import DecoderConfig
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
+from serve.__main__ import COMMANDS
 from serve.choices import reading
 from serve.leaderboard import rules
-from serve.__main__ import COMMANDS
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # of the harness and what it imports: not ours to mend
