@@ -59,7 +59,7 @@ def test_what_is_written_is_read(tmp_path):
         ([HEADER, ITEM | {"sum": [-1.0], "tokens": [1]}], "item 0: 1 answer; a choice needs two"),
         ([HEADER, ITEM | {"gold": 2}], "the right answer is number 2, of 2"),
         ([HEADER, ITEM | {"gold": "B"}], "line 2: an item needs its name and the number of the right answer"),
-        ([HEADER, ITEM, ITEM], "has item 0 twice"),
+        ([HEADER, ITEM, ITEM], "has item '0' twice"),
         ([HEADER, ITEM, {"item": "1", "gold": 0, "sum": [-1, -2]}], "line 3 has no list 'tokens'"),
         ([HEADER, {"item": "0", "gold": 0}], "has no log-probabilities"),
         ([HEADER, ITEM | {"sum": ["a", "b"]}], "sum holds ['a', 'b']; expected numbers"),
