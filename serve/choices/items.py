@@ -5,7 +5,7 @@ group (Miller 2024) need them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,19 @@ def subsets_of(task: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[
     return {}
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a HellaSwag-like file. Raises ValueError for other columns."""
+@dataclass(frozen=True)
+class Items:
+    """What a data file says about its items, in its order."""
+
+    path: Path
+    gold: np.ndarray
+    group: tuple[str, ...] | None
+    subsets: dict[str, tuple[str, ...]]
+    lengths: np.ndarray  # characters of the answers; NaN after the last
+
+
+def read(path: Path, task: str) -> Items:
+    """Right answers, groups, subsets and lengths of a HellaSwag-like file. Raises ValueError for other columns."""
     rows = read_rows(path)
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("endings"), list) or not str(row.get("label")).isdigit():
@@ -42,31 +53,39 @@ def read(path: Path) -> list[dict[str, Any]]:
                 f"{path}, row {number} has the columns {', '.join(row)}; --items needs endings (a list) and label "
                 "(a number)"
             )
-    return rows
+    group = tuple(group_of(task, row) for row in rows)
+    return Items(
+        path,
+        np.array([int(row["label"]) for row in rows]),
+        group if any(group) else None,
+        subsets_of(task, rows),
+        table([of_lengths(row["endings"])[0] for row in rows], str(path), "length"),
+    )
 
 
-def with_items(choices: Choices, rows: Sequence[Mapping[str, Any]], path: Path) -> Choices:
-    """The choices with right answers, groups, subsets and lengths of a HellaSwag-like file in the same order.
+def with_items(choices: Choices, items: Items) -> Choices:
+    """The choices with what the data file says about the same items, in the same order.
 
     Raises:
-        ValueError: the file has other items, or other columns.
+        ValueError: the file has other items.
     """
-    if len(rows) != len(choices.items):
+    if len(items.gold) != len(choices.items):
         raise ValueError(
-            f"{choices.source} has {len(choices.items):,} items, {path} has {len(rows):,}: they are not the same items"
+            f"{choices.source} has {len(choices.items):,} items, {items.path} has {len(items.gold):,}: these are other "
+            "items"
         )
-    answers = choices.n_answers
-    for number, (row, n) in enumerate(zip(rows, answers, strict=True), 1):
-        if len(row["endings"]) != n:
-            raise ValueError(f"{path}, row {number} has {len(row['endings'])} answers; {choices.source} has {n}")
-    gold = np.array([int(row["label"]) for row in rows])
-    if ((choices.gold != UNKNOWN) & (choices.gold != gold)).any():
-        raise ValueError(f"{choices.source} and {path} have other right answers: they are not the same items")
-    group = tuple(group_of(choices.task, row) for row in rows)
+    answers = (~np.isnan(items.lengths)).sum(1)
+    if (other := np.flatnonzero(answers != choices.n_answers)).size:
+        at = other[0]
+        raise ValueError(
+            f"{items.path}, row {at + 1} has {answers[at]} answers; {choices.source} has {choices.n_answers[at]}"
+        )
+    if ((choices.gold != UNKNOWN) & (choices.gold != items.gold)).any():
+        raise ValueError(f"{choices.source} and {items.path} have other right answers: they are not the same items")
     return replace(
         choices,
-        gold=gold,
-        group=choices.group or (group if any(group) else None),
-        subsets=choices.subsets or subsets_of(choices.task, rows),
-        lengths=table([of_lengths(row["endings"])[0] for row in rows], str(path), "length"),
+        gold=items.gold,
+        group=choices.group or items.group,
+        subsets=choices.subsets or items.subsets,
+        lengths=items.lengths,
     )

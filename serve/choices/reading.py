@@ -31,16 +31,16 @@ def read_all(names: Sequence[str], items: Path | None, task: str = "hellaswag") 
         raise ValueError("no file given: name the files of choices to compare")
     if len(names) > MOST_FILES:
         raise ValueError(f"{len(names)} files are too many for one board; at most {MOST_FILES}")
-    rows = None if items is None else item_files.read(items)
+    known = None if items is None else item_files.read(items, task)
     joined: dict[tuple[str, str, str, bool], Choices] = {}
     for name in names:
         choices = _read(name, task)
         if (choices.gold == UNKNOWN).any():
-            if items is None or rows is None:
+            if known is None:
                 raise ValueError(
                     f"{choices.source} does not say which answers are right: give the data file with --items FILE"
                 )
-            choices = item_files.with_items(choices, rows, items)
+            choices = item_files.with_items(choices, known)
         key = (choices.model, choices.task, choices.prompt, choices.is_letters)
         joined[key] = joined[key].joined(choices) if key in joined else choices
     return list(joined.values())
