@@ -126,7 +126,7 @@ def test_contexts_that_begin_with_how_are_easier(entries):
     values = right(entries, OLMO)
     how, other = parts["context: How …"], parts["context: other"]
     assert len(how) / len(values) == pytest.approx(0.68, abs=0.005)
-    assert (values[how].mean(), values[other].mean()) == pytest.approx((0.929, 0.747), abs=5e-4)
+    assert (values[how].mean(), values[other].mean()) == pytest.approx((0.929, 0.747), abs=6e-4)
 
 
 @pytest.mark.parametrize(
