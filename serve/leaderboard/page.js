@@ -20,6 +20,12 @@ const parts = {
   lacking: section("Not computed", "Rules that the files have not enough for."),
 };
 
+const pairSwitches = make("div", { class: "controls still" }), pairSaid = make("p", { role: "status", id: "compared" });
+const pairHead = make("div", {}, pairSwitches, pairSaid), pairBody = make("div");
+parts.pairs.append(pairHead, pairBody);
+const modelSwitch = make("div", { class: "controls still" }), modelBody = make("div");
+parts.calibration.append(modelSwitch, modelBody);
+
 /** Values of a switch, of which those without a board under the other two are left out. */
 function possible(key) {
   const others = ["prompt", "rule", "subset"].filter((one) => one !== key);
@@ -27,20 +33,13 @@ function possible(key) {
 }
 
 function drawControls() {
-  const focused = document.activeElement?.id;
-  const pick = (key, label) =>
-    choice(key, label, task()[`${key}s`].map((value) => [value, value || "(none)"]), state[key], (value) => change(key, value));
-  const list = [];
-  if (record.tasks.length > 1)
-    list.push(choice("task", "task", record.tasks.map((one, i) => [String(i), one.task]), String(state.task), (value) => { state.task = Number(value); reset(); draw(); }));
-  list.push(pick("rule", "rule"));
-  if (task().prompts.length > 1) list.push(pick("prompt", "prompt"));
-  list.push(pick("subset", "items"));
   const levels = Object.keys(task().boards[0].rows[0].intervals).sort();
-  list.push(choice("confidence", "confidence", levels.map((one) => [one, `${+(100 * one).toFixed(2)} %`]), state.confidence, (value) => { state.confidence = value; draw(); }));
-  if (task().groups) list.push(choice("error", "errors", [["plain", "items independent"], ["clustered", "by group"]], state.error, (value) => { state.error = value; draw(); }));
-  controls.replaceChildren(...list);
-  if (focused) document.getElementById(focused)?.focus();
+  if (record.tasks.length > 1)
+    keptChoice(controls, "task", "task", record.tasks.map((one, i) => [String(i), one.task]), String(state.task), (value) => { state.task = Number(value); reset(); draw(); });
+  for (const [key, label] of [["rule", "rule"], ["prompt", "prompt"], ["subset", "items"]])
+    keptChoice(controls, key, label, task()[`${key}s`].map((value) => [value, value || "(none)"]), state[key], (value) => change(key, value));
+  keptChoice(controls, "confidence", "confidence", levels.map((one) => [one, `${+(100 * one).toFixed(2)} %`]), state.confidence, (value) => { state.confidence = value; draw(); });
+  keptChoice(controls, "error", "errors", task().groups ? [["plain", "items independent"], ["clustered", "by group"]] : [["plain", "items independent"]], task().groups ? state.error : "plain", (value) => { state.error = value; draw(); });
 }
 
 function change(key, value) {
@@ -85,20 +84,23 @@ function drawPairs() {
   const names = (task().boards.find((one) => same(one, { ...state, subset: "all" }, ["prompt", "rule", "subset"]))?.rows ?? []).map((one) => one.model);
   const rows = names.slice(1).map((worse, i) => [by.get(JSON.stringify([names[i], worse])), names[i], worse]).filter(([one]) => one).map(([one, better, worse]) =>
     row(name(better), name(worse), fixed(one.difference, 4), fixed(one.stderr, 4), fixed(one.unpaired, 4), one.only_first === null ? "–" : `${whole(one.only_first)} / ${whole(one.only_second)}`, fixed(one.z, 2), one.p_adjusted < 0.001 ? "< 0.001" : fixed(one.p_adjusted, 3), whole(one.items_for_this), whole(one.items_for_a_point)));
-  const others = rows.length && found.pairs.length > rows.length ? anyTwo(found.pairs, names) : null;
-  parts.pairs.replaceChildren(...(others ? [others] : []), rows.length ? table([["better", "text"], ["worse", "text"], ["difference"], ["paired SE"], ["unpaired"], ["only one right"], ["z"], ["p"], ["items for this"], ["items for a point"]], rows, { caption: "On all items. Items for this: until a difference of this size is found in 80 % of tests; for a point: a difference of 0.01." }) : make("p", {}, "One model has nothing to be compared with."));
+  const isComplete = rows.length && found.pairs.length === (names.length * (names.length - 1)) / 2;
+  pairHead.hidden = !isComplete;
+  if (isComplete) anyTwo(found.pairs, names);
+  pairBody.replaceChildren(rows.length ? table([["better", "text"], ["worse", "text"], ["difference"], ["paired SE"], ["unpaired"], ["only one right"], ["z"], ["p"], ["items for this"], ["items for a point"]], rows, { caption: "On all items. Items for this: until a difference of this size is found in 80 % of tests; for a point: a difference of 0.01." }) : make("p", {}, "One model has nothing to be compared with."));
 }
 
 /** Two switches for any two models, and a sentence with all that the items say about them. */
 function anyTwo(pairs, names) {
   if (!names.includes(state.first)) state.first = names[0];
   if (!names.includes(state.second)) state.second = names[1];
-  const again = (id, key) => choice(id, id, names.map((one) => [one, one]), state[key], (value) => { state[key] = value; drawPairs(); document.getElementById(id).focus(); });
+  for (const [id, key] of [["compare", "first"], ["with", "second"]])
+    keptChoice(pairSwitches, id, id, names.map((name) => [name, name]), state[key], (value) => { state[key] = value; drawPairs(); });
   const one = pairs.find((pair) => pair.better === state.first && pair.worse === state.second) ?? pairs.find((pair) => pair.better === state.second && pair.worse === state.first);
   const said = one
     ? `${one.better} is better than ${one.worse} by ${fixed(one.difference, 4)} (bootstrap ${fixed(one.bootstrap[0], 4)} to ${fixed(one.bootstrap[1], 4)}), paired standard error ${fixed(one.stderr, 4)}${one.clustered === null ? "" : `, by group ${fixed(one.clustered, 4)}`}; ${one.only_first === null ? "" : `only the first is right on ${whole(one.only_first)} items, only the second on ${whole(one.only_second)}; `}z ${fixed(one.z, 2)}, p ${one.p_value.toPrecision(2)}. ${one.items_for_this === null ? "No number of items tells them apart." : `${whole(one.items_for_this)} items would tell them apart.`}`
     : "Choose two models.";
-  return make("div", {}, make("div", { class: "controls", style: "position:static" }, again("compare", "first"), again("with", "second")), make("p", { role: "status" }, said));
+  pairSaid.textContent = said;
 }
 
 function drawOrder() {
@@ -117,9 +119,10 @@ function drawFlips() {
 
 function drawCalibration() {
   const found = task().calibration.filter((one) => same(one, state, ["prompt", "rule"]));
-  if (!found.length) return parts.calibration.replaceChildren(make("p", {}, "This rule chooses no answer."));
+  modelSwitch.hidden = !found.length;
+  if (!found.length) return modelBody.replaceChildren(make("p", {}, "This rule chooses no answer."));
   const shown = found.find((one) => one.model === state.model) ?? found[0];
-  const pick = choice("model", "model", found.map((one) => [one.model, one.model]), shown.model, (value) => { state.model = value; drawCalibration(); document.getElementById("model").focus(); });
+  keptChoice(modelSwitch, "model", "model", found.map((one) => [one.model, one.model]), shown.model, (value) => { state.model = value; drawCalibration(); });
   const x = (v) => 30 + 270 * v, y = (v) => 280 - 260 * v;
   const label = (v, at) => make("text", at, String(v));
   const picture = make("svg", { viewBox: "0 0 310 310", width: "310", role: "img", "aria-label": `accuracy against confidence of ${shown.model}` },
@@ -130,7 +133,7 @@ function drawCalibration() {
     ...[0, 0.5, 1].flatMap((v) => [label(v, { x: x(v), y: 295, "text-anchor": "middle" }), label(v, { x: 24, y: y(v) + 4, "text-anchor": "end" })]),
     label("confidence", { x: x(0.5), y: 308, "text-anchor": "middle" }), label("accuracy", { x: x(0) + 6, y: 18 }));
   const line = make("p", {}, `Mean confidence ${fixed(shown.confidence, 3)}, accuracy ${fixed(shown.accuracy, 3)}, ECE ${fixed(shown.ece, 3)}.`);
-  parts.calibration.replaceChildren(make("div", { class: "controls", style: "position:static" }, pick), line, picture);
+  modelBody.replaceChildren(line, picture);
 }
 
 function drawAnswers() {

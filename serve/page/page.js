@@ -31,6 +31,19 @@ function choice(id, label, values, chosen, changed) {
   return make("label", {}, label, select);
 }
 
+/** As `choice`, inside `head`; one that is there with the same values stays, so that the focus and typing ahead do too. */
+function keptChoice(head, id, label, values, chosen, changed) {
+  const there = head.querySelector("#" + id), key = JSON.stringify(values);
+  if (there?.dataset.key === key) {
+    there.value = chosen;
+    return;
+  }
+  const made = choice(id, label, values, chosen, changed);
+  made.querySelector("select").dataset.key = key;
+  if (there) there.closest("label").replaceWith(made);
+  else head.append(made);
+}
+
 function table(headings, rows, { kind = "", caption = "" } = {}) {
   const head = make("tr");
   for (const [text, style = ""] of headings) head.append(make("th", { class: style, scope: "col" }, text));
