@@ -33,7 +33,7 @@ function draw() {
   });
   const known = place.querySelector("tbody");
   if (known) moveRows(known, made);
-  else place.replaceChildren(table([["rank"], ["range"], ["model", "text"], ["rating"], ["votes", "extra"], [""]], made, { kind: "board", caption: "Range: ranks of Bradley–Terry in the middle part of the bootstraps. Bars: its interval at the chosen confidence; for shuffled Elo, the standard deviation over orders." }));
+  else place.replaceChildren(table([["rank"], ["range"], ["model", "text"], ["rating"], ["votes", "extra"], ["interval", "text"]], made, { kind: "board", caption: "Range: ranks of Bradley–Terry in the middle part of the bootstraps. Bars: its interval at the chosen confidence; for shuffled Elo, the standard deviation over orders." }));
   const moved = rows.filter((one, i) => state.before[one.model] && state.before[one.model] !== i + 1).length;
   status.textContent = `${plural(record.votes, "vote", "votes")}, ${plural(record.models, "model", "models")}, ${fixed(100 * record.ties, 1)} % ties. Bradley–Terry's order is right in ${fixed(100 * record.probability_of_order, 1)} % of the bootstraps.${Object.keys(state.before).length ? ` ${plural(moved, "model has", "models have")} another rank than under the rating before.` : ""}`;
 }

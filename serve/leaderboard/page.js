@@ -67,7 +67,7 @@ function drawBoard() {
     line.dataset.key = one.model;
     return line;
   });
-  const headings = [["rank"], ["range"], ["model", "text"], [state.rule], ["standard error", "extra"], ["", ""]];
+  const headings = [["rank"], ["range"], ["model", "text"], [state.rule], ["standard error", "extra"], ["interval", "text"]];
   const known = place.querySelector("tbody");
   if (known) {
     place.querySelectorAll("th")[3].textContent = state.rule;
@@ -105,7 +105,7 @@ function anyTwo(pairs, names) {
 
 function drawOrder() {
   const found = task().order_by_items.find((one) => same(one, state, ["prompt", "rule"]));
-  parts.order.replaceChildren(found ? table([["items"], ["probability of this order"], ["", ""]], found.probability.map(([n, p]) => row(whole(n), fixed(p, 2), track(p, [0, p], [0, 1])))) : make("p", {}, "One model has no order."));
+  parts.order.replaceChildren(found ? table([["items"], ["probability of this order"], ["0 to 1", "text"]], found.probability.map(([n, p]) => row(whole(n), fixed(p, 2), track(p, [0, p], [0, 1])))) : make("p", {}, "One model has no order."));
 }
 
 function drawFlips() {
@@ -139,7 +139,7 @@ function drawCalibration() {
 function drawAnswers() {
   const found = task().answers.task;
   const models = task().answers.models.filter((one) => same(one, state, ["prompt", "rule"]));
-  const headings = [["", "text"], ...found.right.map((_, i) => [`answer ${i + 1}`])];
+  const headings = [["answers", "text"], ...found.right.map((_, i) => [`answer ${i + 1}`])];
   const rows = [row(text("right answers"), ...found.right.map((v) => fixed(v, 3))), ...models.map((one) => row(name(`chosen by ${one.model}`), ...one.chosen.map((v) => fixed(v, 3))))];
   const lengths = "longest" in found ? ` Always the longest: ${fixed(found.longest, 3)}; the shortest: ${fixed(found.shortest, 3)}; chance: ${fixed(found.chance, 3)}.` : "";
   parts.answers.replaceChildren(make("p", {}, `That the right answers are spread evenly over the positions has p = ${found.p_value.toPrecision(2)}.${lengths}`), table(headings, rows));
