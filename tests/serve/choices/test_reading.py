@@ -1,18 +1,12 @@
-"""Files of choices: three formats, what one of them keeps, and damaged ones."""
+"""Files of choices: three formats, and damaged ones. What `serve evaluate` writes: tests/serve/test_evaluate.py."""
 
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lm_eval.api.model import LM
 
 from serve.choices import ours, reading
-from serve.evaluation.choices_log import Log
-from serve.evaluation.results import Candidate
-
-pytestmark = pytest.mark.filterwarnings("default")  # of the harness and what it imports
 
 HEADER = {"format": "llm-jax choices", "version": 1, "model": "m", "task": "t"}
 ITEM = {"item": "0", "gold": 1, "sum": [-1.0, -2.0], "tokens": [1, 2]}
@@ -99,85 +93,6 @@ def test_a_data_file_with_other_items_is_refused(tmp_path):
     assert found.gold.tolist() == [1, 1]
     assert found.columns.keys() == {"token mean"}
     assert found.lengths.tolist() == [[1, 2], [1, 2]]
-
-
-class Hashing(LM):
-    """Log-probabilities that depend on the text alone; a token is a character."""
-
-    def loglikelihood(self, requests):
-        return [(-float(sum(map(ord, "".join(one.args))) % 97), "sleeps" in one.args[1]) for one in requests]
-
-    loglikelihood_rolling = generate_until = None
-
-    def answer_tokens(self, pairs):
-        return [len(answer) for _, answer in pairs]
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    """The harness's own samples of a task, and the file that we write from them."""
-    from lm_eval import evaluator
-    from lm_eval.loggers import EvaluationTracker
-
-    from serve.evaluation.tasks import load_tasks
-
-    folder = tmp_path_factory.mktemp("choices")
-    rows = [
-        {
-            "activity_label": "Baking",
-            "ctx": f"How to bake {i}. then he" if i % 3 else f"A man bakes {i}. then he",
-            "endings": [f"eats {i}.", "sleeps", "café au lait", "runs"],
-            "label": str(i % 4),
-        }
-        for i in range(8)
-    ]
-    file_of(folder / "rows.jsonl", *rows)
-    tasks = load_tasks(["hellaswag"], {"hellaswag": {"test": folder / "rows.jsonl"}})
-    model = Hashing()
-    found = evaluator.evaluate(model, tasks, log_samples=True, bootstrap_iters=0)
-    log = Log(folder / "ours", "Answer:")
-    log.write(Candidate("tiny", "x", "jax"), model, tasks["tasks"], found["samples"])
-    tracker = EvaluationTracker(output_path=str(folder))
-    tracker.general_config_tracker.model_name_sanitized, tracker.date_id = "owner__tiny", "2026-01-01T00-00-00.000000"
-    tracker.save_results_samples("hellaswag", found["samples"]["hellaswag"])
-    return SimpleNamespace(
-        theirs=reading.read(next((folder / "owner__tiny").glob("*.jsonl"))),
-        ours=reading.read(next((folder / "ours").glob("*.jsonl"))),
-        results=found["results"]["hellaswag"],
-        lines=log.lines(),
-    )
-
-
-def test_the_harness_s_samples_and_our_file_hold_the_same(both):
-    assert (both.theirs.model, both.ours.model) == ("owner/tiny", "tiny")
-    assert both.theirs.task == both.ours.task == "hellaswag"
-    assert both.theirs.items == both.ours.items
-    assert both.theirs.gold.tolist() == both.ours.gold.tolist() == [i % 4 for i in range(8)]
-    for name in ("sum", "characters", "bytes", "greedy"):
-        np.testing.assert_array_equal(both.theirs.columns[name], both.ours.columns[name])
-    assert both.ours.group == both.theirs.group == ("Baking",) * 8
-    assert both.ours.subsets == both.theirs.subsets
-    assert both.ours.subsets["context"][:2] == ("other", "How …")
-    assert both.ours.prompt == "0-shot"
-    assert "1 files" in both.lines[0]
-
-
-def test_our_file_keeps_tokens_lengths_and_what_an_answer_is_worth_alone(both):
-    columns = both.ours.columns
-    assert columns["characters"][0].tolist() == [7, 6, 12, 4]
-    assert columns["bytes"][0].tolist() == [7, 6, 13, 4]
-    assert columns["tokens"][0].tolist() == [8, 7, 13, 5]  # with the space before the answer
-    assert columns["greedy"][0].tolist() == [0, 1, 0, 0]
-    expected = [-float(sum(map(ord, f"Answer: {text}")) % 97) for text in ("eats 0.", "sleeps", "café au lait", "runs")]
-    assert columns["unconditional"][0].tolist() == expected
-
-
-def test_rules_on_both_files_give_the_harness_s_figures(both):
-    from serve.leaderboard import rules
-
-    for one in (both.theirs, both.ours):
-        assert rules.values(one, "sum").mean() == both.results["acc,none"]
-        assert rules.values(one, "character").mean() == both.results["acc_norm,none"]
 
 
 def test_samples_of_another_kind_of_task_are_refused(tmp_path):
