@@ -1,4 +1,4 @@
-"""The record as one HTML page (`serve.page`); `page.js` fills it."""
+"""The record as one HTML page (`serve.page`); `serve/page/arena.js` fills it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from serve.page import document
 
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPT = document.HERE / "arena.js"
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

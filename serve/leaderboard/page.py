@@ -1,4 +1,4 @@
-"""The record as one HTML page (`serve.page`); `page.js` fills it."""
+"""The record as one HTML page (`serve.page`); `serve/page/leaderboard.js` fills it."""
 
 import itertools
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from serve.page import document
 
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPT = document.HERE / "leaderboard.js"
 MOST_PAIRS = 300  # of a board; with more, the page has those of neighbours, and the JSON file all
 
 
