@@ -39,7 +39,11 @@ class Log:
                 continue
             first_filter = rows[0].get("filter") if rows else None
             rows = sorted((row for row in rows if row.get("filter") == first_filter), key=lambda row: row["doc_id"])
-            parsed = [harness.item(f"{name}, item {row['doc_id']}", row) for row in rows]
+            try:
+                parsed = [harness.item(f"{name}, item {row['doc_id']}", row) for row in rows]
+            except ValueError as error:  # the figures of the evaluation are not lost for it
+                self._left_out[name] = f"cannot be kept ({error})"
+                continue
             if not rows or any(one["gold"] == UNKNOWN for one in parsed):
                 self._left_out[name] = "has items without one right answer"
                 continue

@@ -133,6 +133,28 @@ def test_logged_choices_give_the_same_figures_and_are_the_same_from_both_backend
     assert (ours.columns["tokens"] - ours.columns["bytes"] == 1).all()
 
 
+def test_a_task_whose_choices_cannot_be_kept_is_named_and_costs_nothing(tmp_path):
+    from serve.evaluation.choices_log import Log
+    from serve.evaluation.results import Candidate
+
+    log = Log(tmp_path, "Answer:")
+    tasks = {
+        name: SimpleNamespace(OUTPUT_TYPE=kind) for name, kind in [("a", "generate_until"), ("b", "multiple_choice")]
+    }
+    sample = {
+        "doc_id": 0,
+        "doc": {},
+        "target": "x",
+        "arguments": [("q",)],
+        "filtered_resps": ["text"],
+        "filter": "none",
+    }
+    log.write(Candidate("m", "m", "jax"), hashing_model(), tasks, {"a": [sample], "b": [sample]})
+    assert log.lines()[0] == "no choices of a: it is no multiple choice"
+    assert log.lines()[1].startswith("no choices of b: it cannot be kept (b, item 0 is no multiple choice")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_path, capsys):
     rows = data_flags({"hellaswag": files["hellaswag"], "wikitext": files["wikitext"]})
     flags = ("--tasks", "hellaswag", "wikitext", *rows, "--backend", "hf", "--limit", "1", "--out", tmp_path)
