@@ -16,5 +16,10 @@ COMMANDS: Commands = {
         "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers",
     ),
     "gpu": ("serve.gpu.command", "which GPU serves a model for so many users, what it costs, and why others do not"),
+    "leaderboard": (
+        "serve.leaderboard.command",
+        "ranks of models under every scoring rule, with errors and tests, from files of choices",
+    ),
+    "arena": ("serve.arena.command", "ratings from pairwise votes, with intervals, and what they hide"),
     "agree": ("serve.agreement.command", "check that JAX, transformers and vLLM give the same numbers"),
 }

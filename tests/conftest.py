@@ -67,7 +67,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
     Nor for tests that need the machine to themselves: one cluster, one vLLM, one device.
     """
-    alone = config.option.markexpr in ("real", "storm", "slurm", "vllm", "cuda", "gpu")
+    alone = config.option.markexpr in ("real", "storm", "slurm", "vllm", "cuda", "gpu", "browser")
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     return 0 if alone or all(path.suffix == ".py" for path in paths) else 2
 

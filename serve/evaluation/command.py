@@ -17,6 +17,7 @@ from llm_jax.command_line import interrupts
 
 if TYPE_CHECKING:
     from serve.evaluation.backends import Access
+    from serve.evaluation.choices_log import Log
     from serve.evaluation.results import Candidate, Evaluated
 
 SMALL_MODEL_TASKS = ("hellaswag", "arc_easy", "piqa", "lambada_openai", "wikitext")
@@ -51,8 +52,12 @@ class Options:
     """For a server: Hugging Face directory of its tokenizer. Default: the folder it serves, if on this machine."""
     key_file: Path | None = None
     """For a server: file of its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    log_choices: bool = False
+    """Write what a model gave every answer of every item to choices/, for `python -m serve leaderboard`."""
+    neutral_prompt: str = "Answer:"
+    """For --log-choices: the prompt of the unconditional log-probability, which tells how likely an answer is alone."""
     out: Path = Path("evaluation")
-    """Folder for results.json and results.png."""
+    """Folder for results.json, results.png and choices/."""
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -63,6 +68,8 @@ class Options:
             raise ValueError(f"limit must be at least 1 item; got {self.limit}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {self.batch_size}")
+        if self.log_choices and not self.neutral_prompt.strip():
+            raise ValueError("neutral_prompt must not be empty: some models cannot score a text without a beginning")
 
 
 def main(options: Options) -> int:
@@ -77,7 +84,7 @@ def main(options: Options) -> int:
         import lm_eval
     except ImportError:
         raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
-    from serve.evaluation import backends, report, results, tasks
+    from serve.evaluation import backends, choices_log, report, results, tasks
 
     files = tasks.parse_data(options.data)
     models = [
@@ -90,11 +97,12 @@ def main(options: Options) -> int:
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
+    log = choices_log.Log(options.out / "choices", options.neutral_prompt) if options.log_choices else None
     evaluated = []
     was_interrupted = False
     try:
         for candidate in models:
-            evaluated.append(evaluate(candidate, loaded, access, options.limit))
+            evaluated.append(evaluate(candidate, loaded, access, options.limit, log))
     except KeyboardInterrupt:
         interrupts.heard()
         if not evaluated:
@@ -113,14 +121,18 @@ def main(options: Options) -> int:
     console.print(report.table(evaluated, console.width))
     is_drawn = report.draw(options.out / "results.png", evaluated)
     console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
+    for line in log.lines() if log else ():
+        console.print(line, markup=False)
     if was_interrupted:
         console.print(f"interrupted: {len(evaluated)} of {len(models)} models are evaluated and written")
         return interrupts.EXIT_INTERRUPTED
     return 0
 
 
-def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", limit: int | None) -> "Evaluated":
-    """Evaluates one model on all tasks.
+def evaluate(
+    candidate: "Candidate", tasks: dict[str, Any], access: "Access", limit: int | None, log: "Log | None" = None
+) -> "Evaluated":
+    """Evaluates one model on all tasks; `log` writes its choices.
 
     Raises:
         ConnectionError: a server stops answering.
@@ -135,8 +147,10 @@ def evaluate(candidate: "Candidate", tasks: dict[str, Any], access: "Access", li
     with backends.opened(candidate, access) as model:
         try:
             harness_results = evaluator.evaluate(
-                model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=False
+                model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
             )
+            if log is not None and harness_results is not None:
+                log.write(candidate, model, tasks["tasks"], harness_results["samples"])
         except Exception as error:
             if candidate.backend != "server":
                 raise

@@ -48,6 +48,10 @@ class JaxLM(LM):
         answers = self._score([encode_request(self._tokenizer, *request.args) for request in requests])
         return [(answer.log_likelihood, answer.is_greedy) for answer in answers]
 
+    def answer_tokens(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+        """Tokens of each (context, continuation)'s continuation, as they are scored."""
+        return [len(encode_request(self._tokenizer, *pair).continuation) for pair in pairs]
+
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Log-likelihood in nats of each whole document, read in windows of the model's context."""
         prefix, length = encode_prompt(self._tokenizer, ""), self._config.context_length

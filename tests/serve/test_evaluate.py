@@ -5,7 +5,9 @@ import socket
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from small_models import bytes_tokenizer, opinionated
 
@@ -15,6 +17,8 @@ from llm_jax.config import DecoderConfig
 from llm_jax.scoring import hellaswag
 from llm_jax.scoring.likelihood import scorer
 from serve.__main__ import COMMANDS
+from serve.choices import reading
+from serve.leaderboard import rules
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # of the harness and what it imports: not ours to mend
@@ -86,8 +90,13 @@ def measured(model_dir, files, tmp_path_factory):
     found = {}
     for backend in ("jax", "hf"):
         out = tmp_path_factory.mktemp(backend)
-        assert evaluate(model_dir, "--tasks", *ROWS, *data_flags(files), "--backend", backend, "--out", out) == 0
-        found[backend] = json.loads((out / "results.json").read_text())
+        assert (
+            evaluate(
+                model_dir, "--tasks", *ROWS, *data_flags(files), "--backend", backend, "--log-choices", "--out", out
+            )
+            == 0
+        )
+        found[backend] = json.loads((out / "results.json").read_text()) | {"folder": out}
     return found
 
 
@@ -106,6 +115,45 @@ def test_our_decoder_and_transformers_get_the_same_figures_on_every_task(measure
             assert ours[task][metric]["n_items"] == len(ROWS[task])
     assert 0 < ours["hellaswag"]["acc"]["value"] < 1  # else the comparison would prove little
     assert ours["hellaswag"]["acc"]["stderr"] > 0
+
+
+def test_logged_choices_give_the_same_figures_and_are_the_same_from_both_backends(measured):
+    kept = {}
+    for backend, record in measured.items():
+        folder = record["folder"] / "choices"
+        assert len(list(folder.iterdir())) == 3  # the multiple choices
+        for task in ("hellaswag", "arc_easy", "piqa"):
+            one = kept[backend, task] = reading.read(next(folder.glob(f"*.{task}.0-shot.jsonl")))
+            for rule, metric in (("sum", "acc"), ("character", "acc_norm")):
+                assert rules.values(one, rule).mean() == record["models"][0]["tasks"][task][metric]["value"]
+    ours, theirs = kept["jax", "hellaswag"], kept["hf", "hellaswag"]
+    assert ours.items == theirs.items
+    for name in ("sum", "unconditional", "tokens", "characters", "bytes", "greedy"):
+        np.testing.assert_allclose(ours.columns[name], theirs.columns[name], rtol=1e-4)
+    # A token of this model is a byte, and the space before the answer is one more.
+    assert (ours.columns["tokens"] - ours.columns["bytes"] == 1).all()
+
+
+def test_a_task_whose_choices_cannot_be_kept_is_named_and_costs_nothing(tmp_path):
+    from serve.evaluation.choices_log import Log
+    from serve.evaluation.results import Candidate
+
+    log = Log(tmp_path, "Answer:")
+    tasks = {
+        name: SimpleNamespace(OUTPUT_TYPE=kind) for name, kind in [("a", "generate_until"), ("b", "multiple_choice")]
+    }
+    sample = {
+        "doc_id": 0,
+        "doc": {},
+        "target": "x",
+        "arguments": [("q",)],
+        "filtered_resps": ["text"],
+        "filter": "none",
+    }
+    log.write(Candidate("m", "m", "jax"), hashing_model(), tasks, {"a": [sample], "b": [sample]})
+    assert log.lines()[0] == "no choices of a: it is no multiple choice"
+    assert log.lines()[1].startswith("no choices of b: it cannot be kept (b, item 0 is no multiple choice")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_bar_of_the_harness_s_models_comes_into_a_log(model_dir, files, tmp_path, capsys):
@@ -217,6 +265,89 @@ def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, cap
     assert [line.split()[-3:] for line in lines[60][1:3]] == [["0.3000", "±", "0.0100"], ["0.2500", "±", "0.0100"]]
     assert lines[60][2].split()[0] == "run@1000"
     assert all("…" not in line for width in lines for line in lines[width])
+
+
+def hashing_model():
+    """A model of the harness: log-probabilities that depend on the text alone; a token is a character."""
+    from lm_eval.api.model import LM
+
+    class Hashing(LM):
+        loglikelihood_rolling = generate_until = None
+
+        def loglikelihood(self, requests):
+            return [(-float(sum(map(ord, "".join(one.args))) % 97), "sleeps" in one.args[1]) for one in requests]
+
+        def answer_tokens(self, pairs):
+            return [len(answer) for _, answer in pairs]
+
+    return Hashing()
+
+
+@pytest.fixture(scope="module")
+def both_files(tmp_path_factory):
+    """The harness's own samples of a task, and the file that we write from them."""
+    from lm_eval import evaluator
+    from lm_eval.loggers import EvaluationTracker
+
+    from serve.evaluation.choices_log import Log
+    from serve.evaluation.results import Candidate
+    from serve.evaluation.tasks import load_tasks
+
+    folder = tmp_path_factory.mktemp("choices")
+    rows = [
+        {
+            "activity_label": "Baking",
+            "ctx": f"How to bake {i}. then he" if i % 3 else f"A man bakes {i}. then he",
+            "endings": [f"eats {i}.", "sleeps", "café au lait", "runs"],
+            "label": str(i % 4),
+        }
+        for i in range(8)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = load_tasks(["hellaswag"], {"hellaswag": {"test": folder / "rows.jsonl"}})
+    model = hashing_model()
+    found = evaluator.evaluate(model, tasks, log_samples=True, bootstrap_iters=0)
+    log = Log(folder / "ours", "Answer:")
+    log.write(Candidate("tiny", "x", "jax"), model, tasks["tasks"], found["samples"])
+    tracker = EvaluationTracker(output_path=str(folder))
+    tracker.general_config_tracker.model_name_sanitized, tracker.date_id = "owner__tiny", "2026-01-01T00-00-00.000000"
+    tracker.save_results_samples("hellaswag", found["samples"]["hellaswag"])
+    return SimpleNamespace(
+        theirs=reading.read(next((folder / "owner__tiny").glob("*.jsonl"))),
+        ours=reading.read(next((folder / "ours").glob("*.jsonl"))),
+        results=found["results"]["hellaswag"],
+        lines=log.lines(),
+    )
+
+
+def test_the_harness_s_samples_and_our_file_hold_the_same(both_files):
+    assert (both_files.theirs.model, both_files.ours.model) == ("owner/tiny", "tiny")
+    assert both_files.theirs.task == both_files.ours.task == "hellaswag"
+    assert both_files.theirs.items == both_files.ours.items
+    assert both_files.theirs.gold.tolist() == both_files.ours.gold.tolist() == [i % 4 for i in range(8)]
+    for name in ("sum", "characters", "bytes", "greedy"):
+        np.testing.assert_array_equal(both_files.theirs.columns[name], both_files.ours.columns[name])
+    assert both_files.ours.group == both_files.theirs.group == ("Baking",) * 8
+    assert both_files.ours.subsets == both_files.theirs.subsets
+    assert both_files.ours.subsets["context"][:2] == ("other", "How …")
+    assert both_files.ours.prompt == "0-shot"
+    assert "1 files" in both_files.lines[0]
+
+
+def test_our_file_keeps_tokens_lengths_and_what_an_answer_is_worth_alone(both_files):
+    columns = both_files.ours.columns
+    assert columns["characters"][0].tolist() == [7, 6, 12, 4]
+    assert columns["bytes"][0].tolist() == [7, 6, 13, 4]
+    assert columns["tokens"][0].tolist() == [8, 7, 13, 5]  # with the space before the answer
+    assert columns["greedy"][0].tolist() == [0, 1, 0, 0]
+    expected = [-float(sum(map(ord, f"Answer: {text}")) % 97) for text in ("eats 0.", "sleeps", "café au lait", "runs")]
+    assert columns["unconditional"][0].tolist() == expected
+
+
+def test_rules_on_both_files_give_the_harness_s_figures(both_files):
+    for one in (both_files.theirs, both_files.ours):
+        assert rules.values(one, "sum").mean() == both_files.results["acc,none"]
+        assert rules.values(one, "character").mean() == both_files.results["acc_norm,none"]
 
 
 @pytest.mark.parametrize(

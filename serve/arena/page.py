@@ -1,0 +1,14 @@
+"""The record as one HTML page (`serve.page`); `serve/page/arena.js` fills it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serve.page import document
+
+SCRIPT = document.HERE / "arena.js"
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes the page, whole or not at all."""
+    document.write(path, f"Arena: {record['source']}", record, SCRIPT)
