@@ -12,6 +12,7 @@ import numpy as np
 from llm_jax.config import DecoderConfig
 from llm_jax.hf import families
 from llm_jax.hf.families import Family, Row
+from llm_jax.hf.tensors import release
 from llm_jax.models import decoder
 
 
@@ -55,6 +56,8 @@ def from_hf(
         tensor = tensor.T if row.is_transposed else tensor
         is_kept = keeps_format and tensor.ndim > 1 and tensor.dtype != np.float64
         array = jnp.asarray(np.ascontiguousarray(tensor if is_kept else tensor.astype(np.float32)))
+        jax.block_until_ready(array)
+        release(tensors[row.theirs])  # else the process would hold the file beside the parameters
         if _is_padded(row, family):
             array = jnp.pad(array, ((0, leaf.shape[0] - array.shape[0]), (0, 0)))
         return array.reshape(leaf.shape)

@@ -31,12 +31,12 @@ def main(options: Options) -> int:
     from serve.door import key, listening, ready_message
     from serve.models import load_model
 
-    model = load_model(options.model, options.step)
+    model = load_model(options.model, options.step, weights=options.weights)
     door = options.door
     context, name = door.context(model.config.context_length), door.name_of(options.model)
     secret, source = key.for_server(door.key_file)
     socket = listening.bound(door.host, door.port)
-    engine = start_engine(model, options, context)
+    engine = start_engine(model, options, context, consumes=True)
     app = application(
         Served(engine, model.tokenizer, name, context, model.folder), secret, door.max_requests, door.callers
     )

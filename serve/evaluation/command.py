@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from serve.models import WeightsOption
+
 if TYPE_CHECKING:
     from serve.evaluation.backends import Access
     from serve.evaluation.results import Candidate, Evaluated
@@ -36,6 +38,7 @@ class Options:
     """What computes a run or a directory: our decoder, or transformers on the export."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     """Compute format; auto: bfloat16 on a GPU."""
+    weights: WeightsOption = "auto"
     batch_size: int = 8
     """Sequences at once, for transformers and for a server; our decoder chooses its own batches."""
     step: int | None = None
@@ -52,6 +55,12 @@ class Options:
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("no model given: name a run, a Hugging Face directory or a URL")
+        others = [name for name in self.models if name.startswith(("http://", "https://"))]
+        if self.weights != "auto" and (others or self.backend == "hf"):
+            raise ValueError(
+                f"--weights {self.weights} is about our decoder; "
+                + (f"{others[0]} is a server: leave one out" if others else "--backend hf is not ours: leave one out")
+            )
         if not self.tasks:
             raise ValueError(f"no task given; for small models: {' '.join(SMALL_MODEL_TASKS)}")
         if self.limit is not None and self.limit < 1:
@@ -82,7 +91,8 @@ def main(options: Options) -> int:
     ]
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
-    access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
+    secret = backends.read_key(options.key_file)
+    access = backends.Access(options.dtype, options.batch_size, options.tokenizer, secret, options.weights)
     evaluated = [evaluate(candidate, loaded, access, options.limit) for candidate in models]
     settings = {
         "lm_eval": lm_eval.__version__,
@@ -91,6 +101,7 @@ def main(options: Options) -> int:
         "limit": options.limit,
         "num_fewshot": options.num_fewshot,
         "dtype": options.dtype,
+        "weights": options.weights,
     }
     results.write_json(options.out / results.JSON_NAME, evaluated, settings)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)

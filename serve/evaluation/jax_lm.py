@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
-from llm_jax.config import DecoderConfig
+from llm_jax.config import DecoderConfig, Weights
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
@@ -34,13 +34,24 @@ class JaxLM(LM):
     """Our decoder as a model of the harness."""
 
     def __init__(
-        self, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, plan: decoder.Plan
+        self,
+        params: decoder.Decoder,
+        config: DecoderConfig,
+        tokenizer: Tokenizer,
+        plan: decoder.Plan,
+        weights: Weights = "auto",
     ) -> None:
+        """`weights`: number format of the weights; in any but "auto" the given parameters are used up."""
         super().__init__()
         self._config, self._tokenizer, self._plan = config, tokenizer, plan
-        self._call = scorer(decoder.cast(params, config, plan), config, plan)
+        if weights == "auto":
+            reading, writing = decoder.cast(params, config, plan), loop.prepare(params, plan)
+        else:
+            rows = GENERATION_ROWS.get(plan.platform, GENERATION_ROWS["gpu"])
+            reading = writing = loop.prepare(params, plan, rows, weights, consumes=True)
+        self._call = scorer(reading, config, plan)
         # Generation writes only ids that have a token.
-        self._writing, self._writing_config = trimmed(params, config, tokenizer.vocab_size)
+        self._writing, self._writing_config = trimmed(writing, config, tokenizer.vocab_size)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """For each (context, continuation): log-likelihood in nats, and whether greedy decoding writes it."""
@@ -87,7 +98,7 @@ class JaxLM(LM):
         room = self._config.context_length - new
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
         pieces = loop.stream(
-            loop.prepare(self._writing, self._plan),
+            self._writing,
             prompts,
             self._writing_config,
             self._plan,

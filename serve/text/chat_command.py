@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
+from serve.models import WeightsOption
 from serve.text.config import Settings, refuse_empty_stops
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Options:
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends; it may be the text of a special token; may be given several times."""
+    weights: WeightsOption = "auto"
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
@@ -54,7 +56,7 @@ def main(options: Options) -> int:
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_source(options.source, options.key_file)
+        source = open_source(options.source, options.key_file, weights=options.weights)
         talk = conversation(source, options.system)
     is_chat = isinstance(talk, Messages)
     does = "answers your messages" if is_chat else "continues where your text ends"

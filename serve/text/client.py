@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_jax.config import Weights
 from llm_jax.decode.options import Sampling
 from serve.text.config import Message, Piece, Settings, Source, is_url
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 MOST_TEXTS = 128  # prompts of one request, the most that our servers take
 
 
-def open_source(where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1) -> Source:
+def open_source(
+    where: str, key_file: Path | None, step: int | None = None, n_texts: int = 1, weights: Weights = "auto"
+) -> Source:
     """A server, where `where` is a URL; else a model, as `load_model` takes it, on the JAX decoder.
 
     Args:
@@ -25,17 +28,23 @@ def open_source(where: str, key_file: Path | None, step: int | None = None, n_te
         key_file: of a server: the file with its API key.
         step: of a run: the checkpoint's step; None: the newest intact one.
         n_texts: texts that are continued at once.
+        weights: of a model: the number format of its weights.
 
     Raises:
         ImportError: a server is asked and the openai package is not installed.
         FileNotFoundError, ValueError, OSError: as `load_model` and `Remote` say.
     """
     if is_url(where):
+        if weights != "auto":
+            raise ValueError(
+                f"--weights {weights} is about a model on this machine; {where} is a server: leave it out, or give it "
+                "to `serve api`"
+            )
         return Remote(where, key_file)
     from serve.models import load_model
     from serve.text.local import Local
 
-    return Local(load_model(where, step), n_texts)
+    return Local(load_model(where, step, weights=weights), n_texts, consumes=True)
 
 
 class Remote:

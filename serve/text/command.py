@@ -15,6 +15,7 @@ import tyro
 
 from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
+from serve.models import WeightsOption
 from serve.text.config import Settings, is_url, refuse_empty_stops
 from serve.text.prompt_file import read_lines
 
@@ -43,6 +44,7 @@ class Options:
     """Print a single prompt's continuation while it is computed."""
     step: int | None = None
     """Of a run: the checkpoint's step. Default: the newest intact one."""
+    weights: WeightsOption = "auto"
     key_file: Path | None = None
     """Of a server: file with its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
 
@@ -67,7 +69,7 @@ def main(options: Options) -> int:
         backend.configure()
         from serve.text.client import open_source
 
-        source = open_source(options.source, options.key_file, options.step, len(texts))
+        source = open_source(options.source, options.key_file, options.step, len(texts), options.weights)
     is_streamed = options.stream and len(texts) == 1
     settings = Settings(options.sampling, options.max_new_tokens, options.stop, chunk=1 if is_streamed else CHUNK)
     interrupted: list[bool] = []
