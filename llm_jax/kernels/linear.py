@@ -1,13 +1,9 @@
-"""x·W + b as one flat product, with its gradient by hand, and in other forms where a batch has few rows.
-
-Gains, on two cores with AVX-512 and float32, weights of GPT-2 124M (docs/benchmarks.md):
+"""x·W + b as one flat product, with its gradient by hand, and with weights stored for decoding.
 
 - The weight's gradient is written as xᵀ·d (`products.transposed_product`). JAX's own gradient transposes the product,
   at half the speed. The bias' gradient is summed from the same d; otherwise XLA computes d twice.
-- With 6 to 16 rows, the batch of a decoding step, x is transposed first. XLA then selects another kernel, which reads
-  weights at 31 GB/s instead of 27 with 8 rows, and 27 instead of 22 with 16. With 4 rows it would be 5 % slower.
-- With one row, weights stored as (outputs, inputs) are read at 52 GB/s instead of 43. With 2 to 15 rows they are read
-  more slowly.
+- Decoding on a CPU multiplies few rows. Its weights are stored with the outputs first (`output_first`), in 32, 16 or 8
+  bits; `narrow` computes the products and has what they gain.
 
 On a GPU only the gradient is by hand, for sums in float32.
 """
@@ -22,8 +18,6 @@ from llm_jax.kernels.narrow import output_first_product, quantised
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.layers.linear import Linear
 from llm_jax.shapes import Array, Float, pytree
-
-DECODE_ROWS = range(6, 17)  # rows for which x is transposed; a training step has more
 
 
 @pytree
@@ -58,10 +52,7 @@ def linear_on_cpu(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1
     else:
         outputs = layer.weight.shape[n_inputs:]
         weight = layer.weight.reshape(flat.shape[-1], -1).astype(x.dtype)
-        if math.prod(flat.shape[:-1]) in DECODE_ROWS:
-            affine = _plus(_few_rows_product(flat, weight), bias)
-        else:
-            affine = _affine_on_cpu(flat, weight, bias)
+        affine = _affine_on_cpu(flat, weight, bias)
     return affine.reshape(*affine.shape[:-1], *outputs)
 
 
@@ -79,14 +70,6 @@ def _flat(layer: Linear, x: Array, n_inputs: int) -> tuple[Array, Array | None]:
 
 def _plus(product: Array, bias: Array | None) -> Array:
     return product if bias is None else product + bias
-
-
-def _few_rows_product(
-    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs outputs"]
-) -> Float[Array, "*rest outputs"]:
-    """x·W, computed from xᵀ. The barrier keeps XLA from fusing the transpose into the product."""
-    rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
-    return jnp.einsum("ib,io->bo", rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
 
 
 def _with_gradient(weight_gradient: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array | None], Array]:

@@ -1,16 +1,16 @@
-"""Products of float32 rows with weights of 16 or 8 bits, for decoding on CPUs: a step reads every weight.
+"""Products of float32 rows with weights of 32, 16 or 8 bits, for decoding on CPUs: a step reads every weight.
 
 Weights have their output dimension first. XLA:CPU has kernels for products of two bfloat16 or two int8 matrices; given
 float32 rows it would first convert the whole weight in memory, which takes longer than a float32 product. So the rows
-are written as two numbers of the weight's format, one product computes both, and their sum is as good as a product of
-float32 rows:
+are written as two numbers of the weight's format, one product computes both, and their sum is nearly as good as a
+product of float32 rows:
 
 - bfloat16: x = h + l with 8 bits of mantissa each. What is lost is 2⁻¹⁷ of each number.
 - int8: x = t·(h + l/254) with t = max|x|/127, h and l whole numbers from −127 to 127. What is lost is at most
   max|x|/64,516. The weight is s·Q, Q in whole numbers, with one scale s for each output: s = max|w|/127. Sums of int8
   products are exact, so a row's result does not depend on the other rows.
 
-On two cores with AMX, 30 layers of 576 × 1,536 and back, 8 rows: MEASURED (docs/benchmarks.md).
+docs/benchmarks.md has the billions of weights a second that each form reads.
 """
 
 import jax
@@ -66,6 +66,7 @@ def bfloat16_product(
     return (high + low).astype(x.dtype).reshape(*x.shape[:-1], -1)
 
 
+@jax.jit  # fused, so that no float32 copy of the weight comes into memory
 def quantised(weight: Float[Array, "outputs inputs"]) -> tuple[Int[Array, "outputs inputs"], Float[Array, "outputs"]]:
     """W as int8 numbers and one scale for each output."""
     weight = weight.astype(jnp.float32)
