@@ -16,7 +16,6 @@ if __name__ == "__main__":
     backend.keep_memory()
 backend.configure()  # before JAX is imported
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import tyro  # noqa: E402
 from measuring import machine, save, show  # noqa: E402
@@ -27,6 +26,7 @@ from llm_jax.decode.loop import prepare  # noqa: E402
 from llm_jax.models import decoder  # noqa: E402
 from llm_jax.scoring.likelihood import scorer  # noqa: E402
 
+REPORT = 4  # windows between two reports
 FORMATS: tuple[Weights, ...] = ("float32", "bf16", "int8")
 
 
@@ -56,17 +56,22 @@ def main(options: Options) -> None:
     count = min(count, options.windows) if options.windows else count
     windows = ids[: count * options.length].reshape(count, options.length)
     plan = decoder.make_plan(Execution(dtype="float32"))
-    losses = {}
-    for weights in FORMATS:
-        call = scorer(prepare(loaded.params, plan, 1, weights), loaded.config, plan)
-        scored = [np.asarray(call(window[None]).log_probability_BT, np.float64) for window in windows]
-        losses[weights] = -np.concatenate(scored).mean(axis=1)
-        jax.clear_caches()
-    found = {name: figures(loss, losses["float32"]) for name, loss in losses.items()}
+    calls = {name: scorer(prepare(loaded.params, plan, 1, name), loaded.config, plan) for name in FORMATS}
+    losses: dict[Weights, list[float]] = {name: [] for name in FORMATS}
+    for number, window in enumerate(windows, 1):
+        for name, call in calls.items():
+            losses[name].append(-float(np.asarray(call(window[None]).log_probability_BT, np.float64).mean()))
+        if number % REPORT == 0 or number == count:  # an interrupt leaves what has been read
+            report(options, losses)
+
+
+def report(options: Options, losses: dict[Weights, list[float]]) -> None:
+    found = {name: figures(np.array(loss), np.array(losses["float32"])) for name, loss in losses.items()}
     rows = [
         (name, f"{f['perplexity']:.3f}", f"{100 * f['change']:+.2f} %", f"{100 * f['standard_error']:.2f} %")
         for name, f in found.items()
     ]
+    count = len(losses["float32"])
     title = f"{options.model.name}, {count} windows of {options.length} tokens of {options.text.name}"
     show(title, ("perplexity", "against float32", "standard error"), rows)
     named = {"model": options.model.name, "text": options.text.name, "windows": count, "length": options.length}

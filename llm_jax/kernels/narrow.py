@@ -13,6 +13,8 @@ product of float32 rows:
 docs/benchmarks.md has the billions of weights a second that each form reads.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -92,7 +94,7 @@ def int8_product(
     return ((high + low / DIGIT) * unit * scale).astype(x.dtype).reshape(*x.shape[:-1], -1)
 
 
-def _product(rows: Array, weight: Array, result: jnp.dtype) -> Array:
+def _product(rows: Array, weight: Array, result: Any) -> Array:
     """The barriers keep XLA from fusing what stands before and after into the product, which it would then compute
     without its library.
     """
