@@ -59,8 +59,8 @@ def main(options: Options) -> None:
     calls = {name: scorer(prepare(loaded.params, plan, 1, name), loaded.config, plan) for name in FORMATS}
     losses: dict[Weights, list[float]] = {name: [] for name in FORMATS}
     for number, window in enumerate(windows, 1):
-        for name, call in calls.items():
-            losses[name].append(-float(np.asarray(call(window[None]).log_probability_BT, np.float64).mean()))
+        for name in FORMATS:
+            losses[name].append(-float(np.asarray(calls[name](window[None]).log_probability_BT, np.float64).mean()))
         if number % REPORT == 0 or number == count:  # an interrupt leaves what has been read
             report(options, losses)
 

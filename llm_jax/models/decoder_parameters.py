@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig
-from llm_jax.kernels.narrow import Int8Rows
 from llm_jax.layers.attention import Attention, Projections, init_attention
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, JoinedMLP, init_mlp
@@ -33,8 +32,8 @@ class Decoder:
     head: Float[Array, "V D"] | None = None  # None: the token embedding
 
     @property
-    def head_VD(self) -> Float[Array, "V D"] | Int8Rows:
-        """The matrix whose product with a hidden state gives the logits; for decoding it may be of 8 bits."""
+    def head_VD(self) -> Any:
+        """The matrix whose product with a hidden state gives the logits; in decoding it may be `narrow.Int8Rows`."""
         return self.token_embedding if self.head is None else self.head
 
 
