@@ -1,28 +1,25 @@
-"""Tokens a second in decoding, and the time to the first: ours, Hugging Face's `generate`, and vLLM.
+"""Tokens a second in decoding, and the time to the first: ours, Hugging Face's `generate`, CTranslate2 and vLLM.
 
-GPT-2's shape with random weights (speed does not depend on them), prompts of random ids, greedy, no stop token. They
-take turns, each in a process of its own. vLLM runs in its own environment, named by `LLM_JAX_VLLM_PYTHON`; it is left
-out where there is none. The bound of one step is what it must read, all weights once and the cache, at the bandwidth
-with which this machine reads: the best of the turns that were taken between the others'. (A virtual machine's bandwidth
-changes with its neighbours', within seconds.)
+GPT-2's shape with random weights (speed does not depend on them), or the model of a directory; prompts of random ids,
+greedy, no stop token. All take turns, each in a process of its own. vLLM runs in its own environment, named by
+`LLM_JAX_VLLM_PYTHON`; it is left out where there is none. The bound of one step is what it must read, all weights once
+and the cache, at the bandwidth with which this machine reads: the best of the turns taken between the others'. (A
+virtual machine's bandwidth changes with its neighbours', within seconds.)
 
     python benchmarks/decode.py --batches 1 8 32 --out benchmarks/results/decode.json
+    python benchmarks/decode.py --model smollm2-135m-instruct --sides ours ours-int8 ctranslate2 ctranslate2-int8
 """
 
 import contextlib
-import functools
-import json
 import os
-import signal
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
 
 from llm_jax import backend
-from llm_jax.tokenizer.borders import Borders
 
 if __name__ == "__main__":
     backend.keep_memory()
@@ -30,17 +27,23 @@ backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-import tyro  # noqa: E402
 from apart import Apart  # noqa: E402
+from decode_sides import Side, ctranslate2, hugging_face, ours, same, vllm, write_random  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 
-from llm_jax.config import DecoderConfig, Execution  # noqa: E402
-from llm_jax.decode.loop import generate, prepare  # noqa: E402
-from llm_jax.decode.options import Sampling  # noqa: E402
-from llm_jax.hf import config as hf_config  # noqa: E402
-from llm_jax.models import decoder  # noqa: E402
+from llm_jax.config import DecoderConfig  # noqa: E402
 
-Side = Callable[[list[list[int]], int], Any]  # prompts, number of new tokens → continuations, when they are all there
+Name = Literal[
+    "ours",
+    "ours-auto",
+    "ours-bf16",
+    "ours-int8",
+    "hugging-face",
+    "hugging-face-static",
+    "ctranslate2",
+    "ctranslate2-int8",
+    "vllm",
+]
 READ, WIDTH, READS = 2**28, 4096, 16  # bytes that are read to measure bandwidth, columns of their matrix, how often
 
 
@@ -55,17 +58,17 @@ class Options:
     new: int = 64
     """Tokens generated for each."""
 
+    model: Path | None = None
+    """A Hugging Face directory; default: GPT-2 124M with random weights."""
+
     layers: int = 12
-    """Blocks; everything else is GPT-2 124M's. Fewer for a quick look."""
+    """Blocks of the random model; everything else is GPT-2 124M's. Fewer for a quick look."""
 
     repeats: int = 3
     """How often each side is timed."""
 
-    hugging_face: bool = True
-    """Also time transformers."""
-
-    static: bool = False
-    """Also time transformers with a static cache and torch.compile."""
+    sides: tuple[Name, ...] = ("ours", "hugging-face", "ctranslate2", "vllm")
+    """hugging-face-static: with a static cache and torch.compile. All in float32 but those that say otherwise."""
 
     out: Path | None = None
     """JSON file for the results."""
@@ -73,42 +76,65 @@ class Options:
 
 def main(options: Options) -> None:
     where = machine()
-    config = DecoderConfig(n_layers=options.layers)
-    generator = np.random.default_rng(0)
-    result: dict = {"machine": where, "prompt": options.prompt, "new": options.new, "batches": {}}
     with contextlib.ExitStack() as stack:
-
-        def start(make: Callable[[], tuple[Side, None]]) -> Apart:
-            side = Apart(make)
-            stack.callback(side.end)
-            return side
-
-        sides: dict[str, Side] = {"ours": ours(config)}
-        if options.hugging_face:
-            sides["Hugging Face"] = start(functools.partial(hugging_face, config, static=False))
-        if options.static:
-            sides["Hugging Face, static"] = start(functools.partial(hugging_face, config, static=True))
-        if python := os.environ.get("LLM_JAX_VLLM_PYTHON"):
-            sides["vLLM"] = stack.enter_context(vllm(config, python))
-        seconds = {}
+        directory = options.model or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if options.model is None:
+            write_random(directory, DecoderConfig(n_layers=options.layers))
+        config = _config(directory)
+        sides = {name: side for name in options.sides if (side := _start(name, directory, stack))}
+        generator, name = np.random.default_rng(0), options.model.name if options.model else "gpt2"
+        result: dict = {"machine": where, "model": name, "prompt": options.prompt, "new": options.new, "batches": {}}
         for batch in options.batches:
             prompts = generator.integers(0, config.vocab_size, (batch, options.prompt)).tolist()
             calls: dict[str, Callable[[], Any]] = {"read": read_memory()}
-            for name, side in sides.items():
-                calls[name] = lambda side=side, prompts=prompts: side(prompts, options.new)
-                calls[f"{name}: first"] = lambda side=side, prompts=prompts: side(prompts, 1)
-            seconds[batch] = in_turns(calls, options.repeats)
-    for batch, turns in seconds.items():
-        bandwidth = READS * READ / min(turns["read"])
-        bound = bytes_of_step(config, batch, options) / bandwidth
-        result["batches"][batch] = {
-            "read_bytes_per_second": bandwidth,
-            "bound_tokens_per_second": batch / bound,
-            "sides": {name: speed(medians(turns), name, batch, options.new, bound) for name in sides},
-            "seconds": turns,
-        }
-    report(result)
-    save(options.out, result)
+            for side in sides:
+                calls[side] = partial(sides[side], prompts, options.new)
+                calls[f"{side}: first"] = partial(sides[side], prompts, 1)
+            answers = {side: calls[side]() for side in sides}
+            equal = {side: same(answer, answers[next(iter(sides))]) for side, answer in answers.items()}
+            turns = in_turns(calls, options.repeats)
+            found = figures(config, batch, options, turns, list(sides)) | {"equal_tokens": equal}
+            result["batches"][batch] = found
+            report(name, batch, found)
+            save(options.out, result)
+
+
+def _config(directory: Path) -> DecoderConfig:
+    from llm_jax.hf import config
+
+    return config.read(directory)
+
+
+def _start(name: Name, directory: Path, stack: contextlib.ExitStack) -> Side | None:
+    if name == "vllm":
+        python = os.environ.get("LLM_JAX_VLLM_PYTHON")
+        return stack.enter_context(vllm(directory, python)) if python else None
+    make, *arguments = MAKE[name]
+    side = Apart(partial(make, directory, *arguments))
+    stack.callback(side.end)
+    return side
+
+
+MAKE: dict[str, tuple[Any, ...]] = {
+    "ours": (ours, "float32"),
+    "ours-auto": (ours, "auto"),
+    "ours-bf16": (ours, "bf16"),
+    "ours-int8": (ours, "int8"),
+    "hugging-face": (hugging_face,),
+    "hugging-face-static": (hugging_face, True),
+    "ctranslate2": (ctranslate2, "float32"),
+    "ctranslate2-int8": (ctranslate2, "int8"),
+}
+
+
+def figures(config: DecoderConfig, batch: int, options: Options, turns: dict[str, list[float]], names: list) -> dict:
+    bandwidth = READS * READ / min(turns["read"])
+    median = medians(turns)
+    sides = {}
+    for name in names:
+        bound = bytes_of_step(config, batch, options, BYTES.get(name, 4)) / bandwidth
+        sides[name] = speed(median, name, batch, options.new, bound)
+    return {"read_bytes_per_second": bandwidth, "sides": sides, "seconds": turns}
 
 
 def speed(median: dict[str, float], name: str, batch: int, new: int, bound: float) -> dict[str, float]:
@@ -119,18 +145,24 @@ def speed(median: dict[str, float], name: str, batch: int, new: int, bound: floa
         "tokens_per_second": batch * new / whole,
         "tokens_per_second_after_first": batch / step,
         "seconds_to_first_token": first,
+        "bound_tokens_per_second": batch / bound,
         "share_of_bound": bound / step,
     }
 
 
-def bytes_of_step(config: DecoderConfig, batch: int, options: Options) -> float:
-    """Weights once (positions are a single row), and every row's keys and values: on average those of the prompt and of
-    half of the new tokens.
+BYTES = {"ours-bf16": 2, "ours-int8": 1, "ctranslate2-int8": 1}  # of a weight; others have 4
+
+
+def bytes_of_step(config: DecoderConfig, batch: int, options: Options, width: int) -> float:
+    """Weights once (of positions, and of an embedding that is not the head, single rows), and every row's keys and
+    values: on average those of the prompt and of half of the new tokens.
     """
-    width = 2 if jax.default_backend() == "gpu" else 4
-    weights = config.n_parameters - config.context_length * config.d_model
+    on_gpu = jax.default_backend() == "gpu"
+    looked_up = config.n_positions + (0 if config.tied_head else config.vocab_size)
+    weights = config.n_parameters - looked_up * config.d_model
     tokens = options.prompt + options.new / 2
-    return width * (weights + 2 * config.n_layers * config.d_model * tokens * batch)
+    cache = 2 * config.n_layers * config.kv_heads * config.d_head * tokens * batch
+    return (2 if on_gpu else width) * weights + (2 if on_gpu else 4) * cache
 
 
 def read_memory() -> Callable[[], Any]:
@@ -145,117 +177,23 @@ def read_memory() -> Callable[[], Any]:
     return read
 
 
-def ours(config: DecoderConfig) -> Side:
-    plan = decoder.make_plan(Execution())
-    params = decoder.init(jax.random.key(0), config)
-    prepared = functools.cache(lambda n_rows: jax.block_until_ready(prepare(params, plan, n_rows)))
-    return lambda prompts, new: generate(prepared(len(prompts)), prompts, config, plan, Sampling(temperature=0.0), new)
-
-
-def hugging_face(config: DecoderConfig, static: bool) -> tuple[Side, None]:
-    import torch
-    import transformers
-
-    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.bfloat16 if where.type == "cuda" else torch.float32
-    model = cast(Any, transformers.GPT2LMHeadModel(transformers.GPT2Config(**hf_config.write(config, Borders()))))
-    model = model.to(where, dtype).eval()
-    if static:
-        model.forward = torch.compile(model.forward)
-    more: Any = {"cache_implementation": "static"} if static else {}
-
-    def run(prompts: list[list[int]], new: int) -> Any:
-        ids = torch.tensor(prompts, device=where)
-        with torch.inference_mode():
-            return model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=new,
-                min_new_tokens=new,
-                do_sample=False,
-                pad_token_id=0,
-                **more,
-            ).tolist()
-
-    return run, None
-
-
-VLLM_CHILD = """
-import json, os, sys
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # vLLM and its children print
-from vllm import LLM, SamplingParams
-if __name__ == "__main__":
-    dtype = sys.argv[2]
-    model = LLM(sys.argv[1], load_format="dummy", skip_tokenizer_init=True, dtype=dtype, max_num_seqs=1024,
-                enable_prefix_caching=False)
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
-        prompts, new = json.loads(line)
-        sampling = SamplingParams(temperature=0.0, max_tokens=new, ignore_eos=True, detokenize=False)
-        done = model.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False)
-        print(json.dumps([len(request.outputs[0].token_ids) for request in done]), file=answers, flush=True)
-"""
-
-
-@contextlib.contextmanager
-def vllm(config: DecoderConfig, python: str) -> Iterator[Side]:
-    """A child process with the same shape of model, loaded once."""
-    on_gpu = jax.default_backend() == "gpu"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "config.json").write_text(json.dumps(hf_config.write(config, Borders())))
-        (folder / "child.py").write_text(VLLM_CHILD)
-        command = [python, str(folder / "child.py"), name, "bfloat16" if on_gpu else "float32"]
-        offline = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(folder / "log").open("w"),
-            text=True,
-            env={**os.environ, **offline, "XLA_FLAGS": ""},
-            start_new_session=True,  # its engine and workers are processes of their own, and end with it
+def report(model: str, batch: int, found: dict) -> None:
+    rows = [
+        (
+            name,
+            f"{side['tokens_per_second']:,.1f}",
+            f"{side['tokens_per_second_after_first']:,.1f}",
+            f"{1e3 * side['seconds_to_first_token']:.0f}",
+            f"{side['share_of_bound']:.2f}",
+            f"{found['equal_tokens'][name]:.0%}",
         )
-        assert child.stdin
-        assert child.stdout
-
-        def answer() -> str:
-            line = child.stdout.readline() if child.stdout else ""
-            if not line:
-                raise RuntimeError("vLLM ended early: " + (folder / "log").read_text()[-2000:])
-            return line
-
-        def run(prompts: list[list[int]], new: int) -> Any:
-            os.killpg(child.pid, signal.SIGCONT)
-            print(json.dumps([prompts, new]), file=child.stdin, flush=True)
-            lengths = json.loads(answer())
-            os.killpg(child.pid, signal.SIGSTOP)  # its worker goes on asking for work for seconds, on a core
-            assert lengths == [new] * len(prompts), lengths
-
-        try:
-            answer()
-            yield run
-        finally:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-
-
-def report(result: dict) -> None:
-    for batch, figures in result["batches"].items():
-        rows = [
-            (
-                name,
-                f"{side['tokens_per_second']:,.1f}",
-                f"{side['tokens_per_second_after_first']:,.1f}",
-                f"{1e3 * side['seconds_to_first_token']:.0f}",
-                f"{side['share_of_bound']:.2f}",
-            )
-            for name, side in figures["sides"].items()
-        ]
-        title = f"batch {batch}; bound {figures['bound_tokens_per_second']:,.0f} tokens/s"
-        show(title, ("tokens/s", "after the first", "ms to first", "of bound"), rows)
+        for name, side in found["sides"].items()
+    ]
+    title = f"{model}, {batch} rows; reading at {found['read_bytes_per_second'] / 1e9:.0f} GB/s"
+    show(title, ("tokens/s", "after the first", "ms to first", "of bound", "equal"), rows)
 
 
 if __name__ == "__main__":
+    import tyro
+
     main(tyro.cli(Options, description=__doc__))

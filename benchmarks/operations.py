@@ -25,7 +25,6 @@ backend.configure()  # before JAX is imported
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-import tyro  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Work  # noqa: E402
 from train_step import BOUND, BURST, PRODUCT, STREAM, WORK, Preset  # noqa: E402
@@ -244,4 +243,6 @@ def origins(program: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    import tyro
+
     main(tyro.cli(Options, description=__doc__))

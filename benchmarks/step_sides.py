@@ -1,11 +1,11 @@
-"""One training step of GPT-2, ready to be timed: ours, Hugging Face's model, and a compact PyTorch GPT.
+"""One training step of GPT-2 or Llama, ready to be timed: ours, Hugging Face's model, and a compact one in PyTorch.
 
 All get the same shapes, number format and tokens, AdamW with clipping at 1, and accumulate the same micro-batches.
 PyTorch is imported only by the sides that need it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,29 @@ from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step
 
 LEARNING_RATE = 1e-4
+NO_TOKENS = {"use_cache": False, "bos_token_id": 0, "eos_token_id": 0}
+# transformers' name of a setting → ours, and what is set to a value.
+GPT2_NAMES = {
+    "vocab_size": "padded_vocab_size",
+    "n_positions": "context_length",
+    "n_embd": "d_model",
+    "n_layer": "n_layers",
+    "n_head": "n_heads",
+}
+GPT2_FIXED = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | NO_TOKENS
+LLAMA_NAMES = {
+    "vocab_size": "padded_vocab_size",
+    "max_position_embeddings": "context_length",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "num_key_value_heads": "kv_heads",
+    "head_dim": "d_head",
+    "intermediate_size": "d_hidden",
+    "rms_norm_eps": "norm_epsilon",
+    "tie_word_embeddings": "tied_head",
+}
+LLAMA_FIXED = {"attention_bias": False, "mlp_bias": False} | NO_TOKENS
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,8 @@ class Work:
     def flops(self, convention: Any) -> float:
         """FLOPs of a step at this length (a model's own count is at full context)."""
         full = self.model.flops_per_token(convention)
-        per_position = (12 if convention == "nanogpt" else 6) * self.model.n_layers * self.model.d_model
+        heads = self.model.n_heads * self.model.d_head
+        per_position = (12 if convention == "nanogpt" else 6) * self.model.n_layers * heads
         return self.tokens * (full - per_position * (self.model.context_length - self.length))
 
 
@@ -86,21 +110,12 @@ def hugging_face(work: Work, compiled: bool = False) -> Side:
     import transformers
     from torch.nn import functional
 
-    model = work.model
-    config = transformers.GPT2Config(
-        vocab_size=model.padded_vocab_size,
-        n_positions=model.context_length,
-        n_embd=model.d_model,
-        n_layer=model.n_layers,
-        n_head=model.n_heads,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    network = transformers.GPT2LMHeadModel(config)
+    network: Any
+    if work.model.positions == "learned":
+        network = transformers.GPT2LMHeadModel(transformers.GPT2Config(**_settings(work.model, GPT2_NAMES, GPT2_FIXED)))
+    else:
+        config = transformers.LlamaConfig(**_settings(work.model, LLAMA_NAMES, LLAMA_FIXED))
+        network = transformers.LlamaForCausalLM(config)
 
     def loss_of(tokens, targets):
         logits = network(tokens).logits
@@ -109,10 +124,17 @@ def hugging_face(work: Work, compiled: bool = False) -> Side:
     return _pytorch(work, network, loss_of, compiled)
 
 
-def compact_pytorch(work: Work, compiled: bool = False) -> Side:
-    from pytorch_gpt import CompactGPT
+def _settings(model: DecoderConfig, names: Mapping[str, str], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    return {theirs: getattr(model, ours) for theirs, ours in names.items()} | dict(fixed)
 
-    network = CompactGPT(work.model)
+
+def compact_pytorch(work: Work, compiled: bool = False) -> Side:
+    if work.model.positions == "learned":
+        from pytorch_gpt import CompactGPT as Compact
+    else:
+        from pytorch_llama import CompactLlama as Compact
+
+    network = Compact(work.model)
     return _pytorch(work, network, network, compiled)
 
 

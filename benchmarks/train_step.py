@@ -1,4 +1,4 @@
-"""Tokens a second in training: ours, Hugging Face's GPT-2 and a compact PyTorch GPT, eager and compiled.
+"""Tokens a second in training: ours, Hugging Face's model and a compact one in PyTorch, eager and compiled.
 
 All take the same step (`step_sides.py`), in turns, each in a process of its own. The bound is what this machine could
 do at best, by its own measure in the same run: the step's FLOPs at the rate of a large matrix product, and then AdamW's
@@ -24,18 +24,17 @@ backend.configure()  # before JAX is imported
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
-import tyro  # noqa: E402
 from apart import Apart  # noqa: E402
 from measuring import in_turns, machine, medians, save, show  # noqa: E402
 from step_sides import Side, Work, compact_pytorch, hugging_face, ours  # noqa: E402
 
-from llm_jax.config import DecoderConfig  # noqa: E402
+from llm_jax.config import DecoderConfig, ModelName, model_preset  # noqa: E402
 from train.cluster import devices  # noqa: E402
 from train.pretrain import presets  # noqa: E402
 from train.pretrain.config import TrainConfig  # noqa: E402
 
-Preset = Literal["124m-64", "124m-256", "quickstart", "shakespeare-char", "toy"]
-Name = Literal["ours", "muon", "hugging-face", "eager", "compiled"]
+Preset = Literal["124m-64", "124m-256", "quickstart", "shakespeare-char", "llama-nano", "llama-160m-64", "toy"]
+Name = Literal["ours", "muon", "hugging-face", "hugging-face-compiled", "eager", "compiled"]
 PRODUCT, STREAM = 2048, 64 * 2**20  # columns of the bound's matrix product, floats of its copy
 BURST = 0.5  # seconds of steps without a pause in each turn
 
@@ -43,14 +42,15 @@ BURST = 0.5  # seconds of steps without a pause in each turn
 @dataclass(frozen=True)
 class Options:
     preset: Preset = "quickstart"
-    """124m-64, 124m-256: GPT-2 124M, 4 sequences of so many tokens; quickstart, shakespeare-char: as those runs."""
+    """124m-64, 124m-256, llama-160m-64: 4 sequences of so many tokens; quickstart, shakespeare-char, llama-nano: as
+    those runs."""
 
     repeats: int = 10
     """Turns of each side, of half a second or one step, whichever is longer."""
 
     sides: tuple[Name, ...] = ("ours", "muon", "hugging-face", "eager", "compiled")
-    """muon: ours with Muon (for the presets that run it); eager, compiled: the compact PyTorch (compiling 124M takes a
-    minute or two)."""
+    """muon: ours with Muon (for the presets that run it); hugging-face-compiled: by torch.compile; eager, compiled: the
+    compact PyTorch (compiling 124M takes a minute or two)."""
 
     out: Path | None = None
     """JSON file for the results."""
@@ -111,7 +111,7 @@ def main(options: Options) -> None:
 
 
 def _wanted(options: Options) -> list[Name]:
-    runs = options.preset in ("quickstart", "shakespeare-char")
+    runs = options.preset in ("quickstart", "shakespeare-char", "llama-nano")
     return [name for name in options.sides if name != "muon" or runs]
 
 
@@ -159,6 +159,7 @@ MAKE: dict[Name, Callable[[Work], Side]] = {
     "ours": ours,
     "muon": partial(ours, optimizer_name="muon"),
     "hugging-face": hugging_face,
+    "hugging-face-compiled": partial(hugging_face, compiled=True),
     "eager": compact_pytorch,
     "compiled": partial(compact_pytorch, compiled=True),
 }
@@ -166,13 +167,14 @@ TITLES: dict[Name, str] = {
     "ours": "ours",
     "muon": "ours with Muon",
     "hugging-face": "Hugging Face, eager",
+    "hugging-face-compiled": "Hugging Face, compiled",
     "eager": "compact PyTorch, eager",
     "compiled": "compact PyTorch, compiled",
 }
 
 
-def _gpt2(length: int) -> Work:
-    return Work(DecoderConfig(), batch=4, length=length)
+def _four(model: ModelName, length: int) -> Work:
+    return Work(model_preset(model), batch=4, length=length)
 
 
 def _run(config: TrainConfig) -> Work:
@@ -180,10 +182,12 @@ def _run(config: TrainConfig) -> Work:
 
 
 WORK = {
-    "124m-64": lambda: _gpt2(64),
-    "124m-256": lambda: _gpt2(256),
+    "124m-64": lambda: _four("gpt2-124m", 64),
+    "124m-256": lambda: _four("gpt2-124m", 256),
+    "llama-160m-64": lambda: _four("llama-160m", 64),
     "quickstart": lambda: _run(presets.quickstart()),
     "shakespeare-char": lambda: _run(presets.shakespeare_char()),
+    "llama-nano": lambda: _run(presets.llama_nano()),
     "toy": lambda: Work(DecoderConfig(vocab_size=100, context_length=16, d_model=32, n_heads=2, n_layers=2), 2, 16),
 }
 
@@ -208,5 +212,7 @@ def report(result: dict, work: Work) -> None:
 
 
 if __name__ == "__main__":
+    import tyro
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     main(tyro.cli(Options, description=__doc__))

@@ -212,6 +212,10 @@ class DecoderConfig:
         return 6 * (stored - self.n_positions * self.d_model) + 12 * attention
 
 
+Weights = Literal["auto", "float32", "bf16", "int8"]
+NUMBERS = {"float32": "float32", "bf16": "bfloat16", "int8": "int8"}  # a format of `Weights` → its name in NumPy
+
+
 @dataclass(frozen=True)
 class Execution:
     """How a model is computed; never what it computes."""

@@ -25,13 +25,25 @@ mesh axis, so a dimension has the same name in the formula and on the mesh.
 | Z      | tokens that stop a row                      |
 """
 
-from typing import TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from flax import struct
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, UInt
 
-__all__ = ["Array", "Bool", "Float", "Int", "Key", "UInt", "pytree"]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, Key, UInt
+else:
+    try:
+        from jaxtyping import Bool, Float, Int, Key, UInt
+    except ImportError:  # on a machine that has JAX, Flax, optax and NumPy alone, nobody checks annotations
+
+        class _Unchecked:
+            def __class_getitem__(cls, _: Any) -> Any:
+                return Any
+
+        Bool = Float = Int = Key = UInt = _Unchecked
+
+__all__ = ["Array", "Bool", "Float", "Int", "Key", "UInt", "constant", "pytree"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -46,3 +58,8 @@ def pytree(cls: Class) -> Class:
     cls = struct.dataclass(cls)
     cls.__no_type_check__ = True
     return cls
+
+
+def constant() -> Any:
+    """A field of a `pytree` that is no child but part of its structure: under `jit` its value is known."""
+    return struct.field(pytree_node=False)

@@ -3,12 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from llm_jax.config import Weights
 
 if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig
     from llm_jax.models.decoder import Decoder
     from llm_jax.tokenizer import Tokenizer
+
+
+WeightsOption = Annotated[
+    Weights,
+    tyro.conf.arg(
+        help="Number format in which our decoder keeps the weights; a step reads them all. bf16 is half of float32, "
+        "int8 a quarter (one scale for each output). auto: float32 on a CPU, bfloat16 on a GPU."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -18,9 +31,16 @@ class Model:
     tokenizer: "Tokenizer"
     name: str
     folder: Path | None  # of its tokenizer's files, where they are on this machine
+    weights: Weights = "auto"  # the number format in which it is to be decoded
 
 
-def load_model(source: str, step: int | None = None, whole: bool = False, adapter: str | Path | None = None) -> Model:
+def load_model(
+    source: str,
+    step: int | None = None,
+    whole: bool = False,
+    adapter: str | Path | None = None,
+    weights: Weights = "auto",
+) -> Model:
     """A model and its tokenizer. Ids that the tokenizer does not have are cut off the model's vocabulary.
 
     Args:
@@ -28,11 +48,13 @@ def load_model(source: str, step: int | None = None, whole: bool = False, adapte
         step: of a run: the checkpoint's step; None: the newest intact one.
         whole: keeps the whole vocabulary, for comparisons with programs that keep it.
         adapter: a LoRA run or PEFT's directory, merged into the weights.
+        weights: number format for decoding. For bf16 and int8 the matrices of a Hugging Face directory stay in the
+            format of the file until then, unless an adapter is merged into them, which takes float32.
 
     Raises:
         FileNotFoundError, ValueError: says what `source` or `adapter` lacks, or what is wrong in it.
     """
-    model = _load(source, step)
+    model = replace(_load(source, step, adapter is None and weights in ("bf16", "int8")), weights=weights)
     if adapter is not None:
         from llm_jax import adapters, hf
 
@@ -42,12 +64,12 @@ def load_model(source: str, step: int | None = None, whole: bool = False, adapte
     return _trimmed_to_tokenizer(model, source, whole)
 
 
-def load_with_adapters(source: str, step: int | None, folders: Sequence[Path]) -> Model:
+def load_with_adapters(source: str, step: int | None, folders: Sequence[Path], weights: Weights = "auto") -> Model:
     """A model that carries several adapters, numbered from 1 in the order given (`llm_jax.adapters.together`).
 
     Raises as `load_model`.
     """
-    model = _load(source, step)
+    model = replace(_load(source, step, not folders and weights in ("bf16", "int8")), weights=weights)
     if folders:
         from llm_jax import adapters, hf
 
@@ -73,17 +95,22 @@ def trimmed(params: "Decoder", config: "DecoderConfig", n_ids: int) -> "tuple[De
     """Removes the ids from `n_ids` on, which have no token: many vocabularies are padded to a round number."""
     if n_ids == config.vocab_size:
         return params, config
+    import jax
     import jax.numpy as jnp
 
     config = replace(config, vocab_size=n_ids)
-    padding = ((0, config.padded_vocab_size - n_ids), (0, 0))
-    embedding = jnp.pad(params.token_embedding[:n_ids], padding)
-    head = None if params.head is None else jnp.pad(params.head[:n_ids], padding)
+    more = config.padded_vocab_size - n_ids
+
+    def cut(rows: "jax.Array") -> "jax.Array":
+        return jnp.pad(rows[:n_ids], ((0, more), *((0, 0) for _ in rows.shape[1:])))
+
+    # Embedding and head may each be several arrays (int8 and scales), which all have one row for each id.
+    embedding, head = jax.tree.map(cut, (params.token_embedding, params.head))
     return replace(params, token_embedding=embedding, head=head), config
 
 
-def _load(source: str, step: int | None) -> Model:
+def _load(source: str, step: int | None, keeps_format: bool) -> Model:
     from llm_jax import hf
 
-    found = hf.open_model(source, step)
+    found = hf.open_model(source, step, keeps_format)
     return Model(found.config, found.params, found.tokenizer, found.name, found.folder)

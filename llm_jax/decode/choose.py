@@ -24,6 +24,7 @@ from llm_jax.shapes import Array, Bool, Float, Int, Key, UInt, pytree
 ALL_TOKENS = np.iinfo(np.int32).max
 FLOAT = np.finfo(np.float32)
 LEAST_TEMPERATURE = 1e-5  # below it decoding is greedy, as in vLLM: float32 could not hold the scaled logits
+PIECE = 128  # tokens of a vocabulary that are looked at together
 LEAST_TOP_P = 1e-30  # still above 0 in float32; a smaller value keeps the same tokens
 
 
@@ -97,10 +98,28 @@ def choose(logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], rule: Rule) 
 
 
 def _most_likely(logits_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
-    """The argmax, first of equals, by a maximum and a comparison: four times as fast as XLA:CPU's argmax."""
-    is_largest_BV = logits_BV == logits_BV.max(axis=-1, keepdims=True)
+    """The argmax, first of equals, in two steps: the piece of the vocabulary that has it, and its place in the piece.
+
+    So the logits are read once, for the largest of each piece, in whatever order they lie. XLA:CPU's argmax is several
+    times slower, and a comparison of all logits with their maximum reads and writes them again.
+    """
     size = logits_BV.shape[-1]
-    first_B = jnp.where(is_largest_BV, jnp.arange(size, dtype=jnp.int32), size).min(axis=-1)
+    whole = size // PIECE * PIECE
+    largest_BC = logits_BV[:, :whole].reshape(len(logits_BV), size // PIECE, PIECE).max(axis=-1)
+    if whole < size:
+        largest_BC = jnp.concatenate([largest_BC, logits_BV[:, whole:].max(axis=-1, keepdims=True)], axis=-1)
+    # The barrier keeps XLA from making the maximum of maxima a reading of its own.
+    piece_B = _first_largest(jax.lax.optimization_barrier(largest_BC))
+    places_BW = jnp.minimum(piece_B[:, None] * PIECE + jnp.arange(PIECE, dtype=jnp.int32), size - 1)
+    first_B = _first_largest(jnp.take_along_axis(logits_BV, places_BW, axis=-1))
+    return jnp.take_along_axis(places_BW, first_B[:, None], axis=-1)[:, 0]
+
+
+def _first_largest(x_BN: Float[Array, "B N"]) -> Int[Array, "B"]:
+    """The argmax of few numbers, first of equals, by a maximum and a comparison."""
+    size = x_BN.shape[-1]
+    is_largest_BN = x_BN == x_BN.max(axis=-1, keepdims=True)
+    first_B = jnp.where(is_largest_BN, jnp.arange(size, dtype=jnp.int32), size).min(axis=-1)
     return jnp.minimum(first_B, size - 1)  # with a NaN no entry equals the maximum
 
 

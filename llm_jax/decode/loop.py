@@ -13,7 +13,7 @@ For requests that join a running batch see `llm_jax.decode.slots`. Left out: spe
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import jax
@@ -24,9 +24,8 @@ from llm_jax.config import DecoderConfig
 from llm_jax.decode.choose import Rule, choose, keys_of, rule
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.padding import LENGTH_MULTIPLE, Prompts, bucket, check, pad
+from llm_jax.decode.weights import prepare as prepare
 from llm_jax.layers import cache as kv
-from llm_jax.layers.adapted import Adapted
-from llm_jax.layers.linear import Linear
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Bool, Int, Key, pytree
 
@@ -116,37 +115,6 @@ def stream(
             state = advance_until(state, shown, until)
 
     return pieces()
-
-
-def prepare(params: decoder.Decoder, plan: decoder.Plan, n_rows: int | None = None) -> decoder.Decoder:
-    """Parameters for decoding: casts the matrices to the compute format once, so that no step has to.
-
-    With `n_rows=1` the blocks' weights are stored as the plan's `store_for_one_row` says, if it has one. Such weights
-    still decode any number of rows, but 2 to 15 rows more slowly.
-    """
-    cast = jax.tree.map(lambda x: x.astype(plan.dtype) if x.ndim > 1 else x, params)
-    blocks = cast.blocks
-    store = plan.kernels.store_for_one_row
-    if n_rows == 1 and store:
-        blocks = tuple(_stored(block, store) for block in blocks)
-    # A step reads one row of the position embedding per token: casting it would save nothing.
-    return dataclasses.replace(cast, blocks=blocks, position_embedding=params.position_embedding)
-
-
-def _stored(block: decoder.Block, store: Callable[[Linear, int], Linear]) -> decoder.Block:
-    """A block whose weights are stored by `store`; the projection after attention has two input dimensions."""
-
-    def every(part):
-        one_input = lambda layer: store(layer, 1) if isinstance(layer, Linear) else layer  # noqa: E731
-        return jax.tree.map(one_input, part, is_leaf=lambda layer: isinstance(layer, Linear))
-
-    out = block.attention.out
-    if isinstance(out, Adapted):
-        out = dataclasses.replace(out, base=store(out.base, 2), down=store(out.down, 2), up=store(out.up, 1))
-    else:
-        out = store(out, 2)
-    attention = dataclasses.replace(block.attention, qkv=every(block.attention.qkv), out=out)
-    return dataclasses.replace(block, attention=attention, mlp=every(block.mlp))
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "slots"))

@@ -11,6 +11,7 @@ import numpy as np
 from llm_jax.config import DecoderConfig
 from llm_jax.hf import families
 from llm_jax.hf.families import Family, Row
+from llm_jax.hf.tensors import release
 from llm_jax.models import decoder
 
 
@@ -56,7 +57,10 @@ def from_hf(
         tensor = tensor if is_kept else tensor.astype(np.float32)
         if _is_padded(row, family):
             tensor = np.pad(tensor, ((0, leaf.shape[0] - tensor.shape[0]), (0, 0)))
-        return jax.device_put(np.ascontiguousarray(tensor).reshape(leaf.shape))  # nothing is compiled for it
+        array = jax.device_put(np.ascontiguousarray(tensor).reshape(leaf.shape))  # nothing is compiled for it
+        jax.block_until_ready(array)
+        release(tensors[row.theirs])  # else the process would hold the file beside the parameters
+        return array
 
     return jax.tree_util.tree_map_with_path(take, template)
 

@@ -51,12 +51,13 @@ class AdaptedRun:
     base_hash: str
 
 
-def open_model(source: str | Path, step: int | None = None) -> Opened:
+def open_model(source: str | Path, step: int | None = None, keeps_format: bool = False) -> Opened:
     """The model of a run's folder, a Hugging Face directory, or `owner/name` on the hub; adapters are merged.
 
     Args:
         source: where it is; or `random:PRESET`, fresh parameters of that shape with GPT-2's tokenizer, to compare with.
         step: of a run: the checkpoint's step; None: the newest intact one.
+        keeps_format: of a Hugging Face directory: its matrices stay in the number format of the file.
 
     Raises:
         FileNotFoundError, ValueError: says what is missing or wrong; also for a classifier, which writes no text.
@@ -67,7 +68,7 @@ def open_model(source: str | Path, step: int | None = None) -> Opened:
     if not is_run(path):
         if step is not None:
             raise ValueError(f"{source} is not a run, so it has no step {step}")
-        loaded = load(source)
+        loaded = load(source, keeps_format)
         if loaded.tokenizer is None:
             raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
         folder = path.resolve() if path.is_dir() else None

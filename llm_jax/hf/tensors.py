@@ -7,6 +7,7 @@ opened.
 """
 
 import math
+import mmap
 import struct
 from collections.abc import Collection
 from pathlib import Path
@@ -99,6 +100,15 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
             begin, end = entry["data_offsets"]
             tensors[name] = data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors
+
+
+def release(tensor: np.ndarray) -> None:
+    """Gives the memory of a tensor that is mapped from disk back; reading the tensor again reads the file."""
+    mapped = getattr(tensor, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and tensor.nbytes:
+        start = tensor.__array_interface__["data"][0] - np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+        first = start - start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, first, start + tensor.nbytes - first)
 
 
 def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:

@@ -1,13 +1,9 @@
-"""x·W + b as one flat product, with its gradient by hand, and in other forms where a batch has few rows.
-
-Gains, on two cores with AVX-512 and float32, weights of GPT-2 124M (docs/benchmarks.md):
+"""x·W + b as one flat product, with its gradient by hand, and with weights stored for decoding.
 
 - The weight's gradient is written as xᵀ·d (`products.transposed_product`). JAX's own gradient transposes the product,
   at half the speed. The bias' gradient is summed from the same d; otherwise XLA computes d twice.
-- With 6 to 16 rows, the batch of a decoding step, x is transposed first. XLA then selects another kernel, which reads
-  weights at 31 GB/s instead of 27 with 8 rows, and 27 instead of 22 with 16. With 4 rows it would be 5 % slower.
-- With one row, weights stored as (outputs, inputs) are read at 52 GB/s instead of 43. With 2 to 15 rows they are read
-  more slowly.
+- Decoding on a CPU multiplies few rows. Its weights are stored with the outputs first (`output_first`), in 32, 16 or 8
+  bits; `narrow` computes the products and has what they gain.
 
 On a GPU only the gradient is by hand, for sums in float32.
 """
@@ -18,35 +14,45 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from llm_jax.kernels.narrow import output_first_product, quantised
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.layers.linear import Linear
 from llm_jax.shapes import Array, Float, pytree
 
-DECODE_ROWS = range(6, 17)  # rows for which x is transposed; a training step has more
-
 
 @pytree
 class OutputFirst(Linear):
-    """A `Linear` whose weight has its output dimensions first, for decoding one row; `output_first` makes it."""
+    """A `Linear` stored for decoding on a CPU: its weight has its output dimensions first. `output_first` makes it."""
+
+    scale: Float[Array, "..."] | None = None  # output dimensions; of an int8 weight
 
 
-def output_first(layer: Linear, n_inputs: int = 1) -> OutputFirst:
-    """A copy with the weight transposed, of which `n_inputs` dimensions are inputs; `linear_on_cpu` accepts it."""
-    return OutputFirst(weight=jnp.moveaxis(layer.weight, range(n_inputs), range(-n_inputs, 0)), bias=layer.bias)
+def output_first(layer: Linear, n_inputs: int = 1, number: str | None = None) -> OutputFirst:
+    """A copy with the weight transposed, of which `n_inputs` dimensions are inputs; `linear_on_cpu` accepts it.
+
+    `number` is the number format of the copy (float32, bfloat16, int8); None: the layer's.
+    """
+    weight, scale = jnp.moveaxis(layer.weight, range(n_inputs), range(-n_inputs, 0)), None
+    outputs = weight.shape[: weight.ndim - n_inputs]
+    if number == "int8":
+        flat, scale = quantised(weight.reshape(math.prod(outputs), -1))
+        weight, scale = flat.reshape(weight.shape), scale.reshape(outputs)
+    elif number is not None:
+        weight = weight.astype(number)
+    return OutputFirst(weight, layer.bias, scale)
 
 
 def linear_on_cpu(layer: Linear, x: Float[Array, "B *inputs"], n_inputs: int = 1) -> Float[Array, "B *outputs"]:
     flat, bias = _flat(layer, x, n_inputs)
     if isinstance(layer, OutputFirst):
         outputs = layer.weight.shape[: layer.weight.ndim - n_inputs]
-        affine = _plus(_output_first_product(flat, layer.weight.reshape(-1, flat.shape[-1]).astype(x.dtype)), bias)
+        weight = layer.weight.reshape(-1, flat.shape[-1])
+        scale = None if layer.scale is None else layer.scale.reshape(-1)
+        affine = _plus(output_first_product(flat, weight, scale), bias)
     else:
         outputs = layer.weight.shape[n_inputs:]
         weight = layer.weight.reshape(flat.shape[-1], -1).astype(x.dtype)
-        if math.prod(flat.shape[:-1]) in DECODE_ROWS:
-            affine = _plus(_few_rows_product(flat, weight), bias)
-        else:
-            affine = _affine_on_cpu(flat, weight, bias)
+        affine = _affine_on_cpu(flat, weight, bias)
     return affine.reshape(*affine.shape[:-1], *outputs)
 
 
@@ -64,23 +70,6 @@ def _flat(layer: Linear, x: Array, n_inputs: int) -> tuple[Array, Array | None]:
 
 def _plus(product: Array, bias: Array | None) -> Array:
     return product if bias is None else product + bias
-
-
-def _few_rows_product(
-    x: Float[Array, "*rest inputs"], weight: Float[Array, "inputs outputs"]
-) -> Float[Array, "*rest outputs"]:
-    """x·W, computed from xᵀ. The barrier keeps XLA from fusing the transpose into the product."""
-    rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
-    return jnp.einsum("ib,io->bo", rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
-
-
-def _output_first_product(
-    x: Float[Array, "*rest inputs"], weight: Float[Array, "outputs inputs"]
-) -> Float[Array, "*rest outputs"]:
-    """x·Wᵀ as (W·xᵀ)ᵀ: of four ways to write it, the only one that is fast for every number of rows."""
-    rows = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
-    products = jax.lax.optimization_barrier(jnp.einsum("oi,ib->ob", weight, rows))
-    return products.T.reshape(*x.shape[:-1], -1)
 
 
 def _with_gradient(weight_gradient: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array | None], Array]:

@@ -47,7 +47,7 @@ class Kernels(NamedTuple):
     logits_of: Kernel = logits_of
     projections_apart: Kernel | None = None  # queries, keys and values from three products
     lay_out_stream: Callable[[Array], Array] | None = None  # the residual stream's layout in memory
-    store_for_one_row: Callable[[Linear, int], Linear] | None = None  # how weights are stored for decoding one row
+    store: Callable[[Linear, int, str], Linear] | None = None  # how the blocks' weights are stored for decoding
     fewest_decode_rows: int = 1  # a decoding step's batch is padded to this many rows
 
 
@@ -61,7 +61,7 @@ ON_CPU = Kernels(
     rms_norm=rms_norm_by_hand,
     cross_entropy=cross_entropy_on_cpu,
     logits_of=logits_of_few,
-    store_for_one_row=output_first,
+    store=output_first,
 )
 ON_GPU = Kernels(
     linear=linear_on_gpu,

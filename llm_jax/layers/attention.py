@@ -18,7 +18,7 @@ from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
 from llm_jax.layers.packing import packed_mask
-from llm_jax.shapes import Array, Bool, Float, Int, Key, pytree
+from llm_jax.shapes import Array, Bool, Float, Int, Key, constant, pytree
 
 
 @pytree
@@ -31,8 +31,16 @@ class Projections:
 
 
 @pytree
+class Joined:
+    """The three matrices of `Projections` side by side, for decoding: one product instead of three."""
+
+    every: Linear  # D → (N + 2K, H)
+    n_kv_heads: int = constant()
+
+
+@pytree
 class Attention:
-    qkv: Linear | Adapted | Projections  # D → (3, N, H), or three matrices
+    qkv: Linear | Adapted | Projections | Joined  # D → (3, N, H), or three matrices
     out: Linear | Adapted  # (N, H) → D
     q_norm: RMSNorm | None = None  # over H
     k_norm: RMSNorm | None = None
@@ -56,11 +64,15 @@ def init_attention(key: Key[Array, ""], config: DecoderConfig, std: float, resid
 
 
 def queries_keys_values(
-    layer: Linear | Adapted | Projections, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
+    layer: Linear | Adapted | Projections | Joined, x_BTD: Float[Array, "B T D"], linear: Callable[..., Array] = linear
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B T K H"], Float[Array, "B T K H"]]:
     """Projects to queries, keys and values, with one matrix product or with three."""
     if isinstance(layer, Projections):
         return linear(layer.q, x_BTD), linear(layer.k, x_BTD), linear(layer.v, x_BTD)
+    if isinstance(layer, Joined):
+        every = linear(layer.every, x_BTD)
+        keys, values = every.shape[2] - 2 * layer.n_kv_heads, every.shape[2] - layer.n_kv_heads
+        return every[:, :, :keys], every[:, :, keys:values], every[:, :, values:]
     # split, not three slices: the gradient of a split is one concatenation; slices would pad with zeros and add.
     q_BTNH, k_BTNH, v_BTNH = (x.squeeze(2) for x in jnp.split(linear(layer, x_BTD), 3, axis=2))
     return q_BTNH, k_BTNH, v_BTNH

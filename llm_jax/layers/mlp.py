@@ -21,6 +21,14 @@ class MLP:
     gate: Linear | Adapted | None = None  # D → F
 
 
+@pytree
+class JoinedMLP:
+    """A gated MLP with gate and up side by side, for decoding: one product instead of two."""
+
+    gate_up: Linear  # D → (2, F)
+    down: Linear  # F → D
+
+
 def init_mlp(
     key: Key[Array, ""],
     d_model: int,
@@ -59,12 +67,15 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def mlp(
-    layer: MLP,
+    layer: MLP | JoinedMLP,
     x_BTD: Float[Array, "B T D"],
     activation: Callable[[Array], Array] = gelu_tanh,
     linear: Callable[..., Array] = linear,
 ) -> Float[Array, "B T D"]:
     """down(activation(up(x))), or down(activation(gate(x))·up(x)) if the MLP has a gate."""
+    if isinstance(layer, JoinedMLP):
+        gate_BTF, up_BTF = jnp.moveaxis(linear(layer.gate_up, x_BTD), -2, 0)
+        return linear(layer.down, activation(gate_BTF) * up_BTF)
     up_BTF = linear(layer.up, x_BTD)
     hidden_BTF = activation(up_BTF) if layer.gate is None else activation(linear(layer.gate, x_BTD)) * up_BTF
     return linear(layer.down, hidden_BTF)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from llm_jax.config import DecoderConfig
 from llm_jax.layers.attention import Attention, Projections, init_attention
 from llm_jax.layers.linear import Linear
-from llm_jax.layers.mlp import MLP, init_mlp
+from llm_jax.layers.mlp import MLP, JoinedMLP, init_mlp
 from llm_jax.layers.norm import Norm, RMSNorm, init_norm, init_rms_norm
 from llm_jax.shapes import Array, Float, Key, pytree
 
@@ -20,7 +20,7 @@ class Block:
     norm_1: Norm | RMSNorm
     attention: Attention
     norm_2: Norm | RMSNorm
-    mlp: MLP
+    mlp: MLP | JoinedMLP
 
 
 @pytree
@@ -32,8 +32,8 @@ class Decoder:
     head: Float[Array, "V D"] | None = None  # None: the token embedding
 
     @property
-    def head_VD(self) -> Float[Array, "V D"]:
-        """The matrix whose product with a hidden state gives the logits."""
+    def head_VD(self) -> Any:
+        """The matrix whose product with a hidden state gives the logits; in decoding it may be `narrow.Int8Rows`."""
         return self.token_embedding if self.head is None else self.head
 
 

@@ -35,11 +35,11 @@ def main(options: Options) -> int:
     door = options.door
     name = door.name_of(options.model)
     adapters = named(options.adapter, name)
-    model = load_with_adapters(options.model, options.step, list(adapters.values()))
+    model = load_with_adapters(options.model, options.step, list(adapters.values()), options.weights)
     context = door.context(model.config.context_length)
     secret, source = key.for_server(door.key_file)
     socket = listening.bound(door.host, door.port)
-    engine = start_engine(model, options, context)
+    engine = start_engine(model, options, context, consumes=True)
     app = application(
         Served(engine, model.tokenizer, name, context, model.folder, tuple(adapters)),
         secret,

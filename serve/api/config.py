@@ -6,6 +6,7 @@ import tyro
 
 from llm_jax.config import Execution
 from serve.door.listening import Door
+from serve.models import WeightsOption
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class ApiConfig:
     several times. One batch holds requests for any of them."""
     rows: int = 8
     """Sequences decoded at once; further ones wait. A step takes about the same time for one sequence as for all."""
+    weights: WeightsOption = "auto"
     door: tyro.conf.OmitArgPrefixes[Door] = field(default_factory=Door)
     execution: tyro.conf.OmitArgPrefixes[Execution] = field(default_factory=Execution)
 

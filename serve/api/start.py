@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from serve.models import Model
 
 
-def start_engine(model: "Model", config: ApiConfig, context: int) -> "Engine":
+def start_engine(model: "Model", config: ApiConfig, context: int, consumes: bool = False) -> "Engine":
     """Starts an engine and compiles every decode program; a new prompt length compiles when it comes.
 
+    With `consumes` the model's parameters are deleted as they are prepared, so that memory never holds them twice.
     Raises RuntimeError if the engine cannot decode its largest batch.
     """
     from llm_jax.decode.loop import prepare
@@ -23,7 +24,7 @@ def start_engine(model: "Model", config: ApiConfig, context: int) -> "Engine":
     from serve.door.guard import MOST_SEQUENCES
 
     plan = decoder.make_plan(config.execution)
-    params = prepare(model.params, plan, config.rows)
+    params = prepare(model.params, plan, config.rows, model.weights, consumes)
     # The guard counts requests, the engine counts their sequences.
     most_sequences = config.door.max_requests * MOST_SEQUENCES
     engine = Engine(params, model.config, plan, config.rows, context, most_sequences)

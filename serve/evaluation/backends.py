@@ -22,6 +22,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 
 from llm_jax.checkpoint import layout
+from llm_jax.config import Weights
 from llm_jax.runs import CHECKPOINTS, EXPORT, batch_tokens, is_run
 from llm_jax.tokenizer import is_there
 from serve.door import key
@@ -41,6 +42,7 @@ class Access:
     batch_size: int = 8
     tokenizer: str | None = None
     secret: str | None = None  # a server's key
+    weights: Weights = "auto"  # of our decoder: their number format
 
 
 def candidates(
@@ -104,8 +106,9 @@ def _open_jax(candidate: Candidate, access: Access) -> LM:
 
     # The whole vocabulary, because the other backends keep it and log-likelihoods must be equal.
     step = candidate.step if candidate.is_run else None
-    model = load_model(candidate.source, step, whole=True, adapter=candidate.adapter)
-    return JaxLM(model.params, model.config, model.tokenizer, decoder.make_plan(Execution(dtype=access.dtype)))
+    model = load_model(candidate.source, step, True, candidate.adapter, access.weights)
+    plan = decoder.make_plan(Execution(dtype=access.dtype))
+    return JaxLM(model.params, model.config, model.tokenizer, plan, model.weights)
 
 
 def _directory(candidate: Candidate, stack: ExitStack) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from llm_jax.command_line import interrupts
+from serve.models import WeightsOption
 
 if TYPE_CHECKING:
     from serve.evaluation.backends import Access
@@ -40,6 +41,7 @@ class Options:
     """Program that computes a run or a directory: our decoder, or transformers on the export."""
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     """Compute format. auto: bfloat16 on a GPU."""
+    weights: WeightsOption = "auto"
     batch_size: int = 8
     """Sequences in a batch, for transformers and for a server. Our decoder chooses its own batches."""
     step: int | None = None
@@ -62,6 +64,12 @@ class Options:
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("no model given: name a run, a Hugging Face directory or a URL")
+        others = [name for name in self.models if name.startswith(("http://", "https://"))]
+        if self.weights != "auto" and (others or self.backend == "hf"):
+            raise ValueError(
+                f"--weights {self.weights} is about our decoder; "
+                + (f"{others[0]} is a server: leave one out" if others else "--backend hf is not ours: leave one out")
+            )
         if not self.tasks:
             raise ValueError(f"no task given; for small models: {' '.join(SMALL_MODEL_TASKS)}")
         if self.limit is not None and self.limit < 1:
@@ -96,7 +104,8 @@ def main(options: Options) -> int:
     ]
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
-    access = backends.Access(options.dtype, options.batch_size, options.tokenizer, backends.read_key(options.key_file))
+    secret = backends.read_key(options.key_file)
+    access = backends.Access(options.dtype, options.batch_size, options.tokenizer, secret, options.weights)
     log = choices_log.Log(options.out / "choices", options.neutral_prompt) if options.log_choices else None
     evaluated = []
     was_interrupted = False
@@ -115,6 +124,7 @@ def main(options: Options) -> int:
         "limit": options.limit,
         "num_fewshot": options.num_fewshot,
         "dtype": options.dtype,
+        "weights": options.weights,
     }
     results.write_json(options.out / results.JSON_NAME, evaluated, settings)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)

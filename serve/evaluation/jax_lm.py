@@ -14,7 +14,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
-from llm_jax.config import DecoderConfig
+from llm_jax.config import DecoderConfig, Weights
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
@@ -35,13 +35,24 @@ class JaxLM(LM):
     """Our decoder as a model of the harness."""
 
     def __init__(
-        self, params: decoder.Decoder, config: DecoderConfig, tokenizer: Tokenizer, plan: decoder.Plan
+        self,
+        params: decoder.Decoder,
+        config: DecoderConfig,
+        tokenizer: Tokenizer,
+        plan: decoder.Plan,
+        weights: Weights = "auto",
     ) -> None:
+        """`weights`: number format of the weights; in any but "auto" the given parameters are used up."""
         super().__init__()
         self._config, self._tokenizer, self._plan = config, tokenizer, plan
-        self._call = scorer(decoder.cast(params, config, plan), config, plan)
+        if weights == "auto":
+            scoring, generating = decoder.cast(params, config, plan), loop.prepare(params, plan)
+        else:
+            rows = GENERATION_ROWS.get(plan.platform, GENERATION_ROWS["gpu"])
+            scoring = generating = loop.prepare(params, plan, rows, weights, consumes=True)
+        self._call = scorer(scoring, config, plan)
         # Generation chooses only ids that have a token.
-        self._generation_params, self._generation_config = trimmed(params, config, tokenizer.vocab_size)
+        self._generation_params, self._generation_config = trimmed(generating, config, tokenizer.vocab_size)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """For each (context, continuation): log-likelihood in nats, and whether greedy decoding generates it."""
@@ -92,7 +103,7 @@ class JaxLM(LM):
         room = self._config.context_length - new
         prompts = [encode_prompt(self._tokenizer, context)[-room:] for context in contexts]
         pieces = loop.stream(
-            loop.prepare(self._generation_params, self._plan),
+            self._generation_params,
             prompts,
             self._generation_config,
             self._plan,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from llm_jax.decode.options import Sampling
+from serve.models import WeightsOption
 from serve.text.config import Settings, refuse_empty_stops, refuse_what_does_not_fit
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Options:
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends, also the text of a special token. May be given several times."""
+    weights: WeightsOption = "auto"
     adapter: Path | None = None
     """For a model on this machine: a LoRA run or a directory in PEFT's format, merged into its weights."""
     model: str | None = None
@@ -59,7 +61,9 @@ def main(options: Options) -> int:
     from serve.text.stopping import postponed
 
     with postponed():
-        source = open_source(options.source, options.key_file, adapter=options.adapter, name=options.model)
+        source = open_source(
+            options.source, options.key_file, adapter=options.adapter, name=options.model, weights=options.weights
+        )
         talk = conversation(source, options.system)
     is_chat = isinstance(talk, Messages)
     does = "answers your messages" if is_chat else "continues where your text ends"

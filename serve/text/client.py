@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_jax.config import Weights
 from llm_jax.decode.options import Sampling
 from serve.text.config import Message, Piece, Settings, Source, is_url
 
@@ -24,6 +25,7 @@ def open_source(
     n_texts: int = 1,
     adapter: Path | None = None,
     name: str | None = None,
+    weights: Weights = "auto",
 ) -> Source:
     """A server if `where` is a URL, else a model on the JAX decoder.
 
@@ -34,17 +36,23 @@ def open_source(
         n_texts: how many texts are continued in one batch.
         adapter: for a model: a LoRA run or PEFT's directory, merged into its weights.
         name: for a server: which of its models; None: the first that it lists, which is the base of its adapters.
+        weights: for a model: the number format of its weights.
 
     Raises:
         ImportError: `where` is a URL and the openai package is not installed.
         FileNotFoundError, ValueError, OSError: as `load_model` and `Remote`.
     """
     if is_url(where):
+        if weights != "auto":
+            raise ValueError(
+                f"--weights {weights} is about a model on this machine; {where} is a server: leave it out, or give it "
+                "to `serve api`"
+            )
         return Remote(where, key_file, name)
     from serve.models import load_model
     from serve.text.local import Local
 
-    return Local(load_model(where, step, False, adapter), n_texts)
+    return Local(load_model(where, step, False, adapter, weights), n_texts, consumes=True)
 
 
 class Remote:

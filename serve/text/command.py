@@ -15,6 +15,7 @@ import tyro
 
 from llm_jax.command_line.interrupts import EXIT_INTERRUPTED
 from llm_jax.decode.options import Sampling
+from serve.models import WeightsOption
 from serve.text.config import Settings, is_url, refuse_empty_stops, refuse_what_does_not_fit
 from serve.text.prompt_file import read_lines
 
@@ -43,6 +44,7 @@ class Options:
     """Print the continuation of a single prompt while it is computed."""
     step: int | None = None
     """For a run: the checkpoint's step. Default: the newest intact one."""
+    weights: WeightsOption = "auto"
     adapter: Path | None = None
     """For a model on this machine: a LoRA run or a directory in PEFT's format, merged into its weights."""
     model: str | None = None
@@ -74,7 +76,15 @@ def main(options: Options) -> int:
         backend.configure()
         from serve.text.client import open_source
 
-        source = open_source(options.source, options.key_file, options.step, len(texts), options.adapter, options.model)
+        source = open_source(
+            options.source,
+            options.key_file,
+            options.step,
+            len(texts),
+            options.adapter,
+            options.model,
+            options.weights,
+        )
     is_streamed = options.stream and len(texts) == 1
     settings = Settings(options.sampling, options.max_new_tokens, options.stop, chunk=1 if is_streamed else CHUNK)
     interrupted: list[bool] = []

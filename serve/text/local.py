@@ -17,10 +17,11 @@ from serve.text.stopping import Interrupted
 class Local:
     """A `Source`. Its weights are stored in the best form for batches of `n_texts`; it decodes batches of any size."""
 
-    def __init__(self, model: Model, n_texts: int = 1):
+    def __init__(self, model: Model, n_texts: int = 1, consumes: bool = False):
+        """`consumes`: the model's parameters are deleted as they are prepared: memory never holds them twice."""
         self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
         self._plan = decoder.make_plan(Execution())
-        self._params = loop.prepare(model.params, self._plan, n_texts)
+        self._params = loop.prepare(model.params, self._plan, n_texts, model.weights, consumes)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
         """See `Source`."""

@@ -165,3 +165,21 @@ def test_of_equal_logits_the_first_is_taken():
     logits_BV = jnp.array([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0], [-jnp.inf, -2.0, -jnp.inf, -2.0]])
     keys_B = jax.vmap(jax.random.key)(jnp.arange(3))
     assert choose(logits_BV, keys_B, rule(Sampling(temperature=0.0))).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("size", [1, 5, 128, 129, 300, 1280])
+def test_greedy_takes_the_first_of_equals_wherever_it_lies_in_the_vocabulary(size):
+    rng = np.random.default_rng(size)
+    logits = rng.integers(-3, 3, (6, size)).astype(np.float32)  # many are equal
+    logits[1, :-1] = -np.inf
+    logits[2] = -np.inf
+    logits[3, rng.integers(size)] = 9
+    found = choose(jnp.asarray(logits), jax.random.split(jax.random.key(0), 6), rule(Sampling(temperature=0.0)))
+    np.testing.assert_array_equal(found, logits.argmax(axis=-1))
+
+
+def test_greedy_names_a_token_even_where_a_logit_is_not_a_number():
+    logits = np.zeros((1, 300), np.float32)
+    logits[0, 7] = np.nan
+    found = choose(jnp.asarray(logits), jax.random.split(jax.random.key(0), 1), rule(Sampling(temperature=0.0)))
+    assert 0 <= int(found[0]) < 300
