@@ -29,7 +29,10 @@ Sums = dict[str, Float[Array, ""]]
 
 
 class Batch(NamedTuple):
-    """What a step sees, as arrays of JAX or of NumPy. B counts rows; of preferences the first half is chosen, the second rejected, pair by pair."""
+    """What a step sees, as arrays of JAX or of NumPy.
+
+    B counts rows; of preferences the first half is chosen, the second rejected, pair by pair.
+    """
 
     tokens_BT: Any  # whole numbers [B, T + 1]
     weights_BT: Any  # float32 [B, T]
