@@ -165,11 +165,14 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     model: Any = AutoModelForCausalLM.from_pretrained(options.base, dtype=torch.float32)
     if task != "sft":
-        lora = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), task_type="CAUSAL_LM")
+        lora = LoraConfig(r=RANK, lora_alpha=int(ALPHA), target_modules=list(TARGETS), task_type="CAUSAL_LM")
         model = get_peft_model(model, lora)
         _set_adapters(model, dict(np.load(options.folder / "adapters.npz")))
     batches = json.loads((options.folder / "rows.json").read_text())
@@ -219,7 +222,9 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
         )
 
         class Preferences(Recorded, DPOTrainer):
-            def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:  # it would tokenise; these are ids already
+            def _prepare_dataset(
+                self, dataset: Any, *_: Any, **__: Any
+            ) -> Any:  # it would tokenise; these are ids already
                 return dataset
 
         trainer: Any = Preferences(

@@ -132,7 +132,8 @@ def compile_all(setup: Setup, params: decoder.Decoder) -> Compiled:
     base = _put(decoder.cast(params, trainable.model, setup.plan), base_places) if trainable.lora else None
     shapes = jax.eval_shape(lambda key: init_state(key, params, trainable, setup.optimizer), jax.random.key(0))
     places = places_of(mesh, trainable.letters(), shapes)
-    initialise = Initialise(setup, base if trainable.lora else _put(params, base_places), places)
+    start = _put(params, base_places) if base is None else base
+    initialise = Initialise(setup, start, places)
     step = StepOfEveryLength(setup, base, places, initialise.eval_shape(jax.random.key(0)))
     started = time.monotonic()
     references = np.zeros((1, 2), np.float32) if setup.task == "dpo" else None

@@ -22,23 +22,26 @@ import jax.numpy as jnp
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.loss import counted, token_losses
 from llm_jax.models import decoder
-from llm_jax.shapes import Array, Float, Int
+from llm_jax.shapes import Array, Float
 from train.finetune.config import ObjectiveConfig
 
 Sums = dict[str, Float[Array, ""]]
 
 
 class Batch(NamedTuple):
-    """What a step sees. B counts rows; of preferences the first half is chosen, the second rejected, pair by pair."""
+    """What a step sees, as arrays of JAX or of NumPy.
 
-    tokens_BT: Int[Array, "B T+1"]
-    weights_BT: Float[Array, "B T"]
+    B counts rows; of preferences the first half is chosen, the second rejected, pair by pair.
+    """
+
+    tokens_BT: Any  # whole numbers [B, T + 1]
+    weights_BT: Any  # float32 [B, T]
     """Of the targets, `tokens_BT[:, 1:]`; 0: not trained. Of a classifier: 1 at the last real token's place, else 0."""
-    segments_BT: Int[Array, "B T"] | None = None
+    segments_BT: Any = None  # whole numbers [B, T]
     """Packed rows: which example each input belongs to."""
-    reference_B: Float[Array, "B"] | None = None
+    reference_B: Any = None  # float32 [B]
     """Preferences: log-probability of the row's answer under the starting parameters."""
-    labels_B: Int[Array, "B"] | None = None
+    labels_B: Any = None  # whole numbers [B]
     """Classes: the number of the row's class."""
 
 
@@ -165,6 +168,7 @@ def class_logits(
 ) -> Float[Array, "B C"]:
     """The head on the hidden state of the last real token, in float32. Padding behind it is never read."""
     assert head is not None
+    assert head.bias is not None
     hidden_BTD = hidden_states(params, batch, model, plan)
     last_B1 = batch.weights_BT.argmax(axis=1)[:, None]
     last_BD = jnp.take_along_axis(hidden_BTD, last_B1[..., None], axis=1)[:, 0].astype(jnp.float32)

@@ -48,7 +48,7 @@ def open_reference(
     if is_first:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            np.savez(file, **computed)
+            np.savez(file, allow_pickle=False, **computed)
     return computed
 
 

@@ -31,6 +31,7 @@ from train.pretrain.measure.hellaswag import open_hellaswag
 from train.pretrain.measure.sampling import Sampler
 from train.pretrain.resume import begin_or_resume, refuse_fewer_steps
 from train.pretrain.run_folder import Identity
+from train.pretrain.session import Task, conduct
 from train.pretrain.step import init_state, make_eval_step, make_train_step, state_shardings
 from train.record import plots
 from train.record.clock import Clock
@@ -48,7 +49,7 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
             plots.read_curve(settled.reference)  # a mistake in it is told now, not when it is drawn
         return Task(
             lambda prepares: _open(settled, config, folder, prepares),
-            lambda inputs, stop, stack: _build(settled, config, *inputs, stop, stack),
+            lambda inputs, stop, stack: _build(settled, config, inputs[0], inputs[1], stop, stack),
         )
 
     return conduct(folder, begin)

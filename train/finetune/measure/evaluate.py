@@ -53,9 +53,9 @@ class Evaluator:
         weight = math.fsum(map(float, weights))
         values = {"val_loss": math.fsum(map(float, losses)) / weight}
         for name in further[0]:
-            total = np.sum([sums[name] for sums in further], axis=0, dtype=np.float64)
+            total = np.stack([sums[name] for sums in further]).sum(axis=0, dtype=np.float64)
             if name == "confusion":
-                values["val_f1"] = macro_f1(total)
+                values["val_f1"] = macro_f1(np.asarray(total))
                 if self._folder and self._labels:
                     draw_confusion(self._folder / CONFUSION, total.astype(int), self._labels)
             else:
