@@ -142,7 +142,7 @@ def evaluate(
                 model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
             )
             if log is not None and found is not None:
-                log.write(candidate, model, tasks["tasks"], found["samples"])
+                log.write(candidate, model, tasks["tasks"], found.get("samples", {}))
         except Exception as error:
             if candidate.backend != "server":
                 raise

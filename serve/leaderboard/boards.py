@@ -121,7 +121,7 @@ def flips(first: Board, second: Board) -> dict[str, Any] | None:
         "to": second.key._asdict(),
         "pairs": len(shared) * (len(shared) - 1) // 2,
         "flipped": [pair if of_second[pair[0]] > of_second[pair[1]] else pair[::-1] for pair in turned],
-        "kendall_tau": float(stats.kendalltau(a, b).statistic),
+        "kendall_tau": float(stats.kendalltau(a, b)[0]),
     }
 
 
