@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOUSES = ("llm_jax", "train", "serve")
 MOST_ENTRIES = 14  # of a room: what one can take in at a glance
-MOST_ENTRIES_OF_A_HOUSE = 18
+MOST_ENTRIES_OF_A_HOUSE = 19
 
 
 def module_of(path):

@@ -93,4 +93,4 @@ def votes_needed(difference: float, ties: float, power: float = 0.8, level: floa
     ties = min(ties, 2 * (1 - score))  # more ties than this leave no room for a difference
     without, with_it = (1 - ties) / 4, score - ties / 4 - score**2
     z_level, z_power = stats.norm.isf(level / 2), stats.norm.isf(1 - power)
-    return ((z_level * math.sqrt(without) + z_power * math.sqrt(max(with_it, 0))) / (score - 0.5)) ** 2
+    return float(((z_level * math.sqrt(without) + z_power * math.sqrt(max(with_it, 0))) / (score - 0.5)) ** 2)

@@ -43,8 +43,8 @@ def control(votes: Votes, ridge: float = RIDGE) -> Controlled:
     sides = sparse.csr_matrix((np.ones(n), (rows, votes.left)), (n, k))
     sides -= sparse.csr_matrix((np.ones(n), (rows, votes.right)), (n, k))
     design = sparse.csr_matrix(sparse.hstack([sides, np.column_stack([np.ones(n), *properties.values()])]))
-    prior = np.full(design.shape[1], ridge)
-    weights = np.zeros(design.shape[1])
+    prior = np.full(k + 1 + len(properties), ridge)
+    weights = np.zeros_like(prior)
     information = np.eye(len(weights))
     for _ in range(60):
         chance = special.expit(design @ weights)

@@ -6,7 +6,7 @@ is the folder's name, the task the file's.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,14 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
     parsed = [item(f"{path}, line {number}", row) for number, row in enumerate(rows, 1)]
     _check_gold(path, rows, parsed)
     source = str(path)
-    columns: dict[str, list[list[float]]] = {}
+    columns: dict[str, Sequence[Sequence[float]]] = {}
     for name in ("sum", "greedy", "unconditional"):
         if all(name in one for one in parsed):
             columns[name] = [one[name] for one in parsed]
     lengths = [of_lengths(one["texts"]) for one in parsed]
     is_letters = all(are_letters(one["texts"]) for one in parsed)
     columns |= {"characters": [one for one, _ in lengths], "bytes": [other for _, other in lengths]}
-    docs = [row.get("doc") if isinstance(row.get("doc"), dict) else {} for row in rows]
+    docs: list[dict[str, Any]] = [doc if isinstance(doc := row.get("doc"), dict) else {} for row in rows]
     group = tuple(group_of(task, doc) for doc in docs)
     return Choices(
         path.parent.name.replace("__", "/") or path.stem,

@@ -160,7 +160,7 @@ def evaluate(
                 model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
             )
             if log is not None and harness_results is not None:
-                log.write(candidate, model, tasks["tasks"], harness_results["samples"])
+                log.write(candidate, model, tasks["tasks"], harness_results.get("samples", {}))
         except Exception as error:
             if candidate.backend != "server":
                 raise

@@ -44,6 +44,7 @@ class Board:
         """The board as it is written: a row for each model, the best first."""
         ranked = resampling.ranks(self.means_BM, self.is_lower_better)
         ranges = {confidence: resampling.rank_interval(ranked, confidence) for confidence in confidences}
+        (places,) = resampling.ranks(self.values_MN.mean(1)[None], self.is_lower_better)
         rows = []
         for i in self.order:
             values = self.values_MN[i]
@@ -51,6 +52,7 @@ class Board:
             by_group = None if self.group_N is None else errors.clustered(values, self.group_N)
             rows.append(
                 {
+                    "rank": int(places[i]),  # equals share the best
                     "model": self.models[i],
                     "value": value,
                     "stderr": stderr,
@@ -119,7 +121,7 @@ def flips(first: Board, second: Board) -> dict[str, Any] | None:
         "to": second.key._asdict(),
         "pairs": len(shared) * (len(shared) - 1) // 2,
         "flipped": [pair if of_second[pair[0]] > of_second[pair[1]] else pair[::-1] for pair in turned],
-        "kendall_tau": float(stats.kendalltau(a, b).statistic),
+        "kendall_tau": float(stats.kendalltau(a, b)[0]),
     }
 
 

@@ -53,11 +53,11 @@ def _table(board: Record, confidence: float) -> Table:
     table.add_column("model", overflow="ellipsis", no_wrap=True, min_width=12)
     for name in (board["rule"], "± plain", *(["by group"] if has_groups else []), f"{confidence:.0%} interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    for number, row in enumerate(board["rows"], 1):
+    for row in board["rows"]:
         within = row["intervals"][f"{confidence}"]
         low, high = within["rank"]
         table.add_row(
-            str(number),
+            str(row["rank"]),
             f"{low}–{high}" if low < high else str(low),
             _name(row["model"]),
             f"{row['value']:.4f}",

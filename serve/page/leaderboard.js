@@ -43,7 +43,7 @@ function drawControls() {
 }
 
 function change(key, value) {
-  state.before = Object.fromEntries(board().rows.map((one, i) => [one.model, i + 1]));
+  state.before = Object.fromEntries(board().rows.map((one) => [one.model, one.rank]));
   state[key] = value;
   // Not every rule has every prompt: keep what was chosen last, and move the others to what exists.
   for (const other of ["prompt", "subset", "rule"]) if (!board() && other !== key && possible(other).length) state[other] = possible(other)[0];
@@ -57,11 +57,11 @@ function drawBoard() {
   const interval = (one) => (state.error === "clustered" && one.intervals[state.confidence].clustered) || one.intervals[state.confidence].value;
   const ends = shown.rows.flatMap((one) => interval(one).filter((x) => x !== null));
   const scale = [Math.min(...ends), Math.max(...ends)];
-  const rows = shown.rows.map((one, i) => {
+  const rows = shown.rows.map((one) => {
     const was = state.before[one.model];
-    const moved = was && was !== i + 1 ? make("span", { class: "moved" }, was > i + 1 ? ` ↑${was - i - 1}` : ` ↓${i + 1 - was}`) : null;
+    const moved = was && was !== one.rank ? make("span", { class: "moved" }, was > one.rank ? ` ↑${was - one.rank}` : ` ↓${one.rank - was}`) : null;
     const line = row(
-      make("td", {}, String(i + 1), moved), range(one.intervals[state.confidence].rank), name(one.model), fixed(one.value, 4),
+      make("td", {}, String(one.rank), moved), range(one.intervals[state.confidence].rank), name(one.model), fixed(one.value, 4),
       make("td", { class: "extra" }, `± ${fixed(state.error === "clustered" && one.clustered !== null ? one.clustered : one.stderr, 4)}`),
       track(one.value, interval(one)[0] === null ? [one.value, one.value] : interval(one), scale));
     line.dataset.key = one.model;
@@ -73,7 +73,7 @@ function drawBoard() {
     place.querySelectorAll("th")[3].textContent = state.rule;
     moveRows(known, rows);
   } else place.replaceChildren(table(headings, rows, { kind: "board", caption: "Range: ranks the model has in the middle part of the bootstraps. Bars: intervals at the chosen confidence." }));
-  const moved = shown.rows.filter((one, i) => state.before[one.model] && state.before[one.model] !== i + 1).length;
+  const moved = shown.rows.filter((one) => state.before[one.model] && state.before[one.model] !== one.rank).length;
   const apart = shown.rows.length > 1 ? ` This order is right in ${fixed(100 * shown.probability_of_order, 0)} % of the bootstraps.` : "";
   status.textContent = `${task().task}, ${whole(shown.items)} items, ${shown.lower_is_better ? "lower is better" : "higher is better"}.${apart}${Object.keys(state.before).length ? ` ${plural(moved, "model has", "models have")} another rank than before.` : ""}`;
 }

@@ -202,6 +202,7 @@ def test_models_that_tie_and_a_single_model_are_no_error():
     (task,) = analysis.analyse(same, Settings(bootstraps=10))["tasks"]
     pair = task["pairs"][0]["pairs"][0]
     assert (pair["z"], pair["p_value"], pair["items_for_this"]) == (0.0, 1.0, None)
+    assert [row["rank"] for row in task["boards"][0]["rows"]] == [1, 1]
     (alone,) = analysis.analyse(same[:1], Settings(bootstraps=10))["tasks"]
     assert alone["pairs"][0]["pairs"] == []
 
