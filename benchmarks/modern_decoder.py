@@ -143,7 +143,8 @@ def speed(options: Speed) -> None:
     from step_sides import Work, ours
 
     from llm_jax.config import Execution
-    from llm_jax.decode import Sampling, generate, prepare
+    from llm_jax.decode.loop import generate, prepare
+    from llm_jax.decode.options import Sampling
     from llm_jax.models import decoder
 
     result: dict[str, Any] = {"machine": machine(), "step": {}, "decode": {}, "cache_bytes": {}}

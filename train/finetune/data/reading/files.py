@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llm_jax.files.content import Content
 from train.prepare.sources.kinds import NotReadError, recognised
-from train.prepare.sources.matches import matches, say_left_out
+from train.prepare.sources.matches import matches, warn_left_out
 
 DATASET_DICT = "dataset_dict.json"  # what `DatasetDict.save_to_disk` writes
 OF_SAVED = {"dataset_info.json", "state.json", DATASET_DICT}
@@ -54,7 +54,7 @@ def files_of(
             if path in named or len(paths) == 1:
                 raise
             refused.append(error)
-            say_left_out(str(error).removeprefix(f"{path}: "), [path])
+            warn_left_out(str(error).removeprefix(f"{path}: "), [path])
     if not kept and refused:
         raise refused[0]
     return kept
@@ -70,7 +70,7 @@ def _of_split(folder: Path, paths: list[Path], flag: str, split: str) -> list[Pa
     kept = [path for path in paths if split_of[path] == wanted]
     if not kept:
         raise _no_split(flag, folder, split, [one for one in there if one])
-    say_left_out(f"of another split than {wanted!r}", [path for path in paths if path not in kept])
+    warn_left_out(f"of another split than {wanted!r}", [path for path in paths if path not in kept])
     return kept
 
 
