@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy import stats
@@ -121,7 +121,7 @@ def flips(first: Board, second: Board) -> dict[str, Any] | None:
         "to": second.key._asdict(),
         "pairs": len(shared) * (len(shared) - 1) // 2,
         "flipped": [pair if of_second[pair[0]] > of_second[pair[1]] else pair[::-1] for pair in turned],
-        "kendall_tau": float(stats.kendalltau(a, b)[0]),
+        "kendall_tau": float(cast(Any, stats.kendalltau(a, b))[0]),
     }
 
 

@@ -109,6 +109,10 @@ def _after_special(tokenizer: Tokenizer, text: str, token: str) -> list[int]:
             ids = tokenizer.encode(anchor + text, allowed_special={anchor})
             if anchor not in text and ids[0] == tokenizer.special_tokens[anchor]:
                 return ids[1:]
+        # The text spells every special token, so none can stand before it. Is a text behind one read as a first one?
+        ids = tokenizer.encode(token + text[:1], allowed_special={token})
+        if ids == [tokenizer.special_tokens[token], *tokenizer.encode(text[:1])]:
+            return tokenizer.encode(text)
     return _continued(tokenizer, text, frozenset(), is_first=False)
 
 
