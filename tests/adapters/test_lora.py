@@ -39,7 +39,7 @@ def plan_of(kind: str) -> decoder.Plan:
     return plan
 
 
-@pytest.mark.parametrize("kind", ["auto", "plain", "apart"])
+@pytest.mark.parametrize("kind", ["auto", *(pytest.param(k, marks=pytest.mark.long) for k in ("plain", "apart"))])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_adapters_beside_the_weights_compute_what_merged_weights_do(name, kind):
     config = CONFIGS[name]
@@ -114,7 +114,16 @@ def test_dropout_falls_on_the_adapters_input_alone():
     assert (jax.random.key_data(other) != jax.random.key_data(adapted.noise.key)).any()
 
 
-@pytest.mark.parametrize("execution", [{}, {"scan_layers": True}, {"remat": True}, {"kernels": "plain"}])
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {},
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in ({"scan_layers": True}, {"remat": True}, {"kernels": "plain"})
+        ),
+    ],
+)
 def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule(execution):
     """∂ℓ/∂A = s·∂ℓ/∂W′·Bᵀ and ∂ℓ/∂B = s·Aᵀ·∂ℓ/∂W′."""
     plan, params, adapters = decoder.make_plan(Execution(**execution)), opinionated(GPT2, 2), moved(GPT2)
@@ -133,7 +142,17 @@ def test_gradients_are_those_of_the_merged_weights_by_the_chain_rule(execution):
         np.testing.assert_allclose(ours.b, expected_b, rtol=1e-4, atol=1e-5 * np.abs(expected_b).max())
 
 
-@pytest.mark.parametrize("execution", [{}, {"loss_chunks": 3}, {"scan_layers": True}, {"kernels": "plain"}], ids=str)
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {},
+        *(
+            pytest.param(one, marks=pytest.mark.long)
+            for one in ({"loss_chunks": 3}, {"scan_layers": True}, {"kernels": "plain"})
+        ),
+    ],
+    ids=str,
+)
 def test_no_gradient_of_a_frozen_weight_is_computed(execution):
     """Of forward, ∂x and ∂W, each as costly as the others, the last is left out: two thirds of a whole step."""
     config = dataclasses.replace(GPT2, d_model=64, vocab_size=256, n_layers=3)

@@ -26,7 +26,7 @@ def two_of(config: DecoderConfig) -> list[tuple[lora.Adapters, LoraConfig]]:
     return [(moved(config, one, seed), one) for seed, one in enumerate(settings, 5)]
 
 
-@pytest.mark.parametrize("kernels", ["auto", "plain"])
+@pytest.mark.parametrize("kernels", ["auto", pytest.param("plain", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_each_row_is_computed_with_its_own_adapter(name, kernels):
     config, plan = CONFIGS[name], decoder.make_plan(Execution(kernels=kernels))

@@ -104,7 +104,10 @@ def without_last(run: Path, to: Path) -> Path:
 CLOCKS = {"seconds", "tokens_per_second", "mfu"}
 
 
-@pytest.mark.parametrize("kind", ["adapted", "whole", "preferred", "classifier"])
+@pytest.mark.parametrize(
+    "kind",
+    ["adapted", "whole", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("preferred", "classifier"))],
+)
 def test_a_resumed_run_ends_bit_equal(kind, request, tmp_path, capsys):
     run = request.getfixturevalue(kind)
     copy = without_last(run, tmp_path)
@@ -128,6 +131,7 @@ def test_preferences_start_at_ln_2_with_rewards_of_0(preferred):
     assert lines[-1]["val_reward_accuracy"] > 0.9
 
 
+@pytest.mark.long
 def test_the_reference_is_that_of_the_start_after_the_last_step_too(preferred, tmp_path):
     """A reference that followed the training would stay at rewards of 0."""
     kept = next((preferred / "reference").iterdir())

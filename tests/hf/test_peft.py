@@ -71,7 +71,11 @@ def written(folder: Path, config: DecoderConfig, settings: LoraConfig = FOUR, pa
     return folder
 
 
-@pytest.mark.parametrize("settings", [FOUR, RSLORA, "some"], ids=["lora", "rslora", "some targets"])
+@pytest.mark.parametrize(
+    "settings",
+    [FOUR, *(pytest.param(one, marks=pytest.mark.long) for one in (RSLORA, "some"))],
+    ids=["lora", "rslora", "some targets"],
+)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_peft_loads_our_export_and_computes_our_logits(name, settings, tmp_path):
     config, params = CONFIGS[name], opinionated(CONFIGS[name], 4)
