@@ -155,7 +155,7 @@ def test_log_folder_that_cannot_be_written_is_named(project, slurm, capsys):
     shutil.rmtree(project / "slurm/logs")
     (project / "slurm/logs").write_text("a file where the folder should be")
     assert submit(CASES["two-nodes"]) == 2
-    assert "slurm/logs is a file; it has to be the folder for the logs of jobs" in capsys.readouterr().err
+    assert "slurm/logs is a file, but jobs need a folder of this name for their logs" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
