@@ -82,7 +82,7 @@ STOPPED = {
     "padding": ("{{ '%1000000000d' % 1 }}{{ 'x'.center(2000000000) }}", "more than 512 MiB|longer than"),
     "doubling": (
         "{% set n = namespace(s='aaaaaaaa') %}{% for i in range(40) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}",
-        "of memory|longer than",
+        "of memory|longer than|more than 2 seconds",
     ),
     "output": ("{% for a in range(99999) %}{{ 'a' * 999 }}{% endfor %}", "longer than 8,388,608 characters"),
     "recursion": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself without end"),
