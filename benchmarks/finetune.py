@@ -227,7 +227,8 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
             ) -> Any:  # it would tokenise; these are ids already
                 return dataset
 
-        trainer: Any = Preferences(
+        make: Any = Preferences
+        trainer: Any = make(
             model=model,
             args=DPOConfig(beta=BETA, **common),
             train_dataset=dataset,
@@ -240,7 +241,8 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
         class Text(Recorded, SFTTrainer):
             pass
 
-        trainer = Text(
+        make = Text
+        trainer = make(
             model=model,
             args=SFTConfig(completion_only_loss=True, packing=False, **common),
             train_dataset=dataset,

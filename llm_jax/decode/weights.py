@@ -85,9 +85,9 @@ class _Keeper:
     def _qkv(self, qkv: Any) -> Any:
         if not isinstance(qkv, Projections):
             return self._linear(qkv)
-        parts = (qkv.q, qkv.k, qkv.v)
+        parts: tuple[Any, ...] = (qkv.q, qkv.k, qkv.v)
         if self._may_join(*parts):
-            return Joined(self._linear(self._joined(parts, jnp.concatenate)), qkv.k.weight.shape[1])
+            return Joined(self._linear(self._joined(parts, jnp.concatenate)), parts[1].weight.shape[1])
         return Projections(*map(self._linear, parts))
 
     def _mlp(self, mlp: Any) -> MLP | JoinedMLP:

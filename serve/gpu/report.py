@@ -90,7 +90,7 @@ def plot(found: Sequence[Choice | Refusal], path: Path, title: str) -> bool:
     axes = figure.subplots()
     axes.plot(*zip(*front, strict=True), "-", color="0.7", zorder=1, label="nothing is cheaper and faster")
     for one, (x, y) in zip(priced, points, strict=True):
-        high = one.dollars_per_million("high")
+        high = one.dollars_per_million("high") or x
         axes.plot([x, high], [y, y], "-", color="C0", alpha=0.4, linewidth=2)
         axes.plot(x, y, "o", color="C0")
         axes.annotate(
