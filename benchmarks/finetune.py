@@ -159,6 +159,31 @@ def write_down(folder: Path, hosts: list[Any], adapters: Any) -> None:
         np.savez(folder / "adapters.npz", **found)
 
 
+def _trl_settings(options: argparse.Namespace, task: str, n_steps: int) -> dict[str, Any]:
+    """What SFTConfig and DPOConfig have in common: our step, as TRL names its parts."""
+    return {
+        "output_dir": str(options.folder / "trl"),
+        "per_device_train_batch_size": options.batch_size,
+        "max_steps": n_steps,
+        "learning_rate": RATES[task],
+        "lr_scheduler_type": "constant",
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "max_grad_norm": 0.0,
+        "optim": "adamw_torch",
+        "train_sampling_strategy": "sequential",
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "seed": 0,
+        "max_length": None,
+    }
+
+
 def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
     """TRL's trainer on the same rows."""
     import torch
@@ -191,27 +216,7 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
             losses.append(float((loss[0] if isinstance(loss, tuple) else loss).detach()))
             return loss
 
-    common: dict[str, Any] = {
-        "output_dir": str(options.folder / "trl"),
-        "per_device_train_batch_size": options.batch_size,
-        "max_steps": len(batches),
-        "learning_rate": RATES[task],
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
-        "weight_decay": 0.0,
-        "max_grad_norm": 0.0,
-        "optim": "adamw_torch",
-        "train_sampling_strategy": "sequential",
-        "report_to": "none",
-        "save_strategy": "no",
-        "use_cpu": True,
-        "bf16": False,
-        "gradient_checkpointing": False,
-        "disable_tqdm": True,
-        "logging_steps": 1,
-        "seed": 0,
-        "max_length": None,
-    }
+    common = _trl_settings(options, task, len(batches))
     tokenizer = AutoTokenizer.from_pretrained(options.base)
     rows = [row for batch in batches for row in batch]
     if task == "dpo":

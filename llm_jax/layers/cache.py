@@ -19,6 +19,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from llm_jax.shapes import Array, Bool, Float, Int, pytree
 
@@ -51,7 +52,7 @@ class Window:
     mask_BTS: Bool[Array, "B T S"]
 
 
-def empty(n_layers: int, n_kv_heads: int, d_head: int, batch: int, length: int, dtype: jnp.dtype) -> Cache:
+def empty(n_layers: int, n_kv_heads: int, d_head: int, batch: int, length: int, dtype: DTypeLike) -> Cache:
     """A cache of `length` slots for `batch` rows: 2·layers·(KV heads)·width·length·batch numbers."""
     shape = (batch * n_kv_heads, length, d_head)
     return Cache(

@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from llm_jax.config import DecoderConfig
 from llm_jax.kernels.plan import FORMULAS
@@ -55,7 +56,7 @@ def cast(params: Decoder, config: DecoderConfig, plan: Plan) -> Decoder:
     return dataclasses.replace(params, blocks=blocks)
 
 
-def empty_cache(config: DecoderConfig, batch: int, length: int, dtype: jnp.dtype) -> kv.Cache:
+def empty_cache(config: DecoderConfig, batch: int, length: int, dtype: DTypeLike) -> kv.Cache:
     """A cache for `batch` rows of up to `length` tokens: 2·L·K·H·length·batch numbers."""
     return kv.empty(config.n_layers, config.kv_heads, config.d_head, batch, length, dtype)
 

@@ -71,13 +71,14 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
     """Plots each metric in a panel, against tokens seen, with error bars of ± one standard error.
 
     A model whose number of tokens is not known is a horizontal line. With fewer than two models whose number is known,
-    nothing is drawn.
+    nothing is drawn; nor without a metric.
 
     Returns:
         Whether the plot was drawn.
     """
     with_tokens = sorted((one for one in evaluated if one.tokens is not None), key=lambda one: one.tokens or 0)
-    if len(with_tokens) < 2:
+    rows = _rows(evaluated)
+    if len(with_tokens) < 2 or not rows:
         return False
     import matplotlib
 
@@ -85,7 +86,6 @@ def draw(out: Path, evaluated: Sequence[Evaluated]) -> bool:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import EngFormatter
 
-    rows = _rows(evaluated)
     columns = min(3, len(rows))
     height = -(-len(rows) // columns)
     figure, panels = plt.subplots(height, columns, figsize=(4.2 * columns, 3.1 * height + 0.3), layout="constrained")

@@ -188,7 +188,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypa
             finally:
                 ended.append(text)
 
-    monkeypatch.setattr(client, "open_source", lambda where, key_file: Interrupted())
+    monkeypatch.setattr(client, "open_source", lambda where, key_file, **_: Interrupted())
     monkeypatch.setattr("sys.stdin", io.StringIO("this\n that\n"))
     assert chat.main(chat.Options("anywhere")) == 0
     assert asked == ended == ["this", "this and that"]

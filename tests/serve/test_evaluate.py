@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -246,12 +247,13 @@ def test_a_run_s_checkpoints_are_compared_and_drawn_against_tokens(tmp_path, cap
 
     def checkpoint(tokens, value):
         tasks = {"hellaswag": {"acc": Measurement(value, 0.01, True, 100)}, "wikitext": {}}
-        return Evaluated(f"run@{tokens}", "run", "jax", tokens, tokens, 1.0, tasks)
+        return Evaluated(f"run@{tokens}", "run", "jax", tokens, tokens, seconds=1.0, tasks=tasks)
 
     models = [checkpoint(2000, 0.3), checkpoint(1000, 0.25), Evaluated("hub", "hub", "jax", tasks={})]
     assert draw(tmp_path / "a.png", models)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert not draw(tmp_path / "b.png", models[1:])
+    assert not draw(tmp_path / "b.png", [replace(one, tasks={}) for one in models[:2]])
     from rich.console import Console
 
     lines = {}

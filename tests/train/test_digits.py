@@ -200,16 +200,24 @@ def test_missing_pytorch_is_named_with_the_group_to_install_before_anything_is_t
     ("name", "content", "message"),
     [
         ("images-idx3-ubyte", b"", "images-idx3-ubyte is empty; expected an idx file of images"),
-        ("images-idx3-ubyte", b"\0\0", "begins with 0; an idx file of images begins with 2051"),
-        ("images-idx3-ubyte", idx_bytes(np.zeros(40)), "begins with 2049; an idx file of images begins with 2051"),
+        ("images-idx3-ubyte", b"\0\0", "begins with 0, but an idx file of images begins with 2051"),
+        ("images-idx3-ubyte", idx_bytes(np.zeros(40)), "begins with 2049, but an idx file of images begins with 2051"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:10], "truncated: it ends within its header"),
-        ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4)))[:-1], "promises 40 × 5 × 4 = 800 elements; it has 799"),
+        (
+            "images-idx3-ubyte",
+            idx_bytes(np.zeros((40, 5, 4)))[:-1],
+            "its header says 40 × 5 × 4 = 800 elements; it has 799",
+        ),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))) + b"x", "is too long"),
         ("images-idx3-ubyte", gzip.compress(idx_bytes(np.ones((40, 5, 4))), mtime=0)[:30], "is truncated or damaged"),
         ("images-idx3-ubyte", idx_bytes(np.zeros((40, 5, 4))), "every pixel of the training images is 0"),
         ("images-idx3-ubyte", idx_bytes(np.ones((1, 5, 4))), "has 1 images, but .* has 40 labels"),
         ("labels-idx1-ubyte", idx_bytes(np.full(40, 10)), "label 10 of image 0 is out of range: digits are 0 to 9"),
-        ("labels-idx1-ubyte", idx_bytes(np.ones((40, 5, 4))), "begins with 2051; an idx file of labels begins with"),
+        (
+            "labels-idx1-ubyte",
+            idx_bytes(np.ones((40, 5, 4))),
+            "begins with 2051, but an idx file of labels begins with 2049",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong(pair, name, content, message):
@@ -221,7 +229,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(pair, name, content, message):
 def test_a_header_that_promises_too_much_costs_no_memory(tmp_path):
     path = tmp_path / "images"
     path.write_bytes(idx_bytes(np.zeros((1, 1, 1)))[:4] + b"\xff" * 12)
-    with pytest.raises(ValueError, match="promises 4294967295 × 4294967295 × 4294967295"):
+    with pytest.raises(ValueError, match="its header says 4294967295 × 4294967295 × 4294967295"):
         idx.read(path, dimensions=3)
 
 

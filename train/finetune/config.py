@@ -13,7 +13,7 @@ import tyro
 
 from llm_jax.adapters.config import LoraConfig
 from llm_jax.config import Execution, from_dict
-from train.cluster.mesh import MeshConfig
+from train.cluster.mesh import MeshConfig, micro_batches
 from train.finetune.data.config import DataConfig
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.pretrain.config import Cadence
@@ -78,24 +78,11 @@ class FinetuneConfig:
             raise ValueError("optimizer=muon is for whole matrices and LoRA trains factors of them: use adamw")
 
     def micro_batches(self, batch_devices: int) -> int:
-        """Accumulation: micro-batches per step when `batch_devices` (data × fsdp) share the batch.
-
-        Raises ValueError when the batch does not divide evenly.
-        """
-        if self.batch_size % batch_devices:
-            nearest = max(1, round(self.batch_size / batch_devices)) * batch_devices
-            raise ValueError(
-                f"{batch_devices} devices (data × fsdp) must divide the batch of {self.batch_size} examples: "
-                f"try --batch-size {nearest}"
-            )
-        share = self.batch_size // batch_devices
-        micro_batch = self.micro_batch or share
-        if share % micro_batch:
-            raise ValueError(
-                f"micro_batch must divide each device's {share} examples; got {micro_batch}: "
-                f"try {max(n for n in range(1, min(micro_batch, share) + 1) if share % n == 0)}"
-            )
-        return share // micro_batch
+        """Micro-batches per step when `batch_devices` (data × fsdp) share the batch. Raises as `mesh.micro_batches`."""
+        nearest = max(1, round(self.batch_size / batch_devices)) * batch_devices
+        return micro_batches(
+            self.batch_size, batch_devices, self.micro_batch, "examples", f": try --batch-size {nearest}"
+        )
 
 
 NESTED: dict[str, type] = {

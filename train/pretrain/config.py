@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.config import DecoderConfig, Execution, from_dict
-from train.cluster.mesh import MeshConfig
+from train.cluster.mesh import MeshConfig, micro_batches
 from train.data.shards import BareIds
 from train.optim.config import OptimizerConfig, ScheduleConfig
 
@@ -107,23 +107,9 @@ class TrainConfig:
         return self.batch_tokens // self.model.context_length
 
     def micro_batches(self, batch_devices: int) -> int:
-        """Accumulation: micro-batches per step when `batch_devices` (data × fsdp) share the batch.
-
-        Raises ValueError when the batch does not divide evenly.
-        """
-        if self.batch_size % batch_devices:
-            raise ValueError(
-                f"{batch_devices} devices (data × fsdp) must divide the batch of {self.batch_size} sequences "
-                f"(batch_tokens={self.batch_tokens} / context_length={self.model.context_length}): change batch_tokens"
-            )
-        share = self.batch_size // batch_devices
-        micro_batch = self.micro_batch or share
-        if share % micro_batch:
-            raise ValueError(
-                f"micro_batch must divide each device's {share} sequences; got {micro_batch}: "
-                f"try {max(n for n in range(1, min(micro_batch, share) + 1) if share % n == 0)}"
-            )
-        return share // micro_batch
+        """Micro-batches per step when `batch_devices` (data × fsdp) share the batch. Raises as `mesh.micro_batches`."""
+        cure = f" (batch_tokens={self.batch_tokens} / context_length={self.model.context_length}): change batch_tokens"
+        return micro_batches(self.batch_size, batch_devices, self.micro_batch, "sequences", cure)
 
 
 NESTED: dict[str, type] = {

@@ -6,6 +6,7 @@ run of such characters is one <unk>. `tokenizer()` gives the same vocabulary beh
 """
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from operator import index
 from pathlib import Path
@@ -38,7 +39,7 @@ UNKNOWN_ID, BEGIN_ID, END_ID = range(3)
 TAKE_LOAD = "load its folder with llm_jax.tokenizer.load"
 
 
-class SentencePieceVocabulary:
+class SentencePieceVocabulary(ABC):
     """A vocabulary as a `tokenizer.model` has it; `form` is NFKC where texts are normalised so before anything else.
 
     Raises ValueError for a model with a compiled table of characters or pieces that a user defined: `load` reads those.
@@ -101,9 +102,9 @@ class SentencePieceVocabulary:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
+    @abstractmethod
     def segment(self, text: str) -> list[str]:
         """The pieces of a normalised text; a character that is no piece stands for itself."""
-        raise NotImplementedError
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; none of them is <s> or </s>. Raises ValueError for a surrogate."""
