@@ -4,6 +4,7 @@
 `XLA_FLAGS` is kept. docs/benchmarks.md has the measurement behind every flag; none changes results beyond rounding.
 """
 
+import ctypes
 import os
 import platform
 import signal
@@ -71,6 +72,15 @@ def keep_memory() -> None:
     os.environ["GLIBC_TUNABLES"] = ":".join(f"glibc.malloc.{name}={value}" for name, value in ALLOCATOR.items())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the front door has installed its handler
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the system, which `keep_memory` keeps: for the end of work that frees large arrays.
+
+    With another C library than glibc this does nothing.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _has_nvidia_gpu() -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from llm_jax.backend import release_memory
 from llm_jax.config import NUMBERS, Weights
 from llm_jax.kernels.narrow import int8_rows
 from llm_jax.layers.adapted import Adapted
@@ -47,17 +48,17 @@ def prepare(
         raise ValueError(f"weights=int8 needs the kernels for CPUs, which {where} has not: use bf16 or leave it out")
     number = plan.dtype.name if weights == "auto" else NUMBERS[weights]
     keep = _Keeper(plan, number, n_rows is not None or weights != "auto", consumes)
+    blocks = tuple(map(keep.block, params.blocks))  # first: the head, the largest matrix, is converted in their room
     token_embedding = params.token_embedding
     if params.head is None:
         token_embedding = keep.rows(token_embedding)
     elif number != "int8":  # a step reads a row of it for each token, as of the positions
         token_embedding = keep.matrix(token_embedding)
-    return dataclasses.replace(
-        params,
-        token_embedding=token_embedding,
-        blocks=tuple(map(keep.block, params.blocks)),
-        head=None if params.head is None else keep.rows(params.head),
-    )
+    head = None if params.head is None else keep.rows(params.head)
+    if consumes:
+        jax.block_until_ready((token_embedding, head))
+        release_memory()
+    return dataclasses.replace(params, token_embedding=token_embedding, blocks=blocks, head=head)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,11 @@ class _Keeper:
         """The projection after attention has two input dimensions."""
         old: Attention = block.attention
         attention = dataclasses.replace(old, qkv=self._qkv(old.qkv), out=self._linear(old.out, 2))
-        return dataclasses.replace(block, attention=attention, mlp=self._mlp(block.mlp))
+        new = dataclasses.replace(block, attention=attention, mlp=self._mlp(block.mlp))
+        if self.consumes:
+            jax.block_until_ready(new)
+            release_memory()
+        return new
 
     def _qkv(self, qkv: Any) -> Any:
         if not isinstance(qkv, Projections):
