@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the library n
 
 import jax
 import jax.numpy as jnp
+from described import MACHINES, PEAK, needed, one
 from hlo import Kernel, Program
-from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from measuring import machine, save, show
 
 from llm_jax import backend
@@ -31,36 +31,11 @@ from llm_jax.config import DecoderConfig, Execution
 from llm_jax.decode import loop
 from llm_jax.decode.choose import rule
 from llm_jax.decode.options import Sampling
-from llm_jax.hardware import catalogue
 from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.pretrain.step import init_state, make_train_step
 
-CARDS = {
-    name: next(entry for entry in catalogue.accelerators() if entry.name == listed)
-    for name, listed in {"H100": "H100 SXM", "H200": "H200"}.items()
-}
-(PEAK,) = {1e12 * card.bf16.value for card in CARDS.values() if card.bf16}  # FLOP/s, dense bfloat16, of both
-MACHINES = {
-    name: (1e9 * card.bandwidth.value, 1e9 * card.memory.value) for name, card in CARDS.items()
-}  # bytes/s, bytes
-# XLA's own description of an H100, with bandwidth and memory left open (openxla/xla,
-# xla/backends/gpu/target_config/specs/h100_sxm.txtpb).
-DESCRIPTION = """
-gpu_device_info {{
-  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
-  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
-  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  memory_bandwidth: {bandwidth:.0f} l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: {memory:.0f}
-  shared_memory_per_block_optin: 232448 cuda_compute_capability {{ major: 9 }}
-  registers_per_core_limit: 65536 registers_per_block_limit: 65536
-}}
-platform_name: "CUDA"
-runtime_version {{ major: 12 minor: 9 }}
-dnn_version_info {{ major: 9 minor: 10 }}
-device_description_str: "NVIDIA {name}"
-"""
 PARTS = {0: "optimizer, and what comes once a step", 1: "blocks and embedding", 2: "head and loss"}
 
 
@@ -81,7 +56,7 @@ def main() -> None:
         parser.error(f"--micro-batches must divide --batch; got {options.micro_batches} and {options.batch}")
     if options.loss_chunks < 2 or context % options.loss_chunks:
         parser.error(f"--loss-chunks must be 2 or more and divide {context:,}; got {options.loss_chunks}")
-    on_gpu = described(options.gpu)
+    on_gpu = one(options.gpu)
     config = DecoderConfig(n_layers=options.layers)
     print(f"compiled for an {options.gpu} that is not here, by jax {jax.__version__}")
     result = {
@@ -90,18 +65,6 @@ def main() -> None:
         "decoding": {batch: decoding(config, batch, options, on_gpu) for batch in (1, 8, 64, 1024)},
     }
     save(options.out, result)
-
-
-def described(name: str) -> NamedSharding:
-    """A GPU to compile for. Ends with the cure where JAX has no CUDA."""
-    bandwidth, memory = MACHINES[name]
-    jax.devices()  # finds the plugins
-    try:
-        text = DESCRIPTION.format(name=name, bandwidth=bandwidth, memory=memory)
-        devices = topologies.get_topology_desc(name, "cuda", target_config=text, topology="1x1x1").devices
-    except NotImplementedError:
-        sys.exit("error: this JAX cannot compile for CUDA: run it with `uv run --extra cuda12 python …`")
-    return NamedSharding(Mesh(devices, ("gpu",)), PartitionSpec())
 
 
 def training_step(config: DecoderConfig, options: argparse.Namespace) -> tuple[Any, tuple]:
@@ -136,7 +99,11 @@ def training(config: DecoderConfig, options: argparse.Namespace, on_gpu: NamedSh
     )
     if options.largest:
         rows = [
-            (f"{k.name} {k.shape[:40]}", f"{1e3 * k.times * seconds(k, MACHINES[options.gpu][0]):.2f}", f"{k.times}")
+            (
+                f"{k.name} {k.shape[:40]}",
+                f"{1e3 * k.times * seconds(k, MACHINES[options.gpu][0]):.2f}",
+                f"{k.times}",
+            )
             for k in sorted(kernels, key=lambda k: -k.times * seconds(k, MACHINES[options.gpu][0]))[: options.largest]
         ]
         show("the dearest kernels", ("ms", "times"), rows)
@@ -171,9 +138,7 @@ def compiled(function: Any, arguments: tuple, static: dict[str, Any], on_gpu: Na
     """The program's text, and the bytes of memory it needs."""
     placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_gpu), arguments)
     done = function.trace(*placed, **static).lower(lowering_platforms=("cuda",)).compile()
-    memory: Any = done.memory_analysis()
-    total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    return done.as_text(), total - memory.alias_size_in_bytes
+    return done.as_text(), needed(done)
 
 
 def seconds(kernel: Kernel, bandwidth: float) -> float:

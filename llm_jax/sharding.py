@@ -9,7 +9,7 @@ A mesh axis can split only one dimension of an array: the first one whose letter
 splits the batch, and the width is not split; in "DF", a weight, `fsdp` splits the width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,3 +100,12 @@ class Constrain:
 
     def __call__(self, x: jax.Array, letters: str) -> jax.Array:
         return jax.lax.with_sharding_constraint(x, named(self.mesh, letters))
+
+    def on_each_device(self, function: Callable[[jax.Array], jax.Array], x: jax.Array, letters: str) -> jax.Array:
+        """`function` of each device's part of `x`, which must keep its shape.
+
+        XLA's partitioner cannot split every operation: one that it does not know gets the whole array on every device.
+        """
+        if self.mesh.size == 1:
+            return function(x)
+        return jax.shard_map(function, mesh=self.mesh, in_specs=spec(letters), out_specs=spec(letters))(x)

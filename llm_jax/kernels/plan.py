@@ -7,7 +7,7 @@ for the platform. A test or benchmark runs any kernel on any machine by
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -80,13 +80,23 @@ ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "
 PACKED_ATTENTION = {packed_attend: "plain", attend_packed_in_pieces: "xla"}
 
 
+class Constrain(Protocol):
+    """Places an activation on a mesh by its dimension letters (`llm_jax.sharding`)."""
+
+    def __call__(self, x: Array, letters: str, /) -> Array: ...
+
+    def on_each_device(self, function: Callable[[Array], Array], x: Array, letters: str, /) -> Array:
+        """`function` of each device's part, for operations that XLA's partitioner cannot split."""
+        ...
+
+
 class Plan(NamedTuple):
     """An Execution with every `auto` decided for one machine. It is hashable: `jit` takes it as a static argument."""
 
     dtype: jnp.dtype
     kernels: Kernels
     execution: Execution
-    constrain: Callable[[Array, str], Array] | None  # places an activation on a mesh by its dimension letters
+    constrain: Constrain | None  # None: on one device
     platform: str = "cpu"  # JAX's name of the kind of device: cpu, gpu, tpu
 
     @property
@@ -112,7 +122,7 @@ class Plan(NamedTuple):
 
 def make_plan(
     execution: Execution,
-    constrain: Callable[[Array, str], Array] | None = None,
+    constrain: Constrain | None = None,
     platform: str | None = None,
 ) -> Plan:
     """Decides number format and kernels for `platform`, by default that of JAX's default device.

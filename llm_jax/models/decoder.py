@@ -264,6 +264,9 @@ def loss(
 
 
 def _constrain(plan: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    if plan.kernels.lay_out_stream:
-        x_BTD = plan.kernels.lay_out_stream(x_BTD)
-    return plan.constrain(x_BTD, "BTD") if plan.constrain else x_BTD
+    lay_out = plan.kernels.lay_out_stream
+    if plan.constrain is None:
+        return lay_out(x_BTD) if lay_out else x_BTD
+    if lay_out:
+        x_BTD = plan.constrain.on_each_device(lay_out, x_BTD, "BTD")
+    return plan.constrain(x_BTD, "BTD")

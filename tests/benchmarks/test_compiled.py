@@ -62,16 +62,25 @@ def test_kernels_are_counted_with_the_bytes_they_move_and_the_turns_of_their_loo
 
 
 def compiled_step(config: str, folder: Path) -> str:
-    """The text of a model's training step, compiled in a process of its own, where JAX looks for CUDA."""
-    program = f"""
-import argparse, sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
-import gpu_compiled
-from llm_jax.config import DecoderConfig
-on_gpu = gpu_compiled.described("H100")
+    """The text of a model's training step on one GPU."""
+    return compiled(
+        f"""
+import argparse, gpu_compiled
 options = argparse.Namespace(batch=64, micro_batches=2, loss_chunks=4)
 step, arguments = gpu_compiled.training_step({config}, options)
-text, _ = gpu_compiled.compiled(step, arguments, {{}}, on_gpu)
+text, _ = gpu_compiled.compiled(step, arguments, {{}}, gpu_compiled.one("H100"))
+""",
+        folder,
+    )
+
+
+def compiled(program: str, folder: Path) -> str:
+    """`text`, which the program makes in a process of its own, where JAX looks for CUDA."""
+    program = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "benchmarks")!r}]
+from llm_jax.config import DecoderConfig
+{program}
 open({str(folder / "step.hlo")!r}, "w").write(text)
 """
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
@@ -140,3 +149,19 @@ def test_the_stream_is_never_turned_around(step_for_a_gpu):
             if math.prod(shape) >= stream and kernel.kind == "pass" and 50304 not in shape:
                 innermost = shape[int(layout.split(",")[0])]
                 assert innermost in (64, 768, 3 * 768, 4 * 768), (kernel.name, kind, shape, layout)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("mesh", [(8, 1, 1), (1, 8, 1)], ids=["data", "fsdp"])
+def test_many_gpus_gather_weights_but_never_the_activations_of_the_others(mesh, tmp_path):
+    """An operation that XLA's partitioner does not know would get the rows of all GPUs on each of them."""
+    program = f"""
+import dataclasses, described
+from train.pretrain import presets
+model = DecoderConfig(2048, context_length=256, d_model=256, n_heads=4, n_layers=2)
+config = dataclasses.replace(presets.gpt2_124m(), model=model, batch_tokens=256 * 64, micro_batch=4)
+text = described.step(config, "H100", *{mesh})[0].as_text()
+"""
+    gathers = re.findall(r"= (.*?) all-gather(?:-start)?\(", compiled(program, tmp_path))
+    assert bool(gathers) == (mesh[1] > 1)
+    assert not any("[32,256,256]" in shapes for shapes in gathers)  # eight times the 4 rows of one GPU
