@@ -7,7 +7,7 @@ for the platform. A test or benchmark runs any kernel on any machine by
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,7 @@ ATTENTION = {causal_attend: "plain", attend_in_pieces: "xla", attend_by_cudnn: "
 PACKED_ATTENTION = {packed_attend: "plain", attend_packed_in_pieces: "xla"}
 
 
+@runtime_checkable
 class Constrain(Protocol):
     """Places an activation on a mesh by its dimension letters (`llm_jax.sharding`)."""
 
