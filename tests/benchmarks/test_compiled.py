@@ -1,5 +1,6 @@
 """Programs for a GPU: how they are read, and (where JAX has CUDA: `-m cuda`, no GPU needed) what XLA makes of ours."""
 
+import json
 import math
 import os
 import re
@@ -165,3 +166,19 @@ text = described.step(config, "H100", *{mesh})[0].as_text()
     gathers = re.findall(r"= (.*?) all-gather(?:-start)?\(", compiled(program, tmp_path))
     assert bool(gathers) == (mesh[1] > 1)
     assert not any("[32,256,256]" in shapes for shapes in gathers)  # eight times the 4 rows of one GPU
+
+
+@pytest.mark.cuda
+def test_the_estimate_of_a_steps_memory_is_within_a_tenth_of_what_xla_needs(tmp_path):
+    """Of a GPT-2, of one that is computed anew, of a Llama, and of a GPT-2 over eight GPUs."""
+    program = """
+import json, training_memory
+numbers = (0, 1, 14, 7)
+runs = [training_memory.SETTINGS[number] for number in numbers]
+ratios = [training_memory.compared(training_memory.configured(name, changes, 2), mesh, "H100")["ratio"]
+          for name, mesh, changes in runs]
+text = json.dumps(ratios)
+"""
+    ratios = json.loads(compiled(program, tmp_path))
+    assert len(ratios) == 4
+    assert all(0.9 < ratio < 1.1 for ratio in ratios), ratios

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from forms import forms
 from parity import assert_agrees
 from safetensors.numpy import load_file
 
@@ -50,7 +51,11 @@ KINDS: dict[str, tuple[dict, dict]] = {  # transformers' fields, ours
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 20
 
 
-@pytest.fixture(scope="module", params=KINDS)
+# The default run tries one of each sort: an activation, a width, a factor of the scores, a head, and all together.
+SORTS = ("SiLU", "narrow MLP", "inverse layer", "untied", "all at once")
+
+
+@pytest.fixture(scope="module", params=forms(KINDS, SORTS))
 def kind(request, tmp_path_factory):
     """A model of transformers with telling weights, saved by it, and the fields that we should find."""
     theirs_fields, fields = KINDS[request.param]
@@ -62,11 +67,6 @@ def kind(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(folder)
     return theirs, folder, replace(CONFIG, **fields)
-
-
-# What a kind changes is in the forward pass; the others are decoded in the long run only.
-DECODED = ("narrow MLP", "inverse layer", "untied", "all at once")
-SOME = [pytest.param(name, marks=[] if name in DECODED else [pytest.mark.long]) for name in KINDS]
 
 
 @partial(jax.jit, static_argnames=("config", "plan"))
@@ -91,7 +91,6 @@ def test_each_kind_is_transformers_function_however_it_is_executed(kind):
         assert row.largest_absolute < 1e-4
 
 
-@pytest.mark.parametrize("kind", SOME, indirect=True)
 def test_each_kind_decodes_greedily_as_transformers_does(kind):
     theirs, folder, config = kind
     prompt, plan = [5, 80, 17], decoder.make_plan(Execution(dtype="float32"))

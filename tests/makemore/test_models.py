@@ -39,7 +39,7 @@ def test_sizes_are_those_of_the_lectures(module, config, parameters):
 def test_every_model_begins_by_guessing(name):
     """ln V before the first step, but for the Transformer's small random logits."""
     model = models.build(RECIPES[name].config(V, 7), 7)
-    logits = model.logits(model.init(KEY), TOKENS[:, : model.length])
+    logits = jax.jit(model.logits)(jax.jit(model.init)(KEY), TOKENS[:, : model.length])
     assert logits.shape == ((6, V) if model.reads == "windows" else (6, model.length, V))
     loss = -jax.nn.log_softmax(logits).mean()
     assert float(loss) == pytest.approx(math.log(V), abs=0.05)
@@ -94,10 +94,10 @@ def test_calibrated_predictions_do_not_depend_on_the_batch(module, config):
     tokens = TOKENS[:, : config.context]
     params = module.init(KEY, config)
     params = dataclasses.replace(params, out=dataclasses.replace(params.out, weight=jnp.ones((config.width, V))))
-    fixed = module.calibrate(params, tokens)
-    np.testing.assert_allclose(module.logits(fixed, tokens), module.logits(params, tokens), atol=2e-4)
-    np.testing.assert_allclose(module.logits(fixed, tokens)[:1], module.logits(fixed, tokens[:1]), atol=2e-4)
-    assert np.abs(module.logits(params, tokens)[:2] - module.logits(params, tokens[:2])).max() > 0.1
+    logits, fixed = jax.jit(module.logits), jax.jit(module.calibrate)(params, tokens)
+    np.testing.assert_allclose(logits(fixed, tokens), logits(params, tokens), atol=2e-4)
+    np.testing.assert_allclose(logits(fixed, tokens)[:1], logits(fixed, tokens[:1]), atol=2e-4)
+    assert np.abs(logits(params, tokens)[:2] - logits(params, tokens[:2])).max() > 0.1
 
 
 def test_an_odd_window_is_refused():

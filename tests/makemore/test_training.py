@@ -79,7 +79,7 @@ def test_gradients_by_hand_equal_autodiff(data):
         params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), model.init(jax.random.key(1)))
         params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(2), x.shape, x.dtype), params)
         batch = Examples(part.inputs[:50], part.targets[:50], part.weights[:50].astype(np.float64))
-        loss, expected = jax.value_and_grad(partial(training.batch_loss, model))(params, batch)
+        loss, expected = jax.jit(jax.value_and_grad(partial(training.batch_loss, model)))(params, batch)
         found_loss, found = by_hand.gradients(params, batch)
     assert found_loss == pytest.approx(float(loss), rel=1e-12)
     sizes = jax.tree.map(lambda g: float(np.abs(g).max()), expected)

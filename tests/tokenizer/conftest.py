@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
+from forms import forms
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def small_bpe() -> BytePairTokenizer:
     return train_bpe([TRAINING_TEXT], vocab_size=400)
 
 
-@pytest.fixture(scope="session", params=["gpt2", "cl100k_base", "o200k_base"])
+@pytest.fixture(scope="session", params=forms(["gpt2", "cl100k_base", "o200k_base"], ["gpt2", "o200k_base"]))
 def openai(request, shared_data):
     """(ours, tiktoken's) of one of OpenAI's vocabularies."""
     import tiktoken

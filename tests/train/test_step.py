@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from forms import forms
 
 from llm_jax import sharding
 from llm_jax.config import DecoderConfig, Execution, llama
@@ -139,12 +140,10 @@ LLAMA = llama(
     vocab_size=100, context_length=8, d_model=32, n_heads=8, n_kv_heads=4, n_layers=1, mlp_width=48, tied_head=False
 )
 SHORT = ((8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2))  # each way to split alone, and all together
-MESHES = [
-    pytest.param(TINY, mesh, marks=[] if mesh in SHORT else [pytest.mark.long])
-    for mesh in itertools.product((1, 2, 4, 8), repeat=3)
-    if np.prod(mesh) == 8
-]
-MESHES += [pytest.param(LLAMA, mesh) for mesh in ((2, 2, 2), (1, 2, 4))]
+MESHES = [(TINY, mesh) for mesh in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(mesh) == 8]
+MESHES = forms(
+    [*MESHES, (LLAMA, (2, 2, 2)), (LLAMA, (1, 2, 4))], [*((TINY, mesh) for mesh in SHORT), (LLAMA, (2, 2, 2))]
+)
 
 
 @pytest.fixture(scope="module")

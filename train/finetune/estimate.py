@@ -8,7 +8,7 @@ import jax
 
 from train.finetune.config import FinetuneConfig
 from train.finetune.trained import Trainable
-from train.pretrain.estimate import Memory, describe_devices, describe_model, of_activations, size
+from train.pretrain.estimate import Memory, describe_devices, describe_model, gathered, of_activations, size
 
 
 def memory(
@@ -25,6 +25,7 @@ def memory(
     state = 16 * trainable.n_trained() // shards
     if trainable.lora or dtype_bytes < 4:
         state += trainable.model.n_parameters * dtype_bytes // shards
+    state += gathered(trainable.model, mesh, dtype_bytes)
     activations, logits = of_activations(
         trainable.model, config.execution, mesh, rows, length, dtype_bytes, fused_attention
     )
