@@ -1,10 +1,10 @@
-"""The record as one HTML page (`llm_jax.page`); `page.js` beside this fills it."""
+"""The record as one HTML page (`llm_jax.files.page`); `page.js` beside this fills it."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llm_jax.page import document
+from llm_jax.files.page import document
 
 SCRIPT = Path(__file__).with_name("page.js")
 

@@ -1,4 +1,4 @@
-"""The record and the tokens of the first lines as one HTML page (`llm_jax.page`); `page.js` beside this fills it.
+"""The record and the tokens of the first lines as one HTML page (`llm_jax.files.page`); `page.js` beside this fills it.
 
 A line is shown in units: stretches between places where both a token and a grapheme (a base character with its marks)
 end. Most hold one token. One of several tokens is a character that is split between them, or a cluster of a script
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import regex
 
-from llm_jax.page import document
+from llm_jax.files.page import document
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.fertility.analysis import Record
 from train.fertility.texts import Text

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from llm_jax.files import replacing
-from llm_jax.page.text import plain
+from llm_jax.files.page.text import plain
 from train.fertility.analysis import Record
 from train.record.plots import pyplot
 

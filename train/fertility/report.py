@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llm_jax.page.text import plain
+from llm_jax.files.page.text import plain
 from train.fertility.analysis import Record
 
 LONGEST_NAME = 14
