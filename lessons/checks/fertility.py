@@ -69,11 +69,10 @@ def count_words(answer):
         answer(line),
         4,
         {
-            "split() does not divide at U+200B, which is no white space for Python.": len(line.split()),
-            "white space divides words, too.": len(line.split("\u200b")),
-            "where U+200B is taken away, its two words become one: put a space there.": len(
-                line.replace("\u200b", "").split()
+            "split() does not divide at U+200B, and where U+200B is taken away, its two words become one.": len(
+                line.split()
             ),
+            "white space divides words, too.": len(line.split("\u200b")),
             "those are characters; words are asked for.": len(line),
             "three places divide four words.": line.count("\u200b") + line.count(" "),
             "the words themselves are not asked for: return how many there are.": line.replace("\u200b", " ").split(),

@@ -12,6 +12,7 @@ from llm_jax.files.page.text import plain
 from train.fertility.analysis import Record
 
 LONGEST_NAME = 14
+MUCH_UNKNOWN = 0.01  # share of tokens from which on a premium says little
 
 
 def show(console: Console, record: Record) -> None:
@@ -24,6 +25,12 @@ def show(console: Console, record: Record) -> None:
         console.print()
         console.print(_prices(rows, record["context"], tokenizer["name"] in record["prices"]))
         console.print()
+    for row in record["rows"]:
+        if row["unknown_share"] > MUCH_UNKNOWN:
+            console.print(
+                f"{_name(row['text'])} under {_name(row['tokenizer'])}: {row['unknown_share']:.0%} of its tokens are "
+                "unknown; text is lost, so its few tokens are no low price"
+            )
     for text in record["texts"]:
         if text["no_words_because"]:
             console.print(f"no words of {_name(text['name'])}: {_name(text['no_words_because'])}")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from llm_jax.command_line import run as front_door
-from llm_jax.tokenizer import train_bpe
+from llm_jax.tokenizer import train_bpe, train_wordpiece
 from train.commands import COMMANDS
 
 
@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
     for name, content in files.items():
         (folder / name).write_text(content, encoding="utf8")
     (folder / "latin.txt").write_bytes("ok\ncaf\u00e9 au lait\n".encode("latin-1"))
+    train_wordpiece(["the cat the dog"], 20).tokenizer().save(folder / "latin-only")
     train_bpe(["the cat the dog"], 270).save(folder / "ours")
     return folder
 
@@ -99,3 +100,10 @@ def test_without_a_reference_texts_need_not_be_translations(run):
     status, said = run("english.txt", "short.txt", "--reference", "none")
     assert status == 0
     assert "premium over" not in said.out
+
+
+def test_a_low_premium_by_lost_text_is_called_so(run):
+    status, said = run("english.txt", "thai.txt", tokenizer="latin-only")
+    assert status == 0
+    assert "thai under latin-only: 100% of its tokens are unknown; text is lost" in said.out
+    assert "english under" not in said.out
