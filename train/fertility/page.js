@@ -38,12 +38,12 @@ const silent = record.texts.filter((one) => one.no_words_because);
 if (silent.length) table_part.append(make("p", { class: "muted" }, `No words: ${silent.map((one) => `${one.name} (${one.no_words_because})`).join("; ")}.`));
 
 // 2. The tokens.
-const part = section("Tokens", "Neighbouring tokens have different colours. Striped and underlined: several tokens that are tied together, because a character, or a letter with its marks, is split between them; each stripe is a token. Click a line, or go to it with Tab, and walk with the arrow keys: what stands there is said below the switches.");
+const part = section("Tokens", "Neighbouring tokens have different colours. Striped and underlined: several tokens that are tied together, because a character, or a letter with its marks, is split between them; each stripe is a token. Click a line, or go to it with Tab, and walk with the arrow keys: what stands there is said at the lower edge.");
 const switches = make("div", { class: "controls", role: "group", "aria-label": "texts and tokenizers" });
 const status = make("p", { role: "status", "aria-live": "polite", id: "status" });
-const said = make("p", { role: "status", "aria-live": "polite", id: "unit", class: "muted" }, "No token is chosen.");
+const said = make("p", { role: "status", "aria-live": "polite", id: "unit", class: "edge" }, "No token is chosen.");
 const place = make("div", { id: "lines" });
-part.append(switches, place);
+part.append(switches, place, said);
 const names = (list) => list.map((one) => [one.name, one.name]);
 for (const side of [0, 1]) {
   const where = side ? "right" : "left";
@@ -53,7 +53,7 @@ for (const side of [0, 1]) {
 }
 const search = make("input", { id: "search", type: "search", autocomplete: "off", spellcheck: "false" });
 search.addEventListener("input", () => { state.search = search.value; draw(); });
-switches.append(make("label", {}, "search in both texts", search), make("div", { class: "said" }, status, said));
+switches.append(make("label", {}, "search in both texts", search), make("div", { class: "said" }, status));
 
 const index = (list, wanted) => list.findIndex((one) => one.name === wanted);
 const folded = (value) => value.normalize("NFC").toLocaleLowerCase();

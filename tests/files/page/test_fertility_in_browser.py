@@ -69,6 +69,8 @@ def test_a_split_character_is_tied_and_says_its_tokens(opened, to):
     tab.keyboard.press("End")
     assert tab.inner_text("#unit") != said
     assert tab.locator(".here").count() == 1
+    shown = "one => [getComputedStyle(one).backgroundImage, getComputedStyle(one).backgroundColor]"
+    assert tab.locator(".here").evaluate(shown) == ["none", "rgb(28, 36, 48)"]
 
 
 def test_a_line_from_right_to_left_is_walked_from_its_beginning_on_the_right(opened):
