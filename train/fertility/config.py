@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Settings:
     """Every field is also a flag of `train fertility`."""
 
-    reference: str | None = None
+    reference: str = ""
     """Text that premiums refer to. Default: the first; none: no premiums, and texts need not be translations."""
     words: tuple[str, ...] = ("spaces",)
     """Where words are: spaces, segmenter (Thai, Lao, Khmer, Chinese, Japanese; needs the extra `words`), or files of

@@ -91,15 +91,15 @@ def content_of(path: Path) -> str:
         ) from None
 
 
-def reference_of(texts: Sequence[Text], wanted: str | None) -> Text | None:
-    """The text that premiums refer to; None with `none`, or where there is one text alone.
+def reference_of(texts: Sequence[Text], wanted: str) -> Text | None:
+    """The text that premiums refer to, the first unless one is wanted; None with `none`, or of one text alone.
 
     Raises ValueError where it is not there, or where another text does not hold the same sentences line by line.
     """
-    if wanted == "none" or (len(texts) == 1 and wanted is None):
+    if wanted.lower() == "none" or (len(texts) == 1 and not wanted):
         return None
     names = [text.name for text in texts]
-    if wanted is not None and wanted not in names:
+    if wanted and wanted not in names:
         raise ValueError(f"--reference {wanted}: no text is named so; there are {', '.join(names)}, or none")
     reference = texts[names.index(wanted)] if wanted else texts[0]
     for text in texts:
