@@ -23,6 +23,10 @@ COMMANDS: Commands = {
         "train.tokenizer.command",
         "learn a tokenizer from text: byte-pair encoding, unigram or WordPiece",
     ),
+    "fertility": (
+        "train.fertility.command",
+        "what the same text costs in each language under several tokenizers, as tables, pictures and a page",
+    ),
     "prepare": (
         "train.prepare.command",
         "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",

@@ -1,6 +1,7 @@
 """The checks recognise the usual wrong answers by name, and tell a learner's crash from a wrong answer."""
 
 import sys
+import unicodedata
 from collections import Counter
 from importlib import import_module
 from itertools import pairwise
@@ -317,3 +318,35 @@ NOTEBOOK = ["aa", "ab", "d", "aa", "ab", "a", "c"]
 )
 def test_usual_mistakes_about_tokenizers_are_recognised(say, exercise, answer, recognised):
     assert recognised in say("tokenizers", exercise, answer)
+
+
+def mean_of_ratios(tokens, reference):
+    return float(np.mean([one / other for one, other in zip(tokens, reference, strict=True)]))
+
+
+def whole_once(pieces):
+    whole = {word for word, n in pieces if n == 1}
+    return sum(n > 1 for _, n in pieces) / len(pieces), len(whole) / len({word for word, _ in pieces})
+
+
+def lengths_changed(lines, form):
+    return sum(len(unicodedata.normalize(form, line)) != len(line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "recognised"),
+    [
+        ("premium", mean_of_ratios, "the mean of the sentences' ratios"),
+        ("premium", lambda tokens, reference: sum(reference) / sum(tokens), "upside down"),
+        ("cost", lambda n, p, d, speed, room: (n * p * d, n * p / speed, n * p / room), "for a million tokens"),
+        ("cost", lambda n, p, d, speed, room: (n * p * d / 1e6, n / speed, n / room), "the time and the context, too"),
+        ("count_words", lambda line: len(line.split()), "split() does not divide at U+200B"),
+        ("count_words", lambda line: len(line.replace("\u200b", "").split()), "its two words become one"),
+        ("count_words", lambda line: len(line.replace("\u200b", " ").split(" ")), "empty stretches"),
+        ("split_and_whole", whole_once, "only if it is so wherever it occurs"),
+        ("lines_changed", lengths_changed, "the lengths were compared"),
+        ("lines_changed", lambda lines, _: lengths_changed(lines, "NFC"), "that is NFC"),
+    ],
+)
+def test_usual_mistakes_about_fertility_are_recognised(say, exercise, answer, recognised):
+    assert recognised in say("fertility", exercise, answer)

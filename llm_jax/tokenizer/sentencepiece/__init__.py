@@ -3,6 +3,7 @@
 protobuf.py            the fields of a protocol buffer
 model_file.py          tokenizer.model, read and written
 as_tokenizer_json.py   such a model as a tokenizer.json
+nfkc_table.py          NFKC as the table of characters of such a model; double_array.py: its form
 normalization.py       what happens to a text before it is cut into pieces
 corpus.py              texts → words with their counts
 scripts.py             the script of a character

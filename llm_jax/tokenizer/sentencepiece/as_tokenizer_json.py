@@ -10,6 +10,7 @@ import base64
 import re
 from typing import Any
 
+from llm_jax.tokenizer.sentencepiece import nfkc_table
 from llm_jax.tokenizer.sentencepiece.model_file import (
     BYTE,
     CONTROL,
@@ -47,7 +48,9 @@ def content(model: SentencePieceModel, is_legacy: bool = True) -> dict[str, Any]
 
 def _normalizers(model: SentencePieceModel, is_legacy: bool) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = []
-    if model.character_map:
+    if nfkc_table.is_in(model):
+        steps.append({"type": "NFKC"})
+    elif model.character_map:
         steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(model.character_map).decode()})
     if model.removes_spaces:  # of white space only spaces
         steps += [_replace({"Regex": r"\A +| +\z"}, ""), _replace({"Regex": " {2,}"}, " ")]

@@ -8,6 +8,7 @@ run of such characters is one <unk>. `tokenizer()` gives the same vocabulary beh
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import ClassVar, Self
@@ -19,7 +20,7 @@ from llm_jax.tokenizer.hf_files.soundness import refuse_size
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import check_text
-from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
+from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file, nfkc_table
 from llm_jax.tokenizer.sentencepiece.corpus import WITH_RUNS, Corpus
 from llm_jax.tokenizer.sentencepiece.model_file import (
     ALGORITHMS,
@@ -42,7 +43,8 @@ TAKE_LOAD = "load its folder with llm_jax.tokenizer.load"
 class SentencePieceVocabulary(ABC):
     """A vocabulary as a `tokenizer.model` has it; `form` is NFKC where texts are normalised so before anything else.
 
-    Raises ValueError for a model with a compiled table of characters or pieces that a user defined: `load` reads those.
+    Raises ValueError for a model with a compiled table other than NFKC's or pieces that a user defined: `load` reads
+    those.
     """
 
     algorithm: ClassVar[int]
@@ -51,6 +53,8 @@ class SentencePieceVocabulary(ABC):
         if model.algorithm != self.algorithm:
             expected, found = (ALGORITHMS.get(number, str(number)) for number in (self.algorithm, model.algorithm))
             raise ValueError(f"expected a SentencePiece model of type {expected!r}; got one of type {found!r}")
+        if nfkc_table.is_in(model):
+            model, form = replace(model, character_map=b"", normalizer=NFKC), NFKC
         if model.character_map or not model.escapes_spaces:
             raise ValueError(f"the model rewrites texts by a compiled table: {TAKE_LOAD}")
         if others := [piece.text for piece in model.pieces if piece.kind in (USER_DEFINED, UNUSED)]:
@@ -146,22 +150,15 @@ class SentencePieceVocabulary(ABC):
         return self.normalization.undo(out.decode(errors="replace"))
 
     def model(self) -> SentencePieceModel:
-        """As SentencePiece writes it. Raises ValueError where its file cannot say the normalization."""
+        """As SentencePiece writes it; with NFKC, its table of characters as well."""
         if self.normalization.form == NFKC:
-            raise ValueError(
-                "a SentencePiece model holds NFKC as a compiled table, which is not written here: take the "
-                f"normalization {IDENTITY!r}, or tokenizer.json alone"
-            )
+            return replace(self._model, character_map=nfkc_table.table(), normalizer=nfkc_table.NAME)
         return self._model
 
     def tokenizer(self) -> HuggingFaceTokenizer:
-        """The same ids behind the `Tokenizer` protocol; saved, it is a tokenizer.json and, if it can be, a .model."""
-        content = as_tokenizer_json.content(self._model)
-        files: dict[str, bytes] = {}
-        if self.normalization.form == NFKC:
-            content["normalizer"]["normalizers"].insert(0, {"type": "NFKC"})
-        else:
-            files[SENTENCEPIECE[0]] = self.model().to_bytes()
+        """The same ids behind the `Tokenizer` protocol; saved, it is a tokenizer.json and a tokenizer.model."""
+        model = self.model()
+        content, files = as_tokenizer_json.content(model), {SENTENCEPIECE[0]: model.to_bytes()}
         begin, end = self._model.begin, self._model.end
         borders = Borders(begin, end, () if end is None else (end,), self._model.pad)
         return HuggingFaceTokenizer(define(content, Companions()), files, borders=borders)

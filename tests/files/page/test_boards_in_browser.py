@@ -1,10 +1,4 @@
-"""Both pages in a real browser: keyboard alone, two widths, dark and light, no request, no error, accessible.
-
-Needs the dependency group `browser` and Debian's chromium: `apt-get install chromium`, `pytest -m browser`.
-"""
-
-import os
-import shutil
+"""Leaderboards and arenas in a real browser: keyboard, two widths, dark and light, no request, no error, accessible."""
 
 import numpy as np
 import pytest
@@ -21,19 +15,6 @@ from serve.leaderboard.config import Settings
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 HOSTILE = '<img src="http://example.invalid/x" onerror="document.title=1">'
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's browser; `LLM_JAX_CHROMIUM` names another one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="uv sync --group browser")
-    path = os.environ.get("LLM_JAX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,42 +36,6 @@ def pages(shared_data, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def opened(chromium, pages, request):
-    """A function that opens a page; at the end nothing may have been asked or complained about."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(name, width=1280, scheme="light", **settings):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(f"console: {message.text}"))
-        tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        tab.on("dialog", lambda dialog: complaints.append("a dialog"))
-        address = f"file://{pages / name}"
-        tab.on(
-            "request",
-            lambda asked: asked.url == address or asked.url.startswith("data:") or complaints.append(asked.url),
-        )
-        tab.goto(address)
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def to(tab, identifier):
-    """Presses Tab until the element with this id has the focus."""
-    for _ in range(60):
-        tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.id") == identifier:
-            return
-    raise AssertionError(f"{identifier} cannot be reached by keyboard")
-
-
 def models(tab):
     return tab.locator("table.board td.name").all_inner_texts()
 
@@ -98,18 +43,11 @@ def models(tab):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 1280])
 @pytest.mark.parametrize("name", ["leaderboard.html", "arena.html"])
-def test_a_page_fits_its_width_and_its_text_can_be_read(opened, name, width, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
-    tab = opened(name, width, scheme, bypass_csp=True)  # for axe's own script
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 30)"}[scheme]
-    found = Axe().run(tab).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+def test_a_page_fits_its_width_and_its_text_can_be_read(check_looks, name, width, scheme):
+    check_looks(name, width, scheme)
 
 
-def test_ranks_move_with_the_keyboard_and_the_focus_stays(opened):
+def test_ranks_move_with_the_keyboard_and_the_focus_stays(opened, to):
     tab = opened("leaderboard.html")
     before = models(tab)
     assert before[2:4] == ["HuggingFaceTB/SmolLM2-1.7B", "Qwen/Qwen2.5-1.5B"]
@@ -121,7 +59,7 @@ def test_ranks_move_with_the_keyboard_and_the_focus_stays(opened):
     assert tab.locator(".moved").first.inner_text().strip() in ("↑1", "↓1", "↑2", "↓2")
 
 
-def test_confidence_widens_the_ranges_and_groups_the_bars(opened):
+def test_confidence_widens_the_ranges_and_groups_the_bars(opened, to):
     tab = opened("leaderboard.html")
     width = "document.querySelectorAll('.reach')[4].getBoundingClientRect().width"
     plain = tab.evaluate(width)
@@ -135,7 +73,7 @@ def test_confidence_widens_the_ranges_and_groups_the_bars(opened):
     assert sum("–" in text for text in tab.locator("table.board tbody td:nth-child(2)").all_inner_texts()) >= to_before
 
 
-def test_any_two_models_are_compared_by_keyboard(opened):
+def test_any_two_models_are_compared_by_keyboard(opened, to):
     tab = opened("leaderboard.html")
     to(tab, "compare")
     tab.keyboard.type("ibm")
@@ -147,7 +85,7 @@ def test_any_two_models_are_compared_by_keyboard(opened):
     assert tab.evaluate("document.activeElement.id") == "with"
 
 
-def test_a_rule_that_one_model_has_leads_to_its_own_board(opened):
+def test_a_rule_that_one_model_has_leads_to_its_own_board(opened, to):
     tab = opened("leaderboard.html")
     to(tab, "rule")
     tab.keyboard.type("bits")
@@ -155,7 +93,7 @@ def test_a_rule_that_one_model_has_leads_to_its_own_board(opened):
     assert "lower is better" in tab.inner_text("#status")
 
 
-def test_the_arena_s_rating_and_the_theme_change_by_keyboard(opened):
+def test_the_arena_s_rating_and_the_theme_change_by_keyboard(opened, to):
     tab = opened("arena.html")
     to(tab, "theme")
     tab.keyboard.press("Enter")
