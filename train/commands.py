@@ -23,6 +23,10 @@ COMMANDS: Commands = {
         "train.tokenizer.command",
         "learn a tokenizer from text: byte-pair encoding, unigram or WordPiece",
     ),
+    "embeddings": (
+        "train.embeddings.command",
+        "vectors of words from a text or a model: neighbours, analogies, pictures (skip-gram, PPMI)",
+    ),
     "prepare": (
         "train.prepare.command",
         "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",
