@@ -1,9 +1,9 @@
-"""Exact nearest vectors, in tiles: all scores of one tile exist at a time, and the best so far are kept.
+"""Exact nearest vectors, in tiles: the scores of a few queries exist at a time, against every vector.
 
-    scores = q·Vᵀ of a tile  →  its k best  →  the k best of those and the ones before
+    scores = q·Vᵀ  →  the k largest
 
-For unit vectors the score is the cosine. Memory is queries × tile instead of queries × vectors; the result is that of
-sorting all scores.
+For unit vectors the score is the cosine. The vectors are read once for each tile of queries, which takes nearly all of
+the time; memory beside them is tile × vectors.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 from llm_jax.models.embeddings.vectors import Vectors
 from llm_jax.shapes import Array, Float, Int
 
-TILE = 16_384
+TILE = 32  # queries
 
 
 @partial(jax.jit, static_argnames=("k", "tile"))
@@ -27,24 +27,18 @@ def top_k(
 
     `k` must not be larger than the number of vectors.
     """
-    n = len(vectors_VD)
-    tile = min(tile, n)
-    best = jnp.full((len(queries_QD), k), -jnp.inf), jnp.zeros((len(queries_QD), k), int)
 
-    def one(number, best):
-        # The last tile reaches back into the one before, for all are of one size; what was seen there does not count.
-        start = jnp.minimum(number * tile, n - tile)
-        rows_WD = jax.lax.dynamic_slice_in_dim(vectors_VD, start, tile)
-        scores_QW = jnp.einsum("QD,WD->QW", queries_QD, rows_WD, preferred_element_type=jnp.float32)
-        place_W = start + jnp.arange(tile)
-        scores_QW = jnp.where(place_W >= number * tile, scores_QW, -jnp.inf)
-        found, at = jax.lax.top_k(scores_QW, min(k, tile))
-        every = jnp.concatenate([best[0], found], axis=1)
-        places = jnp.concatenate([best[1], start + at], axis=1)
-        kept, at = jax.lax.top_k(every, k)
-        return kept, jnp.take_along_axis(places, at, axis=1)
+    def best(queries_TD: Array) -> tuple[Array, Array]:
+        scores_TV = jnp.einsum("TD,VD->TV", queries_TD, vectors_VD, preferred_element_type=jnp.float32)
+        scores, places = jax.lax.top_k(scores_TV, k)
+        return scores, places
 
-    return jax.lax.fori_loop(0, -(-n // tile), one, best)
+    n = len(queries_QD)
+    if n <= tile:
+        return best(queries_QD)
+    tiles = jnp.pad(queries_QD, ((0, -n % tile), (0, 0))).reshape(-1, tile, queries_QD.shape[1])
+    scores, places = jax.lax.map(best, tiles)
+    return scores.reshape(-1, k)[:n], places.reshape(-1, k)[:n]
 
 
 def neighbours(vectors: Vectors, words: Sequence[str], k: int = 10) -> list[list[tuple[str, float]]]:
