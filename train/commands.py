@@ -27,6 +27,10 @@ COMMANDS: Commands = {
         "train.embeddings.command",
         "vectors of words from a text or a model: neighbours, analogies, pictures (skip-gram, PPMI)",
     ),
+    "sentences": (
+        "train.embeddings.sentences.command",
+        "a small sentence encoder from pairs of sentences, for `serve search`",
+    ),
     "prepare": (
         "train.prepare.command",
         "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",

@@ -5,9 +5,6 @@ made or brought up to date. Every passage is compared with the question: the res
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import tyro
 
 from serve.search.config import SearchConfig
 
@@ -15,23 +12,9 @@ SHOWN_LINES = 3  # of a passage
 
 
 @dataclass(frozen=True)
-class Options:
-    folder: tyro.conf.Positional[Path]
-    """Folder of text files, read with all folders in it. Names that begin with a dot are left out."""
-    model: Path
-    """Directory of a sentence encoder, such as all-MiniLM-L6-v2."""
+class Options(SearchConfig):
     query: tuple[str, ...] = ()
     """One question or several."""
-    index: Path | None = None
-    """Folder of the index. Default: search/ and the folder's name."""
-    k: int = 5
-    """Passages shown for each question."""
-    characters: int = 700
-    """Length of a passage: paragraphs are joined up to it, longer ones are cut at a sentence or a space."""
-    update: bool = True
-    """Read files again that were changed, added or removed since the index was made; otherwise only say so."""
-    rebuild: bool = False
-    """Make the index again, whatever is there."""
     json: bool = False
     """Print the passages found as JSON."""
 
@@ -47,10 +30,9 @@ def main(options: Options) -> int:
     from serve.page.text import plain
     from serve.search.work import open_searcher
 
-    config = SearchConfig(**{name: getattr(options, name) for name in SearchConfig.__dataclass_fields__})
     if any(not query.strip() for query in options.query):
         raise ValueError("--query is empty; write a question, or leave it out to make the index alone")
-    searcher = open_searcher(config, Console(stderr=True, highlight=False))
+    searcher = open_searcher(options, Console(stderr=True, highlight=False))
     found = searcher.search(list(options.query), options.k) if options.query else []
     if options.json:
         answers = [

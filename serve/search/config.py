@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 
 @dataclass(frozen=True)
 class SearchConfig:
-    folder: Path
+    folder: tyro.conf.Positional[Path]
     """Folder of text files, read with all folders in it. Names that begin with a dot are left out."""
 
     model: Path

@@ -1,8 +1,10 @@
 """What `train embeddings` reads, makes and shows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import tyro
 
 from llm_jax.models.embeddings.config import SkipGramConfig
 
@@ -11,7 +13,7 @@ Method = Literal["skip-gram", "ppmi"]
 
 @dataclass(frozen=True)
 class EmbeddingsConfig:
-    source: Path
+    source: tyro.conf.Positional[Path]
     """A text (a sentence a line, words between spaces), a file of vectors in word2vec's text format, a run's folder or
     a Hugging Face directory. Of the last two, the token embeddings."""
 
@@ -19,7 +21,7 @@ class EmbeddingsConfig:
     """How vectors are made from a text: skip-gram with negative sampling, or counts (PPMI) and their singular vectors.
     ppmi takes width, window and min-count."""
 
-    skip_gram: SkipGramConfig = field(default_factory=SkipGramConfig)
+    skip_gram: tyro.conf.OmitArgPrefixes[SkipGramConfig] = SkipGramConfig()
 
     lowercase: bool = False
     """Read the text without capitals."""

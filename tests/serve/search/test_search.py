@@ -37,7 +37,7 @@ def test_text_is_found_and_what_is_no_text_is_left_out_by_name(config, capsys):
     assert best.score == pytest.approx(1, abs=1e-5)
     assert "left out: picture.png: a PNG image" in said
     assert "2 passages of 2 files" in said
-    options = Options(config.folder, config.model, ("birds fly",), index=config.index, json=True)
+    options = Options(config.folder, config.model, config.index, query=("birds fly",), json=True)
     assert main(options) == 0
     found = json.loads(capsys.readouterr().out)[0]["found"]
     assert [one["file"] for one in found] == ["deep/birds.md", "cats.txt"]
@@ -159,4 +159,4 @@ def test_wrong_wishes_get_one_line(config, tmp_path):
         with pytest.raises((ValueError, OSError), match=said):
             opened(config, **changes)
     with pytest.raises(ValueError, match="--query is empty"):
-        main(Options(config.folder, config.model, (" ",)))
+        main(Options(config.folder, config.model, query=(" ",)))
