@@ -61,8 +61,8 @@ prediction = None
 predicted("million multiplications", prediction, 50_000 * 768 / 1e6)
 
 # %% [markdown]
-# The lookup needs none. The gradient of `(E[ids] * dy).sum()` with respect to E: which rows are zero, and what stands in
-# the row that was looked up twice?
+# The lookup needs none. The gradient of `(E[ids] * dy).sum()` with respect to E: which rows are zero, and what stands
+# in the row that was looked up twice?
 
 # %%
 dy = jnp.ones((3, 3)) * jnp.array([[1.0], [10.0], [100.0]])

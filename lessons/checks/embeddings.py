@@ -94,7 +94,7 @@ def pair_gradients(answer):
 
 @exercise(hint="wanted = b − a + c; then max over the words that are none of the three.")
 def analogy(answer):
-    angles = {"man": 0, "king": 40, "woman": 18, "queen": 59, "princess": 75, "pear": 200}
+    angles = {"man": 0, "king": 40, "woman": 18, "queen": 70, "princess": 90, "pear": 200}
     vectors = {word: np.array([math.cos(math.radians(a)), math.sin(math.radians(a))]) for word, a in angles.items()}
 
     def best(wanted, out):
