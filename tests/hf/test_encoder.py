@@ -43,7 +43,7 @@ def folder(tokenizer, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("has_head", [False, True])
+@pytest.mark.parametrize("has_head", [pytest.param(False, marks=pytest.mark.long), True])
 def test_states_and_logits_equal_those_of_transformers(tokenizer, tmp_path, plan, has_head):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model = made(tokenizer, has_head)

@@ -50,6 +50,7 @@ def test_a_text_becomes_a_folder(text, tmp_path, monkeypatch):
     views.show(Console(quiet=True), record)
 
 
+@pytest.mark.long
 def test_counted_vectors_and_a_file_of_vectors_go_through_the_same_views(text, tmp_path):
     options = EmbeddingsConfig(text, method="ppmi", skip_gram=SMALL, out=tmp_path / "ppmi", points=20)
     assert work(options, Console(quiet=True))["method"] == "ppmi"

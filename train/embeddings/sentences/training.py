@@ -62,7 +62,7 @@ def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[
     record: dict[str, Any] = {
         "pairs": len(pairs),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
-        "dev_before_training": correlation(model, dev),
+        "dev_before_training": correlation(Embedder(model), dev),
     }
     best, epochs = model, []
     for params, epoch in steps(model, pairs, dev, options):
@@ -72,14 +72,14 @@ def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[
             best = replace(model, params=params)
     record |= {"epochs": epochs, "dev": max(one["correlation"] for one in epochs)}
     if test is not None:
-        record["test"] = correlation(best, test)
+        record["test"] = correlation(Embedder(best), test)
     return best, record | {"seconds": round(time.perf_counter() - begun, 1)}
 
 
 def first_model(options: SentencesConfig, sentences: Sequence[str]) -> SentenceModel:
     """An encoder whose tokens have their vectors from skip-gram; everything else is as it is drawn."""
     tokenizer = train_wordpiece(sentences, options.vocab_size, True, 2).tokenizer()
-    borders = [tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")]
+    begin, end = (tuple(filter(None, [tokenizer.token_to_id(name)])) for name in ("[CLS]", "[SEP]"))
     config = EncoderConfig(
         vocab_size=tokenizer.vocab_size,
         context_length=options.most_tokens,
@@ -97,7 +97,7 @@ def first_model(options: SentencesConfig, sentences: Sequence[str]) -> SentenceM
     table = np.array(params.token_embedding)
     table[[int(word) for word in words.words]] += found / max(float(found.std()), 1e-9) * float(table.std())
     params = replace(params, token_embedding=jnp.asarray(table), position_embedding=params.position_embedding * 0)
-    return SentenceModel(config, params, tokenizer, (borders[0],), (borders[1],), options.most_tokens)
+    return SentenceModel(config, params, tokenizer, begin, end, options.most_tokens)
 
 
 def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConfig):
@@ -116,13 +116,14 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
         return contrast.graded(a_BD, b_BD, similarity, options.temperature)[0]
 
     @jax.jit
-    def step(params, state, tokens, is_token, similarity, key):
+    def step(params: Any, state, tokens, is_token, similarity, key):
         loss, gradient = jax.value_and_grad(loss_of)(params, tokens, is_token, similarity, key)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, loss
 
     first, second = ids_of(model, pairs.first), ids_of(model, pairs.second)
-    random, params = np.random.default_rng(options.seed), model.params
+    random, embedder = np.random.default_rng(options.seed), Embedder(model)
+    params: Any = model.params
     state = optimizer.init(params)
     for number in range(1, options.epochs + 1):
         order, losses = random.permutation(len(pairs)), []
@@ -136,12 +137,13 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
         mean = float(np.mean([float(loss) for loss in losses]))
         if not np.isfinite(mean):
             raise ValueError(f"the loss is no longer finite in epoch {number}: lower --rate, now {options.rate}")
-        yield params, Epoch(number, mean, correlation(replace(model, params=params), dev))
+        embedder.model = replace(model, params=params)  # its compiled programs serve all parameters
+        yield params, Epoch(number, mean, correlation(embedder, dev))
 
 
-def correlation(model: SentenceModel, pairs: Pairs) -> float:
+def correlation(embedder: Embedder, pairs: Pairs) -> float:
     """Spearman × 100 of the cosines with the similarities."""
-    vectors = Embedder(model).embed([*pairs.first, *pairs.second])
+    vectors = embedder.embed([*pairs.first, *pairs.second])
     cosines = (vectors[: len(pairs)] * vectors[len(pairs) :]).sum(axis=1)
     found: Any = spearmanr(cosines, pairs.similarity)
     return round(100 * float(found.statistic), 2)
