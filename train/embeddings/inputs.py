@@ -34,7 +34,7 @@ def sentences(source: Path, lowercase: bool) -> list[list[str]]:
         raise ValueError(f"{source}: not UTF-8 ({error.reason} at byte {error.start:,}): convert it first") from None
     found = [line.split() for line in (text.lower() if lowercase else text).split("\n")]
     if not any(found):
-        raise ValueError(f"{source} holds no word: words are what stands between white space")
+        raise ValueError(f"{source} holds no word: give a text, in which words stand between white space")
     return [line for line in found if line]
 
 

@@ -36,7 +36,7 @@ class SentencesConfig:
     most_tokens: int = 48
     """Of a sentence; longer ones are cut."""
 
-    epochs: int = 12
+    epochs: int = 6
     """Passes over the pairs."""
 
     batch: int = 128

@@ -37,6 +37,7 @@ from train.embeddings.sentences.data import Pairs
 DEV_SHARE = 10
 CLIP = 1.0  # of the gradient's norm
 DECAY = 0.01
+TRAINED_TOKENS = 32  # of a sentence in training: few are longer, and every row of a batch is padded to this
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,9 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, loss
 
-    first, second = ids_of(model, pairs.first), ids_of(model, pairs.second)
+    length = min(options.most_tokens, TRAINED_TOKENS)
+    cut = replace(model, most_tokens=length)
+    first, second = ids_of(cut, pairs.first), ids_of(cut, pairs.second)
     random, embedder = np.random.default_rng(options.seed), Embedder(model)
     params: Any = model.params
     state = optimizer.init(params)
@@ -130,7 +133,7 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
         for start in range(0, per_epoch * batch, batch):
             chosen = order[start : start + batch]
             rows = [first[i] for i in chosen] + [second[i] for i in chosen]
-            arrays = padded(rows, options.most_tokens, 2 * batch)
+            arrays = padded(rows, length, 2 * batch)
             key = jax.random.fold_in(jax.random.key(options.seed), (number - 1) * per_epoch * batch + start)
             params, state, loss = step(params, state, *arrays, pairs.similarity[chosen], key)
             losses.append(loss)
