@@ -157,7 +157,7 @@ def load(config: SearchConfig, fingerprint: str) -> Index | None:
             raise ValueError(f"{len(lines):,} passages and vectors of shape {vectors.shape}")
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
         raise ValueError(f"{place}: the index is damaged ({error}); {CURE}") from None
-    if not np.isfinite(vectors).all():
+    if not np.isfinite(np.einsum("vd,vd->v", vectors, vectors)).all():
         raise ValueError(f"{place / VECTORS}: has numbers that are not finite; {CURE}")
     return Index(files, names, texts, vectors)
 

@@ -23,8 +23,9 @@ class Searcher:
 
     def __init__(self, index: Index, embedder: Embedder):
         self._index, self._embedder = index, embedder
-        length = np.linalg.norm(index.vectors, axis=1, keepdims=True)
-        self._unit = jax.device_put(index.vectors / np.maximum(length, 1e-12))
+        length = np.sqrt(np.einsum("vd,vd->v", index.vectors, index.vectors))  # without an array of squares
+        is_unit = bool(np.allclose(length, 1, atol=1e-4))
+        self._unit = jax.device_put(index.vectors if is_unit else index.vectors / np.maximum(length, 1e-12)[:, None])
 
     def search(self, queries: list[str], k: int) -> list[list[Found]]:
         """The k nearest passages of each question, the nearest first."""
