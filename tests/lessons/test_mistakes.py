@@ -333,6 +333,28 @@ def lengths_changed(lines, form):
     return sum(len(unicodedata.normalize(form, line)) != len(line) for line in lines)
 
 
+def labels_forgotten(x, y, negatives):
+    of_y, of_n = -1 / (1 + np.exp(x @ y)), 1 / (1 + np.exp(-negatives @ x)) - 1
+    return of_y * y + of_n @ negatives, of_y * x, of_n[:, None] * x
+
+
+def negatives_forgotten(x, y, negatives):
+    of_y, of_n = -1 / (1 + np.exp(x @ y)), 1 / (1 + np.exp(-negatives @ x))
+    return of_y * y, of_y * x, of_n[:, None] * x
+
+
+def nearest_of_all(vectors, a, b, c):
+    return max(vectors, key=lambda word: vectors[word] @ (vectors[b] - vectors[a] + vectors[c]))
+
+
+def logarithm_of_zero(counts):
+    return np.log(counts * counts.sum() / np.outer(counts.sum(axis=1), counts.sum(axis=0)))
+
+
+def positive_by_two(counts):
+    return np.maximum(np.where(counts > 0, logarithm_of_zero(counts), 0), 0) / np.log(2)
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "recognised"),
     [
@@ -350,3 +372,28 @@ def lengths_changed(lines, form):
 )
 def test_usual_mistakes_about_fertility_are_recognised(say, exercise, answer, recognised):
     assert recognised in say("fertility", exercise, answer)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "recognised"),
+    [
+        ("kept", lambda f, t: (t / f) ** 0.5, "that is the paper's formula"),
+        ("kept", lambda f, t: 1 - (t / f) ** 0.5, "the paper's probability of LEAVING OUT"),
+        ("kept", lambda f, t: ((f / t) ** 0.5 + 1) * t / f, "a probability is at most 1"),
+        ("drawn", lambda counts: counts / counts.sum(), "the power 0.75 is missing"),
+        ("drawn", lambda counts: (counts / counts.sum()) ** 0.75, "divide after taking the power"),
+        ("pair_gradients", labels_forgotten, "negatives have the label 0"),
+        ("pair_gradients", negatives_forgotten, "the negatives' share of dx is missing"),
+        ("pair_gradients", lambda x, y, n: x, "return three things"),
+        ("analogy", nearest_of_all, "is a word of the question"),
+        ("ppmi", logarithm_of_zero, "log 0 is −∞"),
+        ("ppmi", positive_by_two, "the logarithm is the natural one"),
+        ("sentence_vectors", lambda h, m: h.mean(axis=1), "82.03 becomes 79.07"),
+        ("sentence_vectors", lambda h, m: h[:, 0], "82.03 becomes 73.50"),
+        ("sentence_vectors", lambda h, m: (h * m[..., None]).mean(axis=1), "the length with padding"),
+        ("similarities", lambda a, b: (a * b).sum(axis=1), "82.03 becomes 53.77"),
+        ("similarities", lambda a, b: (a * b).sum(axis=1) / np.linalg.norm(a, axis=1), "divided by one length only"),
+    ],
+)
+def test_usual_mistakes_about_embeddings_are_recognised(say, exercise, answer, recognised):
+    assert recognised in say("embeddings", exercise, answer)

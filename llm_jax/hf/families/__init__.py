@@ -1,5 +1,6 @@
 """One table a family: names of tensors, shapes, config. Import and export read the same table.
 
+bert     BERT, an encoder
 gpt2     GPT-2 and its relatives
 llama    Llama and SmolLM; Mistral without sliding window
 qwen2    Qwen 2 and 2.5

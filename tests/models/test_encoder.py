@@ -1,0 +1,132 @@
+"""The encoder: what may see what, both places of the norm, pooling and the contrastive losses."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from llm_jax.models.encoder import contrast, pooling
+from llm_jax.models.encoder.config import EncoderConfig
+from llm_jax.models.encoder.forward import forward, masked_logits
+from llm_jax.models.encoder.parameters import init
+
+SMALL = EncoderConfig(
+    vocab_size=40, context_length=12, d_model=16, n_heads=2, n_layers=2, mlp_width=24, has_masked_head=True
+)
+
+
+def jitter(tree, key=1):
+    """Biases and gains that are not 0 and 1, so that leaving one out is seen."""
+    keys = iter(jax.random.split(jax.random.key(key), len(jax.tree.leaves(tree))))
+    return jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(next(keys), leaf.shape), tree)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jitter(init(jax.random.key(0), SMALL))
+
+
+@pytest.fixture(scope="module")
+def states(plan):
+    return jax.jit(partial(forward, plan=plan), static_argnames="config")
+
+
+def test_every_token_sees_every_other_one_and_no_padding(params, states):
+    tokens = jnp.arange(1, 9)[None]
+    everything = jnp.ones((1, 8), bool)
+    before = states(params, tokens, everything, config=SMALL)
+    after = states(params, tokens.at[0, 7].set(30), everything, config=SMALL)
+    assert (jnp.abs(after - before).max(axis=-1) > 1e-3).all()  # the first sees the last: no causal mask
+    hidden_last = everything.at[0, 7].set(False)
+    before = states(params, tokens, hidden_last, config=SMALL)[:, :7]
+    after = states(params, tokens.at[0, 7].set(30), hidden_last, config=SMALL)[:, :7]
+    np.testing.assert_array_equal(before, after)
+
+
+def test_segments_and_positions_change_the_states(params, states):
+    tokens, everything = jnp.full((1, 8), 3), jnp.ones((1, 8), bool)
+    plain = states(params, tokens, everything, config=SMALL)
+    assert jnp.abs(plain[0, 0] - plain[0, 1]).max() > 1e-3  # the same token at two positions
+    second = states(params, tokens, everything, config=SMALL, segments_BT=jnp.ones((1, 8), int))
+    assert jnp.abs(plain - second).max() > 1e-3
+
+
+def test_pre_norm_adds_to_the_stream_and_post_norm_normalises_it(params, states):
+    """With the half blocks' outputs at zero, pre-norm is one norm of the embedding; post-norm is three and more."""
+    silent = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf * 0 if ".out" in jax.tree_util.keystr(path) or ".down" in jax.tree_util.keystr(path)
+        else leaf, params
+    )  # fmt: skip
+    tokens, everything = jnp.arange(1, 9)[None], jnp.ones((1, 8), bool)
+    x = np.asarray(params.token_embedding[tokens] + params.position_embedding[:8] + params.segment_embedding[0])
+
+    def norm(layer, x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True)) * layer.gain + layer.bias
+
+    pre = states(silent, tokens, everything, config=dataclasses.replace(SMALL, norm="pre"))
+    np.testing.assert_allclose(pre, norm(params.norm, x), atol=2e-5)
+    expected = norm(params.norm, x)
+    for block in params.blocks:
+        expected = norm(block.norm_2, norm(block.norm_1, expected))
+    np.testing.assert_allclose(states(silent, tokens, everything, config=SMALL), expected, atol=2e-5)
+
+
+def test_rows_longer_than_the_positions_are_refused(params, plan):
+    with pytest.raises(ValueError, match="at most 12 tokens, the model's positions; got 13"):
+        forward(params, jnp.zeros((1, 13), int), jnp.ones((1, 13), bool), SMALL, plan)
+
+
+def test_an_encoder_without_the_head_says_so(params, plan):
+    bare = dataclasses.replace(params, masked_head=None)
+    with pytest.raises(ValueError, match="has_masked_head=True"):
+        masked_logits(bare, jnp.zeros((1, 2, 16)), SMALL, plan)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("n_heads", 3, "must divide d_model; got d_model=16, n_heads=3"),
+        ("vocab_size", 0, "at least 1; got 0"),
+        ("norm_epsilon", 2.0, "between 0 and 1"),
+    ],
+)
+def test_a_config_refuses_nonsense(field, value, said):
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(SMALL, **{field: value})
+
+
+def test_the_masked_mean_counts_tokens_alone():
+    hidden = jnp.array([[[1.0, 2.0], [3.0, 4.0], [100.0, 100.0]], [[7.0, 7.0]] * 3])
+    mean = pooling.masked_mean(hidden, jnp.array([[True, True, False], [False, False, False]]))
+    np.testing.assert_allclose(mean, [[2.0, 3.0], [0.0, 0.0]])
+    np.testing.assert_allclose(pooling.normalise(jnp.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_the_contrastive_loss_is_the_cross_entropy_of_finding_the_partner():
+    a, b = np.random.default_rng(0).normal(size=(2, 5, 4))
+    cosines = (a / np.linalg.norm(a, axis=1)[:, None]) @ (b / np.linalg.norm(b, axis=1)[:, None]).T / 0.1
+    expected = sum(
+        -np.log(np.exp(scores[i, i]) / np.exp(scores[i]).sum()) for scores in (cosines, cosines.T) for i in range(5)
+    )
+    loss, weight = contrast.in_batch(jnp.array(a), jnp.array(b), 0.1)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert weight == 10
+    equal = np.ones((5, 5), bool)
+    equal[0, 1] = equal[1, 0] = False  # two texts that are the same are no negatives of each other
+    less, _ = contrast.in_batch(jnp.array(a), jnp.array(b), 0.1, jnp.array(equal))
+    assert less < loss
+
+
+def test_the_graded_loss_asks_for_the_order_of_the_cosines():
+    a, b = np.random.default_rng(1).normal(size=(2, 4, 3))
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    gold = np.array([0.0, 3.0, 3.0, 5.0])
+    expected = np.log(
+        1 + sum(np.exp((cosine[i] - cosine[j]) / 0.5) for i in range(4) for j in range(4) if gold[i] < gold[j])
+    )
+    loss, _ = contrast.graded(jnp.array(a), jnp.array(b), jnp.array(gold), 0.5)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
