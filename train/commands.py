@@ -26,6 +26,7 @@ COMMANDS: Commands = {
     "fertility": (
         "train.fertility.command",
         "what the same text costs in each language under several tokenizers, as tables, pictures and a page",
+    ),
     "embeddings": (
         "train.embeddings.command",
         "vectors of words from a text or a model: neighbours, analogies, pictures (skip-gram, PPMI)",
