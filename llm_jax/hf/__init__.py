@@ -5,6 +5,7 @@ names       our parameters ↔ HF tensors, by that table
 config      HF config.json ↔ DecoderConfig; a setting that this code does not compute is refused by name
 tensors     safetensors files, read only after their headers have been checked
 directory   load a directory or hub name; export a model, reload it, compare logits
+hub         the files of a model on the hub, from the local cache or downloaded
 peft        adapters in PEFT's format: load, export
 encoder     directories of sentence encoders (BERT); sentences: texts → vectors
 opened      a model, whoever made it; a LoRA run with its base; an adapter for a base that is open

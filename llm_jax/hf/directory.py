@@ -16,7 +16,7 @@ from llm_jax.files import replacing_folder, write
 from llm_jax.files.faults import safe
 from llm_jax.files.json_files import read_json
 from llm_jax.hf import config as hf_config
-from llm_jax.hf import families, names, single_file, tensors
+from llm_jax.hf import families, hub, names, single_file, tensors
 from llm_jax.models import decoder
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files import carried, chat_templates, companions
@@ -78,7 +78,7 @@ def load(name_or_path: str | Path, keeps_format: bool = False) -> Loaded:
     directory = Path(name_or_path)
     single_file.refuse(directory)
     if not directory.is_dir():
-        directory = _download(str(name_or_path))
+        directory = hub.download(str(name_or_path), HUB_FILES, ON_THE_HUB)
     config, family = hf_config.read_with_family(directory)
     found = _checked(directory, tensors.read(directory, family.tied(config)), config, family)
     params = names.from_hf(found, config, family, keeps_format)
@@ -215,22 +215,3 @@ def _refuse(what: str, directory: Path, wrong: Iterable[str]) -> None:
     if wrong := sorted(wrong):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ValueError(f"{directory}: tensor {wrong[0]!r}{more} {what}")
-
-
-def _download(name: str) -> Path:
-    """The files of a hub model that are needed, from the local cache or the hub."""
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        hint = f"; did you mean {ON_THE_HUB[name]}?" if name in ON_THE_HUB else ""
-        raise FileNotFoundError(
-            f"{name}: no such directory, and no owner/name of a model on the Hugging Face hub{hint}"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise FileNotFoundError(
-            f"{name} is neither a directory here nor in the hub's cache, and the hub did not answer "
-            f"({type(error).__name__}): check the name and the network, or give a directory"
-        ) from None

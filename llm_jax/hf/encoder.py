@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from llm_jax import tokenizer as tokenizers
 from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import read_json, write_json
-from llm_jax.hf import single_file, tensors
+from llm_jax.hf import hub, single_file, tensors
 from llm_jax.hf.families import bert
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.parameters import Encoder, init
@@ -27,6 +27,7 @@ from llm_jax.tokenizer import Tokenizer
 
 CONFIG, MODULES, LENGTH, POOLING = "config.json", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json"
 NAMES = "special_tokens_map.json"
+HUB_FILES = (CONFIG, MODULES, LENGTH, POOLING, NAMES, tensors.FILE_NAME, "tokenizer*.json", "vocab.txt")
 MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
@@ -45,7 +46,7 @@ class SentenceModel:
 
 
 def load(directory: str | Path) -> SentenceModel:
-    """Reads a directory.
+    """Reads a directory, or a model of the hub by its `owner/name` (from the local cache if it is there).
 
     Raises:
         FileNotFoundError: it or one of its files is missing.
@@ -54,10 +55,11 @@ def load(directory: str | Path) -> SentenceModel:
     """
     directory = Path(directory)
     single_file.refuse(directory)
+    if not directory.is_dir():
+        directory = hub.download(str(directory), HUB_FILES)
     path = directory / CONFIG
     if not path.is_file():
-        problem = f"it has no {CONFIG}" if directory.is_dir() else "there is no such folder"
-        raise FileNotFoundError(f"{directory} is no Hugging Face directory of an encoder: {problem}")
+        raise FileNotFoundError(f"{directory} is no Hugging Face directory of an encoder: it has no {CONFIG}")
     try:
         config = bert.read(path, read_json(path, "download it again"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Search a folder of text by meaning: `python -m serve search FOLDER --model DIRECTORY --query "…"`.
+"""Search a folder of text by meaning: `python -m serve search FOLDER --query "…"`.
 
 The first call reads the folder and saves an index; later ones read only what has changed. Without --query the index is
 made or brought up to date. Every passage is compared with the question: the results are exact.
@@ -27,7 +27,7 @@ def main(options: Options) -> int:
 
     from rich.console import Console
 
-    from serve.page.text import plain
+    from llm_jax.files.page.text import plain
     from serve.search.work import open_searcher
 
     if any(not query.strip() for query in options.query):

@@ -11,8 +11,8 @@ class SearchConfig:
     folder: tyro.conf.Positional[Path]
     """Folder of text files, read with all folders in it. Names that begin with a dot are left out."""
 
-    model: Path
-    """Directory of a sentence encoder, such as all-MiniLM-L6-v2."""
+    model: Path = Path("sentence-transformers/all-MiniLM-L6-v2")
+    """A sentence encoder: its directory, or owner/name on the hub."""
 
     index: Path | None = None
     """Folder of the index. Default: search/ and the folder's name."""

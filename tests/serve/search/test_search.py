@@ -95,6 +95,13 @@ def test_an_index_of_another_model_folder_or_length_is_refused(config, other_mod
     opened(config, model=other_model, rebuild=True)
 
 
+def test_without_a_model_the_usual_one_of_the_hub_is_taken_from_its_cache(model, folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or model)
+    opened(SearchConfig(folder, index=tmp_path / "index"))
+    assert asked == ["sentence-transformers/all-MiniLM-L6-v2"]
+
+
 def nan(place):
     save_file({"vectors": np.full((2, 16), np.nan, np.float32)}, place / "vectors.safetensors")
 
@@ -154,7 +161,7 @@ def test_wrong_wishes_get_one_line(config, tmp_path):
         ({"k": 0}, "--k must lie between"),
         ({"characters": 5}, "--characters must lie between"),
         ({"folder": tmp_path / "none"}, "no such folder"),
-        ({"model": tmp_path / "none"}, "no Hugging Face directory of an encoder"),
+        ({"model": tmp_path / "none"}, "no such directory, and no owner/name of a model"),
     ):
         with pytest.raises((ValueError, OSError), match=said):
             opened(config, **changes)
