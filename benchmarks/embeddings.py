@@ -11,6 +11,7 @@ import importlib.util
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -101,7 +102,8 @@ def quality(vectors: Vectors, options: Options) -> tuple[float, float]:
         known = [row for row in rows if row[0] in vectors.number and row[1] in vectors.number]
         ids = [[vectors.number[row[i]] for row in known] for i in (0, 1)]
         cosines = (vectors.unit[ids[0]] * vectors.unit[ids[1]]).sum(axis=1)
-        correlation = 100 * float(spearmanr(cosines, [float(row[2]) for row in known]).statistic)
+        found: Any = spearmanr(cosines, [float(row[2]) for row in known])
+        correlation = 100 * float(found.statistic)
     if options.questions:
         lines = [line.lower().split() for line in options.questions.read_text("utf-8").splitlines() if line[:1] != ":"]
         known = [line for line in lines if all(word in vectors.number for word in line)]

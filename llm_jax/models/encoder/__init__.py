@@ -4,5 +4,5 @@ config      what an encoder is
 parameters  its tree and its initialisation
 forward     tokens → hidden states, and the logits of a masked token
 pooling     hidden states → one vector a text
-contrast    the loss that teaches one vector a text: its partner among all the others of a batch
+contrast    the loss that teaches the order of similarities
 """

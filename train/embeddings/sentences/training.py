@@ -114,7 +114,7 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
             forward(params, tokens, is_token, model.config, plan, noise=Dropout(key, options.dropout)), is_token
         )
         a_BD, b_BD = jnp.split(vectors, 2)
-        return contrast.graded(a_BD, b_BD, similarity, options.temperature)[0]
+        return contrast.graded(a_BD, b_BD, similarity, options.temperature)
 
     @jax.jit
     def step(params: Any, state, tokens, is_token, similarity, key):
