@@ -107,11 +107,18 @@ def compared(config: TrainConfig, mesh: tuple[int, int, int], gpu: str) -> dict[
     rows = config.micro_batch * mesh[0] * mesh[1]
     config = dataclasses.replace(config, batch_tokens=2 * rows * config.model.context_length)
     compiled, plan = described.step(config, gpu, *mesh)
-    shape = dict(zip(("data", "fsdp", "tensor"), mesh, strict=True))
+    data, fsdp, tensor = mesh
+    shape: dict[str, int] = {"data": data, "fsdp": fsdp, "tensor": tensor}
     need = estimate.memory(config, shape, plan.dtype.itemsize, plan.attention == "cudnn")
     true = described.needed(compiled)
-    parts = {"state": need.state, "activations": need.activations, "logits": need.logits}
-    return {"compiled": true, "estimate": need.total, "ratio": need.total / true} | parts
+    return {
+        "compiled": true,
+        "estimate": need.total,
+        "ratio": need.total / true,
+        "state": need.state,
+        "activations": need.activations,
+        "logits": need.logits,
+    }
 
 
 if __name__ == "__main__":
