@@ -103,18 +103,22 @@ def bytes_sent(program: str) -> dict[str, float]:
         if found is None:
             continue
         size = sum(bytes_of(kind, dims) for kind, dims in ARRAY.findall(found["shape"]))
-        n = group_size(found["rest"])
-        factor = (n - 1) / n
-        match found["kind"]:
-            case "all-reduce":
-                sent["all-reduce"] += 2 * factor * size
-            case "reduce-scatter":
-                sent["reduce-scatter"] += factor * size * n  # the result is one device's share
-            case "collective-permute":
-                sent["collective-permute"] += size
-            case kind:
-                sent[kind] += factor * size
+        sent[found["kind"]] += in_a_ring(found["kind"], size, group_size(found["rest"]))
     return dict(sent)
+
+
+def in_a_ring(kind: str, size: float, n: int) -> float:
+    """Bytes that each of n devices sends, for a collective whose result on a device has `size` bytes."""
+    share = (n - 1) / n
+    match kind:
+        case "all-reduce":
+            return 2 * share * size
+        case "reduce-scatter":
+            return share * size * n  # the result is one device's share
+        case "collective-permute":
+            return size
+        case _:
+            return share * size
 
 
 def bytes_of(kind: str, dimensions: str) -> int:
