@@ -1,10 +1,10 @@
-"""The record as one HTML page (`serve.page`); `serve/page/arena.js` fills it."""
+"""The record as one HTML page (`llm_jax.files.page`); `llm_jax/files/page/arena.js` fills it."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serve.page import document
+from llm_jax.files.page import document
 
 SCRIPT = document.HERE / "arena.js"
 

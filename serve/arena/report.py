@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from serve.page.text import plain
+from llm_jax.files.page.text import plain
 
 LISTED = 60  # rows in the terminal; the JSON file and the page have all
 

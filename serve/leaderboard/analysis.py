@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from serve.choices.values import Choices
+from llm_jax.scoring.choices.values import Choices
 from serve.leaderboard import answers, noise, resampling, rules
 from serve.leaderboard.boards import CONFIDENCES, Board, Key, flips
 from serve.leaderboard.config import Settings

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from serve.choices.values import Choices
+from llm_jax.scoring.choices.values import Choices
 from serve.leaderboard.rules import softmax
 
 BINS = 15

@@ -1,11 +1,11 @@
-"""The record as one HTML page (`serve.page`); `serve/page/leaderboard.js` fills it."""
+"""The record as one HTML page (`llm_jax.files.page`); `llm_jax/files/page/leaderboard.js` fills it."""
 
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serve.page import document
+from llm_jax.files.page import document
 
 SCRIPT = document.HERE / "leaderboard.js"
 MOST_PAIRS = 300  # of a board; with more, the page has those of neighbours, and the JSON file all

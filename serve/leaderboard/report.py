@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from serve.page.text import plain
+from llm_jax.files.page.text import plain
 
 Record = dict[str, Any]
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from serve.choices import reading
+from llm_jax.scoring.choices import reading
 from serve.leaderboard import answers, errors, resampling, rules
 from serve.leaderboard.boards import Board, Key, flips
 from serve.leaderboard.subsets import groups, subsets

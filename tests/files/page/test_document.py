@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from serve.page import document
+from llm_jax.files.page import document
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028"
 
