@@ -3,11 +3,9 @@
 Needs the dependency group `browser` and Debian's chromium: `apt-get install chromium`, `pytest -m browser`.
 """
 
-import os
-import shutil
-
 import numpy as np
 import pytest
+from browsing import problems, to
 
 from llm_jax.scoring.choices import reading
 from llm_jax.scoring.choices.values import Choices
@@ -21,19 +19,6 @@ from serve.leaderboard.config import Settings
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
 HOSTILE = '<img src="http://example.invalid/x" onerror="document.title=1">'
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's browser; `LLM_JAX_CHROMIUM` names another one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="uv sync --group browser")
-    path = os.environ.get("LLM_JAX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,42 +40,6 @@ def pages(shared_data, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def opened(chromium, pages, request):
-    """A function that opens a page; at the end nothing may have been asked or complained about."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(name, width=1280, scheme="light", **settings):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(f"console: {message.text}"))
-        tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        tab.on("dialog", lambda dialog: complaints.append("a dialog"))
-        address = f"file://{pages / name}"
-        tab.on(
-            "request",
-            lambda asked: asked.url == address or asked.url.startswith("data:") or complaints.append(asked.url),
-        )
-        tab.goto(address)
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def to(tab, identifier):
-    """Presses Tab until the element with this id has the focus."""
-    for _ in range(60):
-        tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.id") == identifier:
-            return
-    raise AssertionError(f"{identifier} cannot be reached by keyboard")
-
-
 def models(tab):
     return tab.locator("table.board td.name").all_inner_texts()
 
@@ -99,14 +48,11 @@ def models(tab):
 @pytest.mark.parametrize("width", [380, 1280])
 @pytest.mark.parametrize("name", ["leaderboard.html", "arena.html"])
 def test_a_page_fits_its_width_and_its_text_can_be_read(opened, name, width, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     tab = opened(name, width, scheme, bypass_csp=True)  # for axe's own script
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 30)"}[scheme]
-    found = Axe().run(tab).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+    assert problems(tab) == []
 
 
 def test_ranks_move_with_the_keyboard_and_the_focus_stays(opened):
