@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -103,46 +102,6 @@ def shared_data() -> Path:
         pytest.skip(f"no real data at {folder}: set LLM_JAX_DATA to a folder that has it")
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(folder / "tiktoken"))
     return folder
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's browser; `LLM_JAX_CHROMIUM` names another one."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="uv sync --group browser")
-    path = os.environ.get("LLM_JAX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium, pages, request):
-    """A function that opens a page; at the end nothing may have been asked or complained about."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_page(name, width=1280, scheme="light", **settings):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(f"console: {message.text}"))
-        tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        tab.on("dialog", lambda dialog: complaints.append("a dialog"))
-        address = f"file://{pages / name}"
-        tab.on(
-            "request",
-            lambda asked: asked.url == address or asked.url.startswith("data:") or complaints.append(asked.url),
-        )
-        tab.goto(address)
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 @pytest.fixture(scope="session")

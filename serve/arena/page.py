@@ -1,4 +1,4 @@
-"""The record as one HTML page (`llm_jax.files.page`); `llm_jax/files/page/arena.js` fills it."""
+"""The record as one HTML page (`llm_jax.files.page`); `page.js` beside this fills it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from llm_jax.files.page import document
 
-SCRIPT = document.HERE / "arena.js"
+SCRIPT = Path(__file__).with_name("page.js")
 
 
 def write(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The record as one HTML page (`llm_jax.files.page`); `llm_jax/files/page/leaderboard.js` fills it."""
+"""The record as one HTML page (`llm_jax.files.page`); `page.js` beside this fills it."""
 
 import itertools
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from llm_jax.files.page import document
 
-SCRIPT = document.HERE / "leaderboard.js"
+SCRIPT = Path(__file__).with_name("page.js")
 MOST_PAIRS = 300  # of a board; with more, the page has those of neighbours, and the JSON file all
 
 

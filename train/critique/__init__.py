@@ -2,9 +2,8 @@
 
 documents       files → documents with labels
 words           which word tokenizer the filters use
-thresholds      a threshold that writes down what a filter compares with it
 rules           every rule of datatrove's filters: quantity, threshold, side
-measure         a document → the quantities that the filters compare
+measure         a document → the quantities that the filters compare, by thresholds that listen
 removal         who is removed alone, in order, left out; by label; histograms; examples
 duplicates      MinHash: clusters, and the S-curve against measurement
 contamination   n-grams shared with benchmarks, and accuracy on clean and dirty items

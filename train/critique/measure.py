@@ -1,4 +1,8 @@
-"""A document → the quantities that the filters compare, measured by datatrove's filters themselves (`thresholds`).
+"""A document → the quantities that the filters compare, measured by datatrove's filters themselves.
+
+A filter of datatrove says yes or no, and stops at its first no. Here its thresholds are numbers that answer every
+comparison with "no reason to remove" and remember the other side (`Threshold`). One call then yields every quantity of
+a filter, exactly as the filter computes it.
 
 C4's filter deletes lines of the documents it keeps, and FineWeb's filter then sees what is left. So FineWeb's rules are
 measured twice: on the document as it is, and as C4 leaves it.
@@ -16,7 +20,6 @@ from datatrove.pipeline.filters import C4QualityFilter
 from datatrove.pipeline.filters.c4_filters import END_PUNCTUATION
 
 from train.critique.rules import C4, EDU, FINEWEB, QUALITY, REPETITION, RULES, Rule
-from train.critique.thresholds import Threshold
 from train.critique.words import word_tokenizer
 from train.prepare.curation import recipe
 from train.prepare.curation.languages import Language
@@ -28,6 +31,31 @@ CLASSES = {
     "FineWebQuality": FINEWEB,
 }
 LISTS = ("top_n_grams", "dup_n_grams")
+
+
+class Threshold(float):
+    """A float with the value of the threshold; `seen` holds what it was compared with, in order."""
+
+    __array_ufunc__ = None  # numpy's scalars then leave the comparison to this class
+
+    def __new__(cls, value: float) -> "Threshold":
+        self = super().__new__(cls, value)
+        self.seen = []
+        return self
+
+    seen: list[float]
+
+    def _see(self, other: Any) -> bool:
+        self.seen.append(float(other))
+        return False
+
+    # `quantity < threshold` asks for threshold > quantity, and so on.
+    __lt__ = __gt__ = __le__ = __ge__ = _see
+
+    def take(self) -> list[float]:
+        """What was seen since the last call."""
+        seen, self.seen = self.seen, []
+        return seen
 
 
 class Measured(NamedTuple):

@@ -3,5 +3,6 @@
 text        names that others have written, made harmless
 document    record, style and script → the file
 page        what all pages share: style, elements, tables, themes (.css, .js)
-leaderboard, arena    what each page shows (.js)
+
+What a page shows stands in the room that writes it (`page.js` there).
 """
