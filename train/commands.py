@@ -43,6 +43,10 @@ COMMANDS: Commands = {
         "train.prepare.curation.command",
         "FineWeb's filters and deduplication, on this machine or SLURM, to shards (datatrove)",
     ),
+    "critique": (
+        "train.critique.command",
+        "what curation removes: each rule alone, in order, by language; duplicates; contamination; as one page",
+    ),
     "verify": ("train.data.command", "check every shard of a prepared folder: header, hash, id range"),
     "pretrain": ("train.pretrain.command", "train a GPT-2 on prepared shards; stop and resume at any time"),
     "finetune": (

@@ -5,4 +5,6 @@ likelihood    (context, continuation) → log-likelihood, in few compiled shapes
 conventions   log-likelihoods of several answers → the answer chosen: sum, token mean, character, byte
 rows          rows of a local parquet or JSONL file
 hellaswag     the HellaSwag items of such a file, and a model's accuracy on them
+programs      runs a program that a model wrote, with limits and without network
+choices/      files of what a model gave every answer of every item
 """

@@ -1,4 +1,4 @@
-"""What a model gave every answer of every item, kept in files that `serve leaderboard` reads (`serve.choices.ours`).
+"""What a model gave every answer of every item, kept in files for `serve leaderboard`.
 
 The harness has asked for the log-probability of each answer after its question. Here the model is asked once more, for
 each answer after a neutral prompt; tokens are counted by the model's own tokenizer.
@@ -12,9 +12,9 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from serve.choices import harness, ours
-from serve.choices.items import group_of, subsets_of
-from serve.choices.values import UNKNOWN, are_letters, of_lengths
+from llm_jax.scoring.choices import harness, ours
+from llm_jax.scoring.choices.items import group_of, subsets_of
+from llm_jax.scoring.choices.values import UNKNOWN, are_letters, of_lengths
 from serve.evaluation.results import Candidate
 
 Row = Mapping[str, Any]

@@ -1,6 +1,5 @@
-"""Leaderboards from files of choices, and what they do not say.
+"""Leaderboards from files of choices, and what they do not say. The scoring rules are in `llm_jax.scoring.choices`.
 
-rules        log-probabilities → what an item counts, under every scoring rule
 subsets      the items that all models have, and parts of them
 errors       standard errors, tests of two models on the same items, items needed
 resampling   the bootstrap over items: intervals of ranks, the probability of an order

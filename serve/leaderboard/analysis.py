@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from serve.choices.values import Choices
-from serve.leaderboard import answers, noise, resampling, rules
+from llm_jax.scoring.choices import rules
+from llm_jax.scoring.choices.values import Choices
+from serve.leaderboard import answers, noise, resampling
 from serve.leaderboard.boards import CONFIDENCES, Board, Key, flips
 from serve.leaderboard.config import Settings
 from serve.leaderboard.subsets import ALL, aligned, groups, subsets

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from serve.choices.values import Choices
-from serve.leaderboard.rules import softmax
+from llm_jax.scoring.choices.rules import softmax
+from llm_jax.scoring.choices.values import Choices
 
 BINS = 15
 

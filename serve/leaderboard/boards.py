@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from scipy import stats
 
+from llm_jax.scoring.choices.rules import CHOOSING, LOWER_IS_BETTER
 from serve.leaderboard import errors, resampling
-from serve.leaderboard.rules import CHOOSING, LOWER_IS_BETTER
 
 CONFIDENCES = (0.5, 0.8, 0.9, 0.95, 0.99)
 

@@ -39,7 +39,7 @@ def main(options: Options) -> int:
     from rich.console import Console
 
     from llm_jax.files import json_files
-    from serve.choices import reading
+    from llm_jax.scoring.choices import reading
     from serve.leaderboard import analysis, page, report
 
     entries = reading.read_all(options.files, options.items, options.task)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serve.choices.values import Choices
+from llm_jax.scoring.choices.values import Choices
 
 ALL = "all"
 FIRST = (200, 1000)  # people save time by the first items of a file

@@ -1,5 +1,6 @@
 """The checks recognise the usual wrong answers by name, and tell a learner's crash from a wrong answer."""
 
+import re
 import sys
 import unicodedata
 from collections import Counter
@@ -126,6 +127,19 @@ def rows_of_the_gradient(dy, ids, rows):
     return dtable
 
 
+STOP = {"the", "be", "to", "of", "and", "that", "have", "with"}
+
+
+def usual_interval(k, n, z):
+    reach = z * np.sqrt(k / n * (1 - k / n) / n)
+    return k / n - reach, k / n + reach
+
+
+def two_samples(a, b, n):
+    error = np.sqrt((a / n * (1 - a / n) + b / n * (1 - b / n)) / n)
+    return (a - b) / n, error, (a - b) / np.sqrt(a + b)
+
+
 @pytest.mark.parametrize(
     ("lesson", "exercise", "answer", "message"),
     [
@@ -176,6 +190,34 @@ def rows_of_the_gradient(dy, ids, rows):
         ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
         ("finetuning", "trainable_numbers", lambda inputs, outputs, rank: rank * inputs, "B is trained, too"),
         ("finetuning", "dpo", dpo_without_reference, "the reference is missing"),
+        ("evaluation", "bits_per_byte", lambda p, text: -p / np.log(2) / len(text), "characters are not bytes"),
+        (
+            "evaluation",
+            "accuracy",
+            lambda s, a, g, r: np.mean([np.argmax(x) == y for x, y in zip(s, g, strict=True)]),
+            "the length",
+        ),
+        (
+            "evaluation",
+            "prepared",
+            lambda row: f"{row['ctx_a']} {row['ctx_b']}".strip(),
+            "that is build-nanogpt's text",
+        ),
+        ("evaluation", "last_number", lambda text: float(re.findall(r"\d+", text)[0]), "it returned"),
+        ("evaluation", "pass_at_k", lambda n, c, k: 1 - (1 - c / n) ** k, "the biased estimate"),
+        ("evaluation", "verdict", lambda a, b: {"first": "X", "second": "Y"}.get(a, "tie"), "the first order alone"),
+        ("evaluation", "compared", two_samples, "the error of two separate samples"),
+        ("curation", "keeps", lambda text: sum(word in STOP for word in text.split()) >= 2, "two *different* words"),
+        ("curation", "keeps", lambda text: sum(word in text for word in STOP) >= 2, "not as parts of words"),
+        ("curation", "wilson", lambda k, n, z=1.96: usual_interval(k, n, z), "that is the usual interval"),
+        ("curation", "removals", lambda fires: (fires.sum(0),) * 3, "it returned"),
+        ("curation", "found", lambda s, b, r: 1 - (1 - s**b) ** r, "buckets and hashes are exchanged"),
+        (
+            "curation",
+            "standard_error",
+            lambda a, n: np.mean([np.sqrt(x * (1 - x) / n) for x in a]),
+            "cancel in part",
+        ),
         ("mending", "is_causal", last_token_moves_nothing, "nothing else leaks: try every t"),
         ("mending", "are_weights", lambda w: np.allclose(np.sum(w, axis=-1), 1), "some weights are negative"),
         ("mending", "starts_right", lambda loss, size: loss < 1.1 * np.log(size), "too low is wrong as well"),

@@ -16,10 +16,9 @@ from llm_jax import hf
 from llm_jax.command_line import run as front_door
 from llm_jax.config import DecoderConfig
 from llm_jax.scoring import hellaswag
+from llm_jax.scoring.choices import reading, rules
 from llm_jax.scoring.likelihood import scorer
 from serve.__main__ import COMMANDS
-from serve.choices import reading
-from serve.leaderboard import rules
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # of the harness and what it imports: not ours to mend

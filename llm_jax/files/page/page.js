@@ -6,7 +6,7 @@ main.replaceChildren();
 
 /** An element: make("td", {class: "name"}, "text", child). */
 function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "circle", "text"].includes(tag);
+  const svg = ["svg", "path", "line", "circle", "rect", "text"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children.filter((child) => child !== null && child !== undefined));

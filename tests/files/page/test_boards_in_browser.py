@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from llm_jax.scoring.choices import reading
+from llm_jax.scoring.choices.values import Choices
 from serve.arena import analysis as arena_analysis
 from serve.arena import page as arena_page
 from serve.arena import votes
 from serve.arena.config import Settings as ArenaSettings
-from serve.choices import reading
-from serve.choices.values import Choices
 from serve.leaderboard import analysis, page
 from serve.leaderboard.config import Settings
 

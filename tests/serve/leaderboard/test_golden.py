@@ -8,8 +8,8 @@ import itertools
 import numpy as np
 import pytest
 
-from serve.choices import reading
-from serve.leaderboard import answers, errors, resampling, rules
+from llm_jax.scoring.choices import reading, rules
+from serve.leaderboard import answers, errors, resampling
 from serve.leaderboard.boards import Board, Key, flips
 from serve.leaderboard.subsets import groups, subsets
 

@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from llm_jax.command_line import run as front_door
-from serve.choices import ours
-from serve.choices.values import Choices
+from llm_jax.scoring.choices import ours, rules
+from llm_jax.scoring.choices.values import Choices
 from serve.commands import COMMANDS
-from serve.leaderboard import analysis, answers, errors, noise, resampling, rules
+from serve.leaderboard import analysis, answers, errors, noise, resampling
 from serve.leaderboard.config import Settings
 
 

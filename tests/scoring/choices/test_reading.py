@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from serve.choices import ours, reading
+from llm_jax.scoring.choices import ours, reading
 
 HEADER = {"format": "llm-jax choices", "version": 1, "model": "m", "task": "t"}
 ITEM = {"item": "0", "gold": 1, "sum": [-1.0, -2.0], "tokens": [1, 2]}

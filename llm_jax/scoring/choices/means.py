@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from llm_jax.files.content import read_text
-from serve.choices.values import UNKNOWN, Choices, table
+from llm_jax.scoring.choices.values import UNKNOWN, Choices, table
 
 KINDS = {"sum_": "sum", "byte_mean_": "byte mean", "token_mean_": "token mean"}
 

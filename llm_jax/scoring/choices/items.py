@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from llm_jax.scoring.choices.values import UNKNOWN, Choices, of_lengths, table
 from llm_jax.scoring.rows import read_rows
-from serve.choices.values import UNKNOWN, Choices, of_lengths, table
 
 GROUPS = {"hellaswag": "activity_label"}
 GROUP_COLUMNS = ("subject", "category", "passage_id")  # of a task that is not in GROUPS: the first that its rows have

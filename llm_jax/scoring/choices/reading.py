@@ -8,9 +8,9 @@ from typing import Any
 
 from llm_jax.files.content import read_text
 from llm_jax.files.json_files import parse_json
-from serve.choices import harness, means, ours
-from serve.choices import items as item_files
-from serve.choices.values import UNKNOWN, Choices
+from llm_jax.scoring.choices import harness, means, ours
+from llm_jax.scoring.choices import items as item_files
+from llm_jax.scoring.choices.values import UNKNOWN, Choices
 
 MOST_FILES = 500
 CURE = (

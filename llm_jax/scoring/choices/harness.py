@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from serve.choices.items import group_of, subsets_of
-from serve.choices.values import UNKNOWN, Choices, are_letters, of_lengths, table
+from llm_jax.scoring.choices.items import group_of, subsets_of
+from llm_jax.scoring.choices.values import UNKNOWN, Choices, are_letters, of_lengths, table
 
 NAME = re.compile(r"samples_(?P<task>.+?)(_\d{4}-\d\d-\d\dT[\d.\-]+)?$")
 
@@ -29,7 +29,7 @@ def read(path: Path, rows: list[dict[str, Any]]) -> Choices:
     parsed = [item(f"{path}, line {number}", row) for number, row in enumerate(rows, 1)]
     _check_gold(path, rows, parsed)
     source = str(path)
-    columns: dict[str, Sequence[Sequence[float]]] = {}
+    columns: dict[str, Sequence[Sequence[Any]]] = {}
     for name in ("sum", "greedy", "unconditional"):
         if all(name in one for one in parsed):
             columns[name] = [one[name] for one in parsed]

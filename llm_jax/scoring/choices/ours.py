@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from llm_jax.files import replacing
-from serve.choices.values import COLUMNS, UNKNOWN, Choices, table
+from llm_jax.scoring.choices.values import COLUMNS, UNKNOWN, Choices, table
 
 FORMAT, VERSION = "llm-jax choices", 1
 CURE = "the file was cut short or edited: write it again with `serve evaluate --log-choices`"

@@ -12,6 +12,7 @@ token mean, byte mean   in place of sum and length, where a file has nothing els
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ class Choices:
         return replace(self, columns=self.columns | other.columns, source=f"{self.source}, {other.source}")
 
 
-def table(rows: Sequence[Sequence[float]], source: str, name: str) -> np.ndarray:
+def table(rows: Sequence[Sequence[Any]], source: str, name: str) -> np.ndarray:
     """(N, answers), NaN after the last answer of an item that has fewer. Raises ValueError for what is no number."""
     width = max((len(row) for row in rows), default=0)
     with contextlib.suppress(TypeError, ValueError):  # as many answers everywhere: no loop over items

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serve.choices.values import Choices
+from llm_jax.scoring.choices.values import Choices
 
 CHOOSING = ("sum", "token", "character", "byte", "pmi", "letter")
 RULES = (*CHOOSING, "p(gold)", "bits per byte", "chance-corrected")

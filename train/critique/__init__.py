@@ -1,0 +1,13 @@
+"""What curation does to a text: `python -m train critique`.
+
+documents       files → documents with labels
+words           which word tokenizer the filters use
+rules           every rule of datatrove's filters: quantity, threshold, side
+measure         a document → the quantities that the filters compare, by thresholds that listen
+removal         who is removed alone, in order, left out; by label; histograms; examples
+duplicates      MinHash: clusters, and the S-curve against measurement
+contamination   n-grams shared with benchmarks, and accuracy on clean and dirty items
+training        bits per byte with and without a filter, at equal tokens
+analysis        all of it as one record
+report, page    the record in the terminal and as one HTML file
+"""
