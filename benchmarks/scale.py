@@ -16,6 +16,7 @@ behind it, and with none. Needs JAX with CUDA, no GPU:
 """
 
 import dataclasses
+import math
 import os
 import re
 import sys
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the library n
 
 import described
 import tyro
-from communication import group_size, in_a_ring
+from communication import in_a_ring
 from hlo import Instruction, Program, arrays
 from measuring import machine, save, show
 
@@ -137,10 +138,11 @@ def measured(config: TrainConfig, mesh: dict[str, int], gpu: str) -> dict[str, f
     compiled, _ = described.step(config, gpu, mesh["data"], mesh["fsdp"], mesh["tensor"])
     sent = {"inside": 0.0, "between": 0.0}
     for one, times in collectives(Program(compiled.as_text())):
-        kind = one.operation.removesuffix("-start")
-        n = group_size(one.rest)
+        n, span = group(one.rest, mesh["data"] * mesh["fsdp"])
         size = sum(bytes_in(part) for part in result(one))
-        sent["inside" if is_inside(one.rest, n) else "between"] += times * in_a_ring(kind, size, n)
+        sent["inside" if span <= IN_A_MACHINE else "between"] += times * in_a_ring(
+            one.operation.removesuffix("-start"), size, n
+        )
     return {"memory": described.needed(compiled), **sent}
 
 
@@ -173,9 +175,20 @@ def bytes_in(shape: str) -> int:
     return Instruction("", shape, "", "", False).bytes if arrays(shape) else 0
 
 
-def is_inside(rest: str, n: int) -> bool:
-    """Whether the groups are GPUs of one machine: neighbours, and no more of them than it has."""
-    return n <= IN_A_MACHINE and not re.search(r"replica_groups=\[[\d,]+\]<=\[[\d,]+\]T", rest)
+def group(rest: str, n_gpus: int) -> tuple[int, int]:
+    """How many GPUs take part in a collective together, and among how many neighbours they lie."""
+    if found := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", rest):  # axes of a mesh, and those it goes along
+        sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[1])}
+        along = re.findall(r"'(\w+)'", found[2])
+        names = list(sizes)
+        first = min(names.index(name) for name in along)
+        return math.prod(sizes[name] for name in along), math.prod(sizes[name] for name in names[first:])
+    if found := re.search(r"replica_groups=\[\d+,(\d+)\]<=\[[\d,]+\](T?)", rest):
+        return int(found[1]), n_gpus if found[2] else int(found[1])
+    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
+        members = [int(one) for one in found[1].split(",")]
+        return len(members), max(members) - min(members) + 1
+    return n_gpus, n_gpus
 
 
 if __name__ == "__main__":

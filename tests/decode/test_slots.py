@@ -98,7 +98,12 @@ def test_a_request_gets_the_same_tokens_alone_and_in_a_batch_that_others_join_an
 
 EVERY = list(range(len(REQUESTS)))
 CHANGES = [  # the requests in order, and from which step on the slots have which rows and columns
-    pytest.param(EVERY, [(1, [2, 0, 1, 0], 64), (19, [0, 1, 2], 48)], id="more rows and columns, then as before"),
+    pytest.param(
+        EVERY,
+        [(1, [2, 0, 1, 0], 64), (19, [0, 1, 2], 48)],
+        id="more rows and columns, then as before",
+        marks=pytest.mark.long,
+    ),
     # Fewer columns than before, for what is left fits in them; then more again, before the column has gone round.
     pytest.param(
         [0, 3, 5], [(step, [0, 1, 2], 24 if step % 2 else 48) for step in range(3, 10)], id="columns come and go"

@@ -3,11 +3,13 @@ weights.
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from forms import forms
 from small_models import opinionated
 
 from llm_jax.config import Execution, llama
@@ -83,7 +85,11 @@ def test_every_matrix_is_stored_in_the_format_and_vectors_stay_float32(model, we
     assert share < {"float32": 1.01, "bf16": 0.6, "int8": 0.55}[weights]  # an embedding beside an int8 head stays
 
 
-@pytest.mark.parametrize("weights", ["bf16", "int8"])
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    forms(itertools.product(["gpt2", "llama"], ["bf16", "int8"]), [("gpt2", "int8"), ("llama", "bf16")]),
+    indirect=["model"],
+)
 def test_decoding_is_the_full_forward_of_the_rounded_weights(model, weights):
     params, config = model
     prepared = loop.prepare(params, PLAN, 2, weights)

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from forms import forms
 
 from llm_jax.command_line import run as front_door
 from train.__main__ import COMMANDS
@@ -19,7 +20,8 @@ def call(*arguments) -> int:
         return int(leaving.code or 0)
 
 
-@pytest.mark.parametrize("model", NEURAL)
+# One of windows, with batch norm, and one of sequences in the default run.
+@pytest.mark.parametrize("model", forms(NEURAL, ["mlp-batchnorm", "gru"]))
 def test_every_model_trains_and_leaves_everything_in_its_folder(model, file, tmp_path, capsys):
     few = ("--steps", 4, "--batch-size", 8, "--samples", 2)
     assert call("--model", model, "--data", file, "--runs", tmp_path, *few) == 0

@@ -1,11 +1,13 @@
 """Packed rows: several texts in one row have the losses and gradients that each has alone."""
 
+import itertools
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from forms import forms
 from small_models import opinionated
 
 from llm_jax.config import DecoderConfig, Execution
@@ -84,8 +86,10 @@ def assert_same(found, expected, rtol=1e-6):
         np.testing.assert_allclose(a, b, rtol=10 * rtol, atol=3 * rtol * float(np.abs(b).max()))
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "kernels"),
+    forms(itertools.product(SHAPES, KERNELS), [("GPT-2", "in pieces"), ("Llama", "formula")]),
+)
 def test_a_packed_row_has_the_loss_and_the_gradient_of_its_texts_alone(shape, kernels, texts):
     config, plan = SHAPES[shape], plan_of(kernels)
     params = opinionated(config, 4.0)
@@ -119,7 +123,7 @@ def _without_segments(q, k, v, starts_BT):
     return causal_attend(q, k, v)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", forms(SHAPES, ["Llama"]))
 @pytest.mark.parametrize("fault", [_shifted_by_one, _without_segments])
 def test_texts_that_see_each_other_have_another_loss(fault, shape, texts):
     """What the tests above would see: the loss moves by a hundred times their tolerance and more."""

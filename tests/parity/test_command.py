@@ -84,6 +84,7 @@ def test_the_same_command_twice_gives_the_same_bits(first_run, directory, tmp_pa
         assert first[name] == second[name]
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_bits(first_run, directory, tmp_path):
     assert run("--hf", str(directory), *FLAGS, "--seed", "1", "--out", str(tmp_path)) == 0
     first, second = (json.loads((out / "parity.json").read_text())["rows"] for out in (first_run[1], tmp_path))

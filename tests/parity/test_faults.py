@@ -82,6 +82,7 @@ def test_rotary_positions_from_one_change_nothing_in_the_model(llamas):
         assert not beyond_rounding(llamas.against(faulty.ours).activations())
 
 
+@pytest.mark.long
 def test_sums_in_bfloat16_are_suspicious_from_the_first_product_on(comparison):
     models = drawn(WIDE, Execution(dtype="bfloat16", loss_chunks=2), seed=0)
     wide = Comparison(models, comparison.stream)
