@@ -1,7 +1,7 @@
 """Training on 8 to 1,024 GPUs, by compiling: memory, what the GPUs send to each other, and the MFU that follows.
 
-XLA compiles the step for as many GPUs as are described, so its partitioner inserts the collectives of a real job. A
-model of two blocks and one of three are compiled; what a block adds is counted for all blocks of the real model.
+XLA compiles the step for as many GPUs as are described, so its partitioner inserts the collectives of a real job.
+Models of four and of eight blocks are compiled; what a block adds is counted for all blocks of the real model.
 Parameters are split (fsdp) over the eight GPUs of a machine, machines hold copies (data). Every collective is counted
 as a ring carries it out (`benchmarks/communication.py`). Beside it stand the formulas, for P parameters, f GPUs in a
 machine and d machines:
@@ -30,6 +30,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the library need not be installed
 
 import described
+import numpy as np
 import tyro
 from communication import in_a_ring
 from hlo import Instruction, Program, arrays
@@ -108,8 +109,8 @@ def scaled(config: TrainConfig, n_gpus: int, gpu: str) -> dict[str, float]:
     """Bytes on and of one GPU, and the MFU that follows."""
     mesh = {"data": n_gpus // IN_A_MACHINE, "fsdp": IN_A_MACHINE, "tensor": 1}
     config = dataclasses.replace(config, batch_tokens=n_gpus * config.micro_batch * config.model.context_length)
-    two, three = (measured(with_layers(config, n), mesh, gpu) for n in (2, 3))
-    whole = {key: two[key] + (config.model.n_layers - 2) * (three[key] - two[key]) for key in two}
+    four, eight = (measured(with_layers(config, n), mesh, gpu) for n in (4, 8))
+    whole = {key: four[key] + (config.model.n_layers - 4) * (eight[key] - four[key]) / 4 for key in four}
     parameters = config.model.n_parameters
     fsdp, data = mesh["fsdp"], mesh["data"]
     arithmetic = config.micro_batch * config.model.context_length * flops(config.model) / described.PEAK
@@ -177,18 +178,31 @@ def bytes_in(shape: str) -> int:
 
 def group(rest: str, n_gpus: int) -> tuple[int, int]:
     """How many GPUs take part in a collective together, and among how many neighbours they lie."""
-    if found := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", rest):  # axes of a mesh, and those it goes along
+    numbers = r"([\d,]+)"
+    if found := re.search(rf"replica_groups=\{{\{{{numbers}\}}", rest):
+        members = _integers(found[1])
+    elif found := re.search(rf"replica_groups=\[{numbers}\]<=\[{numbers}\](?:T\({numbers}\))?", rest):
+        members = _places(found[2], found[3]).reshape(_integers(found[1]))[0]
+    elif found := re.search(r"replica_groups=mesh\[(.*?)\](, device_ids=\(.*?\)\))? \{(.*?)\}", rest):
         sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", found[1])}
-        along = re.findall(r"'(\w+)'", found[2])
-        names = list(sizes)
-        first = min(names.index(name) for name in along)
-        return math.prod(sizes[name] for name in along), math.prod(sizes[name] for name in names[first:])
-    if found := re.search(r"replica_groups=\[\d+,(\d+)\]<=\[[\d,]+\](T?)", rest):
-        return int(found[1]), n_gpus if found[2] else int(found[1])
-    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
-        members = [int(one) for one in found[1].split(",")]
-        return len(members), max(members) - min(members) + 1
-    return n_gpus, n_gpus
+        order = re.search(rf"\[{numbers}\](?:T\({numbers}\))?", found[2] or f"[{n_gpus}]")
+        assert order is not None
+        along = re.findall(r"'(\w+)'", found[3])  # axes of the mesh
+        places = _places(order[1], order[2]).reshape(list(sizes.values()))
+        members = places[tuple(slice(None) if name in along else 0 for name in sizes)].ravel()
+    else:
+        members = range(n_gpus)
+    return len(members), int(max(members) - min(members)) + 1
+
+
+def _integers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
+
+
+def _places(shape: str, order: str | None) -> np.ndarray:
+    """GPUs 0, 1, 2, … in this shape, its axes in another order."""
+    places = np.arange(math.prod(_integers(shape))).reshape(_integers(shape))
+    return places.transpose(_integers(order)) if order else places
 
 
 if __name__ == "__main__":

@@ -101,6 +101,20 @@ class Constrain:
     def __call__(self, x: jax.Array, letters: str) -> jax.Array:
         return jax.lax.with_sharding_constraint(x, named(self.mesh, letters))
 
+    def gathered(self, table: jax.Array, letters: str) -> jax.Array:
+        """The rows of a table that fsdp splits, whole on every device; its gradient is split again.
+
+        Once, where it is first used: in a loop XLA would gather it, and sum its gradient, in every turn. Left to itself
+        it also gathers what is looked up in a split table, the activations of all devices, on each of them.
+        """
+
+        @jax.custom_vjp
+        def whole(table: jax.Array) -> jax.Array:
+            return self(table, letters[0])
+
+        whole.defvjp(lambda table: (whole(table), None), lambda _, gradient: (self(gradient, letters),))
+        return table if self.mesh.shape["fsdp"] == 1 else whole(table)
+
     def on_each_device(self, function: Callable[[jax.Array], jax.Array], x: jax.Array, letters: str) -> jax.Array:
         """`function` of each device's part of `x`, which must keep its shape.
 

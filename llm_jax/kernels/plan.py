@@ -86,6 +86,10 @@ class Constrain(Protocol):
 
     def __call__(self, x: Array, letters: str, /) -> Array: ...
 
+    def gathered(self, table: Array, letters: str, /) -> Array:
+        """A table whose rows are split, whole on every device; its gradient is split again."""
+        ...
+
     def on_each_device(self, function: Callable[[Array], Array], x: Array, letters: str, /) -> Array:
         """`function` of each device's part, for operations that XLA's partitioner cannot split."""
         ...

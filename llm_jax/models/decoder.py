@@ -97,7 +97,7 @@ def forward(
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
-    x_BTD = params.token_embedding[tokens_BT]
+    x_BTD = _gathered(plan, params.token_embedding)[tokens_BT]
     if params.position_embedding is None:
         by = rotation(config, positions)
     elif positions.ndim == 1:
@@ -260,7 +260,12 @@ def loss(
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
     chunks = plan.execution.loss_chunks
-    return plan.kernels.cross_entropy(hidden_BTD, params.head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+    head_VD = _gathered(plan, params.head_VD)
+    return plan.kernels.cross_entropy(hidden_BTD, head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+
+
+def _gathered(plan: Plan, table_VD: Float[Array, "V D"]) -> Float[Array, "V D"]:
+    return table_VD if plan.constrain is None else plan.constrain.gathered(table_VD, "VD")
 
 
 def _constrain(plan: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
