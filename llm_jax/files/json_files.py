@@ -7,6 +7,7 @@ of file. `read_json` reads a whole file, `read_json_lines` a file with one objec
 
 import json
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -100,6 +101,17 @@ def read_log(
     if damaged and said:
         more = f" (and {len(damaged) - 1} more lines)" if len(damaged) > 1 else ""
         logger.warning("%s: left out%s; the rest of the log is used", damaged[0], more)
+
+
+def finite(value: Any) -> Any:
+    """The same value with None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float):  # true for NumPy's float64 too
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:

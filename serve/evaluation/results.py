@@ -77,13 +77,7 @@ def write_json(path: Path, evaluated: Sequence[Evaluated], settings: Mapping[str
         "format": FORMAT,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **settings,
-        "models": [_finite(asdict(one)) for one in evaluated],
+        "models": [json_files.finite(asdict(one)) for one in evaluated],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     json_files.write_json(path, record)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

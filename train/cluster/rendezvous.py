@@ -32,10 +32,10 @@ class Coordinator(NamedTuple):
 def announce(folder: Path, place: Place) -> Coordinator:
     """On process 0: picks a free port and writes down where the others find it."""
     if place.nodes == 1:
-        address = f"{LOOPBACK}:{_free_port(LOOPBACK)}"  # nobody outside of this machine has to reach it
+        address = f"{LOOPBACK}:{free_port(LOOPBACK)}"  # nobody outside of this machine has to reach it
         _write(folder, place, {"addresses": [address]})
         return Coordinator(address, bind=address)
-    port = _free_port("")
+    port = free_port("")
     addresses = [f"{host}:{port}" for host in _own_hosts(place)]
     _write(folder, place, {"addresses": addresses})
     return Coordinator(f"{LOOPBACK}:{port}")
@@ -104,7 +104,8 @@ def _own_addresses() -> list[str]:
     return found
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
+    """A port that is free now."""
     with socket.create_server((host, 0)) as server:
         return server.getsockname()[1]
 

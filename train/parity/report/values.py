@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.config import DecoderConfig, model_preset
-from llm_jax.files.json_files import write_json
+from llm_jax.files.json_files import finite, write_json
 from train.parity import comparison
 from train.parity.stages import curve, decode, operations, step
 from train.parity.stages.curve import LossCurves
@@ -110,7 +110,7 @@ class Report:
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "curve": {f.name: list(getattr(self.curve, f.name)) for f in dataclasses.fields(LossCurves)},
         }
-        write_json(path, _finite(record))
+        write_json(path, finite(record))
 
 
 def promises(rows: list[Row], config: DecoderConfig, dtype: str, peak_rate: float) -> list[Promise]:
@@ -186,14 +186,3 @@ def _kind(row: Row) -> tuple[str, str]:
 def _yardsticks(row: Row) -> float:
     larger = max(row.ours.yardsticks, row.theirs.yardsticks)
     return math.inf if math.isnan(larger) else larger
-
-
-def _finite(value: Any) -> Any:
-    """The same value with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):  # true for NumPy's float64 too
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from train.cluster import rendezvous
 from train.cluster.signals import StopRequest
 from train.submit.jupyter.config import JupyterConfig
 
@@ -60,7 +61,9 @@ def serve(options: JupyterConfig) -> int:
     token = state / "token"
     _write_private(token, secrets.token_urlsafe(32) + "\n")
     runtime = _runtime_folder()
-    address: Address = runtime / "socket" if options.socket else (options.ip, options.port or _free_port(options.ip))
+    address: Address = (
+        runtime / "socket" if options.socket else (options.ip, options.port or rendezvous.free_port(options.ip))
+    )
     root, as_root = str(options.folder.absolute()), os.geteuid() == 0
     configuration = CONFIGURATION.format(token=str(token), root=root, listen=_listen(address), allow_root=as_root)
     _write_private(state / "config.py", configuration)
@@ -201,8 +204,3 @@ def _end(server: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-
-
-def _free_port(ip: str) -> int:
-    with socket.create_server((ip, 0)) as server:
-        return server.getsockname()[1]
