@@ -279,6 +279,8 @@ def test_vllm_agrees_with_peft_and_with_us_on_a_base_with_an_adapter(folder, tmp
 def test_vllm_serves_a_base_and_two_adapters_by_name(folder, params, plan, tmp_path, monkeypatch):
     texts = written(params, plan, Sampling(temperature=0.0))
     assert texts["one"] != texts["base"]
+    # Found before the cache folder, where it is, is another.
+    monkeypatch.setenv(vllm_environment.VARIABLE, str(vllm_environment.find().python))
     monkeypatch.setenv("LLM_JAX_CACHE", str(tmp_path / "cache"))
     names = ("one", "two")
     config = VllmConfig(folder / "base", adapter=tuple(f"{name}={folder / name}" for name in names), dtype="float32")
