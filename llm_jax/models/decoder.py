@@ -264,7 +264,8 @@ def loss(
     return plan.kernels.cross_entropy(hidden_BTD, head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
 
 
-def _gathered(plan: Plan, table_VD: Float[Array, "V D"]) -> Float[Array, "V D"]:
+def _gathered(plan: Plan, table_VD: Any) -> Any:
+    """The embedding or the head, whole over fsdp. On one device, where it may be of 8 bits, it is as it was."""
     return table_VD if plan.constrain is None else plan.constrain.gathered(table_VD, "VD")
 
 

@@ -17,6 +17,7 @@ def main(options: Options) -> int:
     """Reads, measures, prints and writes."""
     import importlib.util
 
+    options.check()
     if missing := [name for name in ("datatrove", "spacy") if importlib.util.find_spec(name) is None]:
         raise ImportError(f"a critique needs {missing[0]}: uv sync --inexact --extra curate")
     from rich.console import Console
