@@ -227,10 +227,8 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
         )
 
         class Preferences(Recorded, DPOTrainer):
-            def _prepare_dataset(
-                self, dataset: Any, *_: Any, **__: Any
-            ) -> Any:  # it would tokenise; these are ids already
-                return dataset
+            def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+                return dataset  # it would tokenise; these are ids already
 
         make: Any = Preferences
         trainer: Any = make(
