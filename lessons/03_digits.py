@@ -158,7 +158,7 @@ apart = max(np.abs(curve - curves["numpy"]).max() for curve in curves.values())
 predicted("largest difference", prediction, apart)
 
 # %% [markdown]
-# Read [`digits_engines.py`](../train/first_principles/digits/engines.py) now: four times the same dozen lines. By
+# Read [`engines.py`](../train/first_principles/digits/engines.py) now: four times the same dozen lines. By
 # hand, every derivative has a line of its own. With autodiff these lines are gone. JAX compiles the step and leaves
 # the update to optax. PyTorch keeps gradients in the tensors, hence `zero_grad`. (`python -m train digits --engine all`
 # trains with all four and compares every step.)
@@ -235,4 +235,5 @@ predicted("best rate", prediction, rates[int(np.argmin(final))])
 # - The first loss should be $\ln(\text{classes})$; if it is not, look at the initialisation before anything else.
 # - Engines may be trusted because they can be checked: against each other, and against a measurement.
 #
-# Next: the same, on text. A language model is a classifier whose classes are the next characters.
+# Next: [lesson 4](04_makemore_counts.py), the same on text. A language model is a classifier whose classes are the next
+# characters.
