@@ -51,7 +51,7 @@ BASE: dict[Corpus, DecoderConfig] = {
     "shakespeare": DecoderConfig(vocab_size=65, context_length=64, d_model=128, n_heads=4, n_layers=4),
     "stdlib": DecoderConfig(vocab_size=4096, context_length=256, d_model=128, n_heads=4, n_layers=4),
 }
-STEPS: dict[Corpus, int] = {"shakespeare": 500, "stdlib": 300}
+STEPS: dict[Corpus, int] = {"shakespeare": 300, "stdlib": 200}
 BATCH_TOKENS: dict[Corpus, int] = {"shakespeare": 24 * 64, "stdlib": 8 * 256}
 SEEDS = (1, 2, 3)
 T_95 = 4.303  # Student's t for two degrees of freedom, two-sided 95 %

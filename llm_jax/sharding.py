@@ -115,6 +115,48 @@ class Constrain:
         whole.defvjp(lambda table: (whole(table), None), lambda _, gradient: (self(gradient, letters),))
         return table if self.mesh.shape["fsdp"] == 1 else whole(table)
 
+    def summed(self, function: Callable[..., tuple[jax.Array, ...]], table_VD: jax.Array, *rows: jax.Array) -> Any:
+        """The numbers that `function(table, *rows)` returns, each summed over the devices' own rows."""
+        if not self._splits(rows):
+            return function(self.gathered(table_VD, "VD"), *rows)
+
+        def on_one(*arguments: jax.Array) -> tuple[jax.Array, ...]:
+            return tuple(number[None] for number in function(*arguments))
+
+        return tuple(parts.sum() for parts in self._with_table(on_one, table_VD, *rows))
+
+    def looked_up(self, table_VD: jax.Array, tokens_BT: jax.Array) -> jax.Array:
+        """The tokens' rows of a table."""
+        if not self._splits((tokens_BT,)):
+            return self.gathered(table_VD, "VD")[tokens_BT]
+        return self._with_table(lambda table_VD, tokens_BT: table_VD[tokens_BT], table_VD, tokens_BT)
+
+    def _splits(self, rows: Sequence[jax.Array]) -> bool:
+        n_parts = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        return n_parts > 1 and len(rows[0]) % n_parts == 0
+
+    def _with_table(self, function: Callable[..., Any], table_VD: jax.Array, *rows: jax.Array) -> Any:
+        """`function(table, *rows)` on each device, of the whole table (V, D) and the device's own rows of the batch.
+
+        So the table's gradient is summed over all rows of a device before it is sent, once. XLA's partitioner would
+        send it in every turn of a loop, or all devices' activations instead. The tensor axis is left to it.
+        """
+        batch = ("data", "fsdp")
+
+        def on_one(share_VD: jax.Array, *rows: jax.Array) -> Any:
+            return function(jax.lax.all_gather(share_VD, "fsdp", axis=1, tiled=True), *rows)
+
+        specs = (PartitionSpec(None, "fsdp"), *[PartitionSpec(batch)] * len(rows))
+        mapped = jax.shard_map(
+            on_one,
+            mesh=self.mesh,
+            in_specs=specs,
+            out_specs=PartitionSpec(batch),
+            axis_names=set(batch),
+            check_vma=False,
+        )
+        return mapped(table_VD, *rows)
+
     def on_each_device(self, function: Callable[[jax.Array], jax.Array], x: jax.Array, letters: str) -> jax.Array:
         """`function` of each device's part of `x`, which must keep its shape.
 

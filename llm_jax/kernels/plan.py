@@ -86,8 +86,12 @@ class Constrain(Protocol):
 
     def __call__(self, x: Array, letters: str, /) -> Array: ...
 
-    def gathered(self, table: Array, letters: str, /) -> Array:
-        """A table whose rows are split, whole on every device; its gradient is split again."""
+    def looked_up(self, table: Array, tokens: Array, /) -> Array:
+        """The tokens' rows of a table."""
+        ...
+
+    def summed(self, function: Callable[..., tuple[Array, ...]], table: Array, /, *rows: Array) -> tuple[Array, ...]:
+        """The numbers that `function(table, *rows)` returns, summed over the devices' rows; `table` is whole."""
         ...
 
     def on_each_device(self, function: Callable[[Array], Array], x: Array, letters: str, /) -> Array:

@@ -97,7 +97,7 @@ def forward(
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
-    x_BTD = _gathered(plan, params.token_embedding)[tokens_BT]
+    x_BTD = _looked_up(plan, params.token_embedding, tokens_BT)
     if params.position_embedding is None:
         by = rotation(config, positions)
     elif positions.ndim == 1:
@@ -259,14 +259,18 @@ def loss(
     hidden_BTD, _ = forward(params, tokens_BT, config, plan, segments_BT=segments_BT)
     if weights_BT is None:
         weights_BT = jnp.ones(targets_BT.shape, jnp.float32)
-    chunks = plan.execution.loss_chunks
-    head_VD = _gathered(plan, params.head_VD)
-    return plan.kernels.cross_entropy(hidden_BTD, head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+
+    def of_rows(head_VD: Any, hidden_BTD: Any, targets_BT: Any, weights_BT: Any) -> tuple[Any, Any]:
+        chunks = plan.execution.loss_chunks
+        return plan.kernels.cross_entropy(hidden_BTD, head_VD, targets_BT, weights_BT, config.vocab_size, chunks)
+
+    arguments = (params.head_VD, hidden_BTD, targets_BT, weights_BT)
+    total, weight = of_rows(*arguments) if plan.constrain is None else plan.constrain.summed(of_rows, *arguments)
+    return total, weight
 
 
-def _gathered(plan: Plan, table_VD: Any) -> Any:
-    """The embedding or the head, whole over fsdp. On one device, where it may be of 8 bits, it is as it was."""
-    return table_VD if plan.constrain is None else plan.constrain.gathered(table_VD, "VD")
+def _looked_up(plan: Plan, table_VD: Any, tokens_BT: Int[Array, "B T"]) -> Any:
+    return table_VD[tokens_BT] if plan.constrain is None else plan.constrain.looked_up(table_VD, tokens_BT)
 
 
 def _constrain(plan: Plan, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
