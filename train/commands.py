@@ -53,6 +53,10 @@ COMMANDS: Commands = {
         "train.finetune.command",
         "teach a model by examples: instructions, preferences (DPO) or classes, with LoRA or whole; stop and resume",
     ),
+    "architectures": (
+        "train.architectures.command",
+        "encoder, encoder–decoder and decoder side by side: copy, pronounce, fill gaps; why decoder-only?",
+    ),
     "gpu": ("train.gpu.command", "which GPUs train a preset, how long and for how much, and why others do not"),
     "parity": (
         "train.parity.command",

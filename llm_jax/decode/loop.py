@@ -9,7 +9,8 @@ tokens, without a transfer to the host, or one call per token to stream them. Sh
 cache's to powers of two), so few programs are compiled. The cache is donated, so a step writes one slot and copies
 nothing.
 
-For requests that join a running batch see `llm_jax.decode.slots`. Left out: speculative decoding, beam search.
+For requests that join a running batch see `llm_jax.decode.slots`, for beam search `llm_jax.decode.beam`. Left out:
+speculative decoding.
 """
 
 import dataclasses

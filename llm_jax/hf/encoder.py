@@ -21,6 +21,7 @@ from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import read_json, write_json
 from llm_jax.hf import hub, single_file, tensors
 from llm_jax.hf.families import bert
+from llm_jax.hf.names import tensors_of
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.parameters import Encoder, init
 from llm_jax.tokenizer import Tokenizer
@@ -109,14 +110,9 @@ def save(model: SentenceModel, out: Path, more: Mapping[str, Any] | None = None)
 
 def to_hf(params: Encoder, config: EncoderConfig) -> dict[str, np.ndarray]:
     """Parameters → tensors in float32, under the names that the class saves."""
-    rows = {row.ours: row for row in bert.rows(config)}
-    found = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        row = rows[jax.tree_util.keystr(path)]
-        shape = bert.shape(row, config)
-        tensor = np.asarray(leaf, np.float32).reshape(shape[::-1] if row.is_transposed else shape)
-        found[bert.saved(row.theirs, config)] = np.ascontiguousarray(tensor.T if row.is_transposed else tensor)
-    return found
+    return tensors_of(
+        params, bert.rows(config), lambda row: bert.shape(row, config), lambda name: bert.saved(name, config)
+    )
 
 
 def _from_hf(found: Mapping[str, np.ndarray], config: EncoderConfig) -> Encoder:

@@ -3,7 +3,8 @@
 The embedding loses or gains the rows that pad the vocabulary. A tied head is not stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +20,18 @@ def table(config: DecoderConfig, family: Family | None = None) -> dict[str, tupl
     """Path of a parameter (as `jax.tree_util.keystr` writes it) → its HF name, without prefix, and shape there."""
     family = family or families.of(config)
     return {row.ours: (row.theirs, family.shape(row, config)) for row in family.rows(config)}
+
+
+def tensors_of(
+    params: Any, rows: Iterable[Row], shape: Callable[[Row], tuple[int, ...]], saved: Callable[[str], str] = str
+) -> dict[str, np.ndarray]:
+    """Parameters of any model → tensors in float32, by the rows of its table; `saved` gives a name as it is stored."""
+    by_path, found = {row.ours: row for row in rows}, {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        row = by_path[jax.tree_util.keystr(path)]
+        tensor = np.asarray(leaf, np.float32).reshape(shape(row)[::-1] if row.is_transposed else shape(row))
+        found[saved(row.theirs)] = np.ascontiguousarray(tensor.T if row.is_transposed else tensor)
+    return found
 
 
 def to_hf(params: decoder.Decoder, config: DecoderConfig) -> dict[str, np.ndarray]:

@@ -110,3 +110,22 @@ def extend(cache: Cache, length: int) -> Cache:
     layers = jax.tree.map(lambda x_RSH: jnp.pad(x_RSH, ((0, 0), (0, more), (0, 0))), cache.layers)
     positions_BS = jnp.pad(cache.positions_BS, ((0, 0), (0, more)), constant_values=EMPTY)
     return dataclasses.replace(cache, layers=layers, positions_BS=positions_BS)
+
+
+def rows(cache: Cache, chosen_B: Int[Array, "b"]) -> Cache:
+    """The cache whose row i is row `chosen_B[i]` of this one.
+
+    Beam search continues some rows twice and drops others.
+    """
+    batch = cache.lengths_B.shape[0]
+
+    def take(x_RSH: Float[Array, "R S H"]) -> Float[Array, "r S H"]:
+        x_BNSH = x_RSH.reshape(batch, -1, *x_RSH.shape[1:])
+        return x_BNSH[chosen_B].reshape(-1, *x_RSH.shape[1:])
+
+    return Cache(
+        layers=jax.tree.map(take, cache.layers),
+        positions_BS=cache.positions_BS[chosen_B],
+        lengths_B=cache.lengths_B[chosen_B],
+        filled=cache.filled,
+    )

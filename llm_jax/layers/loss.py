@@ -62,3 +62,28 @@ def cross_entropy(
     targets_BT, weights_BT = counted(targets_BT, weights_BT, vocab_size)
     losses_BT = token_losses(hidden_BTD, head_VD, targets_BT, vocab_size)
     return (losses_BT * weights_BT).sum(), weights_BT.sum()
+
+
+def smoothed_cross_entropy(
+    hidden_BTD: Float[Array, "B T D"],
+    head_VD: Float[Array, "V D"],
+    targets_BT: Int[Array, "B T"],
+    weights_BT: Float[Array, "B T"],
+    vocab_size: int,
+    smoothing: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """`cross_entropy` with smoothed labels (Szegedy et al. 2016, §7): Σ −w·Σᵥ q(v)·log p(v), q = (1 − ε)·δ + ε/V.
+
+    Its minimum is not 0 but the entropy of q, where p = q.
+
+    Raises:
+        ValueError: the smoothing lies outside [0, 1).
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label smoothing must lie in [0, 1); got {smoothing}")
+    targets_BT, weights_BT = counted(targets_BT, weights_BT, vocab_size)
+    logits_BTV = logits_of(hidden_BTD, head_VD, vocab_size)[..., :vocab_size]
+    log_p_BTV = jax.nn.log_softmax(logits_BTV, axis=-1)
+    right_BT = jnp.take_along_axis(log_p_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    losses_BT = -(1 - smoothing) * right_BT - smoothing * log_p_BTV.mean(axis=-1)
+    return (losses_BT * weights_BT).sum(), weights_BT.sum()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
-from llm_jax.layers.loss import cross_entropy, logits_of, token_losses
+from llm_jax.layers.loss import cross_entropy, logits_of, smoothed_cross_entropy, token_losses
 
 B, T, D, V, VOCABULARY = 3, 8, 16, 128, 100
 
@@ -167,3 +167,22 @@ def test_gradients_have_the_format_of_what_they_belong_to(inputs, mean_loss, dty
     hidden, embedding = hidden.astype(dtypes[0]), embedding.astype(dtypes[1])
     found = jax.grad(mean_loss, argnums=(0, 1))(hidden, embedding, targets, weights, VOCABULARY, 2)
     assert tuple(gradient.dtype for gradient in found) == dtypes
+
+
+def test_smoothed_labels_cost_least_where_the_model_gives_exactly_those():
+    """The minimum is the entropy of (1 − ε)·δ + ε/V, at those probabilities; a surer model pays more."""
+    vocabulary, smoothing = 5, 0.1
+    q = np.full(vocabulary, smoothing / vocabulary)
+    q[3] += 1 - smoothing
+    head, targets, weights = jnp.eye(vocabulary), jnp.array([[3]]), jnp.ones((1, 1))
+
+    def loss(logits):
+        total, weight = smoothed_cross_entropy(logits[None, None], head, targets, weights, vocabulary, smoothing)
+        return total / weight
+
+    at_best, gradient = jax.jit(jax.value_and_grad(loss))(jnp.log(jnp.array(q, jnp.float32)))
+    assert at_best == pytest.approx(-(q * np.log(q)).sum(), rel=1e-5)
+    assert np.abs(gradient).max() < 1e-6
+    assert loss(jnp.log(jnp.array(q, jnp.float32)).at[3].add(2.0)) > at_best + 0.05
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\); got 1.0"):
+        smoothed_cross_entropy(jnp.ones((1, 1, 5)), head, targets, weights, vocabulary, 1.0)

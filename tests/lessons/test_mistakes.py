@@ -77,6 +77,16 @@ def blocked_after_the_softmax(scores, may_read):
     return softmax(scores) * may_read
 
 
+def loss_on_masks_alone(tokens, chosen, kind, drawn, mask_id):
+    becomes = np.where(kind < 0.8, mask_id, np.where(kind < 0.9, drawn, tokens))
+    return np.where(chosen < 0.15, becomes, tokens), ((chosen < 0.15) & (kind < 0.8)).astype(float)
+
+
+def in_turns(position, width):
+    angles = position / 10000 ** (2 * np.arange(width // 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=1).ravel()
+
+
 def neighbours_turned(x, position, theta=10000.0):
     angles = position * theta ** (-np.arange(0, len(x), 2) / len(x))
     a, b = x[::2], x[1::2]
@@ -190,6 +200,13 @@ def two_samples(a, b, n):
         ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
         ("finetuning", "trainable_numbers", lambda inputs, outputs, rank: rank * inputs, "B is trained, too"),
         ("finetuning", "dpo", dpo_without_reference, "the reference is missing"),
+        ("architectures", "masked", loss_on_masks_alone, "not on [MASK] alone"),
+        ("architectures", "masked", lambda t, c, k, d, m: (np.where(c < 0.15, m, t), 1.0 * (c < 0.15)), "no use for"),
+        ("architectures", "cross_attention", lambda q, k, v, _: softmax(q @ k.T / 2) @ v, "padding is attended"),
+        ("architectures", "sinusoid", in_turns, "all sines come first"),
+        ("architectures", "smoothed_loss", lambda p, y, e: -(1 - e) * p[y] - e * p.sum(), "ε/V, not ε"),
+        ("architectures", "best_hypothesis", lambda p, n, a: int(np.argmax(p)), "divide by lp(n) first"),
+        ("architectures", "tokens_computed", lambda t, q, a, _: t * (q + a), "only the new question was read"),
         ("evaluation", "bits_per_byte", lambda p, text: -p / np.log(2) / len(text), "characters are not bytes"),
         (
             "evaluation",

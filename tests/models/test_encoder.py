@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.models.encoder import contrast, pooling
+from llm_jax.models.encoder import classifier, contrast, masking, pooling
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.forward import forward, masked_logits
-from llm_jax.models.encoder.parameters import init
+from llm_jax.models.encoder.parameters import dimension_letters, init
 
 SMALL = EncoderConfig(
     vocab_size=40, context_length=12, d_model=16, n_heads=2, n_layers=2, mlp_width=24, has_masked_head=True
@@ -115,3 +115,40 @@ def test_the_graded_loss_asks_for_the_order_of_the_cosines():
     )
     loss = contrast.graded(jnp.array(a), jnp.array(b), jnp.array(gold), 0.5)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_fifteen_percent_are_chosen_and_of_these_80_10_10_are_masked_replaced_and_kept():
+    """Within four standard errors; the loss is on all that are chosen, and on nothing else."""
+    tokens = jnp.tile(jnp.arange(4, 104), (400, 10))
+    may = jnp.ones(tokens.shape, bool).at[:, 500:].set(False)
+    inputs, weights = (np.asarray(x) for x in masking.mask_tokens(jax.random.key(0), tokens, may, 3, (4, 104)))
+    chosen, tokens = weights == 1, np.asarray(tokens)
+    assert set(np.unique(weights)) == {0.0, 1.0}
+    assert not chosen[:, 500:].any()
+    np.testing.assert_array_equal(inputs[~chosen], tokens[~chosen])
+    n = int(chosen.sum())
+    assert abs(n / 200_000 - 0.15) < 4 * np.sqrt(0.15 * 0.85 / 200_000)
+    masked, kept = inputs[chosen] == 3, inputs[chosen] == tokens[chosen]
+    for share, expected in ((masked, 0.8), (kept, 0.1 + 0.1 / 100)):  # a random token may be the one that was there
+        assert abs(share.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
+    random = inputs[chosen][~masked & ~kept]
+    assert random.min() == 4
+    assert random.max() == 103
+    again = masking.mask_tokens(jax.random.key(0), jnp.asarray(tokens), may, 3, (4, 104))
+    np.testing.assert_array_equal(again.inputs_BT, inputs)
+
+
+def test_the_pooled_head_reads_the_first_token_or_the_mean(plan):
+    head = jax.tree.map(lambda p: p + 0.1, classifier.init_head(jax.random.key(0), 16, 3))
+    hidden = jax.random.normal(jax.random.key(1), (2, 4, 16))
+    is_token = jnp.array([[True] * 4, [True, True, False, False]])
+    for pooling_name, pooled in (("cls", hidden[:, 0]), ("mean", pooling.masked_mean(hidden, is_token))):
+        found = classifier.class_logits(head, hidden, is_token, plan, pooling_name)
+        expected = np.tanh(pooled @ head.dense.weight + head.dense.bias) @ head.out.weight + head.out.bias
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_every_axis_has_a_letter(params):
+    letters = dimension_letters(SMALL)
+    assert jax.tree.structure(letters) == jax.tree.structure(params)
+    assert all(len(a) == b.ndim for a, b in zip(jax.tree.leaves(letters), jax.tree.leaves(params), strict=True))

@@ -10,7 +10,15 @@ import pytest
 from llm_jax.config import DecoderConfig
 from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig, ScheduleConfig
-from train.optim.optimizer import MUON_RMS, is_hidden_matrix, is_matrix, learning_rate, make_optimizer, muon_dimensions
+from train.optim.optimizer import (
+    MUON_RMS,
+    is_hidden_matrix,
+    is_matrix,
+    learning_rate,
+    make_optimizer,
+    muon_dimensions,
+    noam_peak,
+)
 
 TINY = DecoderConfig(vocab_size=100, context_length=16, d_model=32, n_heads=4, n_layers=2)
 LETTERS = decoder.dimension_letters(TINY)
@@ -150,3 +158,13 @@ def test_wsd_is_flat_and_then_falls_linearly():
 def test_nonsense_is_refused(cls, values, message):
     with pytest.raises(ValueError, match=message):
         cls(**values)
+
+
+def test_noam_peaks_at_the_end_of_the_warm_up_and_is_the_paper_s_formula():
+    schedule, width, warmup = ScheduleConfig(schedule="noam", warmup_steps=40), 64, 40
+    peak = noam_peak(width, warmup)
+    rates = [learning_rate(schedule, peak, 1000, step) for step in range(1000)]
+    paper = [width**-0.5 * min(s**-0.5, s * warmup**-1.5) for s in range(1, 1001)]  # Vaswani et al. 2017, eq. 3
+    np.testing.assert_allclose(rates, paper, rtol=1e-12)
+    assert int(np.argmax(rates)) == warmup - 1
+    assert max(rates) == pytest.approx(peak)

@@ -43,15 +43,16 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate as a function of the step."""
 
-    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
-    """Shape after the warm-up: cosine, wsd (constant, then linear decay over the last part), or constant."""
+    schedule: Literal["cosine", "wsd", "constant", "noam"] = "cosine"
+    """Shape after the warm-up: cosine, wsd (constant, then linear decay over the last part), constant, or noam (falls
+    as 1/√step; Vaswani et al. 2017, eq. 3)."""
     warmup_steps: int = 100
     """Linear rise from 0, in steps."""
     decay_fraction: float = 0.2
     """wsd: share of all steps, at the end of the run, in which the rate falls."""
     final_fraction: float = 0.1
     """Final learning rate, as a share of the peak. cosine reaches it at the last step. wsd would reach it one step
-    later, so with 0 the last step still learns. constant stays at the peak."""
+    later, so with 0 the last step still learns. constant stays at the peak; noam has no final rate."""
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0:

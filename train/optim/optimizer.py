@@ -28,7 +28,13 @@ MUON_RMS = 0.2  # an AdamW update's typical root mean square (Liu et al. 2025, �
 
 
 def learning_rate(config: ScheduleConfig, peak: float, total_steps: int, step: int) -> float:
-    """The rate applied at `step`, counted from 0; warm-up reaches the peak at step `warmup_steps`."""
+    """The rate applied at `step`, counted from 0; warm-up reaches the peak at step `warmup_steps`.
+
+    noam is the paper's own: its step s counts from 1 and its peak is at s = warm-up.
+    """
+    if config.schedule == "noam":
+        s, w = step + 1, max(config.warmup_steps, 1)
+        return peak * min(s / w, math.sqrt(w / s))
     warmup = (step + 1) / (config.warmup_steps + 1)
     low = config.final_fraction
     after = 1.0
@@ -40,6 +46,11 @@ def learning_rate(config: ScheduleConfig, peak: float, total_steps: int, step: i
         decay_steps = max(1, round(config.decay_fraction * total_steps))
         after = low + (1 - low) * min((total_steps - step) / decay_steps, 1)
     return peak * min(warmup, after)
+
+
+def noam_peak(d_model: int, warmup_steps: int) -> float:
+    """The highest rate of D^−½·min(s^−½, s·w^−3/2) (Vaswani et al. 2017, eq. 3), reached at s = w: 1/√(D·w)."""
+    return (d_model * max(warmup_steps, 1)) ** -0.5
 
 
 def is_matrix(letters: str) -> bool:

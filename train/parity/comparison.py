@@ -18,8 +18,8 @@ from train.parity.compare import Gathered, Theirs, compare, gather
 from train.parity.rounding import FORMATS, Format
 from train.parity.stages.curve import LossCurves, curve_row, train_both
 from train.parity.stages.decode import PROMPT, decode_row
-from train.parity.stages.model import MICRO_BATCHES, our_activations, our_gradients, their_pass
-from train.parity.stages.models_compared import ModelsCompared, Ours, ours_by_parameter
+from train.parity.stages.model import MICRO_BATCHES, our_activations, our_gradients, their_losses, their_pass
+from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.stages.operations import operation_rows
 from train.parity.stages.step import Training, given_step_rows, our_own_step, our_training, their_own_step
 from train.parity.stages.stream import Stream
@@ -68,11 +68,11 @@ class Comparison:
         return compare(ACTIVATIONS, our_activations(self.models.ours, self.tokens_BT), self.gathered)
 
     def gradients(self) -> list[Row]:
-        return compare(GRADIENTS, ours_by_parameter(self.our_gradients, self.models.ours.config), self.gathered)
+        return compare(GRADIENTS, self._named(self.our_gradients), self.gathered)
 
     def accumulated(self) -> list[Row]:
         gradients = our_gradients(self.models.ours, self.tokens_BT, MICRO_BATCHES)
-        return compare(ACCUMULATED, ours_by_parameter(gradients, self.models.ours.config), self.gathered)
+        return compare(ACCUMULATED, self._named(gradients), self.gathered)
 
     def given_step(self) -> list[Row]:
         norm = float(jax.jit(optax.tree_utils.tree_norm)(self.our_gradients))
@@ -90,6 +90,9 @@ class Comparison:
         prompt, context = self.tokens_BT[0, :PROMPT].tolist(), self.models.ours.config.context_length
         logit_noise = self.gathered.noise["logits"] / math.sqrt(self.gathered.reference["logits"].size)
         return [decode_row(self.models, prompt, min(self.new_tokens, context - PROMPT), logit_noise)]
+
+    def _named(self, tree: Any) -> dict[str, Any]:
+        return self.models.ours.by_parameter(self.models.ours.to_hf(tree))
 
     @property
     def format(self) -> Format:
@@ -130,4 +133,10 @@ class Comparison:
     @cached_property
     def curve(self) -> LossCurves:
         loss_noise = self.gathered.noise["mean loss"]
-        return train_both(self.models, self.our_training, self.stream, self.steps, self.optimizer, loss_noise)
+        return train_both(
+            self.models, self.our_training, self.stream, self.steps, self.optimizer, loss_noise, self.their_loss
+        )
+
+    def their_loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        """PyTorch's mean loss of a batch."""
+        return their_losses(model, batch)[1].mean()

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from llm_jax.config import ModelName
+
+SequenceName = Literal["bert-nano", "marian-nano"]
 
 
 @dataclass(frozen=True)
 class ParityConfig:
     """What to compare, and on which device."""
 
-    preset: ModelName = "gpt2-nano"
-    """Model whose shapes are compared, with random weights."""
+    preset: ModelName | SequenceName = "gpt2-nano"
+    """Model whose shapes are compared, with random weights. bert-nano is an encoder with its head for masked tokens,
+    marian-nano an encoder–decoder."""
     hf: str = ""
     """Instead of a preset: a Hugging Face directory or model name, whose weights are compared."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -42,3 +45,13 @@ class ParityConfig:
         for name in ("steps", "length", "new_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}")
+        if self.is_sequence and not self.hf and (self.data or self.length < 6):
+            raise ValueError(
+                f"{self.preset} is compared on ids drawn at random, at least 6 a row: leave out --data; --length is "
+                f"{self.length}"
+            )
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the preset is an encoder or an encoder–decoder."""
+        return self.preset in get_args(SequenceName)

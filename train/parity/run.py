@@ -12,11 +12,13 @@ from rich.console import Console
 from llm_jax.config import Execution, model_preset
 from train.parity.comparison import Comparison
 from train.parity.config import ParityConfig
-from train.parity.report.values import Report, promises
-from train.parity.stages import models_compared
+from train.parity.report.values import Promise, Report, promises
+from train.parity.sequence_comparison import SequenceComparison
+from train.parity.stages import masked_model, models_compared, translation_model
 from train.parity.stages import stream as streams
 from train.parity.stages.decode import PROMPT
 from train.parity.stages.models_compared import ModelsCompared
+from train.parity.stages.sequences import SequenceSide
 from train.parity.stages.stream import Stream
 from train.parity.verdict import Row, fingerprint
 
@@ -32,12 +34,10 @@ def run(options: ParityConfig) -> Report:
     """
     device = _device(options)
     execution = Execution(dtype=options.dtype, loss_chunks=LOSS_CHUNKS)
-    if options.hf:
-        models = models_compared.loaded(options.hf, execution)
-    else:
-        models = models_compared.drawn(model_preset(options.preset), execution, options.seed)
+    models = _models(options, execution)
     torch.nn.Module.to(models.theirs, device)  # transformers' own `to` hides its types
-    comparison = Comparison(
+    kind = SequenceComparison if isinstance(models.ours, SequenceSide) else Comparison
+    comparison = kind(
         models,
         _stream(options, models),
         steps=options.steps,
@@ -51,12 +51,26 @@ def run(options: ParityConfig) -> Report:
             status.update(label)
             rows += section()
     setup = _setup(options, models) | {"our numbers": fingerprint("".join(row.fingerprint for row in rows).encode())}
-    made = promises(rows, models.ours.config, options.dtype, options.learning_rate) if options.device == "cpu" else []
+    made: list[Promise] = []
+    if options.device == "cpu":
+        made = promises(rows, models.ours.n_parameters, models.ours.n_layers, options.dtype, options.learning_rate)
     return Report(setup, rows, comparison.curve, made)
+
+
+def _models(options: ParityConfig, execution: Execution) -> ModelsCompared:
+    if options.hf:
+        return models_compared.loaded(options.hf, execution)
+    if options.preset == "bert-nano":
+        return masked_model.drawn(masked_model.BERT_NANO, execution, options.seed)
+    if options.preset == "marian-nano":
+        return translation_model.drawn(translation_model.MARIAN_NANO, execution, options.seed)
+    return models_compared.drawn(model_preset(options.preset), execution, options.seed)
 
 
 def _stream(options: ParityConfig, models: ModelsCompared) -> Stream:
     config = models.ours.config
+    if isinstance(models.ours, SequenceSide) and options.length <= config.context_length:
+        return models.ours.stream(options.batch, options.length, options.seed)
     if not PROMPT <= options.length <= config.context_length:
         raise ValueError(
             f"--length must lie between {PROMPT} and the model's context, {config.context_length}; got {options.length}"
@@ -83,7 +97,7 @@ def _setup(options: ParityConfig, models: ModelsCompared) -> dict[str, Any]:
     return {
         "model": options.hf or options.preset,
         "PyTorch's class": type(models.theirs).__name__,
-        "parameters": models.ours.config.n_parameters,
+        "parameters": models.ours.n_parameters,
         "weights": "loaded" if options.hf else f"drawn, seed {options.seed}",
         "dtype": options.dtype,
         "device": f"{jax.devices()[0].device_kind} ({platform.machine()})",

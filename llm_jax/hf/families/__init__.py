@@ -3,6 +3,7 @@
 bert     BERT, an encoder
 gpt2     GPT-2 and its relatives
 llama    Llama and SmolLM; Mistral without sliding window
+marian   Marian, an encoder–decoder (written, not read)
 qwen2    Qwen 2 and 2.5
 qwen3    Qwen 3
 family   what such a table is

@@ -3,6 +3,8 @@
 config      what an encoder is
 parameters  its tree and its initialisation
 forward     tokens → hidden states, and the logits of a masked token
+masking     which tokens are to be guessed: 80 % [MASK], 10 % random, 10 % as they are
 pooling     hidden states → one vector a text
+classifier  one vector a text → its class
 contrast    the loss that teaches the order of similarities
 """

@@ -15,8 +15,10 @@ from llm_jax.kernels.plan import Plan
 from llm_jax.layers.attention import attend, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.residual import residual
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.parameters import Block, Encoder
+from llm_jax.models.watch import Watch, unwatched
 from llm_jax.shapes import Array, Bool, Float, Int
 
 
@@ -28,6 +30,7 @@ def forward(
     plan: Plan,
     segments_BT: Int[Array, "B T"] | None = None,
     noise: Dropout | None = None,
+    watch: Watch = unwatched,
 ) -> Float[Array, "B T D"]:
     """The hidden states of the last layer.
 
@@ -39,6 +42,7 @@ def forward(
         plan: which function computes each formula.
         segments_BT: the kind of segment of each token; none: 0 everywhere.
         noise: dropout, in training.
+        watch: sees the stream after the embedding and after each half block.
 
     Raises:
         ValueError: rows are longer than the model's positions.
@@ -53,11 +57,12 @@ def forward(
     if config.norm == "post":
         x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     at_embedding, *in_blocks = split(noise, 1 + len(params.blocks))
-    x_BTD = dropout(x_BTD.astype(plan.dtype), at_embedding)
+    x_BTD = watch("embedding", dropout(x_BTD.astype(plan.dtype), at_embedding))
     batch, length = tokens_BT.shape
     mask_BTS = jnp.broadcast_to(is_token_BT[:, None, :], (batch, length, length))
-    for layer, noise_here in zip(params.blocks, in_blocks, strict=True):
-        x_BTD = block(layer, x_BTD, mask_BTS, config, plan, noise_here)
+    for number, (layer, noise_here) in enumerate(zip(params.blocks, in_blocks, strict=True), 1):
+        here = in_block(watch, f"block {number}")
+        x_BTD = block(layer, x_BTD, mask_BTS, config, plan, noise_here, here)
     if config.norm == "pre":
         x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     return x_BTD
@@ -70,10 +75,11 @@ def block(
     config: EncoderConfig,
     plan: Plan,
     noise: Dropout | None = None,
+    watch: Watch = unwatched,
 ) -> Float[Array, "B T D"]:
     """One block: attention, then the MLP, each with its norm and its residual connection."""
     after_attention, after_mlp = split(noise, 2)
-    normalise, linear = plan.kernels.layer_norm, plan.kernels.linear
+    linear = plan.kernels.linear
 
     def mixed(x_BTD: Array) -> Array:
         q_BTNH, k_BSNH, v_BSNH = queries_keys_values(params.attention.qkv, x_BTD, linear)
@@ -83,12 +89,15 @@ def block(
     def hidden(x_BTD: Array) -> Array:
         return dropout(mlp(params.mlp, x_BTD, ACTIVATIONS[config.activation], linear), after_mlp)
 
-    for half, norm in ((mixed, params.norm_1), (hidden, params.norm_2)):
-        if config.norm == "post":
-            x_BTD = normalise(norm, x_BTD + half(x_BTD), config.norm_epsilon)
-        else:
-            x_BTD = x_BTD + half(normalise(norm, x_BTD, config.norm_epsilon))
+    for name, half, norm in (("after attention", mixed, params.norm_1), ("after MLP", hidden, params.norm_2)):
+        x_BTD = residual(half, x_BTD, norm, plan.kernels.layer_norm, config.norm, config.norm_epsilon)
+        x_BTD = watch(name, x_BTD)
     return x_BTD
+
+
+def in_block(watch: Watch, block: str) -> Watch:
+    """A watch for the places of one block, whose names begin with the block's."""
+    return lambda place, x_BTD: watch(f"{block}, {place}", x_BTD)
 
 
 def masked_logits(

@@ -1,5 +1,8 @@
 """The parameters of an encoder: a tree, and its initialisation (Devlin et al. 2019: normal(0, 0.02))."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -52,21 +55,66 @@ def init(key: Key[Array, ""], config: EncoderConfig) -> Encoder:
         position_embedding=table(positions, config.context_length),
         segment_embedding=table(segments, config.n_segments) if config.n_segments else None,
         norm=init_norm(config.d_model),
-        blocks=tuple(_init_block(block, config) for block in blocks),
+        blocks=tuple(init_block(block, config) for block in blocks),
         masked_head=_init_head(head, config) if config.has_masked_head else None,
     )
 
 
-def _init_block(key: Key[Array, ""], config: EncoderConfig) -> Block:
-    q, k, v, out, hidden = jax.random.split(key, 5)
-    width, heads = (config.d_model,), (config.n_heads, config.d_head)
-    projections = Projections(*(init_linear(one, width, heads, STD) for one in (q, k, v)))
+def init_block(key: Key[Array, ""], config: EncoderConfig, std: float = STD, mlp_std: float = STD) -> Block:
+    *attention, hidden = jax.random.split(key, 5)
     return Block(
-        attention=Attention(qkv=projections, out=init_linear(out, heads, width, STD)),
+        attention=init_projected(attention, config, std),
         norm_1=init_norm(config.d_model),
-        mlp=init_mlp(hidden, config.d_model, config.mlp_width, STD, STD),
+        mlp=init_mlp(hidden, config.d_model, config.mlp_width, mlp_std, mlp_std),
         norm_2=init_norm(config.d_model),
     )
+
+
+def init_projected(keys: Sequence[Key[Array, ""]], config: EncoderConfig, std: float) -> Attention:
+    """Attention with three matrices to queries, keys and values, and one back, all with biases, from four keys."""
+    width, heads = (config.d_model,), (config.n_heads, config.d_head)
+    q, k, v, out = keys
+    projections = Projections(*(init_linear(one, width, heads, std) for one in (q, k, v)))
+    return Attention(qkv=projections, out=init_linear(out, heads, width, std))
+
+
+def dimension_letters(config: EncoderConfig) -> Encoder:
+    """A tree like the parameters, each leaf a string with one letter per axis."""
+    head = MaskedHead(dense=_letters("DD", "D"), norm=_norm_letters(), bias=_any("V"))
+    return Encoder(
+        token_embedding=_any("VD"),
+        position_embedding=_any("PD"),
+        segment_embedding=_any("VD") if config.n_segments else None,
+        norm=_norm_letters(),
+        blocks=(block_letters(),) * config.n_layers,
+        masked_head=head if config.has_masked_head else None,
+    )
+
+
+def block_letters() -> Block:
+    return Block(
+        attention=attention_letters(),
+        norm_1=_norm_letters(),
+        mlp=MLP(up=_letters("DF", "F"), down=_letters("FD", "D")),
+        norm_2=_norm_letters(),
+    )
+
+
+def attention_letters() -> Attention:
+    return Attention(qkv=Projections(*(_letters("DNH", "NH") for _ in range(3))), out=_letters("NHD", "D"))
+
+
+def _letters(weight: str, bias: str) -> Linear:
+    return Linear(weight=_any(weight), bias=_any(bias))
+
+
+def _norm_letters() -> Norm:
+    return Norm(gain=_any("D"), bias=_any("D"))
+
+
+def _any(text: str) -> Any:
+    """`text` itself, typed Any: the leaves of `dimension_letters` are strings where annotations expect arrays."""
+    return text
 
 
 def _init_head(key: Key[Array, ""], config: EncoderConfig) -> MaskedHead:

@@ -10,9 +10,11 @@ precision cannot serve: it keeps the residual stream in float32 where we keep it
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -21,7 +23,6 @@ from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.optim.optimizer import learning_rate
 from train.parity.compare import autocast
 from train.parity.rounding import FLOAT32, FORMATS, Float64, Format, Rounding
-from train.parity.stages.model import their_losses
 from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.stages.step import Training, clip, their_optimizer
 from train.parity.stages.stream import Stream
@@ -43,31 +44,38 @@ class LossCurves:
 
 
 def train_both(
-    models: ModelsCompared, training: Training, stream: Stream, steps: int, config: OptimizerConfig, loss_noise: float
+    models: ModelsCompared,
+    training: Training,
+    stream: Stream,
+    steps: int,
+    config: OptimizerConfig,
+    loss_noise: float,
+    their_loss: Callable[[Any, Any], torch.Tensor],
 ) -> LossCurves:
     """Trains a copy of each model.
 
     Args:
         models: both models.
         training: our compiled step.
-        stream: step → token ids (B, T + 1).
+        stream: step → batch.
         steps: how many.
         config: AdamW's settings; its learning rate is the peak.
         loss_noise: error that rounding causes in one loss, without training.
+        their_loss: (PyTorch's model, batch) → mean loss.
     """
     schedule, peak = ScheduleConfig(schedule="cosine", warmup_steps=round(WARMUP * steps)), config.learning_rate
     rates = [learning_rate(schedule, peak, steps, step) for step in range(steps)]
     format = FORMATS[str(models.ours.plan.dtype)]
     ours = np.array(list(_our_losses(models.ours, training, stream, rates)))
-    theirs = np.array(list(_their_losses(copy.deepcopy(models.theirs), stream, rates, config, format)))
+    theirs = np.array(list(_their_losses(copy.deepcopy(models.theirs), their_loss, stream, rates, config, format)))
     with Float64():
         double = copy.deepcopy(models.theirs).double()
-        reference = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
+        reference = np.array(list(_their_losses(double, their_loss, stream, rates, config, FLOAT32)))
     other = theirs
     if format is not FLOAT32:
         double = copy.deepcopy(models.theirs).double()
         with Rounding(format, seed=0):
-            other = np.array(list(_their_losses(double, stream, rates, config, FLOAT32)))
+            other = np.array(list(_their_losses(double, their_loss, stream, rates, config, FLOAT32)))
     yardstick = np.maximum(np.maximum.accumulate(np.abs(other - reference)), loss_noise)
     return LossCurves(rates, ours, theirs, reference, yardstick)
 
@@ -105,19 +113,24 @@ def curve_row(curve: LossCurves) -> Row:
 def _our_losses(ours: Ours, training: Training, stream: Stream, rates: list[float]) -> Iterator[float]:
     state = training.start(ours.params)
     for step, rate in enumerate(rates):
-        state, measured = training.step(state, jnp.asarray(stream(step)), jnp.float32(rate))
+        state, measured = training.step(state, jax.tree.map(jnp.asarray, stream(step)), jnp.float32(rate))
         yield float(measured.loss)
 
 
 def _their_losses(
-    model: torch.nn.Module, stream: Stream, rates: list[float], config: OptimizerConfig, format: Format
+    model: torch.nn.Module,
+    their_loss: Callable[[Any, Any], torch.Tensor],
+    stream: Stream,
+    rates: list[float],
+    config: OptimizerConfig,
+    format: Format,
 ) -> Iterator[float]:
     optimizer = their_optimizer(model, config)
     for step, rate in enumerate(rates):
         for group in optimizer.param_groups:
             group["lr"] = rate
         with autocast(model, format):
-            loss = their_losses(model, stream(step))[1].mean()
+            loss = their_loss(model, stream(step))
         optimizer.zero_grad()
         loss.backward()
         clip(model, config.clip_norm)

@@ -41,6 +41,12 @@ def decode_row(models: ModelsCompared, prompt: Sequence[int], n_tokens: int, log
     """One row: how many tokens differ. `logit_noise` is the root mean square error that rounding causes in a logit."""
     continuations = _our_tokens(models.ours, prompt, n_tokens), _their_tokens(models, prompt, n_tokens)
     ours, theirs = (_read_back(models, prompt, tokens) for tokens in continuations)
+    return row_of(ours, theirs, logit_noise)
+
+
+def row_of(ours: Continuation, theirs: Continuation, logit_noise: float) -> Row:
+    """The row of two continuations."""
+    n_tokens = len(ours.tokens)
     tie = math.sqrt(2) * logit_noise  # standard deviation of the difference of two logits
 
     def error(continuation: Continuation) -> Error:
@@ -93,10 +99,15 @@ def _their_tokens(models: ModelsCompared, prompt: Sequence[int], n_tokens: int) 
 @torch.no_grad()
 def _read_back(models: ModelsCompared, prompt: Sequence[int], tokens: list[int]) -> Continuation:
     """Regret and margin of each token of a continuation, from one float64 pass over all of them."""
-    chosen = torch.tensor(tokens, device=models.theirs.device)
     ids = torch.tensor([[*prompt, *tokens[:-1]]], device=models.theirs.device)
     with Float64():
         logits_GV = copy.deepcopy(models.theirs).double()(ids, use_cache=False).logits[0, len(prompt) - 1 :]
+    return continuation(tokens, logits_GV)
+
+
+def continuation(tokens: list[int], logits_GV: torch.Tensor) -> Continuation:
+    """Regret and margin of tokens, from the float64 logits at their positions."""
+    chosen = torch.tensor(tokens, device=logits_GV.device)
     best = logits_GV.topk(2).values
     regret = best[:, 0] - logits_GV.gather(1, chosen[:, None])[:, 0]
     return Continuation(tokens, regret.cpu().numpy(), (best[:, 0] - best[:, 1]).cpu().numpy())

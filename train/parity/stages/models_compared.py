@@ -42,6 +42,27 @@ class Ours:
     plan: decoder.Plan
     params: decoder.Decoder
 
+    @property
+    def letters(self) -> Any:
+        """A tree like the parameters, of dimension letters."""
+        return decoder.dimension_letters(self.config)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.config.n_parameters
+
+    @property
+    def n_layers(self) -> int:
+        return self.config.n_layers
+
+    def to_hf(self, tree: Any) -> dict[str, Any]:
+        """A tree like the parameters → transformers' tensors by name."""
+        return names.to_hf(tree, self.config)
+
+    def by_parameter(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Tensors by transformers' names → by ours."""
+        return by_parameter(tensors, self.config)
+
 
 @dataclass(frozen=True)
 class ModelsCompared:
@@ -59,7 +80,8 @@ class ModelsCompared:
 
 def drawn(config: DecoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
-    params = _fault_revealing(decoder.init(jax.random.key(seed), config), config, jax.random.key(seed + 1))
+    params = decoder.init(jax.random.key(seed), config)
+    params = fault_revealing(params, decoder.dimension_letters(config), config.d_model, jax.random.key(seed + 1))
     family = families.of(config)
     settings = transformers.AutoConfig.for_model(**hf_config.write(config, Borders()), **PLAIN)
     theirs = getattr(transformers, family.architecture)(settings).to(torch.float32)
@@ -106,17 +128,21 @@ def ours_by_parameter(tree: decoder.Decoder, config: DecoderConfig) -> dict[str,
     return by_parameter(names.to_hf(tree, config), config)
 
 
-def _fault_revealing(params: decoder.Decoder, config: DecoderConfig, key: Any) -> decoder.Decoder:
-    """Initial parameters with random gains and biases, and matrices that keep the variance of their input."""
+def fault_revealing(
+    params: Any, letters: Any, d_model: int, key: Any, deviation: float | None = INITIAL_DEVIATION
+) -> Any:
+    """Initial parameters with random gains and biases, and matrices that keep the variance of their input.
+
+    `deviation` is that of the initial matrices; None where they keep the variance already.
+    """
 
     def draw(letters: str, leaf: Array, key: Any) -> Array:
         if not is_matrix(letters):
             return leaf + GAIN_DEVIATION * jax.random.normal(key, leaf.shape)
-        if not is_hidden_matrix(letters):
+        if not is_hidden_matrix(letters) or deviation is None:
             return leaf
-        inputs = config.d_model if letters.startswith("D") else leaf.size // config.d_model
-        return leaf / INITIAL_DEVIATION * inputs**-0.5
+        inputs = d_model if letters.startswith("D") else leaf.size // d_model
+        return leaf / deviation * inputs**-0.5
 
     leaves, tree = jax.tree.flatten(params)
-    letters = jax.tree.leaves(decoder.dimension_letters(config))
-    return jax.tree.unflatten(tree, map(draw, letters, leaves, jax.random.split(key, len(leaves))))
+    return jax.tree.unflatten(tree, map(draw, jax.tree.leaves(letters), leaves, jax.random.split(key, len(leaves))))

@@ -23,19 +23,17 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import torch
 
-from llm_jax.hf import names
 from llm_jax.models import decoder
 from train.optim.config import OptimizerConfig
 from train.optim.optimizer import make_optimizer
 from train.parity.compare import Tensors, Theirs, compare, gather
 from train.parity.rounding import FLOAT32
-from train.parity.stages.models_compared import ModelsCompared, Ours, by_parameter
+from train.parity.stages.models_compared import ModelsCompared, Ours
 from train.parity.verdict import Row
-from train.pretrain.step import Measured, TrainState, make_train_step
+from train.pretrain.step import TrainState, make_train_step
 
 STEP = "AdamW step"
 NORM = "gradient norm"
@@ -44,10 +42,11 @@ NORM = "gradient norm"
 def given_step_rows(models: ModelsCompared, gradients: decoder.Decoder, config: OptimizerConfig) -> list[Row]:
     """Rows of one step from the same gradients on both sides: the norm, parameters and moments, always in float32."""
     ours = _our_given_step(models.ours, gradients, config)
-    given = {name: torch.tensor(x) for name, x in names.to_hf(gradients, models.ours.config).items()}
+    given = {name: torch.tensor(x) for name, x in models.ours.to_hf(gradients).items()}
     rows = {NORM: compare(STEP, {NORM: ours[NORM]}, gather(Theirs(_Tensors(given), _their_norm), FLOAT32))[0]}
     # Block by block: parameters and moments of a whole model, copied twice in float64, would fill the memory.
-    for part in _parts(dict(models.theirs.named_parameters())):
+    trained = {name: one for name, one in models.theirs.named_parameters() if one.requires_grad}
+    for part in _parts(trained):
         evaluate = partial(_their_given_step, given=given, ours=models.ours, config=config)
         gathered = gather(Theirs(_Tensors(part), evaluate), FLOAT32)
         rows |= {row.name: row for row in compare(STEP, {name: ours[name] for name in gathered.theirs}, gathered)}
@@ -70,14 +69,13 @@ def _parts(parameters: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tenso
     """Parameters grouped by module: each block, each embedding, the final norm."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in parameters.items():
-        prefix = re.sub(r"^\w+\.((h|layers)\.\d+|[^.]+)\..*", r"\1", name)
+        prefix = re.sub(r"^\w+\.((\w+\.)?(h|layers?)\.\d+|[^.]+)\..*", r"\1", name)
         parts.setdefault(prefix, {})[name] = tensor
     return list(parts.values())
 
 
 def _our_given_step(ours: Ours, gradients: decoder.Decoder, config: OptimizerConfig) -> dict[str, Any]:
-    letters: Any = decoder.dimension_letters(ours.config)
-    optimizer = make_optimizer(config, letters)
+    optimizer = make_optimizer(config, ours.letters)
 
     @jax.jit
     def run(params: Any, gradients: Any):
@@ -87,7 +85,7 @@ def _our_given_step(ours: Ours, gradients: decoder.Decoder, config: OptimizerCon
 
     norm, params, moments = run(ours.params, gradients)
     first, second = (optax.tree_utils.tree_get(moments, name) for name in ("mu", "nu"))
-    params, first, second = (names.to_hf(tree, ours.config) for tree in (params, first, second))
+    params, first, second = map(ours.to_hf, (params, first, second))
     return {NORM: norm} | _named(params, first, second, ours)
 
 
@@ -95,7 +93,7 @@ class Training(NamedTuple):
     """The training step of `train pretrain`, compiled once for all sections that train."""
 
     start: Callable[[decoder.Decoder], TrainState]  # copies the parameters into a new state
-    step: Callable[..., tuple[TrainState, Measured]]  # state (donated), ids (B, T + 1), learning rate
+    step: Callable[..., tuple[TrainState, Any]]  # state (donated), batch, learning rate → state, measured.loss
 
 
 def our_training(ours: Ours, config: OptimizerConfig) -> Training:
@@ -117,10 +115,12 @@ def our_training(ours: Ours, config: OptimizerConfig) -> Training:
     )
 
 
-def our_own_step(ours: Ours, training: Training, tokens_BT: np.ndarray, learning_rate: float) -> dict[str, Any]:
+def our_own_step(ours: Ours, training: Training, tokens_BT: Any, learning_rate: float) -> dict[str, Any]:
     """Our parameters after one training step."""
-    state, _ = training.step(training.start(ours.params), jnp.asarray(tokens_BT), jnp.float32(learning_rate))
-    return _stepped(names.to_hf(state.params, ours.config), ours)
+    state, _ = training.step(
+        training.start(ours.params), jax.tree.map(jnp.asarray, tokens_BT), jnp.float32(learning_rate)
+    )
+    return _stepped(ours.to_hf(state.params), ours)
 
 
 def _their_given_step(
@@ -173,10 +173,10 @@ def clip(model: torch.nn.Module, max_norm: float, gradients: Iterable[torch.Tens
 
 
 def _named(params: Tensors, first: Tensors, second: Tensors, ours: Ours) -> dict[str, Any]:
-    named = by_parameter(params, ours.config)
-    named |= {f"{name}: first moment": value for name, value in by_parameter(first, ours.config).items()}
-    return named | {f"{name}: second moment": value for name, value in by_parameter(second, ours.config).items()}
+    named = ours.by_parameter(params)
+    named |= {f"{name}: first moment": value for name, value in ours.by_parameter(first).items()}
+    return named | {f"{name}: second moment": value for name, value in ours.by_parameter(second).items()}
 
 
 def _stepped(params: Tensors, ours: Ours) -> dict[str, Any]:
-    return {f"{name}: stepped": value for name, value in by_parameter(params, ours.config).items()}
+    return {f"{name}: stepped": value for name, value in ours.by_parameter(params).items()}
