@@ -9,6 +9,7 @@ metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same
 samples.txt      text that the model generated during training
 confusion.png    of a classifier: which classes it takes for which
 summary.json     the results, for runs that finish in one command
+model/           of `train vision`: the model that sees, in Hugging Face's format
 hf/              the export to Hugging Face format; adapter/: that of LoRA's adapters alone, in PEFT's
 """
 
@@ -30,6 +31,7 @@ SAMPLES = "samples.txt"
 CONFUSION = "confusion.png"
 REFERENCE = "reference"
 SUMMARY = "summary.json"
+VISION_MODEL = "model"
 EXPORT = "hf"
 ADAPTER = "adapter"
 

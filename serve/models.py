@@ -12,6 +12,8 @@ from llm_jax.config import Weights
 if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig
     from llm_jax.models.decoder import Decoder
+    from llm_jax.models.vision_language.config import VisionLanguageConfig
+    from llm_jax.models.vision_language.parameters import Projector, Tower
     from llm_jax.tokenizer import Tokenizer
 
 
@@ -25,6 +27,15 @@ WeightsOption = Annotated[
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What a model that sees has beside its decoder."""
+
+    config: "VisionLanguageConfig"
+    tower: "Tower"
+    projector: "Projector"
+
+
+@dataclass(frozen=True)
 class Model:
     config: "DecoderConfig"
     params: "Decoder"
@@ -32,6 +43,7 @@ class Model:
     name: str
     folder: Path | None  # of its tokenizer's files, where they are on this machine
     weights: Weights = "auto"  # the number format in which it is to be decoded
+    sight: Sight | None = None  # of a model that sees
 
 
 def load_model(
@@ -111,6 +123,14 @@ def trimmed(params: "Decoder", config: "DecoderConfig", n_ids: int) -> "tuple[De
 
 def _load(source: str, step: int | None, keeps_format: bool) -> Model:
     from llm_jax import hf
+    from llm_jax.hf import llava
 
+    if folder := llava.folder_of(Path(source)):
+        if step is not None:
+            raise ValueError(f"{source} keeps its last step alone: leave out --step")
+        seeing = llava.load(folder)
+        sight = Sight(seeing.config, seeing.params.tower, seeing.params.projector)
+        name, folder = Path(source).name, folder.resolve()
+        return Model(seeing.config.text, seeing.params.text, seeing.tokenizer, name, folder, sight=sight)
     found = hf.open_model(source, step, keeps_format)
     return Model(found.config, found.params, found.tokenizer, found.name, found.folder)

@@ -35,6 +35,10 @@ COMMANDS: Commands = {
         "train.embeddings.sentences.command",
         "a small sentence encoder from pairs of sentences, for `serve search`",
     ),
+    "vision": (
+        "train.vision.command",
+        "a small language model learns to see, three ways, on composed digits or easy-vqa",
+    ),
     "prepare": (
         "train.prepare.command",
         "text, JSONL, parquet or a Hugging Face dataset → token shards and manifest.json",

@@ -84,15 +84,17 @@ def join(
     n_top: int = 0,
     changes: Adjusted | None = None,
     adapter: int = 0,
+    embedded_TD: Float[Array, "T D"] | None = None,
 ) -> tuple[Slots, Int[Array, ""], Scores]:
     """Puts a prompt, padded on the right, into a row. Returns the slots, the first token and its scores.
 
     `changes` says how the request's logits are changed; pass it exactly when the slots have `adjusted`. `adapter` is
-    the number of the row's adapter, where `params` has several. Three programs are compiled: one per bucket of prompt
+    the number of the row's adapter, where `params` has several. `embedded_TD` takes the place of the embeddings of
+    `tokens_T`, for a prompt with pictures. Three programs are compiled: one per bucket of prompt
     lengths, one per size of the slots, one per kind of rule.
     """
     room = min(max(LEAST_ROOM, 1 << (len(tokens_T) - 1).bit_length()), slots.cache.positions_BS.shape[1])
-    one, last_BD = _read(params, tokens_T, jnp.int32(length), jnp.int32(adapter), config, plan, room)
+    one, last_BD = _read(params, tokens_T, jnp.int32(length), jnp.int32(adapter), config, plan, room, embedded_TD)
     slots = _lay_down(slots, jnp.int32(row), one, jnp.int32(adapter))
     return _first(params, slots, jnp.int32(row), last_BD, keys_of([seed])[0], rule, changes, config, plan, n_top)
 
@@ -174,11 +176,12 @@ def resize(slots: Slots, rows_B: Int[Array, "B"], columns: int) -> Slots:
 
 
 @partial(jax.jit, static_argnames=("config", "plan", "room"))
-def _read(params, tokens_T, length, adapter, config: DecoderConfig, plan: decoder.Plan, room: int):
+def _read(params, tokens_T, length, adapter, config: DecoderConfig, plan: decoder.Plan, room: int, embedded_TD=None):
     """Runs a prompt: its keys and values in a cache of its own with `room` columns, and its last hidden state."""
     params = with_adapters_of(params, adapter[None])
     one = decoder.empty_cache(config, 1, tokens_T.shape[0], plan.dtype)
-    hidden_BTD, one = decoder.forward(params, tokens_T[None], config, plan, one)
+    embedded_BTD = None if embedded_TD is None else embedded_TD[None]
+    hidden_BTD, one = decoder.forward(params, tokens_T[None], config, plan, one, embedded_BTD=embedded_BTD)
     assert one is not None
     one = kv.extend(kv.forget_padding(one, length[None]), room)
     return one, jax.lax.dynamic_slice_in_dim(hidden_BTD[0], length - 1, 1)

@@ -70,6 +70,7 @@ def forward(
     noise: Dropout | None = None,
     watch: Watch = unwatched,
     segments_BT: Int[Array, "B T"] | None = None,
+    embedded_BTD: Float[Array, "B T D"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
@@ -77,7 +78,8 @@ def forward(
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
     are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
-    (`llm_jax.layers.packing`).
+    (`llm_jax.layers.packing`). `embedded_BTD` takes the place of the tokens' embeddings, for vectors that are no
+    token's (`llm_jax.models.vision_language`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
@@ -97,7 +99,7 @@ def forward(
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
         cache, window, positions = kv.advance(cache, tokens_BT.shape[1])
-    x_BTD = _looked_up(plan, params.token_embedding, tokens_BT)
+    x_BTD = _looked_up(plan, params.token_embedding, tokens_BT) if embedded_BTD is None else embedded_BTD
     if params.position_embedding is None:
         by = rotation(config, positions)
     elif positions.ndim == 1:

@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
@@ -20,6 +21,9 @@ from serve.api.choice import Choice
 from serve.api.completions import Asked
 from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
 from serve.door.guard import MOST_SEQUENCES, Callers, Guard
+
+if TYPE_CHECKING:
+    from llm_jax.models.vision_language.config import VisionLanguageConfig
 
 STATUS_GONE = 499  # nginx's status for a client that has closed the connection; nobody reads it
 UNKNOWN_FAILURE = "the server has failed to answer this request: its log says why"
@@ -37,6 +41,7 @@ class Served:
     context: int  # tokens, prompt and answer
     folder: Path | None  # where clients on this machine find the tokenizer's files
     adapters: tuple[str, ...] = ()  # names of the engine's adapters, in its order
+    sight: "VisionLanguageConfig | None" = None  # of a model that sees
     created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
 
@@ -58,7 +63,7 @@ def application(served: Served, key: str, max_requests: int, callers: Callers | 
 
     @app.post("/v1/chat/completions")
     async def complete_chat(http: HttpRequest) -> Response:
-        return await answered(http, chat.read)
+        return await answered(http, partial(chat.read, sight=served.sight))
 
     @app.post("/v1/completions")
     async def complete(http: HttpRequest) -> Response:
@@ -138,6 +143,7 @@ class Running:
                 n_top=asked.n_top or 0,
                 score_prompt=asked.echo and asked.n_top is not None,
                 adapter=asked.adapter,
+                pictures=asked.pictures,
             )
             for index, prompt in enumerate(self._prompts)
         ]

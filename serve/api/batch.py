@@ -8,7 +8,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig
     from llm_jax.decode.slots import Scores
     from llm_jax.models import decoder
+    from serve.models import Sight
 
 MOST_TOP = 20  # log-probabilities beside the chosen one; one program computes all or none
 IDLE = Sampling(temperature=0.0)
@@ -40,7 +41,13 @@ class Batch:
     """The slots and their possible sizes. `n_top` is the number of most likely tokens that a row reports."""
 
     def __init__(
-        self, params: "decoder.Decoder", config: "DecoderConfig", plan: "decoder.Plan", rows: int, columns: int
+        self,
+        params: "decoder.Decoder",
+        config: "DecoderConfig",
+        plan: "decoder.Plan",
+        rows: int,
+        columns: int,
+        sight: "Sight | None" = None,
     ):
         """`rows` is the largest number of rows, `columns` the longest sequence, which is rounded up."""
         import jax
@@ -50,7 +57,7 @@ class Batch:
         columns = -(-columns // slots.PIECE) * slots.PIECE
         self._most_top = min(MOST_TOP, config.vocab_size)
         self.config, self.sizes = config, Sizes(Size(rows, columns))
-        self._params, self._plan = params, plan
+        self._params, self._plan, self._sight = params, plan, sight
         # The largest first, and dropped: where memory is too small for it, the server must not start.
         # Allocates the largest size once and drops it: if memory is too small for it, the server must not start.
         self._slots = jax.block_until_ready(slots.empty(config, plan, rows, columns))
@@ -99,8 +106,12 @@ class Batch:
         n_top: int,
         adjustment: Adjustment = UNCHANGED,
         adapter: int = 0,
+        pictures: Sequence[np.ndarray] = (),
     ) -> Scored:
-        """Puts a prompt into a row, and returns its first new token. `adapter`: its number, from 1; 0: none."""
+        """Puts a prompt into a row, and returns its first new token. `adapter`: its number, from 1; 0: none.
+
+        `pictures` are squares of a model that sees, and the prompt has a placeholder for each of their patches.
+        """
         from llm_jax.decode import adjust, slots
         from llm_jax.decode.choose import rule_of_rows
 
@@ -109,11 +120,12 @@ class Batch:
             self._slots = dataclasses.replace(self._slots, adjusted=adjust.unchanged(self.size.rows, vocab_size))
         if self._slots.adjusted is not None:  # the row may still hold those of an earlier request
             one = adjust.row_of(adjustment, prompt, vocab_size)
+        tokens_T = _padded(prompt, self.sizes.most.columns)
         self._slots, token, scores = slots.join(
             self._params,
             self._slots,
             row,
-            _padded(prompt, self.sizes.most.columns),
+            tokens_T,
             len(prompt),
             sampling.seed,
             rule_of_rows([sampling]),
@@ -122,8 +134,20 @@ class Batch:
             self._most_top if n_top else 0,
             one,
             adapter,
+            self._embedded(tokens_T, pictures),
         )
         return _scored(int(token), scores, n_top)
+
+    def _embedded(self, tokens_T: np.ndarray, pictures: Sequence[np.ndarray]) -> Any:
+        """The embeddings of a prompt with pictures; None for one without."""
+        if not pictures:
+            return None
+        from llm_jax.models.vision_language.prompt import embed_prompt
+
+        sight = self._sight
+        assert sight is not None
+        pixels_IYXC = np.stack(list(pictures))
+        return embed_prompt(self._params, sight.tower, sight.projector, tokens_T, pixels_IYXC, sight.config, self._plan)
 
     def advance(
         self, samplings: Sequence[Sampling | None], n_tops: Sequence[int], adjusted: bool = False

@@ -2,13 +2,13 @@
 
 The fields are those of completions (`serve.api.completions`), except that an answer may fill the context where no
 `max_tokens` is given, and special tokens leave no text. `chat_template_kwargs` is vLLM's field: variables that the
-template reads, such as `enable_thinking`.
+template reads, such as `enable_thinking`. A model that sees reads pictures, too (`serve.api.pictures`).
 """
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_jax.decode.prompts import begun
 from llm_jax.tokenizer import Tokenizer
@@ -16,6 +16,10 @@ from llm_jax.tokenizer.chat import NO_TEMPLATE, checked, encode
 from serve.api.batch import MOST_TOP
 from serve.api.completions import Asked, Head, check_lengths, max_tokens, of_model, shared
 from serve.api.fields import IGNORED, NEUTRAL, Fields
+from serve.api.pictures import Pictures
+
+if TYPE_CHECKING:
+    from llm_jax.models.vision_language.config import VisionLanguageConfig
 
 # Not computed here, and the values at which they change nothing.
 NEUTRAL_IN_CHATS: dict[str, tuple[Any, ...]] = {
@@ -33,9 +37,18 @@ FIXED = ("messages", "tools", "documents", "add_generation_prompt")  # no variab
 
 
 def read(
-    body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int, adapters: Sequence[str] = ()
+    body: dict[str, Any],
+    tokenizer: Tokenizer,
+    model: str,
+    context: int,
+    most: int,
+    adapters: Sequence[str] = (),
+    sight: "VisionLanguageConfig | None" = None,
 ) -> Asked:
-    """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
+    """Raises Unknown for another model, ValueError that names the field for everything else.
+
+    `most`: sequences. `sight`: of a model that sees; without it pictures are refused.
+    """
     fields, adapter = of_model(body, model, adapters)
     if tokenizer.chat is None:
         raise ValueError(NO_TEMPLATE)
@@ -43,15 +56,22 @@ def read(
     if fixed := [name for name in FIXED if name in variables]:
         raise ValueError(f"chat_template_kwargs.{fixed[0]} is not computed by this server: leave it out")
     adds_begin = fields.take("add_special_tokens", bool, False)
-    ids = encode(tokenizer, checked(fields.take("messages", list, None)), variables)
+    pictures = Pictures(sight.vision.image_size) if sight else None
+    messages = checked(fields.take("messages", list, None), pictures and pictures.add)
+    ids = encode(tokenizer, messages, variables)
     prompt = tuple(begun(tokenizer, ids) if adds_begin else ids)
+    if sight and pictures:
+        from llm_jax.models.vision_language.prompt import spread
+
+        prompt = tuple(spread(prompt, len(pictures.squares), sight))
     n_top = _n_top(fields)
     skips = fields.take("skip_special_tokens", bool, True)
     new = max_tokens(fields, 1, max(1, context - len(prompt)))
     asked = shared(fields, (prompt,), tokenizer, new, most)
     fields.finish(NEUTRAL_IN_CHATS, IGNORED)
     check_lengths(asked, context)
-    return replace(asked, n_top=n_top, skip_special_tokens=skips, is_chat=True, adapter=adapter)
+    seen = tuple(pictures.squares) if pictures else ()
+    return replace(asked, n_top=n_top, skip_special_tokens=skips, is_chat=True, adapter=adapter, pictures=seen)
 
 
 def _n_top(fields: Fields) -> int | None:

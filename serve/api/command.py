@@ -41,7 +41,15 @@ def main(options: Options) -> int:
     socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context, consumes=True)
     app = application(
-        Served(engine, model.tokenizer, name, context, model.folder, tuple(adapters)),
+        Served(
+            engine,
+            model.tokenizer,
+            name,
+            context,
+            model.folder,
+            tuple(adapters),
+            model.sight.config if model.sight else None,
+        ),
         secret,
         door.max_requests,
         door.callers,

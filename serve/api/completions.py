@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from llm_jax.decode.options import LEAST_SEED, Adjustment, Sampling
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.tokenizer import Tokenizer
@@ -43,6 +45,7 @@ class Asked:
     skip_special_tokens: bool
     is_chat: bool = False
     adapter: int = 0  # the number of the adapter that it names as its model, from 1; 0: the base
+    pictures: tuple[np.ndarray, ...] = field(default=(), compare=False)  # squares; the prompt has their placeholders
 
 
 class Unknown(Exception):

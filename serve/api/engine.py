@@ -24,6 +24,7 @@ from serve.api.sizes import Size
 if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig
     from llm_jax.models import decoder
+    from serve.models import Sight
 
 __all__ = ["Closing", "Ended", "Engine", "Event", "Full", "Request", "Scored"]
 
@@ -41,6 +42,7 @@ class Engine:
         rows: int,
         columns: int,
         max_waiting: int,
+        sight: "Sight | None" = None,
     ):
         """An engine whose thread is not started yet.
 
@@ -51,8 +53,9 @@ class Engine:
             rows: sequences decoded at once, at most.
             columns: tokens of the longest sequence.
             max_waiting: sequences that may wait for a row.
+            sight: of a model that sees: what turns pictures into vectors.
         """
-        self._batch = Batch(params, config, plan, rows, columns)
+        self._batch = Batch(params, config, plan, rows, columns, sight)
         self.max_waiting = max_waiting
         self._rows: list[Request | None] = [None] * self.size.rows
         self._waiting: deque[Request] = deque()
@@ -193,9 +196,8 @@ class Engine:
             self._rows[row] = None
             request.deliver(Ended("length"))
         else:
-            first = self._batch.join(
-                row, request.prompt, request.sampling, request.n_top, request.adjustment, request.adapter
-            )
+            how = (request.sampling, request.n_top, request.adjustment, request.adapter)
+            first = self._batch.join(row, request.prompt, *how, pictures=request.pictures)
             self._take(row, request, first)
 
     def _lengths(self) -> list[int]:

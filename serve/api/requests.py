@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from llm_jax.decode.options import Adjustment, Sampling
 from serve.api.batch import UNCHANGED, Scored
 
@@ -33,6 +35,7 @@ class Request:
     n_top: int = 0
     score_prompt: bool = False
     adapter: int = 0  # its number, from 1; 0: the base alone
+    pictures: Sequence[np.ndarray] = ()  # squares, whose placeholders the prompt has
     n_new: int = field(default=0, init=False)
     cancelled: bool = field(default=False, init=False)  # set when nobody reads the answer any more
 

@@ -27,7 +27,7 @@ def start_engine(model: "Model", config: ApiConfig, context: int, consumes: bool
     params = prepare(model.params, plan, config.rows, model.weights, consumes)
     # The guard counts requests, the engine counts their sequences.
     most_sequences = config.door.max_requests * MOST_SEQUENCES
-    engine = Engine(params, model.config, plan, config.rows, context, most_sequences)
+    engine = Engine(params, model.config, plan, config.rows, context, most_sequences, model.sight)
     engine.start()
     n_requests = min(config.rows, most_sequences)
     for columns in engine.columns:

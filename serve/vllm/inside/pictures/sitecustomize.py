@@ -1,0 +1,41 @@
+"""Python imports this at its start, in every process of a vLLM that serves pictures. Standard library only.
+
+vLLM's LLaVA imports torchvision, of which it needs the part written in Python. The wheel on PyPI is compiled for CUDA:
+where there is none, its operators cannot be loaded, and torchvision then fails at its import, where it describes two of
+them. So they are declared here, before torchvision is imported; nothing here calls them.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+OPERATORS = ("nms", "qnms")
+SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+class Declares:
+    """Finds no module; looks after torchvision once, when it is first asked for."""
+
+    def __init__(self) -> None:
+        self.library = None  # kept, for its declarations end with it
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "torchvision" and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            self._look_after(importlib.util.find_spec(name))
+
+    def _look_after(self, spec) -> None:
+        if spec is None or not spec.submodule_search_locations:
+            return
+        import torch  # pyright: ignore[reportMissingImports]
+
+        for compiled in Path(next(iter(spec.submodule_search_locations))).glob("_C*.so"):
+            try:
+                torch.ops.load_library(str(compiled))
+            except OSError:
+                self.library = torch.library.Library("torchvision", "DEF")
+                for operator in OPERATORS:
+                    self.library.define(operator + SIGNATURE)
+
+
+sys.meta_path.insert(0, Declares())  # pyright: ignore[reportArgumentType]

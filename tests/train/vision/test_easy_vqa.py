@@ -1,0 +1,54 @@
+"""The package easy-vqa: its own division, what can be had without looking, and what its questions say of a picture."""
+
+import numpy as np
+import pytest
+
+from train.vision import measure
+from train.vision.data import easy_vqa, words
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"),
+    [
+        ("what is the blue shape?", "rectangle", {"blue", "rectangle"}),
+        ("what color is the triangle?", "red", {"triangle", "red"}),
+        ("what shape is in the image?", "circle", {"circle"}),
+        ("is there a circle?", "yes", {"circle"}),
+        ("is there a circle?", "no", set()),
+        ("is there not a blue shape?", "no", {"blue"}),
+        ("is no yellow shape present?", "yes", set()),
+        ("does the image not contain a gray shape?", "yes", set()),
+    ],
+)
+def test_what_is_there_follows_from_a_question_and_its_answer(question, answer, said):
+    names = (easy_vqa.COLOURS, easy_vqa.SHAPES)
+    assert {names[place][word] for place, word in easy_vqa._said(question, answer)} == said
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(easy_vqa, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="uv sync --extra vision"):
+        easy_vqa.world(1)
+
+
+@pytest.mark.long
+def test_the_published_figures_of_the_set():
+    """9,673 questions in the test; 67.0 % without looking (the repository's README)."""
+    pytest.importorskip("easy_vqa")
+    world = easy_vqa.world(0)
+    test = world.tests["test"]
+    assert len(test.question_B) == 9673
+    assert world.prior_QA.sum() == 38_575
+    assert measure.controls(world, test)["blind"]["all"] == pytest.approx(0.6700, abs=5e-5)
+    assert len(world.answers) == 13
+    train, held_out = np.asarray(world.store.pixels_IYXC), np.asarray(test.pixels_BYXC)
+    assert train.shape == (4000, 32, 32, 3)
+    known = {picture.tobytes() for picture in train}
+    assert not any((picture * 255).round().astype(np.uint8).tobytes() in known for picture in held_out[::97])
+    assert (np.asarray(test.labels_BK) >= 0).mean() > 0.9
+    # Where a question asks for the shape, the answer is what the questions said of the picture.
+    for row in range(0, len(test.question_B), 50):
+        answer = world.answers[test.answer_B[row]]
+        if answer in easy_vqa.SHAPES:
+            assert easy_vqa.SHAPES[test.labels_BK[row, 1]] == answer
+    words.words_of(world)

@@ -1,0 +1,114 @@
+"""easy-vqa (Zhou 2019): 5,000 pictures of one shape in one colour, 48,248 questions, 13 answers. MIT licence.
+
+Pictures and questions come from the package `easy-vqa`, which divides them into training and test pictures. What is in
+a training picture (its words) is read from its questions, for the package does not list it. Pictures are halved to
+32 × 32 pixels. A third of the answers follows from the question alone or not: most are yes or no.
+"""
+
+import re
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from llm_jax.shapes import Array
+from train.vision.data.world import Sample, World
+
+SHAPES = ("circle", "rectangle", "triangle")
+COLOURS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
+KINDS = {"yes": "yes or no", "no": "yes or no"} | dict.fromkeys(SHAPES, "shape") | dict.fromkeys(COLOURS, "colour")
+CHANCES = {"shape": 1 / 3, "colour": 1 / 8, "yes or no": 1 / 2}
+SIDE = 32
+NEEDS = "easy-vqa is not installed: `uv sync --extra vision`, or `pip install 'llm-jax[vision]'`"
+
+
+class Store(NamedTuple):
+    """Pictures, and questions that point at them: arrays of NumPy or of JAX."""
+
+    pixels_IYXC: Any  # bytes
+    labels_IK: Any
+    picture_R: Any
+    question_R: Any
+    answer_R: Any
+
+
+def draw(store: Store, key: Array, first: int | Array, n: int) -> Sample:
+    """Questions at random, each with its picture; example i of a key is the same in every batch."""
+
+    def row(index: Array) -> Array:
+        return jax.random.randint(jax.random.fold_in(key, index), (), 0, len(store.picture_R))
+
+    return rows(store, jax.vmap(row)(first + jnp.arange(n)))
+
+
+def rows(store: Store, row_B: Any) -> Sample:
+    """The questions of these numbers."""
+    picture_B = store.picture_R[row_B]
+    pixels = store.pixels_IYXC[picture_B].astype(np.float32) / 255
+    return Sample(pixels, store.labels_IK[picture_B], store.question_R[row_B], store.answer_R[row_B])
+
+
+def world(n_test: int) -> World:
+    """The package's own division into training and test. `n_test`: most test pictures; 0: all.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    if not find_spec("easy_vqa"):
+        raise ImportError(NEEDS)
+    import easy_vqa  # pyright: ignore[reportMissingImports]
+
+    answers = tuple(sorted(KINDS))
+    texts, replies, pictures = easy_vqa.get_train_questions()
+    questions = tuple(sorted(set(texts)))
+    store = _store(texts, replies, pictures, easy_vqa.get_train_image_paths(), questions, answers)
+    held_out = _store(*easy_vqa.get_test_questions(), easy_vqa.get_test_image_paths(), questions, answers)
+    prior_QA = np.zeros((len(questions), len(answers)), np.int64)
+    np.add.at(prior_QA, (np.asarray(store.question_R), np.asarray(store.answer_R)), 1)
+    kept = np.flatnonzero(held_out.picture_R < (n_test or len(held_out.pixels_IYXC)))
+    return World(
+        name="easy-vqa",
+        questions=questions,
+        kinds=tuple(KINDS[answers[best]] for best in prior_QA.argmax(axis=1)),
+        answers=answers,
+        chances=CHANCES,
+        places=(COLOURS, SHAPES),
+        image_size=SIDE,
+        store=jax.tree.map(jnp.asarray, store),
+        draw=draw,
+        tests={"test": rows(held_out, kept)},
+        per_picture=1,
+        prior_QA=prior_QA,
+    )
+
+
+def _store(texts, replies, pictures, paths, questions: tuple[str, ...], answers: tuple[str, ...]) -> Store:
+    order = np.argsort(np.asarray(pictures), kind="stable")
+    labels = np.full((len(paths), 2), -1, np.int32)
+    for text, reply, picture in zip(texts, replies, pictures, strict=True):
+        for place, word in _said(text, reply):
+            labels[picture, place] = word
+    return Store(
+        np.stack([_pixels(paths[number]) for number in range(len(paths))]),
+        labels,
+        np.asarray(pictures, np.int32)[order],
+        np.array([questions.index(text) for text in texts], np.int32)[order],
+        np.array([answers.index(reply) for reply in replies], np.int32)[order],
+    )
+
+
+def _said(text: str, reply: str) -> list[tuple[int, int]]:
+    """What a question and its answer say about the picture: (place, number of the word)."""
+    is_denied = (reply == "no") != bool(re.search(r"\b(not|no)\b", text))
+    words = [] if is_denied else re.findall(r"[a-z]+", text)
+    found = [word for word in (*words, reply) if word in KINDS and KINDS[word] != "yes or no"]
+    return [(0, COLOURS.index(word)) if word in COLOURS else (1, SHAPES.index(word)) for word in found]
+
+
+def _pixels(path: str) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB").reduce(picture.width // SIDE))

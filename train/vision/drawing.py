@@ -1,0 +1,103 @@
+"""Pictures of a run: losses, what the embedded model looks at, and what the early one draws."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from train.record import plots
+from train.vision import looking
+from train.vision.data.world import Sample, World
+
+SHOWN = 10  # pictures in a figure
+COLOURS = {"pipeline": "#1d5fbf", "early": "#c2410c", "embedded": "#117733", "cross": "#8a4fbf"}
+Record = dict[str, Any]
+
+
+def losses(out: Path, record: Record) -> None:
+    """The loss of every stage of the first seed."""
+    figure, axes = plots.pyplot().subplots(figsize=(8, 4.5), layout="constrained")
+    for name, way in record["ways"].items():
+        first, styles = 0, ("-", "--", ":", "-.")
+        for number, (stage, values) in enumerate(zip(way["stages"], way["losses"][0], strict=True)):
+            at = first + np.arange(len(values))
+            smooth = np.convolve(np.pad(values, 10, mode="edge"), np.full(21, 1 / 21), mode="valid")
+            label = f"{name}: {stage['stage']}"
+            axes.plot(at, smooth, styles[number], color=COLOURS.get(name, plots.INK), lw=1.4, label=label)
+            first += len(values)
+    axes.set(xlabel="step of the way", ylabel="loss (nats per word)", yscale="log", title="losses, first seed")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    plots.save(figure, out)
+
+
+def attention(out: Path, way: Any, params: Any, test: Sample) -> None:
+    """Pictures, each with a question, and the share of every patch in the answer's position."""
+    world: World = way.task.world
+    chosen = _one_of_each_kind(world, test)
+    sample = jax.tree.map(lambda x: np.asarray(x)[chosen], test)
+    share_BP = looking.followed(way, params, sample)
+    side = round(share_BP.shape[1] ** 0.5)
+    figure, axes = plots.pyplot().subplots(2, len(chosen), figsize=(1.9 * len(chosen), 4.2), layout="constrained")
+    for column, (above, below) in enumerate(zip(*axes, strict=True)):
+        picture = np.asarray(sample.pixels_BYXC[column])
+        share = share_BP[column].reshape(side, side)
+        above.imshow(picture, interpolation="nearest")
+        question = world.questions[int(sample.question_B[column])]
+        above.set_title(_broken(question), fontsize=8)
+        large = np.kron(share / max(share.max(), 1e-9), np.ones([picture.shape[0] // side] * 2))
+        below.imshow(picture * (0.15 + 0.85 * large[..., None]), interpolation="nearest")
+        below.set_title(f"answer: {world.answers[int(sample.answer_B[column])]}", fontsize=8)
+        for one in (above, below):
+            one.set_axis_off()
+    figure.suptitle("brightness: the share of a patch in the answer (attention rollout)", fontsize=9)
+    plots.save(figure, out)
+
+
+def _one_of_each_kind(world: World, test: Sample) -> list[int]:
+    """Rows of the test, kinds in turn, each from another picture."""
+    kind_B = world.kind_B(np.asarray(test.question_B))
+    kinds = list(dict.fromkeys(world.kinds))
+    rows = [np.flatnonzero(kind_B == kind) for kind in kinds]
+    found = [int(of_kind[(turn * 7 + 3) % len(of_kind)]) for turn in range(SHOWN) for of_kind in rows if len(of_kind)]
+    return found[:SHOWN]
+
+
+def _broken(text: str, width: int = 18) -> str:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word
+    return "\n".join(lines)
+
+
+def drawn(out: Path, way: Any, params: Any, test: Sample, seed: int) -> dict[str, Any]:
+    """Draws the words of test pictures. Above the true picture, then what its codes show, then the drawing."""
+    world: World = way.task.world
+    rows = np.arange(0, SHOWN * world.per_picture, world.per_picture)
+    labels, true = np.asarray(test.labels_BK)[rows], np.asarray(test.pixels_BYXC)[rows]
+    codes = np.asarray(way.encode(params.codes_KI, true))
+    shown = way.paint(params.codes_KI, codes)
+    made = way.draw(params, labels, seed)
+    figure, axes = plots.pyplot().subplots(3, SHOWN, figsize=(1.5 * SHOWN, 5.4), layout="constrained")
+    for line, (title, pictures) in enumerate((("picture", true), ("its codes", shown), ("drawn from the words", made))):
+        for column in range(SHOWN):
+            place = axes[line, column]
+            place.imshow(np.clip(pictures[column], 0, 1), interpolation="nearest")
+            place.set_xticks([])
+            place.set_yticks([])
+            if line == 0:
+                place.set_title(_broken(", ".join(said(world, labels[column])), 14), fontsize=7)
+        axes[line, 0].set_ylabel(title, fontsize=8)
+    plots.save(figure, out)
+    return {"squared_error_of_codes": float(np.mean((shown - true) ** 2))}
+
+
+def said(world: World, labels_K: Sequence[int] | np.ndarray) -> list[str]:
+    """The words of a picture, colour and digit of a place together."""
+    words = ["?" if label < 0 else place[label] for place, label in zip(world.places, labels_K, strict=True)]
+    return [" ".join(words[at : at + 2]) for at in range(0, len(words), 2)]

@@ -1,0 +1,81 @@
+"""The mistakes of a run as one HTML page (`llm_jax.files.page`), pictures inside; `page.js` fills it."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from llm_jax.files.page import document
+from train.vision import measure
+from train.vision.data.world import Sample, World
+from train.vision.drawing import said
+
+SCRIPT = Path(__file__).with_name("page.js")
+MOST = 60  # mistakes of a way
+Record = dict[str, Any]
+
+
+def mistakes(kept: dict[str, Any], test: Sample) -> Record:
+    """Wrong answers of every way (first seed), with the pictures they are about."""
+    pictures: dict[bytes, int] = {}
+    found: list[Record] = []
+    world: World = next(iter(kept.values())).way.task.world
+    counts = {}
+    for name, trained in kept.items():
+        way = trained.way
+        right_B, token_B = measure.ask(jax.jit(way.answer), trained.params, test)
+        wrong = np.flatnonzero(~right_B)
+        counts[name] = {"wrong": len(wrong), "asked": len(right_B)}
+        chosen = np.random.default_rng(0).permutation(wrong)[:MOST]
+        named = _named(trained, test, chosen)
+        for row, words in zip(np.sort(chosen).tolist(), named, strict=True):
+            picture = pictures.setdefault(png(np.asarray(test.pixels_BYXC[row])), len(pictures))
+            question = int(test.question_B[row])
+            found.append(
+                {
+                    "way": name,
+                    "kind": world.kinds[question],
+                    "question": world.questions[question],
+                    "right": world.answers[int(test.answer_B[row])],
+                    "answer": way.task.words.tokenizer.decode([int(token_B[row])]).strip()
+                    if token_B[row] < way.task.words.vocab_size
+                    else "(a patch)",
+                    "seen": said(world, np.asarray(test.labels_BK[row])),
+                    "named": words,
+                    "picture": picture,
+                }
+            )
+    links = [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in pictures]
+    return {
+        "data": world.name,
+        "ways": counts,
+        "kinds": list(dict.fromkeys(world.kinds)),
+        "mistakes": found,
+        "pictures": links,
+    }
+
+
+def _named(trained: Any, test: Sample, rows: np.ndarray) -> list[list[str] | None]:
+    """What a pipeline's tower has named in these pictures; nothing for other ways."""
+    seeing = getattr(trained.way, "seeing", None)
+    if trained.way.name != "pipeline" or seeing is None or not len(rows):
+        return [None] * len(rows)
+    names = np.asarray(jax.jit(seeing.names)(trained.params.namer, np.asarray(test.pixels_BYXC)[np.sort(rows)]))
+    return [said(trained.way.task.world, labels) for labels in names]
+
+
+def png(pixels_YXC: np.ndarray) -> bytes:
+    """A picture from 0 to 1 as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray((np.clip(pixels_YXC, 0, 1) * 255).round().astype(np.uint8)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def write(path: Path, record: Record) -> None:
+    """Writes the page, whole or not at all."""
+    document.write(path, "What the models got wrong", record, SCRIPT)
