@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LESSONS = sorted((REPOSITORY / "lessons").glob("[0-9]*.py"))
 LIMIT = 240  # seconds a lesson may take
+NOT_IN_LESSONS = ("LLM_JAX_DATA", "LLM_JAX_SMOLLM2", "LLM_JAX_VLLM_PYTHON")  # lessons measure less without them
 
 
 def functions_of(file: Path) -> dict[str, ast.FunctionDef]:
@@ -31,7 +32,7 @@ def programs(tmp_path_factory) -> Path:
 
 def play(lesson: Path, folder: Path, programs: Path, *flags: str) -> list[dict]:
     environment = {
-        **{name: value for name, value in os.environ.items() if name not in ("LLM_JAX_DATA", "LLM_JAX_SMOLLM2")},
+        **{name: value for name, value in os.environ.items() if name not in NOT_IN_LESSONS},
         "MPLBACKEND": "Agg",
         "HF_HUB_OFFLINE": "1",
         "LLM_JAX_CACHE": str(folder),

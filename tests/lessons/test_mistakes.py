@@ -108,6 +108,29 @@ def summed_times(parameters, bytes_each, users, context, bytes_per_token, bandwi
     return reading / bandwidth + 2 * parameters * users / peak
 
 
+def summed_latency(users, prefill, step, tokens):
+    latency = users * (prefill + (tokens - 1) * step)
+    return latency, users * tokens / latency
+
+
+def rate_of_one_user(users, prefill, step, tokens):
+    latency = prefill + (tokens - 1) * step
+    return latency, tokens / latency
+
+
+def evenly_divided(answers, rows):
+    groups = [answers[first : first + rows] for first in range(0, len(answers), rows)]
+    return sum(map(max, groups)), -(-sum(answers) // rows)
+
+
+def common_tokens(prompt, cached, size=16):
+    return next((i for i, pair in enumerate(zip(prompt, cached, strict=False)) if pair[0] != pair[1]), len(prompt))
+
+
+def known_blocks(prompt, cached, size=16):
+    return common_tokens(prompt, cached) // size * size
+
+
 def end_is_not_trained(messages, header, end, newline):
     ids, trained = [], []
     for role, words in messages:
@@ -195,6 +218,20 @@ def two_samples(a, b, n):
         ("choosing_a_gpu", "step_seconds", summed_times, "the longer of the two"),
         ("choosing_a_gpu", "utilisation", lambda v, n, p, sparse: 6 * n * v / p, "halve it"),
         ("choosing_a_gpu", "training_days", lambda n, t, d, p, mfu: 6 * n * t / (d * p) / 86_400, "utilisation, too"),
+        ("inference_and_vllm", "latency_and_throughput", summed_latency, "is not the sum over all"),
+        ("inference_and_vllm", "latency_and_throughput", rate_of_one_user, "counts the tokens of all"),
+        ("inference_and_vllm", "steps", evenly_divided, "not divided evenly"),
+        ("inference_and_vllm", "blocks_needed", lambda ns, size=16: sum(n // size for n in ns), "rounded down"),
+        ("inference_and_vllm", "blocks_needed", lambda ns, size=16: -(-sum(ns) // size), "belongs to one sequence"),
+        (
+            "inference_and_vllm",
+            "blocks_that_fit",
+            lambda m, layers, heads, kv, width, b=2, size=16: int(m // (2 * layers * heads * width * b * size)),
+            "not those of queries",
+        ),
+        ("inference_and_vllm", "slot_of", lambda p, table, size=16: p, "the table says where"),
+        ("inference_and_vllm", "tokens_saved", common_tokens, "only whole blocks are found"),
+        ("inference_and_vllm", "tokens_saved", known_blocks, "the last token of a prompt"),
         ("finetuning", "chat_with_mask", end_is_not_trained, "otherwise the model never stops"),
         ("finetuning", "batch_loss", mean_of_means, "the micro-batches' means"),
         ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),
