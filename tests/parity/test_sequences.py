@@ -38,6 +38,14 @@ def comparison(request):
 
 
 @pytest.mark.parametrize("comparison", ["berts", "marians"], indirect=True)
+def test_activations_and_gradients_are_those_of_transformers(comparison):
+    rows = [*comparison.activations(), *comparison.gradients()]
+    assert not {(row.section, row.name): row.ours.yardsticks for row in rows if row.verdict in ("suspicious", "wrong")}
+    assert len(rows) > 40
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("comparison", ["berts", "marians"], indirect=True)
 def test_without_a_fault_every_row_is_rounding(comparison):
     rows = [row for _, section in comparison.sections() for row in section()]
     assert not {

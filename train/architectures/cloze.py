@@ -37,7 +37,7 @@ from train.record import metrics, plots
 
 VOCABULARY = 4_000
 WINDOW = 64  # tokens, with [CLS] and [SEP]
-MOST_TEXT = 8_000_000  # characters; more than the default run reads
+MOST_TEXT = 4_000_000  # characters; more than the default run reads
 LEAST_WINDOWS = 8  # of each part
 HELD_OUT = 20  # one window of so many
 POSITIONS = 128  # a text that is classified may be longer than a window

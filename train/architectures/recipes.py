@@ -47,13 +47,15 @@ class Recipe:
 
 
 RECIPES = {
-    "copy": Recipe(d_model=64, n_layers=2, steps=1500, batch=128, warmup=300, dropout=0.0),
-    "reversal": Recipe(d_model=64, n_layers=2, steps=2500, batch=128, warmup=300, dropout=0.0),
+    "copy": Recipe(d_model=64, n_layers=2, steps=1500, batch=128, warmup=400, dropout=0.0),
+    "reversal": Recipe(d_model=64, n_layers=2, steps=2500, batch=128, warmup=400, dropout=0.0),
     "g2p": Recipe(
-        d_model=128, n_layers=2, steps=2500, batch=128, warmup=400, dropout=0.1, smoothing=0.1, measure_every=125
+        d_model=128, n_layers=2, steps=2500, batch=128, warmup=800, dropout=0.1, smoothing=0.1, measure_every=125
     ),
-    "cloze": Recipe(d_model=128, n_layers=2, steps=1500, batch=32, warmup=300, dropout=0.0, measure_every=150),
-    "spam": Recipe(d_model=128, n_layers=2, steps=300, batch=32, warmup=60, dropout=0.1, measure_every=100),
+    "cloze": Recipe(
+        d_model=128, n_layers=2, steps=1500, batch=32, warmup=300, dropout=0.0, measure_every=150, factor=0.4
+    ),
+    "spam": Recipe(d_model=128, n_layers=2, steps=300, batch=32, warmup=60, dropout=0.1, factor=0.1),
 }
 QUICK = {"d_model": 32, "n_layers": 1, "steps": 6, "batch": 16, "warmup": 2, "measure_every": 3}
 

@@ -34,6 +34,7 @@ from train.record import metrics, plots
 ROWS = 256  # sources written at once
 MEASURED = 500  # dev pairs, while training
 AVERAGED = 5  # last measurements
+WITHOUT_ERROR = 3  # measurements in a row without a mistake, after which copy and reversal end
 SHOWN = 20  # mistakes
 MORE = 8  # symbols that a target may have beyond the longest of training
 
@@ -122,7 +123,7 @@ def _follow(
     """Trains, says and records how it goes, and returns the parameters that are best on the dev pairs."""
     loss, letters = loss_of(writer, recipe), dimension_letters(writer.config)
     rows = batches(encoded(splits.train, writer.vocabulary), recipe.batch, options.seed)
-    began, best, last = time.monotonic(), (2.0, params), []
+    began, best, last, errors = time.monotonic(), (2.0, params), [], []
     with metrics.Metrics(folder) as record:
         course = train(
             loss, params, letters, rows, recipe.optimizer, recipe.schedule, recipe.steps, recipe.measure_every,
@@ -131,6 +132,7 @@ def _follow(
         for now, measured in course:
             error = error_of(written(writer, now, splits.dev[:MEASURED]), splits.dev[:MEASURED])
             best, last = min(best, (error, now), key=lambda one: one[0]), [*last[1 - AVERAGED :], now]
+            errors.append(error)
             seconds = time.monotonic() - began
             record.write(
                 {
@@ -150,8 +152,8 @@ def _follow(
                 f"lr {measured.rate:.2e}  left {left:.0f} s",
                 flush=True,
             )
-            if error == 0 and options.task in ("copy", "reversal") and len(last) == AVERAGED:
-                break
+            if options.data is None and len(errors) >= WITHOUT_ERROR and not any(errors[-WITHOUT_ERROR:]):
+                break  # copy and reversal: there is nothing left to learn
     plots.draw_loss(
         folder / LOSS_PLOT,
         list(metrics.read(folder)),
@@ -160,8 +162,8 @@ def _follow(
         unit="nats per symbol",
     )
     mean = average(last)
-    errors = [error_of(written(writer, one, splits.dev), splits.dev) for one in (mean, best[1])]
-    return mean if errors[0] <= errors[1] else best[1]
+    of_mean, of_best = (error_of(written(writer, one, splits.dev), splits.dev) for one in (mean, best[1]))
+    return mean if of_mean <= of_best else best[1]
 
 
 def written(writer: Writer, params: Any, pairs: list[Pair], n_beams: int = 1, alpha: float = 0.0) -> list[Any]:

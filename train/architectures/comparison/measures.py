@@ -78,10 +78,10 @@ def accuracy(model: Model, params: Any, data: Data, setting: Setting) -> float:
     windows_BT = test_windows(data, setting)
     with_holes_BT, places = holes(np.random.default_rng(0), windows_BT, setting.holes)
     missing = np.take_along_axis(windows_BT, places, axis=1)
-    found = []
+    found, run = [], jax.jit(partial(encoder_logits, model))
     for part, where in zip(_parts(with_holes_BT), _parts(places), strict=True):
         if model.kind == "encoder":
-            best_BT = np.asarray(jax.jit(partial(encoder_logits, model))(params, part).argmax(axis=-1))
+            best_BT = np.asarray(run(params, part).argmax(axis=-1))
             found.append(np.take_along_axis(best_BT, where, axis=1))
         elif model.kind == "decoder":
             found.append(np.array(_continued(model, params, [[*row, BEGIN] for row in part], setting.holes)))
@@ -113,11 +113,12 @@ def word_error(model: Model, params: Any, data: Data, setting: Setting) -> float
     sources = [data.vocabulary.encode(source) for source, _ in data.test_pairs]
     empty = [np.zeros(0, np.int32)] * len(sources)
     written: list[Any] = []
+    run = jax.jit(partial(encoder_logits, model))
     for start in range(0, len(sources), ROWS):
         some = sources[start : start + ROWS]
         some += [some[0]] * (min(ROWS, len(sources)) - len(some))
         if model.kind == "encoder":
-            best_BT = np.asarray(jax.jit(partial(encoder_logits, model))(params, slots(some, setting)).argmax(axis=-1))
+            best_BT = np.asarray(run(params, slots(some, setting)).argmax(axis=-1))
             written += [row[len(source) + 1 :][: setting.n_new] for row, source in zip(best_BT, some, strict=True)]
         elif model.kind == "decoder":
             written += _continued(model, params, [[*source, BEGIN] for source in some], setting.n_new, (END,))

@@ -12,6 +12,7 @@ variance: 2u·√(2L).
 import collections
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,8 @@ def _kind(row: Row) -> tuple[str, str]:
         return f"{moment or 'parameter'}s", parameter
     if row.section in (comparison.ACCUMULATED, comparison.OWN_STEP):
         return "parameters", name.partition(": ")[0]
-    if name.startswith("block "):
-        block, _, part = name.partition(", ")
-        return part, block
+    if found := re.fullmatch(r"((?:\w+ )?block \d+), (.+)", name):  # "block 2", "encoder block 2"
+        return found[2], found[1]
     return name, ""
 
 

@@ -7,6 +7,7 @@ some training steps. Operations alone and accumulated gradients are compared by 
 and take the same step.
 """
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def our_training(side: SequenceSide, config: OptimizerConfig) -> Training:
         loss, gradients = jax.value_and_grad(lambda params: side.forward(params, batch).mean)(given)
         direction, moments = optimizer.update(gradients, state.optimizer, given)
         params = jax.tree.map(lambda p, d: p - rate * d, given, direction)
-        return state._replace(params=params, optimizer=moments), LossOfStep(loss)
+        return dataclasses.replace(state, params=params, optimizer=moments), LossOfStep(loss)
 
     return Training(cast(Any, start), step)
 
