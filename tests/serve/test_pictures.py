@@ -4,8 +4,10 @@ import asyncio
 import base64
 import io
 import json
+from functools import partial
 
 import httpx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,8 +36,6 @@ SIDE = 16
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    import jax
-
     words = train_bpe([QUESTION] * 3, 290, special_tokens=("<|endoftext|>", "<image>"))
     text = llama(vocab_size=words.vocab_size, context_length=64, d_model=32, n_heads=1, n_layers=1, tied_head=False)
     tower = VisionConfig(image_size=SIDE, patch_size=8, d_model=32, n_heads=1, n_layers=2, mlp_width=48)
@@ -93,17 +93,21 @@ def text(said: str = QUESTION):
     return {"type": "text", "text": said}
 
 
+@partial(jax.jit, static_argnames="config")
+def logits_of(params, tokens, pixels, config):
+    return forward.logits(params, tokens, pixels, config, decoder.make_plan(Execution(dtype="float32")))
+
+
 def expected(model, image: Image.Image) -> str:
     """The greedy answer by the whole forward pass, token by token."""
     sight = model.sight
     params = VisionLanguage(sight.tower, sight.projector, model.params)
-    plan = decoder.make_plan(Execution(dtype="float32"))
     tokens = [sight.config.image_token] * 4 + model.tokenizer.encode(f"{QUESTION}\nanswer:")
     start = len(tokens)
     pixels = normalised(jnp.asarray(np.asarray(image)[None] / 255, jnp.float32), sight.config.vision)
     for _ in range(4):
-        logits = forward.logits(params, jnp.asarray([tokens]), pixels, sight.config, plan)
-        tokens.append(int(logits[0, -1].argmax()))
+        padded = jnp.asarray([tokens + [0] * (64 - len(tokens))])
+        tokens.append(int(logits_of(params, padded, pixels, sight.config)[0, len(tokens) - 1].argmax()))
         if tokens[-1] == model.tokenizer.end_of_text:
             tokens.pop()
             break

@@ -153,3 +153,9 @@ def test_batches_are_of_one_length_and_lose_nothing(world):
 def test_store_is_an_argument_and_no_constant_of_the_program(world):
     lowered = jax.jit(lambda store, key: world.draw(store, key, jnp.int32(0), 4)).lower(world.store, jax.random.key(0))
     assert len(lowered.as_text()) < 300_000  # the images alone have 2.6 MB
+
+
+def test_no_ink_leaves_its_field_on_the_other_side(world, source):
+    """A thick digit, moved by the largest shift, still ends before the edge of its field."""
+    images = np.asarray(world.store.images_I2YX)
+    assert images[:, :, 0].max() == images[:, :, -1].max() == images[:, :, :, 0].max() == images[:, :, :, -1].max() == 0

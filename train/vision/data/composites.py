@@ -15,7 +15,7 @@ from llm_jax.shapes import Array, Float, Int
 from train.first_principles.digits.data import Digits
 from train.vision.data.world import Sample, World
 
-FIELD, DRAWN = 16, 14  # pixels of a digit's field, and of the digit in it
+FIELD, DRAWN = 16, 12  # pixels of a field and of the digit in it: room for a thicker stroke and a shift
 SHIFT = 1  # pixels, at most, in each direction
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 COLOURS = {

@@ -92,9 +92,9 @@ class Contrastive:
     def named(self, params: Parameters, sample: Sample) -> dict[str, float]:
         """The share of places whose words are found: first word, second word, both. Unknown places do not count."""
         right_BPK, known_BPK = self._compared(params, sample)
-        both = known_BPK.all(axis=-1)
-        found = {f"word {k + 1}": right_BPK[..., k][known_BPK[..., k]].mean() for k in range(WORDS)}
-        return {name: float(value) for name, value in (found | {"both": right_BPK.all(axis=-1)[both].mean()}).items()}
+        found = {f"word {k + 1}": float(np.mean(right_BPK[..., k], where=known_BPK[..., k])) for k in range(WORDS)}
+        is_known_BP = np.all(known_BPK, axis=-1)
+        return found | {"both": float(np.mean(np.all(right_BPK, axis=-1), where=is_known_BP))}
 
     def _compared(self, params: Parameters, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         labels = np.asarray(sample.labels_BK)
