@@ -394,7 +394,7 @@ predicted("largest difference of the logits", prediction, np.abs(ours - theirs).
 
 # %% [markdown]
 # GPT-2 is the same decoder with other choices: layer norm, a table of positions, GELU without a gate, biases
-# (`llm_jax/config.py`). Its first loss is ln V = 10.82 if the embedding is small enough; with an embedding of width 1,
+# (`llm_jax/config/`). Its first loss is ln V = 10.82 if the embedding is small enough; with an embedding of width 1,
 # as in the course notebook, it is about 104.
 #
 # ## What does a head look at?

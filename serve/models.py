@@ -73,7 +73,7 @@ def load_model(
         found, lora = hf.load_adapter(adapter, model.config, model.params)
         params = adapters.merge(model.params, found, model.config, lora)
         model = replace(model, params=params, name=f"{model.name} + {Path(adapter).name}")
-    return _trimmed_to_tokenizer(model, source, whole)
+    return model if whole else _trimmed_to_tokenizer(model)
 
 
 def load_with_adapters(source: str, step: int | None, folders: Sequence[Path], weights: Weights = "auto") -> Model:
@@ -87,19 +87,11 @@ def load_with_adapters(source: str, step: int | None, folders: Sequence[Path], w
 
         several = [hf.load_adapter(folder, model.config, model.params) for folder in folders]
         model = replace(model, params=adapters.attach_together(model.params, several, model.config))
-    return _trimmed_to_tokenizer(model, source, whole=False)
+    return _trimmed_to_tokenizer(model)
 
 
-def _trimmed_to_tokenizer(model: Model, source: str, whole: bool) -> Model:
-    n_ids, n_known = model.tokenizer.vocab_size, model.config.vocab_size
-    if n_ids > n_known:
-        raise ValueError(
-            f"{source}: the tokenizer has {n_ids:,} ids, the model knows {n_known:,}: put the tokenizer there that it "
-            "was trained with"
-        )
-    if whole:
-        return model
-    params, config = trimmed(model.params, model.config, n_ids)
+def _trimmed_to_tokenizer(model: Model) -> Model:
+    params, config = trimmed(model.params, model.config, model.tokenizer.vocab_size)
     return replace(model, params=params, config=config)
 
 

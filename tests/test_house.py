@@ -110,6 +110,26 @@ def test_a_folder_can_be_taken_in_at_a_glance():
 MAP = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf8")
 
 
+DRAWN = {
+    house: re.search(rf"### `{house}/`.*?```\n(.*?)```", MAP, re.DOTALL)[1].splitlines()  # type: ignore[index]
+    for house in HOUSES
+}
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_the_map_names_every_room_below_the_rooms_that_it_imports(house, graph):
+    """Each line of the map may import only lines above it."""
+    lines = [re.split(r"\s{2,}", line)[0] for line in DRAWN[house] if not line.startswith(" ")]
+    place = {name.strip(" /"): number for number, names in enumerate(lines) for name in names.split(",")}
+    rooms = {module.split(".")[1] for module in graph if module.startswith(f"{house}.")}
+    assert place.keys() == rooms - {"__main__", "commands"}
+    for module, imported in graph.items():
+        for other in imported:
+            if module.split(".")[0] == other.split(".")[0] == house and "." in other:
+                room, below = (name.split(".")[1] for name in (module, other))
+                assert place.get(below, -1) <= place.get(room, len(lines)), f"{module} imports {other}"
+
+
 PATHS = set(re.findall(r"`((?:llm_jax|train|serve|tests|slurm|lessons|docs|benchmarks)/[\w./-]*)`", MAP))
 PLACEHOLDER = re.compile(r"NN_|/name\.py$")  # lessons/NN_name.py: any lesson
 
@@ -120,7 +140,12 @@ def test_every_path_on_the_map_exists(path):
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), sorted(set(re.findall(r"`((?:llm_jax|train|serve)/[\w/]+\.py)`: `([\w.]+)`", MAP)))
+    ("path", "name"),
+    sorted(
+        (path, name)
+        for path, names in re.findall(r"`((?:llm_jax|train|serve)/[\w/]+\.py)`: ((?:`[\w.]+`(?:, )?)+)", MAP)
+        for name in re.findall(r"[\w.]+", names)
+    ),
 )
 def test_every_function_on_the_map_exists(path, name):
     found = importlib.import_module(module_of(REPOSITORY / path))

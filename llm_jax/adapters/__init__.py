@@ -3,9 +3,9 @@
 config     rank, scale, targets
 lora       the tree, its initialisation, attaching, merging
 together   several adapters of one base in one batch
-base       the hash by which adapters know their base
+base       the hash of a base, which its adapters store
 
-A command line reads `config` without JAX, so the others are imported when a name of theirs is first asked for.
+A command line reads `config` without JAX, so the others are imported at the first use of one of their names.
 """
 
 import importlib

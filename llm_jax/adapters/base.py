@@ -1,9 +1,9 @@
-"""A hash of a base's parameters, by which adapters refuse another base.
+"""A hash of a base's parameters: adapters are refused on a base with another hash.
 
 Each parameter's bits (float32) are mixed with their place and added up modulo 2³², twice, on the devices that hold
 them. Whole numbers add up to the same in any order, so the hash does not depend on devices, mesh or processes, and no
-array is gathered. SHA-256 is taken of all the sums, with names and shapes. It tells models apart; it is no protection
-from an attacker who can compute it too.
+array is gathered. SHA-256 is taken of all the sums, with names and shapes. The hash distinguishes models; it
+does not protect from an attacker, who could make a model with the same one.
 """
 
 import hashlib

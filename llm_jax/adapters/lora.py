@@ -46,7 +46,7 @@ def init(key: Key[Array, ""], config: DecoderConfig, lora: LoraConfig) -> Adapte
     Raises:
         ValueError: as `targets_of`.
     """
-    sizes = _sizes(config, lora)
+    sizes = config.sizes
 
     def one(key: Key[Array, ""], target: Target) -> LowRank:
         inputs, outputs = (tuple(sizes[letter] for letter in letters) for letters in (target.inputs, target.outputs))
@@ -152,7 +152,7 @@ def _change(part: Any, names: list[str], change: Callable[[Any], Any]) -> Any:
 
 def check(adapters: Adapters, config: DecoderConfig, lora: LoraConfig) -> None:
     """Raises ValueError where the adapters are not those of this model and these settings: it names the first one."""
-    sizes = _sizes(config, lora)
+    sizes = config.sizes | {"J": lora.rank}
     if len(adapters.blocks) != config.n_layers:
         raise ValueError(
             f"the adapters are those of {len(adapters.blocks)} blocks, and the model has {config.n_layers}: "
@@ -174,18 +174,6 @@ def check(adapters: Adapters, config: DecoderConfig, lora: LoraConfig) -> None:
                         f"the adapter of {path} in block {number} has {name} of shape {shape}; this base and these "
                         f"settings have {expected}: take the base and the rank it was trained with"
                     )
-
-
-def _sizes(config: DecoderConfig, lora: LoraConfig) -> dict[str, int]:
-    return {
-        "D": config.d_model,
-        "3": 3,
-        "N": config.n_heads,
-        "K": config.kv_heads,
-        "H": config.d_head,
-        "F": config.d_hidden,
-        "J": lora.rank,
-    }
 
 
 def _text(letters: str) -> Any:

@@ -1,9 +1,9 @@
 """Several adapters of one base in one batch, each row with its own or with none.
 
 The columns of all A and the rows of all s·B lie side by side, and a row of the batch keeps only the columns of its own
-adapter (`llm_jax.layers.adapted`). So every row costs the products with all adapters, but there is one program for any
+adapter (`llm_jax.layers.adapted`). So every row costs the products with all adapters, but one program serves any
 mixture, nothing is gathered, and a row's result does not depend on the other rows' adapters. Ranks and targets may
-differ. Many adapters of a high rank would want kernels that gather (Chen et al. 2023, "Punica").
+differ. Many adapters of a high rank would need kernels that gather (Chen et al. 2023, "Punica").
 """
 
 import dataclasses

@@ -108,7 +108,7 @@ def _most_likely(logits_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
     largest_BC = logits_BV[:, :whole].reshape(len(logits_BV), size // PIECE, PIECE).max(axis=-1)
     if whole < size:
         largest_BC = jnp.concatenate([largest_BC, logits_BV[:, whole:].max(axis=-1, keepdims=True)], axis=-1)
-    # The barrier keeps XLA from making the maximum of maxima a reading of its own.
+    # The barrier keeps XLA from computing the maximum of maxima in a pass of its own.
     piece_B = _first_largest(jax.lax.optimization_barrier(largest_BC))
     places_BW = jnp.minimum(piece_B[:, None] * PIECE + jnp.arange(PIECE, dtype=jnp.int32), size - 1)
     first_B = _first_largest(jnp.take_along_axis(logits_BV, places_BW, axis=-1))

@@ -1,4 +1,4 @@
-"""Logits → log-probabilities of tokens, for whoever reports them: scoring, serving and `serve agree`.
+"""Logits → log-probabilities of tokens, for scoring, serving and `serve agree`.
 
 log p(v) = z_v − log Σ_u exp z_u, in the format of the logits, which is float32. The log-softmax of the whole vocabulary
 is never stored: only the chosen and the most likely tokens are needed.
@@ -7,13 +7,10 @@ is never stored: only the chosen and the most likely tokens are needed.
 import jax
 import jax.numpy as jnp
 
+from llm_jax.layers.loss import log_probability as of_tokens
 from llm_jax.shapes import Array, Float, Int
 
-
-def of_tokens(logits_V: Float[Array, "*rows V"], token: Int[Array, "*rows"]) -> Float[Array, "*rows"]:
-    """log p(token), for one token a row."""
-    chosen = jnp.take_along_axis(logits_V, token[..., None], axis=-1)[..., 0]
-    return chosen - jax.nn.logsumexp(logits_V, axis=-1)
+__all__ = ["best_and_margin", "most_likely", "of_tokens"]
 
 
 def most_likely(logits_V: Float[Array, "*rows V"], n: int) -> tuple[Float[Array, "*rows n"], Int[Array, "*rows n"]]:

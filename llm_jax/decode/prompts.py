@@ -6,12 +6,11 @@ from llm_jax.tokenizer import Tokenizer
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of `text`, in which special tokens may be spelled; an empty text becomes the start of a document.
+    """The ids of `text`, in which special tokens may be spelled.
 
-    Before them stand the tokens that the tokenizer's files put before every text, as Llama's do.
-
-    That is the token that begins a text, else the one that ends it, as the model's files name them; a line feed where
-    they name neither.
+    They follow the tokens that the tokenizer's files put before every text, as Llama's do. An empty text becomes the
+    start of a document: the token that begins a text, else the one that ends it, as the model's files name them; a line
+    feed where they name neither.
 
     Raises:
         ValueError: the vocabulary has no line feed either, or cannot write the text.
@@ -31,6 +30,6 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def begun(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
-    """`ids` behind the tokens that stand before every text, unless they begin with these already."""
+    """`ids`, preceded by the tokens that stand before every text, unless they begin with these already."""
     prefix = list(tokenizer.borders.prefix)
     return list(ids) if list(ids[: len(prefix)]) == prefix else [*prefix, *ids]

@@ -13,7 +13,7 @@ request that fits in the cache is that long:
     row 0        4    5    6    -    0    1    2    3      has seen seven tokens, the latest in column 2
     row 1        0    1    2    -    -    -    -    -      joined a moment ago with three
 
-`decoder.forward` knows nothing of requests: the positions stored with the cache tell what each row may attend to. A
+`decoder.forward` has no code for requests: the positions stored with the cache decide what each row may attend to. A
 draw depends on the row's key and position only, so a request gets the same tokens alone, in a batch, and in any row.
 
 Left out: paged memory (Kwon et al. 2023), so every row reserves memory for the longest sequence; sharing the prefix of

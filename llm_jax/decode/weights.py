@@ -1,7 +1,7 @@
 """Parameters as a decoding step reads them: each matrix in one number format, stored as the plan's kernels want it.
 
 A step reads every weight, so on a CPU the format decides the time of a step: bfloat16 is half of float32, int8 a
-quarter. Matrices of one input are joined, because each product costs some microseconds beside its arithmetic.
+quarter. Matrices with the same input are joined, because every product has a fixed cost of some microseconds.
 Activations, norms, biases, adapters and the cache keep the compute format; projections with adapters are not joined.
 """
 
@@ -36,7 +36,7 @@ def prepare(
         params: parameters as they were trained or loaded.
         plan: says how weights are stored, and the compute format.
         n_rows: sequences decoded at once, for which the plan may store weights in another order. Weights so stored
-            decode any number of rows. None: the order stays, where the format needs no other.
+            decode any number of rows. None: keeps the order, unless the format needs another.
         weights: number format of the matrices; auto: the compute format.
         consumes: deletes every matrix of `params` when it is converted, so that memory never holds the model twice.
 
@@ -52,7 +52,7 @@ def prepare(
     token_embedding = params.token_embedding
     if params.head is None:
         token_embedding = keep.rows(token_embedding)
-    elif number != "int8":  # a step reads a row of it for each token, as of the positions
+    elif number != "int8":  # a step reads only one row of it for each token
         token_embedding = keep.matrix(token_embedding)
     head = None if params.head is None else keep.rows(params.head)
     if consumes:
@@ -115,14 +115,14 @@ class _Keeper:
         return self._replaced([layer.weight], store(layer, n_inputs, self.number))
 
     def _joined(self, layers: Sequence[Linear], join: Callable[..., Array]) -> Linear:
-        """Maps of one input as one, joined along their first output dimension, or a new one before it."""
+        """Joins linear maps of the same input, along their first output dimension or along a new one before it."""
         weights = [layer.weight for layer in layers]
         biases = [layer.bias for layer in layers if layer.bias is not None]
         weight = self._replaced(weights, join(weights, axis=1))
         return Linear(weight, join(biases, axis=0) if biases else None)
 
     def _replaced(self, old: Sequence[Array], new: Any) -> Any:
-        """`new`; the arrays from which it was made are deleted if they are consumed, unless they are a part of it."""
+        """`new`. If `params` are consumed, deletes the arrays from which it was made, unless they are a part of it."""
         if self.consumes and not {id(x) for x in old} & {id(leaf) for leaf in jax.tree.leaves(new)}:
             jax.block_until_ready(new)
             for x in old:

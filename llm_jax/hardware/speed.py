@@ -7,8 +7,8 @@
 P are the parameters that are multiplied (all but the rows an embedding looks up), b their bytes, B the sequences in a
 step, T the tokens. Reading the cache overlaps with nothing: attention is bound by bandwidth while the products may be
 bound by arithmetic. The efficiencies are fitted on half of the published measurements in
-`benchmarks/published_speeds.toml`; docs/hardware.md has the errors on the other half. What the model leaves out: tails
-of waves and tiles, imbalance between devices, sampling, and everything a scheduler does but a constant per step.
+`benchmarks/published_speeds.toml`; docs/hardware.md has the errors on the other half. Left out: partly filled
+waves and tiles of a kernel, imbalance between devices, sampling, and the scheduler, except for a constant per step.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ directory   load a directory or hub name; export a model, reload it, compare log
 hub         the files of a model on the hub, from the local cache or downloaded
 peft        adapters in PEFT's format: load, export
 encoder     directories of sentence encoders (BERT); sentences: texts → vectors
-opened      a model, whoever made it; a LoRA run with its base; an adapter for a base that is open
+opened      any model; a LoRA run with its base; an adapter for a base that is open
 exported    export a run: whole, merged, or its adapters alone
 """
 

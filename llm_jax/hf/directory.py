@@ -99,7 +99,7 @@ def check(directory: Path) -> DecoderConfig:
     _checked(directory, tensors.read(directory, family.tied(config)), config, family)
     if not tokenizers.is_there(directory):
         raise FileNotFoundError(f"{directory} has no tokenizer.json: put one there")
-    _refuse_unknown_ids(directory, tokenizers.load(directory), config)
+    refuse_unknown_ids(directory, tokenizers.load(directory), config.vocab_size)
     return config
 
 
@@ -119,7 +119,7 @@ def export(
         RuntimeError: the reloaded logits differ by more than 1e-4.
     """
     out = Path(out)
-    _refuse_unknown_ids(out, tokenizer, config)
+    refuse_unknown_ids(out, tokenizer, config.vocab_size)
     place = out.resolve()  # keeps a link a link, and gives "." a name
     if place.exists() and (reason := _why_foreign(place, tokenizer)):
         raise FileExistsError(f"{out} exists already and is no export ({reason}): choose another folder")
@@ -203,11 +203,12 @@ def _checked(
     return bare
 
 
-def _refuse_unknown_ids(directory: Path, tokenizer: Tokenizer, config: DecoderConfig) -> None:
-    if tokenizer.vocab_size > config.vocab_size:
+def refuse_unknown_ids(source: str | Path, tokenizer: Tokenizer, n_known: int) -> None:
+    """Raises ValueError where the tokenizer of a model has more ids than the model's vocabulary."""
+    if tokenizer.vocab_size > n_known:
         raise ValueError(
-            f"{directory}: the tokenizer has {tokenizer.vocab_size} ids, the model knows {config.vocab_size}: "
-            "wrong tokenizer?"
+            f"{source}: the tokenizer has {tokenizer.vocab_size:,} ids, the model knows {n_known:,}: put the tokenizer "
+            "there that it was trained with"
         )
 
 

@@ -1,10 +1,11 @@
 """Directories of sentence encoders: a BERT of Hugging Face, with the small files of sentence-transformers beside it.
 
-config.json, model.safetensors, tokenizer files    as transformers has them
+config.json, model.safetensors, tokenizer files    as in transformers
 modules.json, 1_Pooling/config.json                how hidden states become one vector, and whether it is normalised
 sentence_bert_config.json                          how many tokens a text may have; longer ones are cut
 
-Without the last three, as in a directory of a bare BERT: the masked mean, normalised, and the model's positions.
+A directory of a bare BERT lacks the last three. Then the vector is the masked mean, normalised, and the limit is the
+model's positions.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from llm_jax import tokenizer as tokenizers
 from llm_jax.files import replacing_folder
 from llm_jax.files.json_files import read_json, write_json
 from llm_jax.hf import hub, single_file, tensors
+from llm_jax.hf.directory import refuse_unknown_ids
 from llm_jax.hf.families import bert
 from llm_jax.hf.names import tensors_of
 from llm_jax.models.encoder.config import EncoderConfig
@@ -67,11 +69,7 @@ def load(directory: str | Path) -> SentenceModel:
         raise error if str(error).startswith(str(path)) else ValueError(f"{path}: {error}") from None
     params = _from_hf(_checked(directory, config), config)
     tokenizer = tokenizers.load(directory)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ValueError(
-            f"{directory}: the tokenizer has {tokenizer.vocab_size} ids, the model knows {config.vocab_size}: "
-            "wrong tokenizer?"
-        )
+    refuse_unknown_ids(directory, tokenizer, config.vocab_size)
     begin, end = _borders(directory, tokenizer)
     pooling, is_normalised = _pooling(directory)
     return SentenceModel(config, params, tokenizer, begin, end, _most_tokens(directory, config), pooling, is_normalised)

@@ -13,7 +13,7 @@ def download(name: str, files: Sequence[str], short_names: Mapping[str, str] | N
         short_names: what people write instead of a name, for the message.
 
     Raises:
-        FileNotFoundError: it is no such name, or neither cache nor hub has it.
+        FileNotFoundError: the name has another form, or neither cache nor hub has the model.
     """
     if name.count("/") != 1 or name.startswith((".", "/")):
         meant = (short_names or {}).get(name)

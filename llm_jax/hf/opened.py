@@ -1,4 +1,4 @@
-"""Opens a model, whoever made it: a run (pretrained, fine-tuned, with adapters), a directory, or a name on the hub.
+"""Opens any model: a run (pretrained, fine-tuned, with adapters), a directory, or a name on the hub.
 
 A run of LoRA holds adapters alone. Its base is opened again as its `config.json` says, and refused where the hash of
 its parameters is another: adapters change the function of one base and are noise to any other.
@@ -17,7 +17,7 @@ from llm_jax.adapters import Adapters, LoraConfig
 from llm_jax.checkpoint import layout, load_run
 from llm_jax.config import DecoderConfig, from_dict, model_preset
 from llm_jax.hf import peft
-from llm_jax.hf.directory import load
+from llm_jax.hf.directory import load, refuse_unknown_ids
 from llm_jax.models import decoder
 from llm_jax.models.decoder import Decoder
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_lora, is_run, read_config, refuse_no_text_model
@@ -71,6 +71,7 @@ def open_model(source: str | Path, step: int | None = None, keeps_format: bool =
         loaded = load(source, keeps_format)
         if loaded.tokenizer is None:
             raise FileNotFoundError(f"{source} has no tokenizer.json: put one there")
+        refuse_unknown_ids(source, loaded.tokenizer, loaded.config.vocab_size)
         folder = path.resolve() if path.is_dir() else None
         return Opened(loaded.config, loaded.params, loaded.tokenizer, path.name, folder)
     if is_lora(path):
@@ -80,6 +81,7 @@ def open_model(source: str | Path, step: int | None = None, keeps_format: bool =
     else:
         loaded_run = load_run(path, step)
         config, params, tokenizer, at = loaded_run.config, loaded_run.params, loaded_run.tokenizer, loaded_run.step
+    refuse_unknown_ids(source, tokenizer, config.vocab_size)
     return Opened(config, params, tokenizer, f"{path.name}, step {at:,}", (path / TOKENIZER).resolve(), at)
 
 
@@ -153,7 +155,7 @@ def open_base(run: Path, record: dict[str, Any]) -> Opened:
     """The base of a LoRA run, by the entry `base` of its config. Raises as `load_adapted`."""
     source = record["folder"] or record["source"]
     if record["folder"] and not Path(source).is_dir():
-        source = record["source"]  # a project that was moved: as it was given, seen from here
+        source = record["source"]  # the project was moved: the path as given, relative to this folder
     try:
         base = open_model(source, record["step"])
     except FileNotFoundError as error:

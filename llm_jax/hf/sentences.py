@@ -77,7 +77,7 @@ class Embedder:
         return digest.hexdigest()
 
     def embed(self, texts: Iterable[str], progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
-        """The vectors of the texts, (texts, D) in float32. `progress` is told how many are done."""
+        """The vectors of the texts, (texts, D) in float32. `progress` is called with the number done."""
         ids = ids_of(self.model, list(texts))
         order = sorted(
             range(len(ids)), key=lambda i: len(ids[i]), reverse=True

@@ -1,4 +1,4 @@
-"""For a file given instead of a model's folder: says what the file is, by its first bytes, and how to convert it."""
+"""Refuses a file given in place of a model's folder: says what it is, by its first bytes, and how to convert it."""
 
 import struct
 from pathlib import Path

@@ -8,9 +8,9 @@ the logits. The backward pass only multiplies these gradients by the incoming de
 With p = softmax(h·Wᵀ), ℓ = Σ_t w_t (logsumexp(h_t·Wᵀ) − h_t·W[y_t]):
     ∂ℓ/∂logits_t = w_t · (p_t − onehot(y_t)),   ∂ℓ/∂h = ∂ℓ/∂logits · W,   ∂ℓ/∂W = ∂ℓ/∂logitsᵀ · h
 
-On a CPU alone at 0.71 of its bound (0.82 at GPT-2 124M's shape, `benchmarks/operations.py`). A GPU gets two parts
-written otherwise (`_one_reading`, `_compared_where`): the passes over the logits of a step of 124M need 34 ms instead
-of 177 (`benchmarks/gpu_compiled.py`, least time on an H200).
+Timed alone it reaches 0.71 of its bound, 0.82 at GPT-2 124M's shape (two cores with AVX-512,
+`benchmarks/operations.py`). A GPU gets two other parts (`_one_reading`, `_compared_where`): the passes over the logits
+of a step of 124M need at least 34 ms on an H200, not 177 (a bound from `benchmarks/gpu_compiled.py`).
 
 Under `grad` the logits are rounded to the compute format before the loss is taken in float32, as PyTorch's autocast
 does. Slices are cut along T, so a batch that is sharded over devices is not moved.
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from llm_jax.kernels.logits import logits_of_few
 from llm_jax.kernels.products import summed_product, transposed_product
-from llm_jax.layers.loss import counted, without_padding
+from llm_jax.layers.loss import counted, log_probability, without_padding
 from llm_jax.shapes import Array, Float, Int
 
 
@@ -74,9 +74,7 @@ def _summed(parts, hidden_BTD, head_VD, targets_BT, weights_BT, vocab_size: int,
     def add(total, piece):
         hidden, targets, weights = piece
         logits = logits_of_few(hidden, head_VD, vocab_size)
-        target_logits = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-        losses = jax.nn.logsumexp(logits, axis=-1) - target_logits
-        return total + (losses * weights).sum(), None
+        return total - (log_probability(logits, targets) * weights).sum(), None
 
     slices = _slices(n_chunks, hidden_BTD, targets_BT, weights_BT)
     return jax.lax.scan(add, jnp.zeros((), jnp.float32), slices)[0]

@@ -10,7 +10,8 @@ product of float32 rows:
   max|x|/64,516. The weight is s·Q, Q in whole numbers, with one scale s for each output: s = max|w|/127. Sums of int8
   products are exact, so a row's result does not depend on the other rows.
 
-docs/benchmarks.md has the billions of weights a second that each form reads.
+With 1, 8 and 32 rows int8 weights are read at 8.6, 5.7 and 3.5 billion a second, float32 ones at 3.3, 2.6 and 1.5 (two
+cores of a Xeon with AVX-512 and AMX, shared; docs/benchmarks.md has every form).
 """
 
 from typing import Any

@@ -30,8 +30,13 @@ def token_losses(
     hidden: Float[Array, "*rest D"], head_VD: Float[Array, "V D"], targets: Int[Array, "*rest"], vocab_size: int
 ) -> Float[Array, "*rest"]:
     """One loss (nats) per token: −log softmax(h·Wᵀ)[y]."""
-    log_probabilities = jax.nn.log_softmax(logits_of(hidden, head_VD, vocab_size), axis=-1)
-    return -jnp.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
+    return -log_probability(logits_of(hidden, head_VD, vocab_size), targets)
+
+
+def log_probability(logits: Float[Array, "*rest V"], tokens: Int[Array, "*rest"]) -> Float[Array, "*rest"]:
+    """log softmax(z)[y] = z_y − log Σ_v exp z_v, in nats: the log-softmax of the whole vocabulary is never stored."""
+    chosen = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
+    return chosen - jax.nn.logsumexp(logits, axis=-1)
 
 
 def counted(

@@ -1,7 +1,7 @@
 """Several texts in one row, kept apart: no query attends to another text, and positions begin anew with each.
 
-Without both, a text is read after whatever was packed before it, and its loss is another one. A row's texts are told
-apart by numbers that change where one ends (0, 0, 0, 1, 1, 2, …); padding is one text more.
+Without both, a text would be read as the continuation of the one before it, and its loss would change. Segment numbers
+separate a row's texts: they change where a text ends (0, 0, 0, 1, 1, 2, …). Padding counts as one more text.
 """
 
 import jax

@@ -1,7 +1,7 @@
-"""How a model lets others look inside: it calls `watch(name, activation)` at every hidden layer.
+"""The hook for looking inside a model: the model calls `watch(name, activation)` at every hidden layer.
 
-What `watch` returns is used in place of the activation. So a test may replace one, and the derivative of the loss with
-respect to an activation is the derivative with respect to a nudge of zero that is added to it (`llm_jax.inspect`).
+What `watch` returns is used in place of the activation. So a test may replace an activation. The derivative of the loss
+with respect to an activation is the derivative with respect to a zero that is added to it (`llm_jax.inspect`).
 """
 
 from collections.abc import Callable

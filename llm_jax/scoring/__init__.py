@@ -6,5 +6,5 @@ conventions   log-likelihoods of several answers → the answer chosen: sum, tok
 rows          rows of a local parquet or JSONL file
 hellaswag     the HellaSwag items of such a file, and a model's accuracy on them
 programs      runs a program that a model wrote, with limits and without network
-choices/      files of what a model gave every answer of every item
+choices/      files of the log-probabilities of every answer of every item
 """

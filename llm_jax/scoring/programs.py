@@ -1,11 +1,11 @@
-"""Runs a program that a model wrote, with limits and without network, and says whether it came to its end.
+"""Runs a program that a model wrote, with limits and without network, and says whether it ran to its end.
 
 The program runs in a process of its own: a limit of time, of memory and of written bytes; an empty environment; an
-empty folder that is deleted afterwards. On Linux the process gets a network of its own, in which there is nothing
-(unshare(2)); everywhere, Python refuses to open sockets. Whoever leaves early has not passed: `exit(0)` before the
-tests is a usual way to pass them.
+empty folder that is deleted afterwards. On Linux the process gets an empty network of its own (unshare(2));
+everywhere, Python refuses to open sockets. A program that ends early has not passed: models do write `exit(0)` before
+the tests.
 
-This keeps mistakes of a model from doing harm. It is no prison: the program may read the files that you may read. Run
+This limits the harm of a model's mistakes. It is not a sandbox against attacks: the program may read your files. Run
 what you do not trust at all in a container or a virtual machine.
 """
 
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 WRITTEN = 1 << 20  # bytes that a file may have
 
-# Runs before the program. The last line is written only if the program came to its end.
+# Runs before the program. The last line is written only if the program ran to its end.
 BOOT = """
 import ctypes, os, sys
 token, text = sys.stdin.readline(), sys.stdin.read()
@@ -76,7 +76,7 @@ def run(program: str, seconds: int | float = 3, megabytes: int = 512) -> Outcome
 
 
 def _limit(pid: int, seconds: int | float, megabytes: int) -> None:
-    """Limits for the process, which waits for its program meanwhile. Only Linux sets them from outside."""
+    """Sets limits of the process while it waits for its program. Only Linux can set them from outside."""
     import resource
 
     limits = {

@@ -3,11 +3,12 @@
 Importing this package is quick: tiktoken's core and the Hugging Face hub are loaded when first needed.
 """
 
-from llm_jax.tokenizer.borders import Borders, with_borders
+from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.bpe.patterns import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
 from llm_jax.tokenizer.bpe.train import train_bpe
 from llm_jax.tokenizer.characters import CharacterTokenizer
+from llm_jax.tokenizer.derived import with_borders
 from llm_jax.tokenizer.pretrained import is_there, load
 from llm_jax.tokenizer.protocol import END_OF_TEXT, Tokenizer
 from llm_jax.tokenizer.sentencepiece.pair_encoding import train_pair_encoding

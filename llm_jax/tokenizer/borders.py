@@ -9,18 +9,15 @@
     prefix  the beginning, where tokenizer_config.json has add_bos_token; else what the post-processor of tokenizer.json
             puts before a text
 
-Before others come the defaults of GPT-2's classes in transformers, where its files leave a name out: `<|endoftext|>`,
-and id 50256. An id or name that the vocabulary does not have is passed over, for no text can hold it.
+Where the files of a GPT-2 leave a name out, the defaults of its classes in transformers apply: `<|endoftext|>` and id
+50256. An id or name that the vocabulary does not have is ignored, because no text can contain it.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from llm_jax.tokenizer.hf_files.companions import Companions
-    from llm_jax.tokenizer.protocol import Tokenizer
+from llm_jax.tokenizer.hf_files.companions import Companions
 
 GPT2_END_ID = 50256  # of GPT2Config, where a config.json says nothing
 
@@ -42,7 +39,7 @@ class Borders:
 
     @property
     def start(self) -> tuple[int, ...]:
-        """What stands before a text without context: the beginning, else the end, as lm-evaluation-harness has it."""
+        """What stands before a text without context: the beginning, else the end, as in lm-evaluation-harness."""
         first = self.end if self.begin is None else self.begin
         return () if first is None else (first,)
 
@@ -58,7 +55,7 @@ class Borders:
 
 
 def read(
-    files: "Companions", id_of: Callable[[str], int | None], vocab_size: int, prefix: tuple[int, ...] = ()
+    files: Companions, id_of: Callable[[str], int | None], vocab_size: int, prefix: tuple[int, ...] = ()
 ) -> Borders:
     """The borders that the files beside a tokenizer name; `id_of` gives a token's id, None for what is no token.
 
@@ -72,7 +69,7 @@ def read(
         return None if token is None else id_of(token)
 
     def numbered(field: str) -> tuple[int, ...]:
-        """The ids of the first file that says something; an explicit null says none."""
+        """The ids of the first file that has the field; null means none."""
         for path, content in files.of_the_model():
             if field in content:
                 return _known(_ids(path, field, content[field]), vocab_size)
@@ -93,13 +90,6 @@ def read(
     if isinstance(adds := files.tokenizer_config.get("add_bos_token"), bool):
         prefix = (begin,) if adds and begin is not None else ()
     return Borders(begin, end, stops, pad, prefix)
-
-
-def with_borders(tokenizer: "Tokenizer", borders: Borders) -> "Tokenizer":
-    """The same tokenizer with other borders: its ids, and so its fingerprint, are the same."""
-    changed: Any = copy.copy(tokenizer)
-    changed.borders = borders
-    return changed
 
 
 def _ids(path: Any, field: str, value: Any) -> list[int]:

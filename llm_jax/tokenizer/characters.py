@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from pathlib import Path
 
-import numpy as np
-
 from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.derived import Derived
@@ -66,10 +64,6 @@ class CharacterTokenizer(Derived):
         self._token_of = [*alphabet, *sorted(self.special_tokens, key=lambda token: self.special_tokens[token])]
 
     @property
-    def end_of_text(self) -> int | None:
-        return self.borders.end
-
-    @property
     def merges(self) -> list[tuple[bytes, bytes]]:
         return []
 
@@ -108,14 +102,6 @@ class CharacterTokenizer(Derived):
                 f"character {character!r} (U+{ord(character):04X}) at position {position + text.index(character)} is "
                 f"not among the {len(self.alphabet)} characters of {self.name!r}: {self.alphabet[:80]!r}"
             ) from None
-
-    def encode_array(
-        self,
-        text: str,
-        allowed_special: AllowedSpecial = NONE_ALLOWED,
-        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
-    ) -> np.ndarray:
-        return np.array(self.encode(text, allowed_special, disallowed_special), np.uint32)
 
     def encode_batch(
         self,

@@ -1,14 +1,19 @@
 """What every tokenizer can do once it can encode, decode and cut: the parts of the protocol with one implementation.
 
-Beside them, what a token stands for: which characters of a text, and how many bytes.
+Beside them: a tokenizer with other borders or another chat template, and what a token stands for, which is characters
+of a text and a number of bytes.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
-from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
+from llm_jax.tokenizer.borders import Borders
+from llm_jax.tokenizer.hf_files.chat_templates import DEFAULT, JINJA, ChatTemplates
 from llm_jax.tokenizer.protocol import (
     NONE_ALLOWED,
     NONE_DISALLOWED,
@@ -26,6 +31,19 @@ class Derived:
     parts_at_special = True
     files: Mapping[str, bytes] = {}
     chat: ChatTemplates | None = None
+    borders: Borders
+
+    @property
+    def end_of_text(self) -> int | None:
+        return self.borders.end
+
+    def encode_array(
+        self: Tokenizer,
+        text: str,
+        allowed_special: AllowedSpecial = NONE_ALLOWED,
+        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
+    ) -> np.ndarray:
+        return np.array(self.encode(text, allowed_special, disallowed_special), np.uint32)
 
     def encode_with_offsets(
         self: Tokenizer,
@@ -46,8 +64,31 @@ class Derived:
         encoder = StreamEncoder(self, allowed_special, disallowed_special)
         return (number for ids in encoder.encode(pieces) for number in ids.tolist())
 
+    def decode(self: Tokenizer, ids: Iterable[int]) -> str:
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
     def token_bytes(self: Tokenizer, number: int) -> bytes:
         return self.decode_bytes([number])
+
+
+def with_borders(tokenizer: Tokenizer, borders: Borders) -> Tokenizer:
+    """The same tokenizer with other borders: its ids, and so its fingerprint, are the same."""
+    changed: Any = copy.copy(tokenizer)
+    changed.borders = borders
+    return changed
+
+
+def with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
+    """The same tokenizer with `template` as its chat template: its ids, and so its fingerprint, are the same."""
+    if tokenizer.chat is not None:
+        chat = replace(tokenizer.chat, templates={**tokenizer.chat.templates, DEFAULT: template}, source=JINJA)
+    else:
+        borders = {"bos_token": tokenizer.borders.begin, "eos_token": tokenizer.borders.end}
+        spelled = {role: tokenizer.id_to_token(number) for role, number in borders.items() if number is not None}
+        chat = ChatTemplates({DEFAULT: template}, {role: token for role, token in spelled.items() if token})
+    changed: Any = copy.copy(tokenizer)
+    changed.chat = chat
+    return changed
 
 
 def character_spans(text: str, tokens: Sequence[bytes]) -> list[tuple[int, int]]:

@@ -32,7 +32,7 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
 from llm_jax.tokenizer.wordpiece import vocab_file
 
-# The name of a vocabulary that is read from a file. A change of these is a change of meaning.
+# Fingerprint → the name that a vocabulary gets when it is read from a file. If one changes, ids have changed.
 _NAME_OF_FINGERPRINT = {
     "d46ef5313000dd2993ab9bf6416f9060c0d5e3d9a459cb1c1a3b9c024a1ce20a": "gpt2",
     "a6b276f283bf24bd3807d77d23f02aba68a1cdd7c370a121246cd200e52f291b": "p50k_base",
@@ -99,7 +99,7 @@ def _vocabulary(folder: Path) -> Path | None:
 
 
 def _may_be_on_hub(name: str | Path) -> bool:
-    """'owner/name', unless a folder called owner is here: then it is a path with a slip of the pen."""
+    """'owner/name', unless a folder called owner is here: then it is a misspelled path."""
     match = re.fullmatch(r"(\w[\w.-]*)/\w[\w.-]*", name) if isinstance(name, str) else None
     return match is not None and not Path(match[1]).is_dir()
 
@@ -166,7 +166,7 @@ def _of_library(content: dict, files: Companions, path: Path) -> HuggingFaceToke
 
 
 def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
-    """Where no file names a beginning or an end, those that the model was trained with."""
+    """The borders that the model was trained with, where no file names a beginning or an end."""
     model = model_file.parse(path.read_bytes())
     content = as_tokenizer_json.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
     tokenizer = HuggingFaceTokenizer(define(content, files), carried.read(path.parent) if files.folder else {})

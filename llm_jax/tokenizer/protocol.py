@@ -29,7 +29,7 @@ Span = tuple[int, int]
 class Tokenizer(Protocol):
     """Text ↔ token ids. `decode(encode(text)) == text` for every text that can be written as UTF-8.
 
-    Except where a tokenizer of others changes texts: Unicode forms, spaces, characters that it cannot write.
+    Foreign tokenizers are the exception: some change Unicode forms, spaces, and characters that they cannot write.
 
     Text that looks like a special token is ordinary text unless that token is in `allowed_special` (or it is "all"):
     a document from the web cannot end itself by spelling `<|endoftext|>`. Hugging Face's default is the opposite. Text
@@ -70,7 +70,7 @@ class Tokenizer(Protocol):
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """By name, the files of others that `save` copies; ours are written anew."""
+        """By name, the files of a foreign tokenizer, which `save` copies; our own are written anew."""
         ...
 
     @property

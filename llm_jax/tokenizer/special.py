@@ -1,8 +1,9 @@
-"""Special tokens in a text: which may be recognised, which are refused, and where the text parts at them.
+"""Special tokens in a text: which may be recognised, which are refused, and where the text is split at them.
 
 The two parameters are tiktoken's. `allowed_special` names the tokens that text may spell; `disallowed_special` those
 that it must not contain. What is in neither is ordinary text. Only the default differs: tiktoken disallows every
-special token that is not allowed, this code base none, for a document from the web may spell `<|endoftext|>`.
+special token that is not allowed; this code base disallows none, because a document from the web may spell
+`<|endoftext|>`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

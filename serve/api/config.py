@@ -1,4 +1,4 @@
-"""What `serve api` is told. Imports no JAX."""
+"""Settings of `serve api`. Imports no JAX."""
 
 from dataclasses import dataclass, field
 

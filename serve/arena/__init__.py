@@ -1,4 +1,4 @@
-"""Ratings of models from pairwise votes, and what a ranking hides.
+"""Ratings of models from pairwise votes, and how far they can be trusted.
 
 votes        a file of votes → models, sides, winners, properties of the answers
 tables       wins and ties of model × model; win rate, points, PageRank

@@ -1,4 +1,4 @@
-"""What the analysis of votes needs to know."""
+"""Settings of the analysis of votes."""
 
 from dataclasses import dataclass
 

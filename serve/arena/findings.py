@@ -1,4 +1,4 @@
-"""What a ranking hides: sides, circles of three models, and pairs that too few votes tell apart."""
+"""Findings about a ranking: sides, circles of three models, and pairs that too few votes tell apart."""
 
 import math
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The arena in the terminal: the ranking, and what it hides."""
+"""The arena in the terminal: the ranking, and the findings about it."""
 
 from typing import Any
 

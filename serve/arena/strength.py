@@ -33,10 +33,10 @@ def fit(points: np.ndarray, ridge: float = 0.0, tolerance: float = TOLERANCE) ->
 
 
 class Refit:
-    """Fits many replicates that are close to one fit: Newton's method with that fit's information, kept.
+    """Fits many replicates that are close to one fit: Newton's method with that fit's information matrix throughout.
 
-    A step costs a product in place of a solution of equations. A replicate that does not come to rest so, because a
-    model has few votes, gets `fit`.
+    A step is then a product, not a system of equations. A replicate that does not converge like that, because a model
+    has few votes, is fitted by `fit`.
     """
 
     def __init__(self, points: np.ndarray, theta: np.ndarray, ridge: float) -> None:

@@ -5,7 +5,7 @@ Bradley–Terry as a logistic regression with more terms, as LMArena's style con
     log odds(left wins) = θ_left − θ_right + γ + Σ_c β_c·x_c,   x_c = (left_c − right_c)/(left_c + right_c), over its sd
 
 γ is what the left side gains; β what one standard deviation of the difference in c gains, in log-odds. A tie is half a
-win for each. Strengths with these terms are those of answers of equal style, shown on no side.
+win for each. With these terms, strengths compare answers of equal style without an effect of the side.
 """
 
 from typing import NamedTuple

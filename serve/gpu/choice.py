@@ -18,7 +18,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Choice:
-    """An accelerator that serves the model, and what that is like when `users` are answered at once."""
+    """An accelerator that serves the model, and its figures when `users` are answered at once."""
 
     accelerator: str
     devices: int
@@ -85,7 +85,7 @@ def _best(entry: Accelerator, config: DecoderConfig, asked: GpuConfig, price: Pr
 def _with(
     devices: int, entry: Accelerator, device: Device, config: DecoderConfig, asked: GpuConfig, price: Price | None
 ) -> Choice | str:
-    """So many of one accelerator, or what they lack."""
+    """The choice with this number of one accelerator, or why it is refused."""
     total = entry.reported_memory.value * MIB
     memory = serving_memory(config, total, STEP_TOKENS, asked.utilisation, devices, asked.dtype)
     needed = asked.users * (asked.prompt_tokens + asked.answer_tokens)

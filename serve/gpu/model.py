@@ -1,4 +1,4 @@
-"""The shape of a model, from wherever it is named. No weights are read."""
+"""The config of a model, by any of its names. No weights are read."""
 
 import re
 from pathlib import Path
@@ -17,6 +17,7 @@ def config_of(source: str) -> DecoderConfig:
         return model_preset(source)
     from llm_jax.checkpoint.run import model_config
     from llm_jax.hf import config as hf_config
+    from llm_jax.hf import hub
 
     path = Path(source)
     if (path / CHECKPOINTS).is_dir():
@@ -26,22 +27,8 @@ def config_of(source: str) -> DecoderConfig:
     if path.name == hf_config.FILE_NAME and path.is_file():
         return hf_config.read(path.parent)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not source.startswith("."):
-        return hf_config.read(_from_the_hub(source))
+        return hf_config.read(hub.download(source, [hf_config.FILE_NAME]))
     raise FileNotFoundError(
         f"{source}: no preset ({', '.join(PRESETS)}), run, Hugging Face directory, config.json, or owner/name on the "
         "hub"
     )
-
-
-def _from_the_hub(name: str) -> Path:
-    """The folder of the model's config.json, from the local cache or the hub."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(name, "config.json")).parent
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise FileNotFoundError(
-            f"{name} is neither a directory here nor in the hub's cache, and the hub did not answer "
-            f"({type(error).__name__}): check the name and the network, or give a config.json"
-        ) from None

@@ -1,4 +1,6 @@
-"""Leaderboards from files of choices, and what they do not say. The scoring rules are in `llm_jax.scoring.choices`.
+"""Leaderboards from files of choices, and how far they can be trusted.
+
+The scoring rules are in `llm_jax.scoring.choices`.
 
 subsets      the items that all models have, and parts of them
 errors       standard errors, tests of two models on the same items, items needed

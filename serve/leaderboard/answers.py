@@ -1,4 +1,4 @@
-"""What the answers give away before any model is asked, and how sure a model is of its choices."""
+"""What position and length of the answers alone achieve, and how sure a model is of its choices."""
 
 import math
 from typing import Any
@@ -15,8 +15,8 @@ BINS = 15
 def calibration(scores_NK: np.ndarray, gold_N: np.ndarray) -> dict[str, Any]:
     """Confidence (the largest share of the softmax) against accuracy, in bins of equal width.
 
-    ECE = Σ_b n_b/n · |accuracy_b − confidence_b|, the expected calibration error of Guo et al. 2017. A score that is
-    divided by a length is no log-probability, and its softmax too flat: see what the rules do to the same model.
+    ECE = Σ_b n_b/n · |accuracy_b − confidence_b|, the expected calibration error of Guo et al. 2017. A score
+    divided by a length is no log-probability and its softmax is too flat, so rules give the same model different ECEs.
     """
     shares = softmax(scores_NK)
     confidence, right = shares.max(1), (scores_NK.argmax(1) == gold_N).astype(float)

@@ -1,4 +1,4 @@
-"""Leaderboards from files of choices, and what they hide: `python -m serve leaderboard FILES…`.
+"""Leaderboards from files of choices, and how far they can be trusted: `python -m serve leaderboard FILES…`.
 
 A file is what `serve evaluate --log-choices` writes, a samples_TASK.jsonl of lm-evaluation-harness, or a CSV file of
 means (nll_0, nll_1, …; right answers from --items). NAME=FILE or NAME:PROMPT=FILE names a model. Prints one board for

@@ -1,4 +1,4 @@
-"""What a leaderboard's analysis needs to know."""
+"""Settings of a leaderboard's analysis."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Settings:
     bootstraps: int = 1000
     """How often the items are drawn again, for the intervals of ranks."""
     by_group: bool = False
-    """Draw whole groups (HellaSwag's activities, MMLU's subjects), for items of a group are not independent."""
+    """Draw whole groups (HellaSwag's activities, MMLU's subjects), because items of a group are not independent."""
     confidence: float = 0.95
     """Of the intervals in the terminal; the page has a switch."""
     variants: int = 27

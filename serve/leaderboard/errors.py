@@ -4,7 +4,7 @@ Miller 2024, "Adding error bars to evals" (arXiv 2411.00640), names the formulas
 
     plain       sd / √n
     clustered   √(Σ_c (Σ_{i∈c} (x_i − x̄))²) / n         items of one group are not independent
-    paired      sd(d) / √n, d_i = x_i − y_i             the same items: what is hard for both cancels
+    paired      sd(d) / √n, d_i = x_i − y_i             the same items: their difficulty cancels
     items       n = (z_{1−α/2} + z_power)² · Var(d) / δ²
 
 McNemar 1947 asks only about the items on which the two differ.

@@ -1,4 +1,4 @@
-"""What private variants gain without being better: the best of N scores of equally good models.
+"""What private variants gain without being better: the largest score of N equally good models.
 
 Singh et al. 2025, "The Leaderboard Illusion" (arXiv 2504.20879), count 27 private variants of one firm before one
 release. If all have the same true accuracy p, and only n items decide, the best of N shows on average

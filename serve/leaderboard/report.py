@@ -1,4 +1,4 @@
-"""A leaderboard in the terminal: the ranking with its errors, and a line for each thing it hides."""
+"""A leaderboard in the terminal: the ranking with its errors, and a line for each finding about it."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `serve search` needs to know."""
+"""Settings of `serve search`."""
 
 from dataclasses import dataclass
 from pathlib import Path

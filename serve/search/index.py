@@ -33,7 +33,7 @@ CURE = "make the index again with --rebuild"
 
 @dataclass(frozen=True)
 class Stamp:
-    """How a file was when it was read."""
+    """Size, time and hash of a file when it was read."""
 
     size: int
     time: int  # of the last change, ns
@@ -50,7 +50,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Changes:
-    """What has become of a folder since its index was made, and what is left out."""
+    """What has changed in a folder since its index was made, and which files are left out."""
 
     added: list[str]
     changed: list[str]
@@ -142,7 +142,7 @@ def load(config: SearchConfig, fingerprint: str) -> Index | None:
         if record.get(name) != expected:
             found = record.get(name)
             about = {
-                "model": "of another model: its vectors mean nothing to this one",
+                "model": "of another model, whose vectors this one cannot compare",
                 "folder": f"of the folder {found}",
                 "characters": f"of passages of {found} characters",
             }.get(name, f"of another version ({name} {found!r})")

@@ -1,7 +1,7 @@
 """A folder → the files in it that are text → passages, each with the line it begins in.
 
-A passage is what gets one vector. Paragraphs are joined up to a length; a longer one is cut behind a sentence, else
-at a space. What is no text (an image, a program, a table) is left out, and the reason is kept.
+Each passage gets one vector. Paragraphs are joined up to a length; a longer one is cut after a sentence, else at a
+space. A file that is no text (an image, a program, a table) is left out, and the reason is stored.
 """
 
 import os

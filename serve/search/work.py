@@ -1,4 +1,4 @@
-"""The course of `serve search`: the model, the index as it is now, the answers."""
+"""The steps of `serve search`: the model, the index brought up to date, the answers."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

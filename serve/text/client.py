@@ -1,6 +1,6 @@
-"""A `Source` that asks a server with OpenAI's interface (vLLM or ours), and `open_source`: a server or a local model.
+"""A `TextGenerator` that asks a server with OpenAI's interface, vLLM or ours.
 
-`serve.bench` uses `connect` and `translated` too.
+`open_source` gives it, or a model on this machine. `serve.bench` uses `connect` and `translated` too.
 """
 
 from collections.abc import Generator, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_jax.config import Weights
 from llm_jax.decode.options import Sampling
-from serve.text.config import Message, Piece, Settings, Source, is_url
+from serve.text.config import Message, Piece, Settings, TextGenerator, is_url
 
 if TYPE_CHECKING:
     import openai
@@ -26,7 +26,7 @@ def open_source(
     adapter: Path | None = None,
     name: str | None = None,
     weights: Weights = "auto",
-) -> Source:
+) -> TextGenerator:
     """A server if `where` is a URL, else a model on the JAX decoder.
 
     Args:
@@ -56,7 +56,7 @@ def open_source(
 
 
 class Remote:
-    """A `Source` that asks a server through the openai package.
+    """A `TextGenerator` that asks a server through the openai package.
 
     Raises:
         PermissionError: the server refuses the key.
@@ -79,12 +79,12 @@ class Remote:
         self.context: int | None = getattr(model, "max_model_len", None)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
-        """See `Source`."""
+        """See `TextGenerator`."""
         for _, new in self._request(text, settings):
             yield new
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
-        """See `Source`. Sends requests of up to 128 texts, one after the other.
+        """See `TextGenerator`. Sends requests of up to 128 texts, one after the other.
 
         vLLM samples every prompt of a request with the same seed. `serve api` and the decoder add the prompt's number.
         """

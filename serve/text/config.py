@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     n_tokens: int | None  # new tokens of all texts together; None for a server, which does not report it
 
 
-class Source(Protocol):
+class TextGenerator(Protocol):
     """Something that continues texts: the local decoder or a server."""
 
     @property
@@ -67,7 +67,7 @@ class Chatting(Protocol):
         """The answer to messages, piece by piece, up to the end of the turn.
 
         Raises:
-            ValueError, OSError: as `Source.stream_all`.
+            ValueError, OSError: as `TextGenerator.stream_all`.
         """
         ...
 

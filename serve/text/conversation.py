@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Protocol
 
-from serve.text.config import Chatting, Settings, Source
+from serve.text.config import Chatting, Settings, TextGenerator
 
 if TYPE_CHECKING:
     from serve.text.config import Message
@@ -37,7 +37,7 @@ class Conversation(Protocol):
 class Continued:
     """A `Conversation` with a base model, which has no roles: it continues the whole text."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: TextGenerator):
         self._source, self._texts = source, [""]
 
     @property
@@ -81,7 +81,7 @@ class Messages:
         self._turns = []
 
 
-def conversation(source: Source, system: str | None) -> Conversation:
+def conversation(source: TextGenerator, system: str | None) -> Conversation:
     """A conversation of messages if the model has a chat template, else one of continued text.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A `Source` that continues texts with the JAX decoder in this process."""
+"""A `TextGenerator` that continues texts with the JAX decoder in this process."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from serve.text.stopping import Interrupted
 
 
 class Local:
-    """A `Source`. Its weights are stored in the best form for batches of `n_texts`; it decodes batches of any size."""
+    """A `TextGenerator`. Its weights are stored for batches of `n_texts`; it decodes batches of any size."""
 
     def __init__(self, model: Model, n_texts: int = 1, consumes: bool = False):
         """`consumes`: the model's parameters are deleted as they are prepared: memory never holds them twice."""
@@ -24,12 +24,12 @@ class Local:
         self._params = loop.prepare(model.params, self._plan, n_texts, model.weights, consumes)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
-        """See `Source`."""
+        """See `TextGenerator`."""
         for piece in self.stream_all([text], settings):
             yield piece.texts[0]
 
     def stream_all(self, texts: Sequence[str], settings: Settings) -> Generator[Piece, None, None]:
-        """See `Source`. All texts are one batch. When interrupted, it yields the text that it holds back, and ends."""
+        """See `TextGenerator`. All texts are one batch. When interrupted, yields the text held back, and ends."""
         return self._continue([encode_prompt(self._tokenizer, text) for text in texts], settings)
 
     @property

@@ -1,4 +1,4 @@
-"""What `serve vllm` is told. Imports no JAX."""
+"""Settings of `serve vllm`. Imports no JAX."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,9 +1,10 @@
 """Joins the processes of a multi-host job, makes the mesh, and looks up the devices' peak FLOP/s."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -89,8 +90,12 @@ def open_job(config: MeshConfig, model: DecoderConfig) -> Job:
     return Job(mesh, mesh.shape["data"] * mesh.shape["fsdp"], jax.process_index() == 0)
 
 
-def peak_flops() -> float | None:
-    """Dense 16-bit peak FLOP/s of all devices of the job; None where the catalogue has no device of this exact name."""
-    found = catalogue.find(jax.devices()[0].device_kind)
+def peak_flops(devices: Sequence[Any] | None = None) -> float | None:
+    """Dense 16-bit peak FLOP/s of `devices` together, by default all of the job.
+
+    None where the catalogue has no device of this exact name.
+    """
+    devices = devices or jax.devices()
+    found = catalogue.find(devices[0].device_kind)
     peak = found.training_peak if found else None
-    return 1e12 * peak.value * jax.device_count() if peak else None
+    return 1e12 * peak.value * len(devices) if peak else None

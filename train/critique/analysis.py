@@ -1,4 +1,4 @@
-"""All of a critique as one record, which is the JSON file and what the page shows."""
+"""The whole critique as one record, which is the JSON file and what the page shows."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -9,7 +9,7 @@ from typing import Any
 from train.critique import contamination, documents, duplicates, removal
 from train.critique.config import CritiqueConfig
 from train.critique.documents import Document
-from train.critique.measure import Measured, Meter
+from train.critique.measure import Meter, Quantities
 from train.critique.words import word_tokenizer
 from train.prepare.curation.languages import Language, find
 from train.prepare.tokenise import available_cores
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def analyse(options: CritiqueConfig, say: Callable[[str], None] = lambda _: None) -> Record:
-    """Reads, measures and compares; `say` is told what is being done.
+    """Reads, measures and compares; `say` is called with each step.
 
     Raises:
         OSError, ValueError, ImportError: they name the file or option and the cure.
@@ -79,7 +79,7 @@ def analyse(options: CritiqueConfig, say: Callable[[str], None] = lambda _: None
 
 def _measured(
     pieces: Sequence[Document], language: Language, options: CritiqueConfig, edu: float | None
-) -> list[Measured]:
+) -> list[Quantities]:
     workers = options.workers or available_cores()
     chunks = [pieces[at : at + CHUNK] for at in range(0, len(pieces), CHUNK)]
     if workers == 1 or len(pieces) <= FEW:
@@ -93,7 +93,7 @@ def _measured(
 _METERS: dict[tuple[Any, ...], Meter] = {}
 
 
-def _measure_chunk(language: str, words: str, edu: float | None, pieces: Sequence[Document]) -> list[Measured]:
+def _measure_chunk(language: str, words: str, edu: float | None, pieces: Sequence[Document]) -> list[Quantities]:
     """In a worker process, which keeps its filters from one chunk to the next."""
     key = language, words, edu
     if key not in _METERS:

@@ -1,8 +1,9 @@
-"""What of a benchmark stands in the documents: n-grams of words that both have, context and right answer apart.
+"""Contamination: n-grams of words that a benchmark shares with the documents, for context and right answer separately.
 
 The lengths in use: 8 to 13 words (GPT-3, Brown et al. 2020, appendix C), 12 (datatrove's default), 13 (EleutherAI's
 lm-evaluation-harness). Texts are simplified, cut into words and hashed by datatrove's functions, as its decontamination
-filter does; that filter drops documents, here the items are counted. A short answer has no n-gram: no length finds it.
+filter does; that filter drops documents, this counts items. An answer shorter than n words has no n-gram and is not
+found.
 Accuracy on clean and dirty items: Li et al. 2023 (arXiv 2310.17589), Singh et al. 2024 (arXiv 2411.03923).
 """
 

@@ -1,4 +1,4 @@
-"""Files → documents with a label, and FineWeb-Edu's score where a file has it.
+"""Files → documents with a label, and FineWeb-Edu's score where a file has a column of it.
 
 Parquet and JSON lines hold a document a row; text files are one document, or one every `lines` lines, joined over the
 files of one label (FLORES' LANG.dev and LANG.devtest). Of more than `limit` documents, that many are drawn: algorithm R
@@ -149,7 +149,7 @@ def _score(where: str, row: Mapping[str, Any]) -> float | None:
 
 
 def _suffix(path: Path) -> str:
-    """Without that of a compression."""
+    """The suffix, without that of a compression."""
     suffixes = [one.lower() for one in path.suffixes[-2:]]
     if suffixes and suffixes[-1] in (".gz", ".zst", ".bz2", ".xz"):
         suffixes.pop()

@@ -1,8 +1,8 @@
 """A document → the quantities that the filters compare, measured by datatrove's filters themselves.
 
-A filter of datatrove says yes or no, and stops at its first no. Here its thresholds are numbers that answer every
-comparison with "no reason to remove" and remember the other side (`Threshold`). One call then yields every quantity of
-a filter, exactly as the filter computes it.
+A filter of datatrove says yes or no, and stops at its first no. Here its thresholds are recording numbers: every
+comparison with one gives "no reason to remove", and the number that was compared is stored (`Threshold`). One call then
+yields every quantity of a filter, exactly as the filter computes it.
 
 C4's filter deletes lines of the documents it keeps, and FineWeb's filter then sees what is left. So FineWeb's rules are
 measured twice: on the document as it is, and as C4 leaves it.
@@ -58,7 +58,7 @@ class Threshold(float):
         return seen
 
 
-class Measured(NamedTuple):
+class Quantities(NamedTuple):
     """Quantities in the order of the meter's rules, NaN where a filter could not measure."""
 
     alone: list[float]  # on the text as it is
@@ -67,7 +67,7 @@ class Measured(NamedTuple):
 
 
 class Meter:
-    """The filters of a language with listening thresholds, and the rules that are on."""
+    """The filters of a language with recording thresholds, and the rules that are on."""
 
     def __init__(self, language: Language, words: str, edu: float | None = None) -> None:
         """`edu`: FineWeb-Edu's threshold, if the documents have scores."""
@@ -89,7 +89,7 @@ class Meter:
         self.rules = [one for one in (self._known(rule, edu) for rule in RULES) if one is not None]
 
     def _known(self, rule: Rule, edu: float | None) -> Rule | None:
-        """The rule with the recipe's threshold; None where the recipe has it not, or switches it off."""
+        """The rule with the recipe's threshold; None where the recipe lacks it or switches it off."""
         if rule.filter == EDU:
             return None if edu is None else dataclasses.replace(rule, threshold=edu)
         if rule.filter not in self.real and rule.chain:
@@ -101,7 +101,7 @@ class Meter:
             value = dict(value).get(int("".join(filter(str.isdigit, rule.name))), 0)
         return dataclasses.replace(rule, threshold=float(value)) if value else None
 
-    def __call__(self, text: str, score: float | None = None) -> Measured:
+    def __call__(self, text: str, score: float | None = None) -> Quantities:
         """Measures one document; `score` is FineWeb-Edu's."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the mean length of no words
@@ -115,7 +115,7 @@ class Meter:
         score = math.nan if score is None else score
         alone[EDU, "educational score"] = chained[EDU, "educational score"] = score
         names = [(rule.filter, rule.name) for rule in self.rules]
-        return Measured(*([one.get(name, math.nan) for name in names] for one in (alone, chained)), text=cleaned)
+        return Quantities(*([one.get(name, math.nan) for name in names] for one in (alone, chained)), text=cleaned)
 
     def _of(self, name: str, text: str) -> dict[tuple[str, str], float]:
         return _quantities(self._listening[name], self._thresholds[name], name, text)
@@ -138,7 +138,7 @@ class Meter:
 
 
 def _listen(one: Any, name: str) -> dict[str, list[Threshold]]:
-    """Replaces the thresholds of a filter by listening ones; returns them by attribute."""
+    """Replaces the thresholds of a filter by recording ones; returns them by attribute."""
     placed: dict[str, list[Threshold]] = {}
     for attribute in dict.fromkeys(rule.attribute for rule in RULES if rule.filter == name and rule.attribute):
         value = getattr(one, attribute)
@@ -155,7 +155,7 @@ def _listen(one: Any, name: str) -> dict[str, list[Threshold]]:
 
 
 def _quantities(one: Any, thresholds: dict[str, list[Threshold]], name: str, text: str) -> dict[tuple[str, str], float]:
-    # A text without a word: the rules behind "too few words" have nothing to divide by.
+    # In a text without a word, the rules after "too few words" would divide by zero.
     with contextlib.suppress(ZeroDivisionError):
         one.filter(Document(text=text, id=""))
     found: dict[tuple[str, str], float] = {}
@@ -171,7 +171,7 @@ def _quantities(one: Any, thresholds: dict[str, list[Threshold]], name: str, tex
 
 
 def _c4_parts(tokenizer: Any) -> tuple[Any, Any, Any, Any]:
-    """C4's filter in parts: what deletes lines, what looks for one thing only, and the rule on punctuation."""
+    """C4's filter in parts: the one that deletes lines, those that look for one thing, and the rule on punctuation."""
     off: dict[str, Any] = {
         "filter_no_terminal_punct": False,
         "min_num_sentences": -1,

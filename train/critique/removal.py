@@ -1,4 +1,4 @@
-"""Who is removed: by each rule and filter alone, in order, and if it is left out; by label; histograms; examples.
+"""What is removed: by each rule and filter alone, in order, and if it is left out; by label; histograms; examples.
 
     alone       the rule or filter runs by itself on the text as it is
     in order    documents that reach it in the chain, and that it removes
@@ -15,11 +15,11 @@ import numpy as np
 from scipy import stats
 
 from train.critique.documents import Document
-from train.critique.measure import Measured
+from train.critique.measure import Quantities
 from train.critique.rules import C4, FILTERS, FINEWEB, Rule
 
 BINS = 60
-MOST_LABELS = 60  # that are told apart; the rest is "other labels"
+MOST_LABELS = 60  # that are shown; the rest is "other labels"
 SHOWN = 400  # characters of an example
 Record = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Corpus(NamedTuple):
         documents: Sequence[Document],
         tokens: Sequence[int],
         rules: Sequence[Rule],
-        found: Sequence[Measured],
+        found: Sequence[Quantities],
         cleaned_tokens: Sequence[int],
     ) -> "Corpus":
         shape = (len(documents), len(rules))
@@ -194,7 +194,7 @@ def _histogram(rule: Rule, corpus: Corpus, at: int, labels: np.ndarray) -> Recor
 def _edges(values: np.ndarray, threshold: float) -> np.ndarray:
     """From below the smallest to above the largest of what is common, with the threshold among them.
 
-    A few documents of extreme length would squeeze all others into one bin: the last bin takes the top percent.
+    A few documents of extreme length would put all others into one bin, so the last bin takes the top percent.
     """
     low, high = min(float(values.min()), threshold), max(float(np.quantile(values, 0.99)), threshold)
     if (values == np.round(values)).all() and threshold == round(threshold) and high - low < 2 * BINS:
@@ -207,7 +207,7 @@ def _edges(values: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _examples(corpus: Corpus, at: int, removed: np.ndarray, count: int, seed: str) -> list[Record]:
-    """Some of the removed documents, drawn without looking."""
+    """Some of the removed documents, drawn at random."""
     gone = np.flatnonzero(removed).tolist()
     chosen = sorted(random.Random(seed).sample(gone, min(count, len(gone))))
     return [

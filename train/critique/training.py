@@ -2,8 +2,8 @@
 
 Each model reads the same number of bytes (its tokens are bytes, so that no tokenizer favours a side), with the same
 steps and several seeds. Both sides are measured on held-out documents of both kinds: on all of them, and on those that
-the filter keeps. A filter that helps only on text like what it keeps has chosen the test, not the better text. The
-smaller side repeats its text sooner; how often is part of the result.
+the filter keeps. A filter that helps only on the kind of text that it keeps did not select better text, only text
+like that test. The smaller side repeats its text sooner; how often is part of the result.
 """
 
 import math

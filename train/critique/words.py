@@ -1,6 +1,7 @@
 """How the filters find words: datatrove's word tokenizer for a language, or white space.
 
-Gopher's and FineWeb's rules count words. What a word is decides most of what they do to languages without spaces.
+Gopher's and FineWeb's rules count words. In languages without spaces, the word tokenizer decides most of what
+they remove.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from train.prepare.curation.languages import Language, check_words
 
 
 class AtSpaces(WordTokenizer):
-    """Words at white space; sentences as English has them."""
+    """Words at white space, and English sentences."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return text.split()

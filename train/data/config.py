@@ -1,4 +1,4 @@
-"""What `python -m train verify` is told: which shards to check, and how to read those without a manifest."""
+"""Settings of `python -m train verify`: which shards to check, and how to read those without a manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path

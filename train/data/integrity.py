@@ -31,7 +31,7 @@ NOTES = ".examined.json"
 CHUNK_BYTES = 1 << 23
 MOST_IDS = 1 << 20  # no tokenizer has as many
 
-OnBytes = Callable[[int], None]  # told how many bytes were just read
+OnBytes = Callable[[int], None]  # called with the number of bytes just read
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Vectors of words: trained, counted, or taken out of a model, and looked at in the same ways.
+"""Vectors of words: trained, counted, or taken from a model; then neighbours, analogies and pictures.
 
-config     what is read, what is made, what is shown
-inputs     what a path holds: a text, a file of vectors, a run, a Hugging Face directory
+config     settings
+inputs     opens a path: a text, a file of vectors, a run, a Hugging Face directory
 making     text → vectors, with progress
 views      neighbours and analogies
 pictures   PCA and t-SNE in the plane

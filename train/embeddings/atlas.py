@@ -18,7 +18,7 @@ SECONDS = 300
 
 
 def write(folder: Path, vectors: Vectors, xy: np.ndarray) -> list[str]:
-    """points.parquet, and the folder atlas/ where the program is there. Returns what is to be said."""
+    """points.parquet, and the folder atlas/ where the program is there. Returns the lines to print."""
     if len(xy) == 0:
         return []
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""What `train embeddings` reads, makes and shows."""
+"""Settings of `train embeddings`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -15,7 +15,7 @@ from train.embeddings.config import EmbeddingsConfig
 
 
 def make(options: EmbeddingsConfig, console: Console) -> tuple[Vectors, dict[str, Any]]:
-    """The vectors of a text, and what is to be said about how they came about.
+    """The vectors of a text, and how they were made, for the report.
 
     Raises:
         OSError, ValueError: with a message for the user.

@@ -65,9 +65,9 @@ def draw(path: Path, vectors: Vectors, xy: np.ndarray, title: str, axes_names: t
 
 
 def write(folder: Path, vectors: Vectors, points: int, title: str) -> tuple[np.ndarray, list[str]]:
-    """pca.png and, with scikit-learn, tsne.png. Returns the better coordinates, and what is to be said.
+    """pca.png and, with scikit-learn, tsne.png. Returns the better coordinates, and the lines to print.
 
-    Fewer than six words have no picture that says anything.
+    With fewer than six words nothing is drawn.
     """
     chosen = Vectors(vectors.words[:points], vectors.matrix[:points])
     if len(chosen.words) < LEAST_POINTS:

@@ -1,4 +1,4 @@
-"""The course of `train embeddings`: vectors, questions, pictures, and one folder, whole or not at all."""
+"""The steps of `train embeddings`: vectors, questions, pictures, and one folder, whole or not at all."""
 
 from typing import Any
 

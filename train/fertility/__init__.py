@@ -1,7 +1,7 @@
 """Fertility: how many tokens the same text costs in each language and under each tokenizer.
 
-config       what is asked for
-texts        files → texts, line by line the same where they are compared
+config       settings
+texts        files → texts; texts that are compared are translations line by line
 words        where the words of a text are, if that is known; segmenters: programs that find them
 measure      one text under one tokenizer → counts
 analysis     all texts and tokenizers → one record

@@ -1,7 +1,7 @@
 """All texts under all tokenizers, as one record.
 
-Premium (Petrov et al. 2023, arXiv 2305.15425): tokens of a text over those of the reference, which says the same. PCW:
-the share of words that are split (Rust et al. 2021, arXiv 2012.15613). Types kept whole: 2510.09947.
+Premium (Petrov et al. 2023, arXiv 2305.15425): tokens of a text over those of the reference, its translation. PCW: the
+share of words that are split (Rust et al. 2021, arXiv 2012.15613). Distinct words kept whole: arXiv 2510.09947.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def _row(
 
 
 def _costs(tokens: int, premium: float | None, price: float | None) -> Record:
-    """Dollars for the text, and for as much as the reference says in a million tokens."""
+    """Dollars for the text, and for the translation of a million tokens of the reference."""
     if price is None:
         return {"dollars": None, "dollars_for_a_reference_million": None}
     return {

@@ -1,4 +1,4 @@
-"""What a measurement of fertility needs to know."""
+"""Settings of a measurement of fertility."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """One text under one tokenizer, counted.
 
-A word is whole if one token alone stands for its letters. Tokens of a character that is split between them all span
-it, so it takes several.
+A word is whole if one token covers its letters. Where a character is split into several tokens, each of them covers the
+whole character, so its word is not whole.
 """
 
 from dataclasses import dataclass

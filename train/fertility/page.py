@@ -2,7 +2,7 @@
 
 A line is shown in units: stretches between places where both a token and a grapheme (a base character with its marks)
 end. Most hold one token. One of several tokens is a character that is split between them, or a cluster of a script
-whose marks are tokens of their own; the page ties its tokens together, so that no cluster is torn apart.
+whose marks are tokens of their own; the page shows its tokens as one unit, so that no cluster is broken up.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """Where the words of a text are.
 
 Spaces give words only where a script writes them between words. Thai, Lao, Khmer, Burmese, Chinese and Japanese do not:
-there a segmenter or a file has to say, or nothing is said. A number of "tokens per word" over stretches between spaces
-would compare sentences with words.
+there a segmenter or a file gives the words, or no figure about words is computed: "tokens per word" over stretches
+between spaces would compare sentences with words.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Fine-tuning: a model that exists learns from examples. `python -m train finetune BASE --data FILE --run NAME`.
+"""Fine-tuning: a trained model learns from examples. `python -m train finetune BASE --data FILE --run NAME`.
 
     config       what a run is, as one value
     inputs       BASE opened (`llm_jax.hf.open_model`); the examples as batches on the devices
@@ -13,10 +13,10 @@
     record       config.json of a run, and when a resume is refused
     build        from options to a running loop
 
-**A run on disk** is a run's folder as pretraining's (`llm_jax.runs`), and `config.json` has further entries:
+**A run on disk** is a folder like pretraining's (`llm_jax.runs`); its `config.json` has further entries:
 
     command      "finetune"; a pretraining run has no such entry
-    model        DecoderConfig of the model, as every run has it
+    model        DecoderConfig of the model, as in every run
     training     FinetuneConfig
     task         "sft", "dpo" or "classify"
     labels       names of the classes, in the order of their numbers; null for other tasks

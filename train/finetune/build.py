@@ -64,7 +64,7 @@ def _build(
         setup.print_estimate(where.run)
         show(inputs.data, inputs.tokenizer, 1)
     programs = compile_all(setup, params)
-    if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
+    if job.is_first and not where.resume:  # compiled, so it fits in memory: from now on the run can be resumed
         record.save(folder, now, inputs.tokenizer)
     if stop.agreed():
         return None, None
@@ -159,7 +159,7 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: 
 
 
 def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
-    """The log-probabilities of every pair under the starting parameters: of a resumed run, those it began with."""
+    """The log-probabilities of every pair under the parameters with which the run began, resumed or not."""
     mesh, data = setup.job.mesh, setup.inputs.data
     splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
     there = {split: (Batches(batches, mesh), steps) for split, (batches, steps) in splits.items() if batches}

@@ -68,7 +68,7 @@ def _with_lora(config: FinetuneConfig) -> FinetuneConfig:
 
 
 def _as_begun(default: Options, arguments: list[str]) -> Options:
-    """`default`, or, where a run is to go on, what it was begun with: flags need not be given again."""
+    """`default`; in a resume, what the run was begun with, so that flags need not be given again."""
     flags = tyro.conf.OmitArgPrefixes[FinetuneOptions]
     where, _ = tyro.cli(flags, args=arguments, default=default.where, return_unknown_args=True)
     if not (where.resume or where.auto_resume) or not where.run:

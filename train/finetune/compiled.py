@@ -1,7 +1,7 @@
 """What is compiled for a run: one step for each length of batch, the initialisation, the evaluation.
 
 Batches are padded to a few lengths. The step of the longest one is compiled first, so that a run that does not fit is
-refused before it has begun; the others are compiled when their length first comes.
+refused before it has begun; the others are compiled when their length first occurs.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from train.pretrain.build import true_memory
 from train.pretrain.step import places_of
 from train.record.progress import print_table
 
-SAID = {  # what became of rows, by the names of `Prepared.counts`
+SAID = {  # what happened to rows, by the names of `Prepared.counts`
     "skipped": "rows skipped",
     "dropped": "dropped, for truncation left no target",
     "truncated": "cut at the longest length",
@@ -39,7 +39,7 @@ SAID = {  # what became of rows, by the names of `Prepared.counts`
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """A run's parts that follow from its options and inputs."""
+    """What follows from a run's options and inputs."""
 
     config: FinetuneConfig  # with its number of steps
     inputs: Inputs
@@ -156,7 +156,7 @@ class Initialise:
         return self._jitted(key, self._base)
 
     def release(self) -> None:
-        """Gives up the base, where the state has replaced it; call this when the state is there."""
+        """Releases the base where the state has replaced it; call this when the state exists."""
         self._base = None
 
     def eval_shape(self, key: jax.Array) -> Any:

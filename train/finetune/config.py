@@ -18,7 +18,7 @@ from train.finetune.data.config import DataConfig
 from train.optim.config import OptimizerConfig, ScheduleConfig
 from train.pretrain.config import Cadence
 
-FULL_RATE, LORA_RATE = 2e-5, 2e-4  # usual peaks; adapters begin at zero and bear a larger one
+FULL_RATE, LORA_RATE = 2e-5, 2e-4  # usual peaks; adapters begin at zero and train stably with a larger one
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FinetuneConfig:
     micro_batch: int = 0
     """Examples that one device computes at once; 0: all of its share (no accumulation)."""
     packing: bool = False
-    """Several examples in one row of the longest length, each seeing itself alone: less padding."""
+    """Several examples in one row of the longest length, each attending to itself alone: less padding."""
     seed: int = 1337
     """Seed of fresh adapters and heads, order of the examples, and dropout."""
     lora: tyro.conf.Suppress[LoraConfig | None] = None
@@ -94,7 +94,7 @@ NESTED: dict[str, type] = {
     "mesh": MeshConfig,
     "cadence": Cadence,
 }
-FILLED = ("data", "objective", "execution", "mesh", "cadence")  # here a run may lack a setting newer than it is
+FILLED = ("data", "objective", "execution", "mesh", "cadence")  # in these an older run may lack a newer setting
 
 
 def to_dict(config: FinetuneConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from llm_jax import hf, sharding
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
-from llm_jax.tokenizer.hf_files.chat_templates import with_template
+from llm_jax.tokenizer.derived import with_template
 from train.finetune import record
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import Batch as TokenBatch
@@ -36,7 +36,7 @@ class Inputs(NamedTuple):
     tokenizer: Tokenizer  # the base's, with the chat template that the examples are written by
 
     def without_params(self) -> "Inputs":
-        """The same without the base's parameters, which would stay in memory with whoever holds this."""
+        """The same without the base's parameters, which would otherwise stay in memory as long as this value."""
         return self._replace(base=dataclasses.replace(self.base, params=cast(Any, None)))
 
 
@@ -50,14 +50,7 @@ def open_base(source: str, run: Path | None = None) -> hf.Opened:
         was = record.read(run).base
         if was["folder"] == folder_of_base(source):
             step = was["step"]
-    opened = hf.open_model(source, step)
-    n_ids, n_known = opened.tokenizer.vocab_size, opened.config.vocab_size
-    if n_ids > n_known:
-        raise ValueError(
-            f"{source}: the tokenizer has {n_ids:,} ids, the model knows {n_known:,}: put the tokenizer there that it "
-            "was trained with"
-        )
-    return opened
+    return hf.open_model(source, step)
 
 
 def folder_of_base(source: str) -> str | None:

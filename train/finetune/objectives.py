@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.layers.linear import Linear
-from llm_jax.layers.loss import counted, token_losses
+from llm_jax.layers.loss import counted, log_probability, token_losses
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float
 from train.finetune.config import ObjectiveConfig
@@ -118,7 +118,7 @@ def preferences(
 def classes(
     params: decoder.Decoder, head: Linear | None, batch: Batch, model: Any, plan: decoder.Plan
 ) -> tuple[Float[Array, ""], Sums]:
-    """Cross-entropy over the classes, and how many examples are sorted rightly."""
+    """Cross-entropy over the classes, and how many examples are classified correctly."""
     loss, accuracy, _ = _sorted(class_logits(params, head, batch, model, plan), batch)
     return loss, {"accuracy": accuracy}
 
@@ -134,7 +134,7 @@ def classes_confused(
 def _sorted(logits_BC: Float[Array, "B C"], batch: Batch) -> tuple[Float[Array, ""], Float[Array, ""], Array]:
     assert batch.labels_B is not None
     n_classes = logits_BC.shape[1]
-    losses_B = -jnp.take_along_axis(jax.nn.log_softmax(logits_BC), batch.labels_B[:, None], axis=1)[:, 0]
+    losses_B = -log_probability(logits_BC, batch.labels_B)
     is_example_B = batch.weights_BT.sum(axis=1) > 0
     one_hot_BC = jax.nn.one_hot(batch.labels_B, n_classes) * is_example_B[:, None]
     confusion_CC = jnp.einsum("BC,BE->CE", one_hot_BC, jax.nn.one_hot(logits_BC.argmax(axis=1), n_classes))

@@ -1,4 +1,4 @@
-"""config.json of a fine-tuning run: written when it begins, compared when it goes on."""
+"""config.json of a fine-tuning run: written when it begins, compared when it resumes."""
 
 import dataclasses
 import shutil

@@ -1,7 +1,7 @@
 """DPO's reference: the log-probability of every answer under the starting parameters, computed once and kept on disk.
 
-The starting parameters are the base with whatever it was given before (an SFT run's adapters are merged when it is
-opened) and fresh adapters, which change nothing. The function is the loss's own (`objectives.answer_log_probabilities`)
+The starting parameters are the base (an SFT run's adapters are merged when it is opened) with fresh adapters, which
+change nothing. The function is the loss's own (`objectives.answer_log_probabilities`)
 with nothing dropped, so rewards start at 0. The file is named by the hash of base and data: other pairs or another base
 never find it.
 """

@@ -1,4 +1,4 @@
-"""What is trained: all parameters of a decoder, or LoRA's adapters beside a frozen one; with a head, where it sorts.
+"""What is trained: all parameters of a decoder, or LoRA's adapters beside a frozen one; with a head for a classifier.
 
 `Trainable` is a value that `jit` takes as a static argument. Its methods are pure functions of the trained tree and of
 the frozen base, which is None where all parameters are trained. The tree of a classifier is {"body": …, "head": …}.

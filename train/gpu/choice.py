@@ -1,9 +1,9 @@
 """For each accelerator and number of them: does the run fit, and how long does it take?
 
-The mesh is the one that sends least: parameters are split (fsdp) over as few devices of one machine as memory asks for,
-and the batch over all. A step takes as long as its arithmetic or its sending, whichever is longer, because XLA overlaps
-them: with fsdp every micro-batch gathers the weights twice and scatters the gradients once; between copies of the
-parameters, gradients are summed once a step.
+The mesh is the one with the least communication: parameters are split (fsdp) over as few devices of one machine as
+memory allows, and the batch over all. A step takes as long as its arithmetic or its communication, whichever is longer,
+because XLA overlaps them: with fsdp every micro-batch gathers the weights twice and scatters the gradients once;
+between copies of the parameters, gradients are summed once a step.
 """
 
 import math
@@ -75,7 +75,7 @@ def _once(refusals: Iterator[Refusal]) -> list[Refusal]:
 def _with(
     devices: int, entry: Accelerator, config: TrainConfig, asked: GpuConfig, price: Price | None
 ) -> Choice | Refusal:
-    """So many of one accelerator, or what they lack."""
+    """The choice with this number of one accelerator, or why it is refused."""
 
     def refuse(reason: str) -> Refusal:
         return Refusal(entry.name, devices, reason)

@@ -1,4 +1,4 @@
-"""What the user is told about the text: blank documents, skipped rows, and documents that spell a special token.
+"""Findings about the text that are printed: blank documents, skipped rows, and documents that spell a special token.
 
 Each part stores the findings of its unit, so an interrupted preparation, or one divided among tasks, knows them all.
 """

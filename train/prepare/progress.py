@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-if TYPE_CHECKING:
-    from train.prepare.tokenise import Work
+from train.prepare.slices import Unit
 
 
 class Progress:
-    """Context manager that shows the progress line. All processes share the counts, `Work.counted`."""
+    """Context manager that shows the progress line."""
 
     def __init__(self, console: Console, label: str):
         columns = (
@@ -34,11 +32,14 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def start(self, work: "Work", done: Sequence[int]) -> None:
-        """Starts the clock. The units `done` were finished by an earlier run."""
-        self._work = work
+    def start(self, units: Sequence[Unit], done: Sequence[int], counted: Sequence[int]) -> None:
+        """Starts the clock. The units `done` were finished by an earlier run.
+
+        All processes add to `counted`: documents, bytes, tokens.
+        """
+        self._counted = counted
         # Bytes if the source knows them; a stream counts its units.
-        self._weights = [sum(max(piece.bytes, 1) for piece in unit) for unit in work.plan.units]
+        self._weights = [sum(max(piece.bytes, 1) for piece in unit) for unit in units]
         if done:
             self._bar.console.print(f"continuing: {len(done):,} of {len(self._weights):,} parts exist already")
         self._started = time.monotonic()
@@ -50,7 +51,7 @@ class Progress:
         self.refresh()
 
     def refresh(self) -> None:
-        documents, n_bytes, tokens = self._work.counted
+        documents, n_bytes, tokens = self._counted
         rate = n_bytes / 1e6 / max(time.monotonic() - self._started, 1e-9)
         counts = f"{documents:,} documents {rate:.1f} MB/s {tokens:,} tokens"
         self._bar.update(self._task, counts=counts)

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import wait as wait_for
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,10 +25,8 @@ from llm_jax.tokenizer.protocol import Tokenizer
 from train.data.shards import fitted
 from train.prepare.findings import Findings, special_names
 from train.prepare.plan import UnitPlan
+from train.prepare.progress import Progress
 from train.prepare.slices import BadRow, Source, Unit, rows_of, text_to_keep
-
-if TYPE_CHECKING:
-    from train.prepare.progress import Progress
 
 COUNT_BYTES = 1 << 19  # of text between two updates of the progress line
 
@@ -105,7 +103,7 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Progress") -> None:
+def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: Progress) -> None:
     """Makes the parts `numbers` that do not exist yet, in several processes.
 
     Raises:
@@ -113,16 +111,17 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
         Exception: what the first failing unit raised.
     """
     missing = [number for number in numbers if not work.plan.part(number).exists()]
-    progress.start(work, [number for number in numbers if number not in set(missing)])
     processes = min(processes, len(missing))
+    context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
+    if processes > 1:
+        with interrupts.held(), children.quiet_tracker():  # shared memory starts a process too: the resource tracker
+            work.counted = context.Array("q", list(work.counted))
+    progress.start(work.plan.units, [number for number in numbers if number not in set(missing)], work.counted)
     if processes <= 1:  # in this process, because starting another one takes a second
         for number in missing:
             progress.advance(work.make_part(number))
             interrupts.check()
         return
-    context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang
-    with interrupts.held(), children.quiet_tracker():  # shared memory starts a process too: the resource tracker
-        work.counted = context.Array("q", list(work.counted))
     pool = ProcessPoolExecutor(processes, context, _Worker.begin, (work,))
     try:
         _distribute(pool, iter(missing), 2 * processes, progress)
@@ -135,7 +134,7 @@ def make_parts(work: Work, numbers: Sequence[int], processes: int, progress: "Pr
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _distribute(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: "Progress") -> None:
+def _distribute(pool: ProcessPoolExecutor, missing: Iterator[int], at_once: int, progress: Progress) -> None:
     running = _submit(pool, islice(missing, at_once))
     while running:
         done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)

@@ -46,7 +46,7 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
     def begin() -> Task[tuple[Manifest, Tokenizer | None]]:
         settled = run_folder.decide_resume(where, folder)
         if settled.reference:
-            plots.read_curve(settled.reference)  # a mistake in it is told now, not when it is drawn
+            plots.read_curve(settled.reference)  # a mistake in it is reported now, not when it is drawn
         return Task(
             lambda prepares: _open(settled, config, folder, prepares),
             lambda inputs, stop, stack: _build(settled, config, inputs[0], inputs[1], stop, stack),
@@ -104,7 +104,7 @@ def _build(
     evaluate = Evaluator(make_eval_step(config.model, plan), manifest, vocabulary, config, job)
     hellaswag = open_hellaswag(where.hellaswag, vocabulary, config, plan, job)
     step, initialise = compile_step(config, plan, optimizer, job)
-    if job.is_first and not where.resume:  # compiled, so it fits: from now on there is something to go on with
+    if job.is_first and not where.resume:  # compiled, so it fits in memory: from now on the run can be resumed
         run_folder.save(folder, config, identity, where, vocabulary)
     if stop.agreed():
         return None, None

@@ -18,14 +18,14 @@ EXIT_INTERRUPTED = EXIT_SAVED  # also before there is anything to save
 
 @dataclass(frozen=True)
 class Options:
-    """A preset and what was changed of it."""
+    """A preset and the values that replace its own."""
 
     where: RunOptions
     config: TrainConfig
 
 
 def parse(arguments: list[str]) -> Options:
-    """The preset comes first, for it decides every default that `--help` then shows."""
+    """The preset comes first, because it decides every default that `--help` then shows."""
     import tyro
 
     from train.pretrain.presets import PRESETS, preset
@@ -58,7 +58,7 @@ def parse(arguments: list[str]) -> Options:
 
 
 def _as_begun(default: Options, arguments: list[str]) -> Options:
-    """`default`, or, where a run is to go on, what it was begun with: flags need not be given again."""
+    """`default`; in a resume, what the run was begun with, so that flags need not be given again."""
     import tyro
 
     flags = tyro.conf.OmitArgPrefixes[RunOptions]

@@ -120,7 +120,7 @@ NESTED: dict[str, type] = {
     "mesh": MeshConfig,
     "cadence": CadenceConfig,
 }
-FILLED = ("execution", "mesh", "cadence")  # how and when, not what: here a run may lack a setting newer than it is
+FILLED = ("execution", "mesh", "cadence")  # how and when, not what: in these an older run may lack a newer setting
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ The memory estimate counts what must be held at the fullest moment of a step, on
       and twice queries and keys), 2·F of the MLP or 3·F with a gate, and N·T scores where attention is not fused (five
       eighths of them: the pieces leave out most that are masked); with remat 1·D
     + for a token once: the gradient of the stream in float32, and the hidden states before and after the last norm
-    + the loss or, with remat, one block computed anew, whichever is more. The loss: logits of one slice of the
+    + the loss or, with remat, one recomputed block, whichever is more. The loss: logits of one slice of the
       sequence, twice in the compute format (three times where it is float32), and, where there are several slices, the
       head's gradient in float32, to which each slice adds
 

@@ -28,7 +28,7 @@ def open_inputs(where: RunOptions, config: TrainConfig, run: Path, prepares: boo
 
 
 def _vocabulary(folder: Path, where: RunOptions, config: TrainConfig) -> int | None:
-    """The vocabulary of shards that say nothing of it; None where it is written down, or llm.c's own is meant."""
+    """The config's vocabulary, for shards that do not give one; None where the manifest or llm.c's format does."""
     asked = config.model.vocab_size
     if where.token_dtype != "none":
         return asked

@@ -1,6 +1,6 @@
 """The order of events in a run: step, evaluate, record, save, sample, and stop when asked.
 
-The step itself is a pure function (`step`). This module decides when each event happens and knows nothing of the
+The step itself is a pure function (`step`). This module decides when each event happens and does not depend on the
 command line. The device works one step ahead: while it computes step s, the numbers of step s − 1 are recorded.
 """
 

@@ -1,7 +1,7 @@
 """One start of a run, whatever it trains: lock its folder, join the processes, build, train, leave with its status.
 
-Pretraining and fine-tuning say what is opened and what is built; this module knows the order, and what is said to the
-user and to SLURM when something goes wrong on the way.
+Pretraining and fine-tuning say what is opened and what is built; this module knows the order, and the messages to the
+user and to SLURM when something fails.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def conduct(folder: Path, begin: Callable[[], Task[Any]]) -> int:
     ):
         task = begin()
         opened = None
-        if place and place.is_first:  # before the others are called: what is wrong now is told to all
+        if place and place.is_first:  # before the others are called: an error now is reported to all
             opened = _lock_and_open(task, folder, stack, place)
         devices.join_processes(place, slurm_job.shared_folder(folder))
         if opened is None and jax.process_index() == 0:

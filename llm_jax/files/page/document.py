@@ -1,8 +1,8 @@
 """Record, style and script → one HTML file.
 
-The page asks nobody for anything: style, data and script are inside it, and its Content-Security-Policy forbids every
-request. Names in the record were written by others. They stand in JSON whose `<`, `>` and `&` are escaped, so none can
-end the element, and the scripts write them as text, never as markup.
+The page sends no request: style, data and script are inside it, and its Content-Security-Policy forbids any. Names in
+the record come from files and users. They are in JSON whose `<`, `>` and `&` are escaped, so none can end the element,
+and the scripts write them as text, never as markup.
 """
 
 import html

@@ -1,4 +1,4 @@
-"""Names that others have written, made harmless for a terminal."""
+"""Makes text from files and users harmless for a terminal."""
 
 LONGEST = 120
 

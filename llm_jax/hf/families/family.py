@@ -51,16 +51,7 @@ class Family:
 
     def shape(self, row: Row, config: DecoderConfig) -> tuple[int, ...]:
         """The shape of a tensor in the files."""
-        sizes = {
-            "V": config.vocab_size,
-            "P": config.context_length,
-            "D": config.d_model,
-            "N": config.n_heads,
-            "K": config.kv_heads,
-            "H": config.d_head,
-            "F": config.d_hidden,
-            "3": 3,
-        }
+        sizes = config.sizes
         return tuple(math.prod(sizes[letter] for letter in group) for group in row.letters.split())
 
     def saved(self, name: str) -> str:

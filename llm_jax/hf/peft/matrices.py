@@ -153,15 +153,7 @@ def _check_shapes(
 
 
 def _sizes(letters: str, config: DecoderConfig) -> tuple[int, ...]:
-    sizes = {
-        "D": config.d_model,
-        "3": 3,
-        "N": config.n_heads,
-        "K": config.kv_heads,
-        "H": config.d_head,
-        "F": config.d_hidden,
-    }
-    return tuple(sizes[letter] for letter in letters)
+    return tuple(config.sizes[letter] for letter in letters)
 
 
 def _array(matrix: np.ndarray, shape: tuple[int, ...]) -> Array:

@@ -1,6 +1,6 @@
 """`adapter_config.json` of PEFT ↔ LoraConfig. A setting that this code does not compute is refused by name.
 
-PEFT's patterns (`rank_pattern`, `alpha_pattern`) are regular expressions. A stranger's expression can take for ever, so
+PEFT's patterns (`rank_pattern`, `alpha_pattern`) are regular expressions. An unknown expression may run without end, so
 only plain names of modules are read, with PEFT's meaning: the module itself, or any whose name ends with it.
 """
 
@@ -23,7 +23,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "init_lora_weights": (True, "gaussian", "orthogonal", "eva"),
     "task_type": ("CAUSAL_LM",),
 }
-# They matter to training, to a start of it, or to nothing at all.
+# They matter only to training, or to nothing.
 IGNORED = {
     *("peft_version", "base_model_name_or_path", "revision", "auto_mapping", "inference_mode", "fan_in_fan_out"),
     *("eva_config", "megatron_core", "runtime_config", "qalora_group_size", "layers_pattern", "ensure_weight_tying"),

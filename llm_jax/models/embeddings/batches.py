@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 
 
 def shape(vocabulary: Vocabulary, config: SkipGramConfig) -> tuple[int, int]:
-    """How many blocks one update takes, and how many positions a block has: fewer where one word makes up much."""
+    """Blocks in one update, and positions in a block: fewer where one word is a large part of the text."""
     kept = vocabulary.counts * vocabulary.kept(config.subsample)
     pairs_a_position = (kept.max() / kept.sum()) * (config.window + 1) * (config.negatives + 1)
     positions = LARGEST_STEP / (config.rate * pairs_a_position)

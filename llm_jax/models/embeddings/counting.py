@@ -30,7 +30,7 @@ def neighbour_counts(text: Text, vocab_size: int, window: int) -> scipy.sparse.c
 
 
 def ppmi(counts: scipy.sparse.csr_array, negatives: int = 1) -> scipy.sparse.csr_array:
-    """Positive pointwise mutual information, shifted by log `negatives`; sparse, for most pairs never meet."""
+    """Positive pointwise mutual information, shifted by log `negatives`; sparse, because most pairs never occur."""
     found = counts.tocoo()
     rows, columns = (np.asarray(counts.sum(axis=axis)).reshape(-1) for axis in (1, 0))
     smooth = columns**POWER
@@ -51,7 +51,7 @@ def vectors(text: Text, vocabulary: Vocabulary, width: int, window: int, negativ
         raise ValueError(f"{len(vocabulary)} words have fewer than {width} singular vectors: lower --width")
     if matrix.nnz == 0:
         raise ValueError("no two words stand beside each other more often than by chance: give more text")
-    start = np.random.default_rng(0).normal(size=len(vocabulary))  # the solver would draw one by chance
+    start = np.random.default_rng(0).normal(size=len(vocabulary))  # by default the solver draws a random one
     left, sigma, _ = scipy.sparse.linalg.svds(matrix, k=width, v0=start, solver="arpack")
     assert left is not None
     order = np.argsort(-sigma)

@@ -6,10 +6,10 @@ neighbour x and a middle word y, and words n drawn by count^0.75, the loss is
     −log σ(I_x·O_y) − Σ_n log σ(−I_x·O_n)                      d/ds log σ(s) = 1 − σ(s)
 
 Negatives that happen to be y do not count. In a block of text all pairs come from one matrix of scores, neighbours ×
-(middle words and negatives), and the gradients of both tables are two more products with it. What is left of
-word2vec.c's order of events: blocks follow one another, and each sees the vectors that the one before has left. Within
-a block all pairs see the same vectors; word2vec.c changes them after each pair. Its table of σ, which ends at ±6, is
-replaced by σ itself.
+(middle words and negatives), and the gradients of both tables are two more products with it. Updates follow one
+another, as in word2vec.c: each block sees the vectors that the block before it has changed. Within a block all pairs
+see the same vectors; word2vec.c changes them after each pair. It looks σ up in a table that ends at ±6; here σ is
+computed.
 """
 
 from functools import partial
@@ -28,7 +28,7 @@ class SkipGram:
 
 
 def init(key: Key[Array, ""], vocab_size: int, width: int) -> SkipGram:
-    """word2vec.c's: neighbours uniform between ±1/(2D), middle words zero."""
+    """word2vec.c's initial vectors: neighbours uniform between ±1/(2D), middle words zero."""
     neighbour = jax.random.uniform(key, (vocab_size, width), minval=-0.5 / width, maxval=0.5 / width)
     return SkipGram(neighbour=neighbour, middle=jnp.zeros((vocab_size, width)))
 

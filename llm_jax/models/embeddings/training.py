@@ -1,4 +1,4 @@
-"""A whole training: text → vectors. The progress is told chunk by chunk."""
+"""A whole training run: text → vectors, with progress after each chunk."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from llm_jax.models.embeddings.vocabulary import Text, Vocabulary
 def train(
     text: Text, vocabulary: Vocabulary, config: SkipGramConfig, progress: Callable[[float], None] = lambda _: None
 ) -> SkipGram:
-    """Both tables after `config.epochs` passes. `progress` is told the share that is done.
+    """Both tables after `config.epochs` passes. `progress` is called with the share that is done.
 
     Raises:
         ValueError: the vectors grew without bound; the message names the cure.

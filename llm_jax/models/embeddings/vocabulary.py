@@ -1,6 +1,6 @@
 """Words and their counts, and what word2vec.c makes of them (Mikolov et al. 2013b, §2.2 and 2.3).
 
-A word is what stands between white space. Texts in scripts that write none have to be cut into words before. Unlike
+A word is what stands between white space. Texts in scripts without spaces must be cut into words first. Unlike
 word2vec.c, the end of a line is no word here: it ends a sentence, and no window reaches across it.
 """
 
@@ -40,7 +40,7 @@ class Vocabulary:
         return power / power.sum()
 
     def table(self, size: int = TABLE_SIZE) -> np.ndarray:
-        """word2vec.c's table: each word as often as it is to be drawn. A random entry costs one look-up."""
+        """word2vec.c's table: each word fills a share equal to its probability, so a random entry is a draw."""
         edges = np.cumsum(self.negatives())
         places = (np.arange(min(size, max(100 * len(self), 100_000))) + 0.5) / min(size, max(100 * len(self), 100_000))
         return np.minimum(np.searchsorted(edges, places), len(self) - 1).astype(np.int32)

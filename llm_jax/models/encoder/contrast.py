@@ -1,7 +1,7 @@
 """The contrastive loss of pairs with a graded similarity (CoSENT; Su 2022).
 
-Every pair of a batch is compared with every other one. Of two, the pair that people find more similar shall have the
-larger cosine: that is what a rank correlation measures.
+Every pair of a batch is compared with every other one. The loss falls when the pair that people find more similar has
+the larger cosine, which is what a rank correlation measures.
 """
 
 import jax

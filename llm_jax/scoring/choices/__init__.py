@@ -1,4 +1,4 @@
-"""The file of choices: what a model gave every answer of every item, kept so that any figure can be computed later.
+"""The file of choices: the log-probability of every answer of every item, from which any figure can be computed later.
 
 values     the choices of a model on a task, as arrays, checked
 ours       the file that `serve evaluate --log-choices` writes

@@ -7,8 +7,8 @@
      "greedy": [0, …]}
 
 Every list has a value for each answer, in the order of the data file. Log-probabilities are in nats. `answers` is
-"letters" where the answers are A, B, C…. A reader must take a file that lacks some of the lists; fields it does not
-know it leaves alone.
+"letters" where the answers are A, B, C…. A reader must accept a file that lacks some of the lists, and ignore fields
+that it does not know.
 """
 
 import json

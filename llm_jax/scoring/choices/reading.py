@@ -1,4 +1,4 @@
-"""A name on the command line → choices: `FILE`, `NAME=FILE` or `NAME:PROMPT=FILE`; the format is seen in the file."""
+"""A name on the command line → choices: `FILE`, `NAME=FILE` or `NAME:PROMPT=FILE`; the content shows the format."""
 
 import io
 from collections.abc import Sequence

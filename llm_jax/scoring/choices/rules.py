@@ -31,7 +31,7 @@ PREFERRED = ("character", "token", "byte", "letter", "pmi", "sum")  # the rule o
 
 
 class Lacking(NamedTuple):
-    """What a file has not, so that a rule cannot be computed."""
+    """What a file lacks, so that a rule cannot be computed."""
 
     missing: str
 

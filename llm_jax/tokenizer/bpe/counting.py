@@ -19,7 +19,7 @@ def count_pre_tokens(
     """How often each distinct pre-token occurs between `special_tokens`.
 
     Counters add, so several `processes` may count parts of the texts. They import the program's main module, as
-    Python's multiprocessing has it.
+    processes of Python's multiprocessing do.
     """
     if isinstance(texts, str):
         raise TypeError("texts must be an iterable of strings, one a document; got a single str")

@@ -17,7 +17,7 @@ _VISIBLE = (
     rb"|\xe3(?:\x80[\x81-\xbf]|[\x81-\xbf][\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{3})"
 )
 
-# Where GPT-2's, cl100k's, o200k's and our own split patterns all end a piece, and what follows has no say in the pieces
+# Where GPT-2's, cl100k's, o200k's and our own split patterns all end a piece, and what follows cannot change the pieces
 # before, so that cutting a long text here gives the same ids as encoding it whole:
 #   - a letter (ASCII, Cyrillic) or digit before white space, for no piece holds white space behind a letter;
 #   - a single line break between visible characters, for scripts and lines that end otherwise. It belongs to the line

@@ -64,7 +64,7 @@ class BytePairTokenizer(Derived):
         self.vocab_size = 1 + max(max(self.ranks.values()), *self.special_tokens.values(), 0)
         self.name = name or f"bpe-{self.vocab_size}"
         end = self.special_tokens.get(END_OF_TEXT)
-        # Of what comes from files the files decide; what is made here or by OpenAI has this one token, or none.
+        # Files name their own borders. Vocabularies that are trained here, and OpenAI's, have this token or none.
         self.borders = borders or (Borders() if end is None else Borders.of_one(end))
         self.fingerprint = vocabulary.fingerprint(self.ranks, self.pattern, self.special_tokens)
         self._split = splitter(self.pattern)
@@ -80,10 +80,6 @@ class BytePairTokenizer(Derived):
         # For multiprocessing: the Rust core and the cache are rebuilt on the other side.
         made = (self.ranks, self.pattern, self.special_tokens, self.name, self.borders)
         return BytePairTokenizer, made, {"chat": self.chat}
-
-    @property
-    def end_of_text(self) -> int | None:
-        return self.borders.end
 
     @property
     def merges(self) -> list[tuple[bytes, bytes]]:
@@ -168,9 +164,6 @@ class BytePairTokenizer(Derived):
 
     def safe_cut(self, text: str) -> int:
         return cuts.settled(text, self.pattern, self._split)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         try:

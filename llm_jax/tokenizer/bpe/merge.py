@@ -51,10 +51,10 @@ def merge(piece: AnyStr, ranks: Mapping[AnyStr, int], below: float = math.inf) -
 def merges_from_ranks(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
     """The pair that each token was made of, in order of rank: the merges of a `tokenizer.json`.
 
-    It is what the token's bytes come to under the lower ranks alone. If that is always two parts, merging by pair
+    The token's bytes are merged by the lower ranks alone. If two parts are always left, merging by pair
     (Hugging Face) and by union (tiktoken) give the same ids on every text: what happens between two borders that
     survive does not depend on what is outside, so two parts of a token that meet anywhere are the same two parts.
-    Raises ValueError for a token that its bytes never come to.
+    Raises ValueError for a token of which other than two parts are left.
     """
     merges = []
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):

@@ -2,9 +2,8 @@ r"""Cutting text into pre-tokens: pieces that no merge may join.
 
 Without them, "dog", "dog." and "dog!" would each earn a token of their own (Radford et al. 2019, section 2.2). The
 three patterns are those of OpenAI's GPT-2 (r50k_base and p50k_base, too), cl100k_base (GPT-3.5, GPT-4) and o200k_base
-(GPT-4o). What they have in common: a space belongs to the word after it; letters, digits and signs part; a contraction
-such as 's is cut off.
-`\s+(?!\S)` leaves the last of several spaces to the word that follows.
+(GPT-4o). What they have in common: a space belongs to the word after it; letters, digits and signs are separated; a
+contraction such as 's is cut off. `\s+(?!\S)` leaves the last of several spaces to the word that follows.
 """
 
 import string
@@ -47,7 +46,7 @@ _PUBLISHED = {
 
 
 def published(pattern: str) -> str:
-    """The one spelling of a known pattern that fingerprints and files hold; any other pattern as it is."""
+    """A known pattern in the spelling that fingerprints and files use; any other pattern unchanged."""
     return _PUBLISHED.get(pattern, pattern)
 
 
@@ -55,7 +54,7 @@ def for_tiktoken(pattern: str) -> str:
     """The spelling to hand to tiktoken's Rust core: the same pieces as `splitter(pattern)` gives.
 
     fancy-regex, which the core uses, steps through a pattern with lookahead one instruction at a time, but hands an
-    alternative without any whole to a finite automaton. With all but the spaces gathered into one alternative, GPT-2's
+    alternative without any whole to a finite automaton. With all but the spaces in one alternative, GPT-2's
     pattern takes half the time of tiktoken's own spelling.
     """
     if pattern in _PATTERNS:
@@ -87,9 +86,9 @@ def splitter(pattern: str) -> Splitter:
 def _check(pattern: str) -> None:
     """Raises ValueError for a pattern that `_covering` cannot complete, regex.error for one that is none."""
     compiled = regex.compile(pattern)
-    if compiled.flags & regex.VERBOSE:  # a comment would swallow what `_covering` appends
+    if compiled.flags & regex.VERBOSE:  # what `_covering` appends would become part of a comment
         raise ValueError(f"the split pattern {pattern!r} is verbose, (?x); write it without spaces and comments")
-    # An empty match may need company, as `(?=a)|b+` needs an "a": every kind of character, and the pattern's own words.
+    # `(?=a)|b+` matches the empty string only before an "a": so all kinds of characters are tried, and the pattern.
     characters = dict.fromkeys(string.printable + "\u00e9\u4e2d\u00b2\u0301" + pattern)
     probe = pattern + "".join(f"\n{character} {character}{character}" for character in characters)
     if any(match.start() == match.end() for text in ("", probe) for match in compiled.finditer(text)):

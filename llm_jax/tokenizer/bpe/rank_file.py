@@ -1,6 +1,6 @@
 """tiktoken's rank file: one line `base64(token bytes) rank` for each token, in order of rank.
 
-It holds the ranks and nothing else: the split pattern and the special tokens have to be known beside it.
+It holds the ranks and nothing else: the split pattern and the special tokens must be known from elsewhere.
 """
 
 import base64

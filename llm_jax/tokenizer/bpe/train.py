@@ -47,9 +47,9 @@ def train_bpe(
     """Learns `vocab_size` tokens: ids 0…255 are the bytes, then the merges in order, then the special tokens.
 
     `texts` may be a generator: only the distinct pre-tokens stay in memory. `progress(done, total)` is called after
-    each merge. So many `processes` count pre-tokens. Where the texts run out of pairs, the vocabulary is smaller, and
-    the log says so. Text that spells one of `special_tokens` is not learnt: it parts the text, as it does when it is
-    encoded with that token allowed. Raises ValueError if `vocab_size` has no room for the bytes and special tokens, or
+    each merge. `processes` is how many count pre-tokens. Where the texts run out of pairs, the vocabulary is smaller,
+    and the log says so. Text that spells one of `special_tokens` is not learnt: the text is split at it, as in encoding
+    with that token allowed. Raises ValueError if `vocab_size` has no room for the bytes and special tokens, or
     a text holds a surrogate.
 
     >>> train_bpe(["low lower lowest"], vocab_size=260).encode("low")

@@ -1,6 +1,6 @@
 """Messages → the text that a chat model was trained on, by the Jinja template in its folder.
 
-messages.py    messages as OpenAI's interface has them, checked
+messages.py    messages in the form of OpenAI's interface, checked
 rendering.py   the template applied: its text, and the parts that the assistant writes
 process.py     the process that runs templates, started once
 worker.py      what that process does

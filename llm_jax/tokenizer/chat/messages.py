@@ -1,4 +1,4 @@
-"""Messages of a chat as OpenAI's interface has them, checked: objects with a role and a content of text.
+"""Messages of a chat in the form of OpenAI's interface, checked: objects with a role and a content of text.
 
 Pictures (for a model that reads none), sound and tool calls are refused by name. Parts of text are joined with line
 feeds, as vLLM does. Where a message has pictures, its content stays a list of parts, which the template of such a model

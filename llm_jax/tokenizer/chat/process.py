@@ -39,7 +39,7 @@ class Worker:
                 answer = process.stdout.readline()
             except BrokenPipeError:
                 answer = b""
-            except BaseException:  # Ctrl-C: the answer that is on its way belongs to nobody
+            except BaseException:  # Ctrl-C: nobody reads the answer that would still come
                 self._end()
                 raise
             if not answer.endswith(b"\n"):

@@ -40,7 +40,7 @@ def render(
 
     Args:
         chat: a tokenizer's templates; its default one is applied.
-        messages: objects with a role and a content, as JSON has them.
+        messages: objects with a role and a content, as in JSON.
         add_generation_prompt: whether the header of an answer stands at the end.
         variables: further ones that the template reads, such as `enable_thinking`.
 

@@ -1,8 +1,8 @@
 """Runs chat templates: a request a line on standard input, an answer a line on standard output, in JSON.
 
 A template is a program from the folder of a model. It runs in jinja2's sandbox, which keeps it from attributes of
-Python's objects, in a process with a limit of memory and, for each request, of processor time: no counting inside of
-Jinja bounds a product of loops, a power, or a text doubled forty times. The environment is transformers' own
+Python's objects, in a process with a limit of memory and, for each request, of processor time: no limit inside Jinja
+bounds nested loops, a power, or a text doubled forty times. The environment is transformers' own
 (`_cached_compile_jinja_template`). Imports nothing of this project, so that it starts at once.
 """
 
@@ -63,7 +63,7 @@ class Dictionary:
 
 
 class Namespace(jinja2.utils.Namespace):
-    """`namespace`, which keeps no names of Python's own."""
+    """`namespace` without attributes that Python itself uses."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name.startswith("_"):

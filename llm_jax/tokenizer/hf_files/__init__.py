@@ -6,5 +6,5 @@ vocab_merges.py     the older pair vocab.json and merges.txt, read
 companions.py       the small files beside them, which name special tokens
 saving.py           tokenizer.json and tokenizer_config.json, written
 chat_templates.py   chat_template.jinja and its older place, read and written
-carried.py          the files of tokenizers of others, which are copied
+carried.py          files that are copied and never rewritten
 """

@@ -1,4 +1,4 @@
-"""The files of a tokenizer of others, as bytes: they are carried along and copied, never written anew."""
+"""A foreign tokenizer's files, as bytes: they are copied and never rewritten."""
 
 from pathlib import Path
 

@@ -7,17 +7,13 @@
 `llm_jax.tokenizer.chat` renders them.
 """
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_jax.files import write
 from llm_jax.tokenizer.hf_files.companions import ROLES, TOKENIZER_CONFIG, Companions
-
-if TYPE_CHECKING:
-    from llm_jax.tokenizer.protocol import Tokenizer
 
 JINJA = "chat_template.jinja"
 FOLDER = "additional_chat_templates"
@@ -89,16 +85,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason} at byte {error.start:,}): get the file again") from None
-
-
-def with_template(tokenizer: "Tokenizer", template: str) -> "Tokenizer":
-    """The same tokenizer with `template` as its chat template: its ids, and so its fingerprint, are the same."""
-    if tokenizer.chat is not None:
-        chat = replace(tokenizer.chat, templates={**tokenizer.chat.templates, DEFAULT: template}, source=JINJA)
-    else:
-        borders = {"bos_token": tokenizer.borders.begin, "eos_token": tokenizer.borders.end}
-        spelled = {role: tokenizer.id_to_token(number) for role, number in borders.items() if number is not None}
-        chat = ChatTemplates({DEFAULT: template}, {role: token for role, token in spelled.items() if token})
-    changed: Any = copy.copy(tokenizer)
-    changed.chat = chat
-    return changed

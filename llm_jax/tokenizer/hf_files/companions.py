@@ -5,7 +5,7 @@
     added_tokens.json         token → id, of tokenizers saved before there was a tokenizer.json
     generation_config.json, config.json   ids of tokens, read by `borders`
 
-A byte order mark is read over. What is not there says nothing; what is damaged is refused by name.
+A byte order mark is skipped. A file that is missing says nothing; a damaged one is refused by name.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Companions:
         return cls(folder, *(read_object(folder / name) if (folder / name).is_file() else {} for name in NAMES))
 
     def of_the_model(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The files that name tokens by id, the stronger one first, with their paths."""
+        """The files that name tokens by id, in order of precedence, with their paths."""
         folder = self.folder or Path()
         yield folder / GENERATION_CONFIG, self.generation_config
         yield folder / MODEL_CONFIG, self.config

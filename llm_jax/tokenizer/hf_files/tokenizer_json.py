@@ -74,10 +74,13 @@ def _inferred_type(model: dict) -> str | None:
 
 
 def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[bytes, int], str, dict[str, int]]:
-    """(ranks, pattern, special tokens) of a byte-level BPE. Raises ValueError saying what is wrong with the file, and
-    OtherKind where nothing is.
+    """(ranks, pattern, special tokens) of a byte-level BPE.
 
-    `files`: what lies beside it. Old files leave it to them to say which entries of the vocabulary are special.
+    `files`: those beside it. Where the file is old, they say which entries of the vocabulary are special.
+
+    Raises:
+        ValueError: the file is damaged; says what is wrong.
+        OtherKind: the file is sound, and of another tokenizer.
     """
     model, files = content["model"], files or Companions()
     if model["type"] not in ("BPE", None):
@@ -127,7 +130,7 @@ def refuse_changes_to_text(content: dict) -> None:
 def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     """The added tokens of the file and of those beside it, each with an id and a content. Raises ValueError for others.
 
-    One that a file beside it names as special is so.
+    A token that a file beside it names as special is special.
     """
     added = content.get("added_tokens") or []
     named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
@@ -155,7 +158,7 @@ def read_special_tokens(content: dict, files: Companions) -> dict[str, int]:
 
 
 def _check_merges(merges: Any, ranks: Mapping[bytes, int]) -> None:
-    """Our ranks say what the file's merges say: every token has its pair among them, and they come in order of rank."""
+    """Checks that ranks and merges agree: every token has its pair among the merges, which are in order of rank."""
     if not isinstance(merges, list):
         raise ValueError("it has no 'model.merges' list")
     pairs, last = set(), -1

@@ -62,6 +62,6 @@ def _merges(path: Path) -> list[str]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error}); download it again") from None
-    # Of the characters that splitlines() cuts at, only these two are no byte characters' business.
+    # Not splitlines(): most characters at which it cuts stand for bytes here.
     lines = text.replace("\r\n", "\n").split("\n")
     return [line for line in lines if line and not line.startswith("#version")]

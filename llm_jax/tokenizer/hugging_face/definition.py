@@ -44,7 +44,7 @@ class Definition:
         return {token["content"]: token["id"] for token in self.added if token["special"]}
 
     def core(self, allowed: AbstractSet[str] = frozenset()) -> "Core":
-        """The library's tokenizer, which reads of the special tokens in a text only those that are `allowed`.
+        """The library's tokenizer, which recognises only the `allowed` special tokens in a text.
 
         Raises ValueError with the library's reason.
         """

@@ -1,7 +1,7 @@
-"""The folder of a tokenizer of others, written: its own files unchanged, and what they do not say."""
+"""Writes the folder of a foreign tokenizer: its own files unchanged, and what they do not say."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_jax.files import write
 from llm_jax.files.json_files import write_json
@@ -10,36 +10,37 @@ from llm_jax.tokenizer.hf_files import chat_templates
 from llm_jax.tokenizer.hf_files.companions import GENERATION_CONFIG, SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG, Companions
 from llm_jax.tokenizer.hf_files.saving import NEUTRAL_CLASS, generation_fields, role_fields
 from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON
+from llm_jax.tokenizer.hugging_face.definition import Definition
+from llm_jax.tokenizer.protocol import Tokenizer
 
-if TYPE_CHECKING:
-    from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 
-
-def save(tokenizer: "HuggingFaceTokenizer", directory: Path) -> None:
+def save(tokenizer: Tokenizer, definition: Definition, directory: Path) -> None:
     """Writes the files, each whole; then those that name the borders, where the files name others."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in tokenizer.files.items():
         (directory / name).parent.mkdir(exist_ok=True)
         write(directory / name, content)
     if TOKENIZER_JSON not in tokenizer.files:
-        write_json(directory / TOKENIZER_JSON, tokenizer.definition.content())
+        write_json(directory / TOKENIZER_JSON, definition.content())
     if TOKENIZER_CONFIG not in tokenizer.files:
         write_json(directory / TOKENIZER_CONFIG, NEUTRAL_CLASS)
     if chat_templates.read(Companions.read(directory)) is None:
         chat_templates.save(directory, tokenizer.chat)
-    if not _says(directory, tokenizer):
+    if not _says(directory, tokenizer, definition.prefix):
         write_json(directory / GENERATION_CONFIG, generation_fields(tokenizer.borders))
-    if not _says(directory, tokenizer):
+    if not _says(directory, tokenizer, definition.prefix):
         _write_borders(directory, tokenizer)
 
 
-def _says(directory: Path, tokenizer: "HuggingFaceTokenizer") -> bool:
+def _says(directory: Path, tokenizer: Tokenizer, prefix: tuple[int, ...]) -> bool:
     """Whether the files in the folder name the tokenizer's borders."""
-    files, prefix = Companions.read(directory), tokenizer.definition.prefix
-    return borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size, prefix) == tokenizer.borders
+    return (
+        borders.read(Companions.read(directory), tokenizer.token_to_id, tokenizer.vocab_size, prefix)
+        == tokenizer.borders
+    )
 
 
-def _write_borders(directory: Path, tokenizer: "HuggingFaceTokenizer") -> None:
+def _write_borders(directory: Path, tokenizer: Tokenizer) -> None:
     wanted, files = tokenizer.borders, Companions.read(directory)
     named: dict[str, Any] = role_fields(wanted, tokenizer.special_tokens)
     named["add_bos_token"] = wanted.prefix == (wanted.begin,)

@@ -1,8 +1,8 @@
 """A `Tokenizer` whose ids the `tokenizers` library computes: normalizers, any pre-tokenizer, byte fallback, Unigram.
 
 The ids are those of transformers' AutoTokenizer without the tokens that it adds around a text; special tokens in a
-text are ordinary text unless they are allowed, as `split_special_tokens=True` has it. Where the normalizer changes a
-text (Unicode forms, spaces), decoding gives the changed one.
+text are ordinary text unless they are allowed, as with `split_special_tokens=True`. Where the normalizer changes a text
+(Unicode forms, spaces), decoding gives the changed one.
 """
 
 import threading
@@ -12,13 +12,10 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llm_jax.tokenizer import special
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.derived import Derived
 from llm_jax.tokenizer.hf_files.carried import VOCABULARIES
-from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from llm_jax.tokenizer.hugging_face.definition import Definition
 from llm_jax.tokenizer.hugging_face.pieces import Pieces
 from llm_jax.tokenizer.hugging_face.saving import save
@@ -42,7 +39,6 @@ class HuggingFaceTokenizer(Derived):
     """A `Tokenizer` from a definition. `files`: those that it was read from, which `save` copies."""
 
     parts_at_special = False
-    chat: ChatTemplates | None = None
 
     def __init__(
         self,
@@ -75,10 +71,6 @@ class HuggingFaceTokenizer(Derived):
         return copied
 
     @property
-    def end_of_text(self) -> int | None:
-        return self.borders.end
-
-    @property
     def merges(self) -> list[tuple[bytes, bytes]]:
         """Pairs of tokens, each as the bytes that it adds behind others."""
         return list(self._merges)
@@ -99,14 +91,6 @@ class HuggingFaceTokenizer(Derived):
     ) -> list[int]:
         names = self._checked(text, allowed_special, disallowed_special)
         return self._encodings([text], names)[0].ids
-
-    def encode_array(
-        self,
-        text: str,
-        allowed_special: AllowedSpecial = NONE_ALLOWED,
-        disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
-    ) -> np.ndarray:
-        return np.array(self.encode(text, allowed_special, disallowed_special), np.uint32)
 
     def encode_batch(
         self,
@@ -139,14 +123,11 @@ class HuggingFaceTokenizer(Derived):
         allowed_special: AllowedSpecial = NONE_ALLOWED,
         disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> Iterator[int]:
-        """The ids of the joined `pieces`, once all are there: of the library's rules none is known."""
+        """The ids of the joined `pieces`, once all are there: where the library may cut a text is not known."""
         return super().encode_iterable(pieces, allowed_special, disallowed_special)
 
     def safe_cut(self, text: str) -> int:
         return 0
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         pieces = []
@@ -185,7 +166,7 @@ class HuggingFaceTokenizer(Derived):
         Other borders than these files name are written into tokenizer_config.json and generation_config.json.
         `model_max_length` is left as the files say it.
         """
-        save(self, Path(directory))
+        save(self, self.definition, Path(directory))
 
     def _checked(self, text: str, allowed: AllowedSpecial, disallowed: DisallowedSpecial) -> frozenset[str]:
         """The allowed special tokens. Raises as `encode`."""
@@ -213,7 +194,7 @@ class HuggingFaceTokenizer(Derived):
 
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
-        """The smallest id of each; before tokens of byte fallback and special ones, which are spelled otherwise."""
+        """Bytes → the smallest id with them; ordinary tokens come before those of byte fallback and special ones."""
         special_ids, found = set(self.special_tokens.values()), dict[bytes, int]()
         for number in sorted(range(self.vocab_size), key=lambda n: (n in special_ids, self._pieces.is_fallback(n), n)):
             if (piece := self._pieces.behind(number)) is not None:

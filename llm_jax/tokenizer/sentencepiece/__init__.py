@@ -7,6 +7,6 @@ nfkc_table.py          NFKC as the table of characters of such a model; double_a
 normalization.py       what happens to a text before it is cut into pieces
 corpus.py              texts → words with their counts
 scripts.py             the script of a character
-vocabulary.py          pieces ↔ ids, with byte fallback; of it are unigram/ and pair_encoding.py
-pair_encoding.py       byte-pair encoding over characters, as Llama 2 has it
+vocabulary.py          pieces ↔ ids, with byte fallback; the base of unigram/ and pair_encoding.py
+pair_encoding.py       byte-pair encoding over characters, as in Llama 2
 """

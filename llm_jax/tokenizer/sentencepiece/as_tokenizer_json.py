@@ -30,7 +30,7 @@ SPACE = "▁"
 def content(model: SentencePieceModel, is_legacy: bool = True) -> dict[str, Any]:
     """The content of a `tokenizer.json`.
 
-    `is_legacy`: a space is put before each text between special tokens, as transformers has it where
+    `is_legacy`: a space is put before each text between special tokens, as in transformers where
     tokenizer_config.json does not say `"legacy": false`; else before the first alone.
     """
     user_defined = [piece.text for piece in model.pieces if piece.kind == USER_DEFINED]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 BLOCK = 256  # base ^ label stays inside one
-TRIED = 2  # open blocks in which a node with several children looks for room; the others fill what it leaves
+TRIED = 2  # open blocks that are tried for a node with several children; nodes with one child fill the gaps
 LEAF, IS_VALUE = 1 << 8, 1 << 31
 LARGEST = 1 << 21  # places that an offset reaches without Darts' extension bit
 
@@ -72,7 +72,7 @@ def _placed(nodes: list[Node]) -> tuple[list[int], int]:
                 open_blocks.append(len(blocks))
                 blocks.append(set(range(len(blocks) * BLOCK, (len(blocks) + 1) * BLOCK)))
             if len(labels) == 1:
-                del open_blocks[0]  # as good as full
+                del open_blocks[0]  # nearly full
         bases[number] = base
         is_base.add(base)
         blocks[block] -= {base ^ label for label in labels}

@@ -1,4 +1,4 @@
-"""Byte-pair encoding over characters (Sennrich et al. 2016), as SentencePiece and Llama 2 have it.
+"""Byte-pair encoding over characters (Sennrich et al. 2016), as in SentencePiece and Llama 2.
 
 The symbols to begin with are characters, not bytes; a rare character is written by byte fallback. As in SentencePiece,
 no piece joins two scripts. The score of a piece is minus its place in the order of merging.
@@ -16,7 +16,7 @@ from llm_jax.tokenizer.sentencepiece.corpus import HOLE, Corpus
 from llm_jax.tokenizer.sentencepiece.model_file import BPE
 from llm_jax.tokenizer.sentencepiece.normalization import SPACE, Normalization
 from llm_jax.tokenizer.sentencepiece.scripts import INHERITED, scripts_of
-from llm_jax.tokenizer.sentencepiece.vocabulary import SentencePieceVocabulary, room_for_pieces
+from llm_jax.tokenizer.sentencepiece.vocabulary import SentencePieceVocabulary, refuse_too_few, room_for_pieces
 
 Progress = Callable[[int, int], None]
 
@@ -49,7 +49,7 @@ def train_pair_encoding(
     Args:
         normalization: by default the text as it is, with a space before it.
         coverage: share of the text's characters that become pieces, the commonest first.
-        space_runs: whether a run of spaces can be one piece, as code wants it.
+        space_runs: whether a run of spaces can be one piece, which suits code.
         progress: `progress(done, total)` is called after each merge.
 
     Raises:
@@ -62,11 +62,7 @@ def train_pair_encoding(
     pieces = list(alphabet)
     for left, right in merges_of(_words(corpus), len(alphabet), n_pieces - len(alphabet), progress):
         pieces.append(pieces[left] + pieces[right])
-    if len(pieces) < n_pieces:
-        raise ValueError(
-            f"the texts have pieces for {vocab_size - n_pieces + len(pieces)} tokens at most; got "
-            f"vocab_size={vocab_size}. Choose a smaller one, or give more text"
-        )
+    refuse_too_few(len(pieces), n_pieces, vocab_size)
     in_order = pieces[len(alphabet) :] + alphabet
     scores = {piece: -float(place) for place, piece in enumerate(in_order)}
     return PairEncodingVocabulary.of(scores, normalization, byte_fallback)

@@ -1,7 +1,7 @@
 """The script of a character, by Unicode's property of that name: Latin, Thai, Han, …
 
 Digits, punctuation, symbols and what is in none of the scripts here are one class, Common. Han, Hiragana and Katakana
-are one, as SentencePiece has it, because Japanese words mix them.
+are one, as in SentencePiece, because Japanese words mix them.
 """
 
 import re

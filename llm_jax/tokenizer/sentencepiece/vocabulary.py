@@ -41,7 +41,7 @@ TAKE_LOAD = "load its folder with llm_jax.tokenizer.load"
 
 
 class SentencePieceVocabulary(ABC):
-    """A vocabulary as a `tokenizer.model` has it; `form` is NFKC where texts are normalised so before anything else.
+    """A vocabulary from a `tokenizer.model`; `form` is NFKC where texts are first brought into that form.
 
     Raises ValueError for a model with a compiled table other than NFKC's or pieces that a user defined: `load` reads
     those.
@@ -173,6 +173,15 @@ def room_for_pieces(vocab_size: int, byte_fallback: bool, corpus: Corpus) -> int
             f"{others} other tokens; got {vocab_size}. A lower coverage leaves out rare characters"
         )
     return vocab_size - others
+
+
+def refuse_too_few(found: int, wanted: int, vocab_size: int) -> None:
+    """Raises ValueError where training found fewer pieces than a vocabulary of `vocab_size` tokens needs."""
+    if found < wanted:
+        raise ValueError(
+            f"the texts have pieces for {vocab_size - wanted + found} tokens at most; got vocab_size={vocab_size}. "
+            "Choose a smaller one, or give more text"
+        )
 
 
 def _spelled(byte: int) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import NamedTuple
 
-UNKNOWN_PENALTY = 10.0  # below the worst score, as SentencePiece has it
+UNKNOWN_PENALTY = 10.0  # below the worst score, as in SentencePiece
 
 
 class Edge(NamedTuple):

@@ -47,7 +47,7 @@ class Alternatives:
         )
 
     def keep(self, is_alive: Array) -> None:
-        """Forgets what holds a dead piece."""
+        """Drops every alternative that contains a dead piece."""
         self.lattices = self.lattices.only(is_alive)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from llm_jax.tokenizer.sentencepiece import corpus as corpora
 from llm_jax.tokenizer.sentencepiece.corpus import Corpus
 from llm_jax.tokenizer.sentencepiece.normalization import Normalization
-from llm_jax.tokenizer.sentencepiece.vocabulary import room_for_pieces
+from llm_jax.tokenizer.sentencepiece.vocabulary import refuse_too_few, room_for_pieces
 from llm_jax.tokenizer.unigram import seeds as finding
 from llm_jax.tokenizer.unigram.lattice import UNKNOWN_PENALTY
 from llm_jax.tokenizer.unigram.lattices import Lattices
@@ -62,7 +62,7 @@ def train_unigram(
     Args:
         normalization: by default the text as it is, with a space before it.
         coverage: share of the text's characters that become pieces, the commonest first.
-        space_runs: whether a run of spaces can be one piece, as code wants it.
+        space_runs: whether a run of spaces can be one piece, which suits code.
         progress: called after each round.
 
     Raises:
@@ -72,11 +72,7 @@ def train_unigram(
     corpus = corpora.read(texts, normalization, coverage, space_runs)
     n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     scores = learn(corpus, n_pieces, int(vocab_size * MARGIN), progress)
-    if len(scores) < n_pieces:
-        raise ValueError(
-            f"the texts have pieces for {vocab_size - n_pieces + len(scores)} tokens at most; got "
-            f"vocab_size={vocab_size}. Choose a smaller one, or give more text"
-        )
+    refuse_too_few(len(scores), n_pieces, vocab_size)
     rounded = {piece: round(score * STEPS_A_NAT) / STEPS_A_NAT for piece, score in scores.items()}
     return UnigramVocabulary.of(rounded, normalization, byte_fallback)
 

@@ -126,7 +126,7 @@ class _Scores:
         return self.pairs[place] if self.score[place] > 0 else None
 
     def change(self, pair: str, new: int, merged: int, counts: Mapping[str, int]) -> None:
-        """`pair` became the symbol `new` so many times; `counts` has the pairs whose counts are others now."""
+        """Records that `pair` became the symbol `new`, `merged` times; `counts` holds every count that changed."""
         left, right = map(ord, pair)
         self.frequency[left] -= merged
         self.frequency[right] -= merged

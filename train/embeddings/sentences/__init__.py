@@ -1,6 +1,6 @@
-"""A small sentence encoder, learnt from pairs of sentences and how similar people find them, from our own weights.
+"""A small sentence encoder, trained from scratch on pairs of sentences that people have rated for similarity.
 
-config    what it learns from, and how
+config    settings
 data      files of pairs
 training  tokenizer, token vectors by skip-gram, and the contrastive steps
 """

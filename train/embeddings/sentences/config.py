@@ -1,4 +1,4 @@
-"""What `train sentences` learns from, and how."""
+"""Settings of `train sentences`."""
 
 import math
 from dataclasses import dataclass

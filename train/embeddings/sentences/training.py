@@ -1,7 +1,7 @@
 """Tokenizer, first vectors and training of a sentence encoder, all from the given text.
 
 The tokens' first vectors come from skip-gram over the text. The loss is the graded one (`llm_jax.models.encoder
-.contrast`): of two pairs, the one that people find more similar shall have the larger cosine. The best epoch by the
+.contrast`): it falls when the pair that people find more similar has the larger cosine. The epoch with the best
 rank correlation on other pairs is kept.
 """
 
@@ -48,7 +48,7 @@ class Epoch:
 
 
 def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[SentenceModel, dict[str, Any]]:
-    """The encoder, and what is to be said about it. Raises OSError or ValueError with a message for the user."""
+    """The encoder, and its report. Raises OSError or ValueError with a message for the user."""
     options.check()
     pairs = data.read(options.pairs)
     test = data.read(options.test) if options.test else None
@@ -78,7 +78,7 @@ def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[
 
 
 def first_model(options: SentencesConfig, sentences: Sequence[str]) -> SentenceModel:
-    """An encoder whose tokens have their vectors from skip-gram; everything else is as it is drawn."""
+    """An encoder whose token vectors come from skip-gram; all other parameters are freshly drawn."""
     tokenizer = train_wordpiece(sentences, options.vocab_size, True, 2).tokenizer()
     begin, end = (tuple(filter(None, [tokenizer.token_to_id(name)])) for name in ("[CLS]", "[SEP]"))
     config = EncoderConfig(
@@ -102,7 +102,7 @@ def first_model(options: SentencesConfig, sentences: Sequence[str]) -> SentenceM
 
 
 def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConfig):
-    """(parameters, what is to be said) after each epoch."""
+    """(parameters, report of the epoch) after each epoch."""
     plan = make_plan(Execution())
     batch = min(options.batch, len(pairs))
     per_epoch = len(pairs) // batch

@@ -1,6 +1,6 @@
 """Which examples are for validation: those with the smallest hashes, so that equal examples are never divided.
 
-Had an example an equal one in training, its validation loss would tell what was memorised.
+The validation loss of an example that is also in training would measure what was memorised.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Records → examples: encoded, cut to the longest length, labels numbered; and counts of what became of the rows."""
+"""Records → examples: encoded, cut to the longest length, labels numbered; and counts of what happened to the rows."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from train.finetune.data.templates.template import Template, choose
 
 Made = Example | Pair | Labelled
 COUNTS = ("read", "skipped", "dropped", "truncated", "unanswered", "equal_pairs", "duplicates", "shared_with_val")
-OnRow = Callable[[int], None]  # told how many rows were just read
+OnRow = Callable[[int], None]  # called with the number of rows just read
 
 
 class Maker:

@@ -1,7 +1,7 @@
 """Examples made once: files → ids and masks in a folder, with a manifest.
 
-A folder that was made of the same inputs (the contents of the files, the tokenizer, the template, the settings) is
-opened as it is. One of other inputs is refused by the name of what changed, or replaced if that is asked for.
+A folder made from the same inputs (the contents of the files, the tokenizer, the template, the settings) is opened as
+it is. A folder from other inputs is refused, naming what changed, or replaced if that is asked for.
 """
 
 import dataclasses
@@ -190,7 +190,7 @@ def _check_labels(labels: Sequence[str], numbers: np.ndarray, splits: Mapping[st
 
 
 def _inputs(config: DataConfig, sources: Mapping[str, Tables], tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
-    """What decides the examples, as the manifest keeps it."""
+    """Everything that decides the examples, as the manifest stores it."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in BY_CONTENT}
     settings |= {"max_length": max_length}
     chat = tokenizer.chat.templates if tokenizer.chat else {}
@@ -217,7 +217,7 @@ def _sha256(path: Path) -> str:
 
 
 def _difference(before: Any, now: Mapping[str, Any]) -> str:
-    """What of the inputs was another one, in words; empty if nothing was."""
+    """The inputs that differ, in words; empty if none does."""
     if not isinstance(before, dict):
         return "inputs that are not written down"
     for name, flag in (("data", "--data"), ("val_data", "--val-data")):

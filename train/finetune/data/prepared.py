@@ -1,4 +1,4 @@
-"""Examples as they lie on disk, opened and checked.
+"""Prepared examples on disk, opened and checked.
 
     manifest.json          what they are made of, and a hash of every file
     train.safetensors      ids, one example after the other; where each begins; which tokens are trained, a bit each;
@@ -69,7 +69,7 @@ class Arrays:
 class Prepared:
     """A folder of prepared examples.
 
-    `counts` says what became of the rows: `read`; `skipped` (could not be used); `dropped` (truncation left no target);
+    `counts` says what happened to the rows: `read`; `skipped` (unusable); `dropped` (truncation left no target);
     `truncated` (sequences that were cut); `unanswered` (messages left out behind the last answer); `equal_pairs`;
     `duplicates` (examples that --data holds again); `shared_with_val` (examples of --val-data that --data holds too).
     """

@@ -16,7 +16,7 @@ from train.finetune.objectives import Batch
 from train.record import plots
 
 
-class Measured(NamedTuple):
+class Validation(NamedTuple):
     """Under the names of `train.record.metrics`; empty where no example is held out."""
 
     values: dict[str, float]
@@ -40,7 +40,7 @@ class Evaluator:
         self._sums, self._base, self._batches = sums, base, batches
         self._labels, self._folder = labels, folder
 
-    def __call__(self, trained: Any, should_stop: Callable[[], bool]) -> Measured | None:
+    def __call__(self, trained: Any, should_stop: Callable[[], bool]) -> Validation | None:
         """What is measured of `trained`; None when asked to stop on the way."""
         parts = []
         for batch in self._batches():
@@ -48,7 +48,7 @@ class Evaluator:
                 return None
             parts.append(self._sums(trained, self._base, batch))
         if not parts:
-            return Measured({})
+            return Validation({})
         losses, weights, further = zip(*jax.device_get(parts), strict=True)
         weight = math.fsum(map(float, weights))
         values = {"val_loss": math.fsum(map(float, losses)) / weight}
@@ -60,7 +60,7 @@ class Evaluator:
                     draw_confusion(self._folder / CONFUSION, total.astype(int), self._labels)
             else:
                 values[f"val_{name}"] = float(total / weight)
-        return Measured(values)
+        return Validation(values)
 
 
 def macro_f1(confusion_CC: np.ndarray) -> float:
@@ -71,7 +71,7 @@ def macro_f1(confusion_CC: np.ndarray) -> float:
 
 
 def draw_confusion(out: Path, confusion_CC: np.ndarray, labels: tuple[str, ...]) -> None:
-    """A square a pair of classes: how many examples of the row's class the model takes for the column's."""
+    """Draws the confusion matrix: how many examples of the row's class the model takes for the column's."""
     plt = plots.pyplot()
     side = max(3.5, 0.6 * len(labels) + 2)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")

@@ -1,7 +1,7 @@
-"""Many steps per call of the device: at a fraction of a millisecond a step, a call for each would cost more than it.
+"""Many steps per call of the device: a step takes a fraction of a millisecond, less than the call itself.
 
-A chunk of steps is one `lax.scan`; the training examples lie on the device, and a step is told which rows to take.
-What a chunk measured is then looked at on the host, step by step: where the loss left all bounds is known exactly.
+A chunk of steps is one `lax.scan`; the training examples are on the device, and a step gets the numbers of its rows.
+The host then checks the losses of the chunk step by step, so the step at which training diverged is known exactly.
 """
 
 import math
@@ -16,8 +16,9 @@ import numpy as np
 import optax
 
 from llm_jax.layers.dropout import Dropout
+from llm_jax.layers.loss import log_probability
 from llm_jax.models.watch import Watch, unwatched
-from llm_jax.shapes import Array, Float, Int
+from llm_jax.shapes import Array, Float
 from train.first_principles.makemore.dataset.examples import Examples
 from train.first_principles.makemore.models import Model
 from train.optim.config import OptimizerConfig, ScheduleConfig
@@ -70,12 +71,8 @@ def batch_loss(
         logits = model.noisy_logits(params, inputs, noise)
     else:
         logits = model.logits(params, inputs, watch)
-    losses = token_losses(logits, jnp.asarray(batch.targets))
+    losses = -log_probability(logits, jnp.asarray(batch.targets))
     return (losses * batch.weights).sum() / batch.weights.sum()
-
-
-def token_losses(logits: Float[Array, "*rest V"], targets: Int[Array, "*rest"]) -> Float[Array, "*rest"]:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
 
 def train(
@@ -120,7 +117,7 @@ def calibrated(model: Model, params: Any, examples: Examples) -> Any:
 
 @lru_cache(maxsize=8)  # one compiled program a model, however often it is measured
 def _losses_of(model: Model):
-    return jax.jit(lambda params, inputs, targets: token_losses(model.logits(params, inputs, unwatched), targets))
+    return jax.jit(lambda params, inputs, targets: -log_probability(model.logits(params, inputs, unwatched), targets))
 
 
 def _row_order(count: int, recipe: Recipe) -> Iterator[np.ndarray]:

@@ -42,7 +42,7 @@ def collate(
 ) -> Batch:
     """Rows of one or (packed) several examples each, with T = `length`.
 
-    Padding is told by length, never by its id: an end of text that pads is none that is learned.
+    Padding is recognised by length, never by its id: where the end of a text also pads, no padding is learned.
     The first token of an example is no target, whatever stands before it.
     """
     tokens = np.full((len(rows), length + 1), pad_id, np.int32)

@@ -94,7 +94,7 @@ def shuffled(count: int, seed: int | None, epoch: int, what: str = "") -> np.nda
 
 
 def _other(epoch: int, what: str) -> int:
-    """An epoch of its own for each thing that is shuffled: negative ones are of no epoch."""
+    """A number that no other shuffle has: negative numbers are of no epoch."""
     return -1 - 2 * epoch - (what == "rows")
 
 

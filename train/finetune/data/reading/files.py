@@ -1,7 +1,7 @@
 """The files that a name, a glob or a folder means, each with the kind of its content.
 
-Files are told by their contents, as in `train.prepare.sources`, whatever they are called. Those that a folder brought
-along and that hold no rows, such as a README, are left out, which is said. Of a folder whose names tell splits apart,
+Files are recognised by their contents, as in `train.prepare.sources`, whatever their names. Files of a folder that hold
+no rows, such as a README, are left out with a message. Of a folder whose names tell splits apart,
 one split is read.
 """
 

@@ -26,7 +26,7 @@ OPTIONAL: dict[Kind, tuple[str, ...]] = {
     "instructions": ("input", "system", "history"),
     "labelled": (),
 }
-# What others call them.
+# Other names in use.
 USUAL_OTHERS = {
     "answer": "output",
     "response": "output",

@@ -48,7 +48,7 @@ class Reader:
         self._fill.check()
 
     def _begin(self, place: str, row: dict) -> None:
-        """The columns of the first row must fit; this is no matter of a single row."""
+        """The columns of the first row must fit: an error in them concerns all rows."""
         columns = self._config.column_of
         check_renaming(columns, row, place)
         row = renamed(row, columns)

@@ -55,7 +55,7 @@ def turns(value: Any, name: str) -> tuple[Turn, ...]:
 
 
 def check_answer(text: str, name: str) -> str:
-    """Raises ValueError for an answer without words: nothing could be learned from it but to say nothing."""
+    """Raises ValueError for an answer without words: a model would learn from it to say nothing."""
     if not text.strip():
         raise ValueError(f"{name} is an empty answer: write one, or leave the row out (--skip-bad-rows N)")
     return text

@@ -27,7 +27,7 @@ class Encoder:
         self._stops = frozenset(token for token in stops if token in self._special)
 
     def __call__(self, conversation: Conversation) -> Example:
-        """Raises ValueError where the template cannot write the conversation or tell the assistant's words."""
+        """Raises ValueError where the template cannot write the conversation or show the assistant's words."""
         if self._template.chat is None:
             return self._plain(conversation)
         messages = self._template.messages(conversation)

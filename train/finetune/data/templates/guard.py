@@ -1,4 +1,4 @@
-"""Keeps what people write ordinary text, though it spells a special token.
+"""Keeps words of users ordinary text, even where they spell a special token.
 
 A template writes special tokens and people's words into one text. Before that, the first character of every special
 token that the words spell is replaced by a private character, which stands for it alone. The special tokens in the
@@ -41,7 +41,7 @@ class Guard:
         return any(letter in text for letter in self._plain)
 
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """With every text hidden but the role."""
+        """The message with every text hidden, except the role."""
         return {
             name: self.hide(value) if isinstance(value, str) and name != "role" else value
             for name, value in message.items()

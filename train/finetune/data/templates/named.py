@@ -2,8 +2,8 @@
 
 Where a tokenizer lacks ChatML's or Llama 3's tokens, their spellings are ordinary text, and an answer ends with the
 tokenizer's own end, so that a server stops there. Alpaca's text is that of Taori et al. 2023 without the second
-preamble that they write before an input: the instruction-tuning chapter of Raschka's "Build a Large Language Model"
-has it so.
+preamble that they write before an input, as in the instruction-tuning chapter of Raschka's "Build a Large Language
+Model".
 """
 
 import json

@@ -1,12 +1,12 @@
 """The text of a conversation, and which parts of it the assistant writes.
 
 Where the template marks these parts itself (`{% generation %}`), the marks are taken. Else the template writes the
-conversation up to an answer, with the header of the answer, and then with the answer: what the second has more than the
-first is the answer. That holds only where a longer conversation begins with the shorter one's text, which is checked.
-Nothing is ever searched for in the text.
+conversation up to an answer, with the header of the answer, and then with the answer: what the second text has beyond
+the first is the answer. That holds only where a longer conversation begins with the text of the shorter,
+which is checked. Nothing is ever searched for in the text.
 
 The token that ends the assistant's turn belongs to the answer, also where the template's marks leave it out: a model
-that never learned to end would go on.
+that never learned it would not stop.
 """
 
 import re
