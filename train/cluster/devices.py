@@ -7,13 +7,13 @@ from pathlib import Path
 
 import jax
 
+from llm_jax import place as places
 from llm_jax import sharding
 from llm_jax.config import DecoderConfig
 from llm_jax.hardware import catalogue
-from train.cluster import place as places
+from llm_jax.place import Place
 from train.cluster import rendezvous
 from train.cluster.mesh import MeshConfig
-from train.cluster.place import Place
 
 
 @dataclass(frozen=True)
