@@ -17,7 +17,7 @@ from llm_jax.layers.adapted import Adapted
 from llm_jax.layers.cache import LayerCache, heads_last
 from llm_jax.layers.linear import Linear, init_linear, linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
-from llm_jax.layers.packing import packed_mask
+from llm_jax.layers.packing import branched_mask, packed_mask
 from llm_jax.shapes import Array, Bool, Float, Int, Key, constant, pytree
 
 
@@ -113,6 +113,16 @@ def packed_attend(
 ) -> Float[Array, "B T N H"]:
     """`causal_attend` where a row holds several texts: each position attends within its own, from `starts_BT` on."""
     return attend(q_BTNH, k_BTKH, v_BTKH, packed_mask(starts_BT))
+
+
+def branched_attend(
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    branches_BT: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """`causal_attend` where a row holds a common beginning and what follows it in several texts."""
+    return attend(q_BTNH, k_BTKH, v_BTKH, branched_mask(branches_BT))
 
 
 def cached_attend(

@@ -70,14 +70,15 @@ def forward(
     noise: Dropout | None = None,
     watch: Watch = unwatched,
     segments_BT: Int[Array, "B T"] | None = None,
+    branches_BT: Int[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
 
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
-    (`llm_jax.layers.packing`).
+    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart, `branches_BT` those
+    with a common beginning (`llm_jax.layers.packing`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
@@ -90,9 +91,11 @@ def forward(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if cache is not None and not (segments_BT is None and branches_BT is None):
+        raise ValueError("packed rows have no cache: leave out segments_BT and branches_BT, or the cache")
+    if branches_BT is not None:
+        positions, plan = packing.branch_positions(branches_BT), plan.branched(branches_BT)
     if segments_BT is not None:
-        if cache is not None:
-            raise ValueError("packed rows have no cache: leave out segments_BT or the cache")
         starts_BT = packing.starts(segments_BT)
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:
