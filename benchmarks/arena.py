@@ -1,16 +1,19 @@
 """Rating models from votes: ours beside evalica (a library in Rust), the same votes, in turns.
 
-Rows that both compute: one Bradley–Terry fit, and Elo in file order. Ours alone: the intervals, and the whole
-analysis of `serve arena`. evalica has no bootstrap of its own; its documentation draws the votes again in a loop of
-Python, which is timed for a few replicates and multiplied.
+Both compute one Bradley–Terry fit, Elo in file order, and the bootstrap of the fit. evalica's bootstrap is timed for a
+few replicates (percentile intervals, which cost least) and multiplied. The whole analysis of `serve arena` is ours
+alone.
 
+    uv sync --group rivals
     python benchmarks/arena.py --out benchmarks/results/arena.json
 """
 
 import importlib.util
 import time
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -48,13 +51,17 @@ def main(options: Options) -> None:
     seconds = medians(in_turns(sides, options.repeats))
     seconds["bootstraps, ours"] = timed(lambda: resampling.bradley_terry(votes, theta, options.bootstraps))
     if has_evalica:
-        sample = timed(lambda: evalica_bootstraps(votes, SAMPLE))
-        seconds[f"bootstraps, evalica (from {SAMPLE})"] = sample / SAMPLE * options.bootstraps
+        # Its bootstrap begins with one fit to all votes.
+        sample = timed(lambda: evalica_bootstraps(votes, SAMPLE)) / (SAMPLE + 1)
+        seconds[f"bootstraps, evalica (from {SAMPLE})"] = sample * options.bootstraps
     settings = Settings(bootstraps=options.bootstraps)
     seconds["whole analysis, ours"] = timed(lambda: analysis.analyse(votes, settings, "simulated"))
     title = f"{options.votes:,} votes, {options.models} models, {options.bootstraps:,} bootstraps"
     show(title, ["seconds"], [[name, f"{value:.3f}"] for name, value in seconds.items()])
-    save(options.out, {"what": title, "seconds": seconds, "machine": machine()})
+    result = {"what": title, "seconds": seconds, "machine": machine()}
+    if has_evalica:
+        result |= {"evalica": metadata.version("evalica"), "largest difference of a share": difference(votes, theta)}
+    save(options.out, result)
 
 
 def simulated(options: Options) -> Votes:
@@ -72,20 +79,35 @@ def of_evalica(votes: Votes):
     """The same by evalica, from its own kind of lists."""
     import evalica
 
-    names = np.array(votes.models)
-    x, y = names[votes.left].tolist(), names[votes.right].tolist()
-    winner = [{1.0: evalica.Winner.X, 0.0: evalica.Winner.Y}.get(one, evalica.Winner.Draw) for one in votes.score]
+    x, y, winner = as_lists(votes)
     return {
         "Bradley–Terry": lambda: evalica.bradley_terry(x, y, winner),
         "Elo": lambda: evalica.elo(x, y, winner, k=4.0, initial=1000.0),
     }
 
 
+def as_lists(votes: Votes):
+    import evalica
+
+    names = np.array(votes.models)
+    winner = [{1.0: evalica.Winner.X, 0.0: evalica.Winner.Y}.get(one, evalica.Winner.Draw) for one in votes.score]
+    return names[votes.left].tolist(), names[votes.right].tolist(), winner
+
+
 def evalica_bootstraps(votes: Votes, replicates: int) -> None:
-    random = np.random.default_rng(0)
-    for _ in range(replicates):
-        drawn = random.integers(0, len(votes), len(votes))
-        of_evalica(Votes(votes.models, votes.left[drawn], votes.right[drawn], votes.score[drawn]))["Bradley–Terry"]()
+    import evalica
+
+    x, y, winner = as_lists(votes)
+    method: Any = evalica.bradley_terry
+    evalica.bootstrap(method, x, y, winner, n_resamples=replicates, bootstrap_method="percentile", random_state=0)
+
+
+def difference(votes: Votes, theta: np.ndarray) -> float:
+    """Between the strengths of both, as shares that sum to 1."""
+    import evalica
+
+    theirs = evalica.bradley_terry(*as_lists(votes), tolerance=1e-12, limit=10_000).scores.reindex(list(votes.models))
+    return float(np.abs(strength.shares(theta) - theirs.to_numpy() / theirs.sum()).max())
 
 
 def timed(call) -> float:

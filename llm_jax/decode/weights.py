@@ -16,9 +16,9 @@ from llm_jax.backend import release_memory
 from llm_jax.config import NUMBERS, Weights
 from llm_jax.kernels.narrow import int8_rows
 from llm_jax.layers.adapted import Adapted
-from llm_jax.layers.attention import Attention, Joined, Projections
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, JoinedMLP
+from llm_jax.layers.projections import Attention, Joined, Projections
 from llm_jax.models import decoder
 from llm_jax.shapes import Array
 

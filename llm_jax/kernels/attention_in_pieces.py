@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from llm_jax.layers.packing import packed_mask
+from llm_jax.layers.packing import branched_mask, packed_mask
 from llm_jax.shapes import Array, Bool, Float, Int
 
 PIECES = 4
@@ -34,6 +34,19 @@ def attend_packed_in_pieces(
 ) -> Float[Array, "B T N H"]:
     """As `attend_in_pieces`, within the text of each position, which begins at `starts_BT` of its row."""
     return _attend_packed(*(x.swapaxes(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH)), starts_BT).swapaxes(1, 2)
+
+
+def attend_branched_in_pieces(
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    branches_BT: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """As `attend_in_pieces`, over a common beginning and a position's own branch; for scoring, without a gradient of
+    its own.
+    """
+    q_BNTH, k_BKTH, v_BKTH = (x.swapaxes(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH))
+    return _forward(q_BNTH, k_BKTH, v_BKTH, partial(branched_mask, branches_BT))[0].swapaxes(1, 2)
 
 
 def masked_softmax(
@@ -58,7 +71,7 @@ def _attend_packed(
     v_BKTH: Float[Array, "B K T H"],
     starts_BT: Int[Array, "B T"],
 ) -> Float[Array, "B N T H"]:
-    return _forward(q_BNTH, k_BKTH, v_BKTH, starts_BT)[0]
+    return _forward_packed(q_BNTH, k_BKTH, v_BKTH, starts_BT)[0]
 
 
 def _pieces(length: int) -> list[tuple[int, int]]:
@@ -71,17 +84,21 @@ def _shared(x_BNTH: Float[Array, "B N t H"], n_kv_heads: int) -> Float[Array, "B
     return x_BNTH.reshape(x_BNTH.shape[0], n_kv_heads, -1, x_BNTH.shape[-1])
 
 
-def _forward(q_BNTH, k_BKTH, v_BKTH, starts_BT=None):
+def _causal_mask(start: int, end: int) -> Bool[Array, "1 t S"]:
+    return (jnp.arange(start, end)[:, None] >= jnp.arange(end))[None]
+
+
+def _forward_packed(q_BNTH, k_BKTH, v_BKTH, starts_BT):
+    return _forward(q_BNTH, k_BKTH, v_BKTH, lambda start, end: packed_mask(starts_BT[:, start:end], start))
+
+
+def _forward(q_BNTH, k_BKTH, v_BKTH, mask_of=_causal_mask):
     n_kv_heads, weights, mixed = k_BKTH.shape[1], [], []
     for start, end in _pieces(q_BNTH.shape[2]):
         here_BNTH = q_BNTH[:, :, start:end]
         scores_BKTS = _product("BKTH,BKSH->BKTS", _shared(here_BNTH, n_kv_heads), k_BKTH[:, :, :end])
-        if starts_BT is None:
-            mask_BTS = (jnp.arange(start, end)[:, None] >= jnp.arange(end))[None]
-        else:
-            mask_BTS = packed_mask(starts_BT[:, start:end], start)
         scores_BNTS = scores_BKTS.reshape(*here_BNTH.shape[:3], end)
-        weights.append(masked_softmax(scores_BNTS, mask_BTS, q_BNTH.shape[-1]).reshape(scores_BKTS.shape))
+        weights.append(masked_softmax(scores_BNTS, mask_of(start, end), q_BNTH.shape[-1]).reshape(scores_BKTS.shape))
         mixed_BKTH = jnp.einsum("BKTS,BKSH->BKTH", weights[-1].astype(v_BKTH.dtype), v_BKTH[:, :, :end])
         mixed.append(mixed_BKTH.reshape(here_BNTH.shape))
     mixed_BNTH = jnp.concatenate(mixed, axis=2)
@@ -127,5 +144,5 @@ def _shared_transposed(x_BNHT: Float[Array, "B N H t"], n_kv_heads: int) -> Floa
 
 _attend.defvjp(_forward, _backward)
 # Masked weights are 0, and with them every gradient through them: the same backward pass.
-_attend_packed.defvjp(_forward, lambda kept, d_BNTH: (*_backward(kept, d_BNTH), None))
+_attend_packed.defvjp(_forward_packed, lambda kept, d_BNTH: (*_backward(kept, d_BNTH), None))
 _product = partial(jnp.einsum, preferred_element_type=jnp.float32)

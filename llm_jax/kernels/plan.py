@@ -13,7 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import Execution
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces, attend_packed_in_pieces
+from llm_jax.kernels.attention_in_pieces import (
+    attend_branched_in_pieces,
+    attend_in_pieces,
+    attend_packed_in_pieces,
+)
 from llm_jax.kernels.cached_attention import attend_in_cache_layout
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.gelu import gelu_tanh_from_x
@@ -23,7 +27,7 @@ from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
 from llm_jax.kernels.norm import layer_norm_by_hand, rms_norm_by_hand
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
-from llm_jax.layers.attention import cached_attend, causal_attend, packed_attend
+from llm_jax.layers.attention import branched_attend, cached_attend, causal_attend, packed_attend
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
@@ -39,6 +43,7 @@ class Kernels(NamedTuple):
     linear: Kernel = linear
     causal_attend: Kernel = causal_attend
     packed_attend: Kernel = packed_attend
+    branched_attend: Kernel = branched_attend
     cached_attend: Kernel = cached_attend
     layer_norm: Kernel = layer_norm
     rms_norm: Kernel = rms_norm
@@ -56,6 +61,7 @@ ON_CPU = Kernels(
     linear=linear_on_cpu,
     causal_attend=attend_in_pieces,
     packed_attend=attend_packed_in_pieces,
+    branched_attend=attend_branched_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
     rms_norm=rms_norm_by_hand,
@@ -67,6 +73,7 @@ ON_GPU = Kernels(
     linear=linear_on_gpu,
     causal_attend=attend_in_pieces,
     packed_attend=attend_packed_in_pieces,
+    branched_attend=attend_branched_in_pieces,
     cached_attend=attend_in_cache_layout,
     layer_norm=layer_norm_by_hand,
     rms_norm=rms_norm_by_hand,
@@ -126,6 +133,11 @@ class Plan(NamedTuple):
         if self.execution.attention == "cudnn":
             raise ValueError("attention=cudnn does not keep the texts of a packed row apart: use attention=auto or xla")
         attend = partial(self.kernels.packed_attend, starts_BT=starts_BT)
+        return self._replace(kernels=self.kernels._replace(causal_attend=attend))
+
+    def branched(self, branches_BT: Array) -> "Plan":
+        """The plan for rows of texts with a common beginning (`llm_jax.layers.packing`); not hashable either."""
+        attend = partial(self.kernels.branched_attend, branches_BT=branches_BT)
         return self._replace(kernels=self.kernels._replace(causal_attend=attend))
 
 

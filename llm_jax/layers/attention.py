@@ -11,12 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.layers.cache import LayerCache, heads_last
-from llm_jax.layers.packing import packed_mask
-from llm_jax.layers.projections import Attention as Attention
-from llm_jax.layers.projections import Joined as Joined
-from llm_jax.layers.projections import Projections as Projections
-from llm_jax.layers.projections import init_attention as init_attention
-from llm_jax.layers.projections import queries_keys_values as queries_keys_values
+from llm_jax.layers.packing import branched_mask, packed_mask
 from llm_jax.shapes import Array, Bool, Float, Int
 
 
@@ -55,6 +50,16 @@ def packed_attend(
 ) -> Float[Array, "B T N H"]:
     """`causal_attend` where a row holds several texts: each position attends within its own, from `starts_BT` on."""
     return attend(q_BTNH, k_BTKH, v_BTKH, packed_mask(starts_BT))
+
+
+def branched_attend(
+    q_BTNH: Float[Array, "B T N H"],
+    k_BTKH: Float[Array, "B T K H"],
+    v_BTKH: Float[Array, "B T K H"],
+    branches_BT: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """`causal_attend` where a row holds a common beginning and what follows it in several texts."""
+    return attend(q_BTNH, k_BTKH, v_BTKH, branched_mask(branches_BT))
 
 
 def cached_attend(

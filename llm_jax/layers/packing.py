@@ -26,3 +26,21 @@ def packed_mask(starts_BT: Int[Array, "B t"], first: int = 0, length: int | None
     query_T = jnp.arange(first, first + starts_BT.shape[1])
     key_S = jnp.arange(length or first + starts_BT.shape[1])
     return (key_S >= starts_BT[..., None]) & (key_S <= query_T[:, None])
+
+
+def branch_positions(branches_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    """The position of each token in its own text."""
+    place_T = jnp.arange(branches_BT.shape[1], dtype=jnp.int32)
+    common_B1 = (branches_BT == 0).sum(axis=1, keepdims=True, dtype=jnp.int32)
+    return place_T - jnp.where(branches_BT == 0, 0, starts(branches_BT) - common_B1)
+
+
+def branched_mask(branches_BT: Int[Array, "B T"], first: int = 0, end: int | None = None) -> Bool[Array, "B t S"]:
+    """Which keys each query may attend to: those of branch 0 and of its own branch, up to itself.
+
+    For the queries from position `first` up to `end`, over the keys before `end`.
+    """
+    end = end or branches_BT.shape[1]
+    query_BT1, key_B1S = branches_BT[:, first:end, None], branches_BT[:, None, :end]
+    is_earlier_TS = jnp.arange(first, end)[:, None] >= jnp.arange(end)
+    return is_earlier_TS & ((key_B1S == 0) | (key_B1S == query_BT1))

@@ -28,10 +28,10 @@ from llm_jax.kernels.plan import make_plan as make_plan
 from llm_jax.layers import cache as kv
 from llm_jax.layers import packing
 from llm_jax.layers.adapted import with_adapters
-from llm_jax.layers.attention import Attention, queries_keys_values
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.projections import Attention, queries_keys_values
 from llm_jax.layers.rotary import Rotation, rotate, rotation
 from llm_jax.models.decoder_parameters import Block as Block
 from llm_jax.models.decoder_parameters import Decoder as Decoder
@@ -70,6 +70,7 @@ def forward(
     noise: Dropout | None = None,
     watch: Watch = unwatched,
     segments_BT: Int[Array, "B T"] | None = None,
+    branches_BT: Int[Array, "B T"] | None = None,
     embedded_BTD: Float[Array, "B T D"] | None = None,
 ) -> tuple[Float[Array, "B T D"], kv.Cache | None]:
     """Computes the hidden states of the last layer, after the final norm.
@@ -77,9 +78,9 @@ def forward(
     With a cache, each row continues at its own position. Rows may be padded on the right: padding does not change the
     hidden states before it. After a padded prefill, call `cache.forget_padding`, so that tokens decoded later do not
     attend to the padding. `watch` sees the residual stream after the embedding and after each half block, where layers
-    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart
-    (`llm_jax.layers.packing`). `embedded_BTD` takes the place of the tokens' embeddings, for vectors that are no
-    token's (`llm_jax.models.vision_language`).
+    are neither scanned nor rematerialised. `segments_BT` keeps the texts of a packed row apart, `branches_BT` those
+    with a common beginning (`llm_jax.layers.packing`). `embedded_BTD` takes the place of the tokens' embeddings, for
+    vectors that are no token's (`llm_jax.models.vision_language`).
 
     Raises:
         ValueError: `tokens_BT` is not (rows, tokens), or has more tokens than the model has positions. With a cache the
@@ -92,9 +93,11 @@ def forward(
             f"tokens must be rows of 1 to {config.context_length} ids, the model's context; got shape {tokens_BT.shape}"
         )
     positions, window = jnp.arange(tokens_BT.shape[1]), None
+    if cache is not None and not (segments_BT is None and branches_BT is None):
+        raise ValueError("packed rows have no cache: leave out segments_BT and branches_BT, or the cache")
+    if branches_BT is not None:
+        positions, plan = packing.branch_positions(branches_BT), plan.branched(branches_BT)
     if segments_BT is not None:
-        if cache is not None:
-            raise ValueError("packed rows have no cache: leave out segments_BT or the cache")
         starts_BT = packing.starts(segments_BT)
         positions, plan = positions - starts_BT, plan.packed(starts_BT)
     if cache is not None:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig
-from llm_jax.layers.attention import Attention, Projections, init_attention
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, JoinedMLP, init_mlp
 from llm_jax.layers.norm import Norm, RMSNorm, init_norm, init_rms_norm
+from llm_jax.layers.projections import Attention, Projections, init_attention
 from llm_jax.shapes import Array, Float, Key, pytree
 
 

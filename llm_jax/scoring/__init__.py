@@ -1,6 +1,7 @@
 """The log-likelihood of a text under a model, from which evaluations compute accuracies.
 
 requests      text → (context, continuation) in ids; long ones are truncated as lm-evaluation-harness does
+batches       requests → arrays of a few shapes; answers to one question may share its row
 likelihood    (context, continuation) → log-likelihood, in few compiled shapes
 conventions   log-likelihoods of several answers → the answer chosen: sum, token mean, character, byte
 rows          rows of a local parquet or JSONL file

@@ -1,10 +1,11 @@
 """Log-likelihoods of many requests (context, continuation), computed in batches on a device.
 
-Requests are sorted by length and run in batches whose shapes are rounded up to a few buckets, so a thousand questions
-need about ten compiled programs. Logits are computed for one slice of the sequence at a time.
+`llm_jax.scoring.batches` divides the requests into batches of a few shapes, so a thousand questions need about ten
+compiled programs. Logits are computed for one slice of the sequence at a time. Answers to one question may share its
+row: the question is read once, and logits are computed only for the answers' tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from llm_jax.config import DecoderConfig
 from llm_jax.decode import log_probabilities
-from llm_jax.decode.padding import bucket
 from llm_jax.models import decoder
-from llm_jax.scoring.requests import Request, cut
+from llm_jax.scoring.batches import COLUMNS, Batch, Branches, batches
+from llm_jax.scoring.requests import Request
 from llm_jax.shapes import Array, Float, Int, pytree
 
 SLICE = 128  # positions whose logits are computed at once
@@ -43,9 +44,18 @@ class Scored(NamedTuple):
 
 
 def token_scores(
-    params: decoder.Decoder, tokens_BU: Int[Array, "B U"], config: DecoderConfig, plan: decoder.Plan
+    params: decoder.Decoder,
+    tokens_BU: Int[Array, "B U"],
+    config: DecoderConfig,
+    plan: decoder.Plan,
+    branches: Branches | None = None,
 ) -> TokenScores:
-    """Scores of the last U − 1 tokens of each row, in float32. Rows may be padded on the right. For use under `jit`."""
+    """Scores of the last U − 1 tokens of each row, in float32. Rows may be padded on the right. For use under `jit`.
+
+    With `branches`, of the tokens that they name, in their order.
+    """
+    if branches is not None:
+        return _branch_scores(params, tokens_BU, config, plan, branches)
     hidden_BTD, _ = decoder.forward(params, tokens_BU[:, :-1], config, plan)
     length = hidden_BTD.shape[1]
     width = max(n for n in range(1, SLICE + 1) if length % n == 0)
@@ -60,6 +70,29 @@ def token_scores(
     return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, length), slices)
 
 
+def _branch_scores(params, tokens_BU, config, plan, branches: Branches) -> TokenScores:
+    """Scores the columns of `branches` in slices, up to the last slice in which a row has a token."""
+    hidden_BTD, _ = decoder.forward(params, tokens_BU[:, :-1], config, plan, branches_BT=branches.branches_BT)
+    shape = branches.targets_BS.shape
+    zeros, no_ids = jnp.zeros(shape, jnp.float32), jnp.zeros(shape, branches.targets_BS.dtype)
+
+    def score_columns(number: Int[Array, ""], found: TokenScores) -> TokenScores:
+        def columns(x_BS):
+            return jax.lax.dynamic_slice_in_dim(x_BS, number * COLUMNS, COLUMNS, axis=1)
+
+        here_BTD = jnp.take_along_axis(hidden_BTD, columns(branches.places_BS)[..., None], axis=1)
+        scored = _score_slice(params, config, plan, (here_BTD, columns(branches.targets_BS)))
+        return jax.tree.map(
+            lambda whole, part: jax.lax.dynamic_update_slice_in_dim(
+                whole, part.astype(whole.dtype), number * COLUMNS, axis=1
+            ),
+            found,
+            scored,
+        )
+
+    return jax.lax.fori_loop(0, branches.n_slices, score_columns, TokenScores(zeros, no_ids, zeros))
+
+
 def _score_slice(params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan, piece) -> TokenScores:
     hidden_BTD, targets_BT = piece
     logits_BTV = plan.kernels.logits_of(hidden_BTD, params.head_VD, config.vocab_size)
@@ -67,9 +100,9 @@ def _score_slice(params: decoder.Decoder, config: DecoderConfig, plan: decoder.P
     return TokenScores(log_probabilities.of_tokens(logits_BTV, targets_BT), best_BT, margin_BT)
 
 
-def scorer(params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan) -> Callable[[np.ndarray], TokenScores]:
-    """`token_scores` of these parameters, compiled; for `score` on one device."""
-    return lambda tokens_BU: _compiled(params, tokens_BU, config, plan)
+def scorer(params: decoder.Decoder, config: DecoderConfig, plan: decoder.Plan) -> Callable[..., TokenScores]:
+    """`token_scores` of these parameters, compiled; for `score` and `run` on one device."""
+    return lambda tokens_BU, branches=None: _compiled(params, tokens_BU, config, plan, branches)
 
 
 # One jitted function for all models of a process, so the checkpoints of a run share compiled programs.
@@ -102,23 +135,27 @@ def score(
     Raises:
         ValueError: a continuation is longer than the model's context.
     """
-    fitting = [cut(request, context_length) for request in requests]
-    answers: list[Scored | None] = [None] * len(fitting)
-    budget = BATCH_TOKENS.get(platform, BATCH_TOKENS["gpu"])
-    for index, tokens_BU in _batches(fitting, context_length, rows_multiple, budget):
+    answers: list[Scored | None] = [None] * len(requests)
+    for batch in batches(requests, context_length, rows_multiple, BATCH_TOKENS.get(platform, BATCH_TOKENS["gpu"])):
         if should_stop and should_stop():
             return None
-        scores = jax.tree.map(np.asarray, call(tokens_BU))
-        for row, number in enumerate(index):
-            start, length = len(fitting[number].context) - 1, len(fitting[number].continuation)
-            answers[number] = _answer(scores, row, slice(start, start + length), fitting[number])
+        for number, answer in zip(batch.numbers, run(batch, call), strict=True):
+            answers[number] = answer
         if progress:
-            progress(len(index))
+            progress(len(batch.numbers))
     assert all(answer is not None for answer in answers)
     return answers  # type: ignore[return-value]
 
 
-def _answer(scores: TokenScores, row: int, positions: slice, request: Request) -> Scored:
+def run(batch: Batch, call: Callable[..., TokenScores]) -> list[Scored]:
+    """Scores the requests of a batch."""
+    inputs = (batch.tokens_BU,) if batch.branches is None else (batch.tokens_BU, batch.branches)
+    scores = jax.tree.map(np.asarray, call(*inputs))
+    return [_answer(scores, row, start, one) for (row, start), one in zip(batch.places, batch.requests, strict=True)]
+
+
+def _answer(scores: TokenScores, row: int, start: int, request: Request) -> Scored:
+    positions = slice(start, start + len(request.continuation))
     of_tokens = scores.log_probability_BT[row, positions]
     best = scores.best_BT[row, positions]
     return Scored(
@@ -128,23 +165,3 @@ def _answer(scores: TokenScores, row: int, positions: slice, request: Request) -
         best=np.asarray(best),
         margins=np.asarray(scores.margin_BT[row, positions]),
     )
-
-
-def _batches(
-    requests: Sequence[Request], context_length: int, rows_multiple: int, budget: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """(numbers of the requests, their ids padded to a bucket's shape), the longest first."""
-    lengths = [len(request.context) + len(request.continuation) - 1 for request in requests]
-    shapes: dict[int, list[int]] = {}
-    for number in sorted(range(len(requests)), key=lambda n: -lengths[n]):
-        shapes.setdefault(min(bucket(lengths[number], 16, bits=2), context_length), []).append(number)
-    for length, numbers in shapes.items():
-        most = max(1, budget // length // rows_multiple) * rows_multiple
-        rows = min(most, bucket(len(numbers), rows_multiple))
-        for start in range(0, len(numbers), rows):
-            index = numbers[start : start + rows]
-            tokens_BU = np.zeros((rows, length + 1), np.int32)
-            for row, number in enumerate(index):
-                ids = [*requests[number].context, *requests[number].continuation]
-                tokens_BU[row, : len(ids)] = ids
-            yield index, tokens_BU

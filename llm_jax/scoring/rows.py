@@ -1,11 +1,12 @@
-"""Rows of a local data file: parquet, or JSONL (one object a line)."""
+"""Rows of a local data file: parquet, JSONL (one object a line), or JSON (a list of objects)."""
 
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_jax.files.json_files import read_json_lines
+from llm_jax.files.faults import naming
+from llm_jax.files.json_files import read_json, read_json_lines
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 BATCH_ROWS = 1000
@@ -43,8 +44,19 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".json" and _begins_a_list(path):
+        for number, row in enumerate(read_json(path, kind=list), 1):
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, row {number} is a {type(row).__name__}; expected an object")
+            yield row
+        return
     for _, row in read_json_lines(path, "write one object a line"):
         yield row
+
+
+def _begins_a_list(path: Path) -> bool:
+    with naming(path, "read"), path.open("rb") as file:
+        return file.read(1000).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 def require_columns(path: Path, row: dict[str, Any], columns: set[str], use: str) -> None:

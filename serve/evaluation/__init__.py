@@ -2,7 +2,10 @@
 
 jax_lm        our decoder behind the harness's model interface
 backends      a name on the command line → our decoder, transformers or an HTTP server
-tasks         task names → the harness's tasks; local files in place of downloads
+tasks         task names → the harness's tasks
+local_tasks   the harness's tasks over the rows of local files; local_rows: where those are
+answers/      answers are kept as they come, and shared out among processes and devices
+share         what a process computes that is not the first
 results       the figures, as a value and as JSON
 choices_log   what a model gave every answer, kept in files (`llm_jax.scoring.choices`)
 report        the table, and the plot against tokens seen

@@ -47,7 +47,7 @@ class Log:
             if not rows or any(one["gold"] == UNKNOWN for one in parsed):
                 self._left_out[name] = "has items without one right answer"
                 continue
-            self._write_task(candidate, model, name, int(task.get_config("num_fewshot") or 0), rows, parsed)
+            self._write_task(candidate, model, task, name, rows, parsed)
 
     def lines(self) -> list[str]:
         """What was written, and what was not."""
@@ -57,58 +57,67 @@ class Log:
         ]
 
     def _write_task(
-        self, candidate: Candidate, model: LM, task: str, shots: int, rows: Sequence[Row], parsed: list[dict[str, Any]]
+        self, candidate: Candidate, model: LM, task: Any, name: str, rows: Sequence[Row], parsed: list[dict[str, Any]]
     ) -> None:
+        shots = int(task.get_config("num_fewshot") or 0)
         pairs = [
             tuple(pair[:2])
             for row, one in zip(rows, parsed, strict=True)
             for pair in row["arguments"][: len(one["sum"])]
         ]
         tokens = _by_item(_tokens(model, pairs), parsed)
-        alone = _by_item(self._unconditional(model, [answer for _, answer in pairs]), parsed)
+        unconditional = _by_item(self._unconditional(model, task, [answer for _, answer in pairs]), parsed)
         docs = [row["doc"] for row in rows]
-        properties = subsets_of(task, docs)
+        properties = subsets_of(name, docs)
         items = []
         for number, (row, one) in enumerate(zip(rows, parsed, strict=True)):
             characters, n_bytes = of_lengths(one["texts"])
             item = {
                 "item": harness.name_of(row),
                 "gold": one["gold"],
-                "group": group_of(task, row["doc"]),
-                "subset": {name: values[number] for name, values in properties.items()},
+                "group": group_of(name, row["doc"]),
+                "subset": {title: values[number] for title, values in properties.items()},
                 "sum": [round(value, 6) for value in one["sum"]],
                 "tokens": tokens[number] if tokens else None,
                 "characters": characters,
                 "bytes": n_bytes,
-                "unconditional": [round(value, 6) for value in alone[number]] if alone else None,
+                "unconditional": [round(value, 6) for value in unconditional[number]] if unconditional else None,
                 "greedy": [int(value) for value in one["greedy"]],
             }
-            items.append({name: value for name, value in item.items() if value not in (None, "", {})})
+            items.append({field: value for field, value in item.items() if value not in (None, "", {})})
         header = {
             "model": candidate.name,
             "source": candidate.source,
             "backend": candidate.backend,
-            "task": task,
+            "task": name,
             "prompt": f"{shots}-shot",
             "answers": "letters" if all(are_letters(one["texts"]) for one in parsed) else "text",
             "neutral": self.neutral,
             "items": len(items),
         }
-        name = re.sub(r"[^\w.@-]+", "_", f"{candidate.name}.{candidate.backend}.{task}.{shots}-shot")
-        path = self.folder / f"{name}.jsonl"
+        file_name = re.sub(r"[^\w.@-]+", "_", f"{candidate.name}.{candidate.backend}.{name}.{shots}-shot")
+        path = self.folder / f"{file_name}.jsonl"
         ours.write(path, header, items)
         self._written.append(path)
 
-    def _unconditional(self, model: LM, answers: Sequence[str]) -> list[float]:
-        """log p(answer | neutral prompt); equal answers are asked once."""
-        distinct = list(dict.fromkeys(answers))
-        requests = [Instance("loglikelihood", {}, (self.neutral, answer), i) for i, answer in enumerate(distinct)]
-        found = dict(zip(distinct, (float(value) for value, _ in model.loglikelihood(requests)), strict=True))
+    def _unconditional(self, model: LM, task: Any, answers: Sequence[str]) -> list[float]:
+        """log p(answer | neutral prompt)."""
+        requests = alone(task, self.neutral)
+        values = model.loglikelihood(requests)
+        found = {str(request.args[-1]): float(value) for request, (value, _) in zip(requests, values, strict=True)}
         return [found[answer] for answer in answers]
 
 
-def _tokens(model: LM, pairs: Sequence[tuple[str, str]]) -> list[int] | None:
+def alone(task: Any, neutral: str) -> list[Instance]:
+    """The answers that a task has asked, each once, after the neutral prompt."""
+    asked = sorted(task.instances, key=lambda one: (one.doc_id, one.idx))
+    distinct = dict.fromkeys(str(one.args[-1]) for one in asked)
+    return [Instance("loglikelihood", {}, (neutral, answer), number) for number, answer in enumerate(distinct)]
+
+
+def _tokens(model: Any, pairs: Sequence[tuple[str, str]]) -> list[int] | None:
     """Tokens of each answer; None for a model whose tokenizer is not here."""
+    model = getattr(model, "inner", model)
     count = getattr(model, "answer_tokens", None)  # our decoder
     if count is not None:
         return count(pairs)

@@ -3,9 +3,12 @@
 A model is a run, a Hugging Face directory or the URL of a server; several are compared. Tasks for small models:
 hellaswag, arc_easy, piqa, lambada_openai, wikitext (bits per byte). Every other task of the harness has the harness's
 name. Rows come from --data, or from the Hugging Face hub. Ctrl-C writes the results of the models that have been
-evaluated; the exit status is 130.
+evaluated; the exit status is 130. The same command goes on where an evaluation was interrupted or killed. Started by
+srun, or with JAX_NUM_PROCESSES and JAX_PROCESS_ID, several processes share the work.
 """
 
+import contextlib
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +20,10 @@ from llm_jax.command_line import interrupts
 from serve.models import WeightsOption
 
 if TYPE_CHECKING:
-    from serve.evaluation.backends import Access
+    from collections.abc import Mapping, Sequence
+
+    from lm_eval.api.model import LM
+
     from serve.evaluation.choices_log import Log
     from serve.evaluation.results import Candidate, Evaluated
 
@@ -32,7 +38,8 @@ class Options:
     tasks: tuple[str, ...] = SMALL_MODEL_TASKS
     """Tasks of lm-evaluation-harness, separated by spaces or commas."""
     data: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """TASK=FILE: rows from a local parquet or JSONL file; TASK:train=FILE: examples for --num-fewshot. Repeatable."""
+    """TASK=FILE: rows from a local parquet, JSONL or JSON file, or from a folder with a data set's files;
+    TASK:train=FILE or TASK:dev=FILE: examples for --num-fewshot. Repeatable."""
     limit: int | None = None
     """Number of items of each task, from the beginning. Default: all."""
     num_fewshot: int | None = None
@@ -60,6 +67,8 @@ class Options:
     """For --log-choices: the prompt of the unconditional log-probability, which tells how likely an answer is alone."""
     out: Path = Path("evaluation")
     """Folder for results.json, results.png and choices/."""
+    restart: bool = False
+    """Remove the answers of an evaluation in the folder that was not finished, and begin anew."""
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -83,18 +92,19 @@ class Options:
 def main(options: Options) -> int:
     """Evaluates every model on every task, prints the table, writes JSON and plot; returns 0, or 130 after Ctrl-C."""
     from llm_jax import backend
+    from serve.evaluation.answers import processes
 
+    place = processes.here(os.environ)
     backend.configure()
     _silence()
-    from rich.console import Console
-
     try:
         import lm_eval
     except ImportError:
         raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
-    from serve.evaluation import backends, choices_log, report, results, tasks
+    from serve.evaluation import backends, choices_log, local_rows, share, tasks
+    from serve.evaluation.answers import asked, journal, settings
 
-    files = tasks.parse_data(options.data)
+    files = local_rows.parse_data(options.data)
     models = [
         candidate
         for source in options.models
@@ -106,18 +116,7 @@ def main(options: Options) -> int:
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
     secret = backends.read_key(options.key_file)
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, secret, options.weights)
-    log = choices_log.Log(options.out / "choices", options.neutral_prompt) if options.log_choices else None
-    evaluated = []
-    was_interrupted = False
-    try:
-        for candidate in models:
-            evaluated.append(evaluate(candidate, loaded, access, options.limit, log))
-    except KeyboardInterrupt:
-        interrupts.heard()
-        if not evaluated:
-            raise
-        was_interrupted = True
-    settings = {
+    described = {
         "lm_eval": lm_eval.__version__,
         "tasks": names,
         "data": {task: {role: str(path) for role, path in roles.items()} for task, roles in files.items()},
@@ -126,21 +125,62 @@ def main(options: Options) -> int:
         "dtype": options.dtype,
         "weights": options.weights,
     }
-    results.write_json(options.out / results.JSON_NAME, evaluated, settings)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(report.table(evaluated, console.width))
-    is_drawn = report.draw(options.out / "results.png", evaluated)
-    console.print(f"written: {options.out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
-    for line in log.lines() if log else ():
-        console.print(line, markup=False)
-    if was_interrupted:
-        console.print(f"interrupted: {len(evaluated)} of {len(models)} models are evaluated and written")
-        return interrupts.EXIT_INTERRUPTED
+    folder = options.out / journal.FOLDER
+    if options.restart and place.processes > 1:
+        raise ValueError(f"--restart is for one process: remove {folder} before you start {place.processes}")
+    others = processes.Others(folder, place)
+    answers = journal.Journal(folder, settings.of(models, described, options.tokenizer), place.process, options.restart)
+    if answers.found and place.is_first:
+        print(f"{folder}: goes on with {answers.found:,} answers of an earlier start")
+    log = choices_log.Log(options.out / "choices", options.neutral_prompt) if options.log_choices else None
+    evaluated = []
+    was_interrupted = False
+    with others, contextlib.closing(answers):
+        try:
+            for number, candidate in enumerate(models):
+                tasks.seed_examples(loaded)
+                with backends.opened(candidate, access) as model:
+                    together = asked.Asked(model, settings.label(number, candidate), answers, place, others)
+                    if place.is_first:
+                        evaluated.append(evaluate(candidate, together, loaded, options.limit, log))
+                    else:
+                        share.compute(candidate, together, loaded, options.limit, log)
+        except KeyboardInterrupt:
+            interrupts.heard()
+            if not evaluated:
+                raise
+            was_interrupted = True
+        if not place.is_first:
+            return 0
+        write(options.out, evaluated, described, log)
+        if was_interrupted:
+            print(
+                f"interrupted: {len(evaluated)} of {len(models)} models are evaluated and written; the same command "
+                "goes on with the answers so far"
+            )
+            return interrupts.EXIT_INTERRUPTED
+        others.wait(others.all_done, "the evaluation")
+        answers.remove()
     return 0
 
 
+def write(out: Path, evaluated: "Sequence[Evaluated]", settings: "Mapping[str, Any]", log: "Log | None") -> None:
+    """Writes the results and prints their table."""
+    from rich.console import Console
+
+    from serve.evaluation import report, results
+
+    results.write_json(out / results.JSON_NAME, evaluated, settings)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(report.table(evaluated, console.width))
+    is_drawn = report.draw(out / "results.png", evaluated)
+    console.print(f"written: {out / results.JSON_NAME}{' and results.png' if is_drawn else ''}")
+    for line in log.lines() if log else ():
+        console.print(line, markup=False)
+
+
 def evaluate(
-    candidate: "Candidate", tasks: dict[str, Any], access: "Access", limit: int | None, log: "Log | None" = None
+    candidate: "Candidate", model: "LM", tasks: dict[str, Any], limit: int | None, log: "Log | None" = None
 ) -> "Evaluated":
     """Evaluates one model on all tasks; `log` writes its choices.
 
@@ -151,23 +191,15 @@ def evaluate(
 
     from lm_eval import evaluator
 
-    from serve.evaluation import backends, results
+    from serve.evaluation import results, share
 
     started = time.monotonic()
-    with backends.opened(candidate, access) as model:
-        try:
-            harness_results = evaluator.evaluate(
-                model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
-            )
-            if log is not None and harness_results is not None:
-                log.write(candidate, model, tasks["tasks"], harness_results.get("samples", {}))
-        except Exception as error:
-            if candidate.backend != "server":
-                raise
-            raise ConnectionError(
-                f"{candidate.source} stopped answering, or refused a request ({type(error).__name__}: {error}): a "
-                "server must give the log-probabilities of a prompt's tokens (`echo`), as vLLM and `serve api` do"
-            ) from error
+    with share.naming_the_server(candidate):
+        harness_results = evaluator.evaluate(
+            model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
+        )
+        if log is not None and harness_results is not None:
+            log.write(candidate, model, tasks["tasks"], harness_results.get("samples", {}))
     assert harness_results is not None  # only other ranks of a distributed evaluation get None
     return results.Evaluated(
         **asdict(candidate), seconds=round(time.monotonic() - started, 1), tasks=results.from_harness(harness_results)
@@ -177,7 +209,6 @@ def evaluate(
 def _silence() -> None:
     """Silences notices and warnings of the harness and its libraries; errors stay. Called before they are imported."""
     import logging
-    import os
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # The harness's bootstrap forks the process, but a fork with JAX's threads may hang.

@@ -1,26 +1,22 @@
 """Loads the tasks of lm-evaluation-harness by name, with local files in place of downloads.
 
 Prompt, answers and metrics of a task are the harness's. A local file replaces only the source of the rows, so the same
-rows give the same figures from a file and from the hub.
+rows give the same figures from a file and from the hub (`serve.evaluation.local_tasks`).
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import lm_eval.tasks
-from datasets import Dataset
-from jinja2 import meta
-from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.api.samplers import FirstNSampler
+from lm_eval.api.task import Task
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
-from llm_jax.scoring.hellaswag import with_parts
-from llm_jax.scoring.rows import read_rows, require_columns
+from serve.evaluation.local_rows import sources_of
+from serve.evaluation.local_tasks import LocalTasks, NotCached, missing_package
 
-Row = dict[str, Any]
 HARNESS_FOLDER = Path(lm_eval.tasks.__file__).parent
 
 # Folders of the tasks for small models. Reading all of the harness's 14,000 task files would take seconds.
@@ -32,36 +28,10 @@ FOLDERS = {
     "lambada_openai": "lambada",
     "lambada_standard": "lambada",
     "wikitext": "wikitext",
+    "gsm8k": "gsm8k",
+    "ifeval": "ifeval",
 }
-
-
-def _text_as_page(row: Row) -> Row:
-    return row if "page" in row or "text" not in row else row | {"page": row["text"]}
-
-
-_ITEM = ("activity_label", "endings", "label")
-
-# Columns that a task's Python code reads but its YAML file does not name; and functions that rename columns.
-COLUMNS_OF_CODE: dict[str, set[str]] = {"hellaswag": {*_ITEM, "ctx_a", "ctx_b"}, "wikitext": {"page"}}
-PREPARE: dict[str, Callable[[Row], Row]] = {"hellaswag": with_parts, "wikitext": _text_as_page}
-
-
-def parse_data(assignments: Sequence[str]) -> dict[str, dict[str, Path]]:
-    """`TASK=FILE` and `TASK:train=FILE` as task → role → file.
-
-    Raises:
-        ValueError: an assignment has another form.
-    """
-    files: dict[str, dict[str, Path]] = {}
-    for assignment in assignments:
-        name, equals, path = assignment.partition("=")
-        task, _, role = name.partition(":")
-        if not (equals and task and path) or role not in ("", "train"):
-            raise ValueError(
-                f"--data takes TASK=FILE, or TASK:train=FILE for the examples of --num-fewshot; got {assignment!r}"
-            )
-        files.setdefault(task, {})[role or "test"] = Path(path)
-    return files
+MMLU = "mmlu/default"
 
 
 def load_tasks(
@@ -74,7 +44,7 @@ def load_tasks(
 
     Args:
         names: of the tasks.
-        data: task → role ("test" or "train") → file.
+        data: task → role ("test", "train" or "dev") → file or folder.
         num_fewshot: examples before each question; None: the task's own number.
         limit: largest number of rows to read from a file of test rows.
 
@@ -91,18 +61,49 @@ def load_tasks(
     for name in names:
         if name not in manager.task_index:
             raise ValueError(_unknown(name, manager))
+    without_examples: dict[str, str] = {}  # task → the cure, where rows are local
     for name in dict.fromkeys(names):
-        task_dict = _load_local(manager, name, data[name], most) if name in data else _load(manager, name)
+        if name in data:
+            local = LocalTasks(manager, sources_of(name, data[name]), name, most, without_examples)
+            task_dict = manager.load(local.build(name))
+        else:
+            task_dict = _load(manager, name, without_examples)
         for kind, members in loaded.items():
             members |= task_dict.get(kind, {})
-    for task in loaded["tasks"].values():
-        _set_fewshot(task, num_fewshot)
+    for name, task in loaded["tasks"].items():
+        own = task.get_config("num_fewshot")
+        set_fewshot(task, num_fewshot)
+        takes_first = isinstance(getattr(task, "sampler", None), FirstNSampler)
+        if name in without_examples and task.get_config("num_fewshot") and (own or takes_first):
+            raise ValueError(
+                f"{name} shows {task.get_config('num_fewshot')} examples before each question, which are not among the "
+                f"rows to score: {without_examples[name]}, or --num-fewshot 0"
+            )
+    seed_examples(loaded)
+    if any(name.startswith("ifeval") for name in loaded["tasks"]):
+        _require_sentence_data()
     return loaded
 
 
+def _require_sentence_data() -> None:
+    """IFEval's checks count sentences by NLTK's data, and fail without it only after everything is generated."""
+    import nltk
+
+    try:
+        nltk.data.find("tokenizers/punkt_tab")
+    except LookupError:
+        raise FileNotFoundError(
+            "task 'ifeval' counts sentences by NLTK's data punkt_tab, which is not on this machine and cannot be "
+            "downloaded: run `python -m nltk.downloader punkt_tab` where there is a network, copy its folder nltk_data "
+            "here, and set NLTK_DATA to it"
+        ) from None
+
+
 def _manager(names: Sequence[str]) -> TaskManager:
-    if all(name in FOLDERS for name in names):
-        folders: list[str | Path] = [HARNESS_FOLDER / folder for folder in sorted({FOLDERS[name] for name in names})]
+    of_mmlu = {path.stem.removeprefix("_") for path in (HARNESS_FOLDER / MMLU).glob("*.yaml")}
+    found = {MMLU if name in of_mmlu else FOLDERS.get(name) for name in names}
+    if None not in found:
+        folders: list[str | Path] = [HARNESS_FOLDER / str(folder) for folder in sorted(map(str, found))]
         return TaskManager(include_defaults=False, include_path=folders)
     return TaskManager()
 
@@ -113,11 +114,17 @@ def _unknown(name: str, manager: TaskManager) -> str:
     return f"unknown task {name!r}; {near} (`lm-eval ls tasks` lists all)"
 
 
-def _load(manager: TaskManager, name: str) -> Mapping[str, Any]:
-    """The task, or a group's tasks, with rows from the hub or from the cache of an earlier download."""
+def _load(manager: TaskManager, name: str, without_examples: dict[str, str]) -> Mapping[str, Any]:
+    """The task, or a group's tasks, with rows from the hub or from a cache of an earlier download."""
     try:
         return manager.load([name])
+    except ImportError as error:
+        raise missing_package(name, error) from None
     except Exception as error:  # network, hub and tasks raise many kinds of errors
+        try:
+            return manager.load(LocalTasks(manager, None, name, None, without_examples).build(name))
+        except NotCached:
+            pass
         raise ConnectionError(
             f"the rows of task {name!r} are not on this machine and cannot be downloaded "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}): give them as a "
@@ -125,67 +132,16 @@ def _load(manager: TaskManager, name: str) -> Mapping[str, Any]:
         ) from error
 
 
-def _load_local(manager: TaskManager, name: str, files: Mapping[str, Path], limit: int | None) -> Mapping[str, Any]:
-    """The harness's task over the rows of files."""
-    entry = manager.task_index[name]
-    if entry.kind.name != "TASK" or entry.yaml_path is None:
-        raise ValueError(
-            f"{name!r} is a group of tasks or is defined in Python: --data takes a single task with a YAML file"
-        )
-    if "test" not in files:
-        raise ValueError(f"--data {name}:train=… gives only examples: add {name}=FILE with the rows to score")
-    config = load_yaml(entry.yaml_path)
-    for key in ("tag", "group", "task_list"):
-        config.pop(key, None)
-    splits = {"test": _rows(name, config, files["test"], limit)}
-    if "train" in files:
-        splits["train"] = _rows(name, config, files["train"])
-    config |= {
-        "test_split": "test",
-        "validation_split": None,
-        "training_split": "train" if "train" in files else None,
-        "fewshot_split": "train" if "train" in files else None,
-        "dataset_path": str(files["test"]),
-        "dataset_name": None,
-        "dataset_kwargs": None,
-        "custom_dataset": lambda **_: splits,
-    }
-    try:
-        return manager.load([ConfigurableTask(config=config)])
-    except (KeyError, IndexError, TypeError, jinja2.UndefinedError) as error:
-        raise ValueError(
-            f"{files['test']}: its rows are not those of task {name!r} ({type(error).__name__}: {error}); it has "
-            f"the columns {', '.join(splits['test'].column_names)}"
-        ) from error
-
-
-def _rows(task: str, config: Mapping[str, Any], path: Path, limit: int | None = None) -> Dataset:
-    rows = read_rows(path, limit)
-    prepare = PREPARE.get(task, lambda row: row)
-    needed = COLUMNS_OF_CODE.get(task) or _columns(config)
-    for number, row in enumerate(rows, 1):
-        require_columns(path, row, needed - prepare(row).keys(), f"{task} (row {number})")
-    return Dataset.from_list([prepare(row) for row in rows])
-
-
-def _columns(config: Mapping[str, Any]) -> set[str]:
-    """The columns that a task's templates name. For a task with its own Python code they are not known: empty."""
-    if config.get("process_docs"):
-        return set()
-    fields = [config.get(name) for name in ("doc_to_text", "doc_to_target", "doc_to_choice")]
-    templates = [field for field in fields if isinstance(field, str)]
-    parse = jinja2.Environment(autoescape=False).parse
-    # The target of a multiple-choice task may be the name of a column instead of a template.
-    target = str(config.get("doc_to_target"))
-    columns = {target} if config.get("output_type") == "multiple_choice" and target.isidentifier() else set()
-    return columns.union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
-
-
-def _set_fewshot(task: Task, number: int | None) -> None:
+def set_fewshot(task: Task, number: int | None) -> None:
     """Sets the number of examples as `lm_eval.simple_evaluate` does: a task whose own number is 0 keeps 0."""
     own = task.get_config("num_fewshot")
     if number is not None and own != 0:
         task.set_config(key="num_fewshot", value=number)
     elif own is None:
         task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=1234)
+
+
+def seed_examples(loaded: Mapping[str, Any]) -> None:
+    """Before each model: the harness draws examples from one random sequence, and every model gets the same ones."""
+    for task in loaded["tasks"].values():
+        task.set_fewshot_seed(seed=1234)

@@ -20,7 +20,7 @@ from llm_jax.models.vision_language.parameters import init
 from llm_jax.models.vision_language.tower import normalised
 from llm_jax.tokenizer import train_bpe
 from llm_jax.tokenizer.chat import render
-from llm_jax.tokenizer.hf_files.chat_templates import with_template
+from llm_jax.tokenizer.derived import with_template
 from train.vision.leaving import TEMPLATE
 
 QUESTION = "which digit is top left?"

@@ -14,7 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces, attend_packed_in_pieces
+from llm_jax.kernels.attention_in_pieces import (
+    attend_branched_in_pieces,
+    attend_in_pieces,
+    attend_packed_in_pieces,
+)
 from llm_jax.kernels.cached_attention import attend_in_cache_layout
 from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.gelu import gelu_tanh_from_x
@@ -26,12 +30,13 @@ from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
-from llm_jax.layers.attention import cached_attend, causal_attend, packed_attend, queries_keys_values
+from llm_jax.layers.attention import branched_attend, cached_attend, causal_attend, packed_attend
 from llm_jax.layers.cache import LayerCache
 from llm_jax.layers.linear import Linear, linear
 from llm_jax.layers.loss import cross_entropy, logits_of
 from llm_jax.layers.mlp import gelu_tanh
 from llm_jax.layers.norm import Norm, RMSNorm, layer_norm, rms_norm
+from llm_jax.layers.projections import queries_keys_values
 
 LAYERS = (Linear, Norm)  # their parameters stay float32, whatever the format of what flows through them
 
@@ -64,6 +69,10 @@ def attention_cases():
         starts = jnp.minimum(starts, jnp.arange(queries[1]))
         packed = [partial(attend, starts_BT=starts) for attend in (packed_attend, attend_packed_in_pieces)]
         yield Case(attend_packed_in_pieces, packed[0], (queries, keys, keys), f"packed, {form}", packed[1])
+        ends = np.array([0.3, 0.5, 0.6, 1.0]) * queries[1]  # of the common beginning and of three branches
+        branches = jnp.asarray(np.searchsorted(ends, np.arange(queries[1]), "right"))[None].repeat(queries[0], 0)
+        branched = [partial(attend, branches_BT=branches) for attend in (branched_attend, attend_branched_in_pieces)]
+        yield Case(attend_branched_in_pieces, branched[0], (queries, keys, keys), f"branched, {form}", branched[1])
     yield Case(attend_by_cudnn, causal_attend, ((1, 6, 1, 136),) * 3, "wider than cuDNN takes")
 
 

@@ -22,7 +22,7 @@ from llm_jax.models.vision_language.config import VisionConfig, VisionLanguageCo
 from llm_jax.models.vision_language.parameters import VisionLanguage, init
 from llm_jax.models.vision_language.tower import normalised
 from llm_jax.tokenizer import train_bpe
-from llm_jax.tokenizer.hf_files.chat_templates import with_template
+from llm_jax.tokenizer.derived import with_template
 from serve import models
 from serve.api import pictures
 from serve.api.application import Served, application

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.cluster import place as places
+from llm_jax.command_line import place as places
+from llm_jax.command_line.place import check_devices, expand_counts, here, local_gpus, visible_gpus
 from train.cluster.devices import _heartbeat_seconds
-from train.cluster.place import check_devices, expand_counts, here, local_gpus, visible_gpus
 
 # Task 3 of `srun --nodes=2 --ntasks-per-node=2` in a job with --gpus-per-node=2.
 TASK = {

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from llm_jax.command_line.place import Place
 from train.cluster import rendezvous
-from train.cluster.place import Place
 
 
 def place(process: int, nodes: int = 2) -> Place:

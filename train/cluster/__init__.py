@@ -1,6 +1,6 @@
 """Everything that knows of SLURM: training runs on it, and nothing else in the project has to.
 
-    place        where this process stands among the tasks of its job step
+    (place       where this process stands among the tasks of its job step: `llm_jax.command_line.place`)
     rendezvous   how the processes of a step find each other
     job          what a run and its batch script tell each other
     site         slurm/site.env: partition, account, modules of this cluster

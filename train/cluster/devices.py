@@ -9,12 +9,12 @@ from typing import Any
 import jax
 
 from llm_jax import sharding
+from llm_jax.command_line import place as places
+from llm_jax.command_line.place import Place
 from llm_jax.config import DecoderConfig
 from llm_jax.hardware import catalogue
-from train.cluster import place as places
 from train.cluster import rendezvous
 from train.cluster.mesh import MeshConfig
-from train.cluster.place import Place
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from pathlib import Path
 import jax
 
 from llm_jax.command_line import USER_ERRORS
+from llm_jax.command_line.place import Place
 from llm_jax.files import write
 from llm_jax.files.faults import describe
 from llm_jax.files.json_files import append_line, read_log
 from train.cluster import rendezvous
-from train.cluster.place import Place
 
 STARTS = "jobs.jsonl"  # in the run's folder: one line for every start under SLURM
 OF_THE_RUNTIME = re.compile(

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llm_jax.command_line.place import Place
 from llm_jax.files.json_files import read_json, write_json
-from train.cluster.place import Place
 
 LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.2

@@ -16,12 +16,12 @@ import jax
 
 from llm_jax.checkpoint import RunLock
 from llm_jax.checkpoint.layout import committed_steps
+from llm_jax.command_line import place as slurm_place
+from llm_jax.command_line.place import Place
 from llm_jax.files.faults import safe
 from llm_jax.runs import CHECKPOINTS
 from train.cluster import devices
 from train.cluster import job as slurm_job
-from train.cluster import place as slurm_place
-from train.cluster.place import Place
 from train.cluster.signals import EXIT_NOT_FINITE, EXIT_SAVED, StopRequest
 from train.pretrain import loop
 from train.pretrain.step import TrainState

@@ -7,7 +7,7 @@ from typing import Any
 from llm_jax.files import write
 from llm_jax.hf import llava
 from llm_jax.runs import LOSS_PLOT, METRICS, VISION_MODEL
-from llm_jax.tokenizer.hf_files.chat_templates import with_template
+from llm_jax.tokenizer.derived import with_template
 from train.vision import drawing, page
 from train.vision.data.words import ASKS, IMAGE
 

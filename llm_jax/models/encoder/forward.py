@@ -12,9 +12,10 @@ that a plan names (`llm_jax.kernels.plan`). Dropout stands where BERT has it, ex
 import jax.numpy as jnp
 
 from llm_jax.kernels.plan import Plan
-from llm_jax.layers.attention import attend, queries_keys_values
+from llm_jax.layers.attention import attend
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.projections import queries_keys_values
 from llm_jax.layers.residual import residual
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.parameters import Block, Encoder

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from llm_jax.layers.attention import Attention, Projections
 from llm_jax.layers.linear import Linear, init_linear
 from llm_jax.layers.mlp import MLP, init_mlp
 from llm_jax.layers.norm import Norm, init_norm
+from llm_jax.layers.projections import Attention, Projections
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.shapes import Array, Float, Key, pytree
 

@@ -19,10 +19,11 @@ from jax.typing import DTypeLike
 
 from llm_jax.kernels.plan import Plan
 from llm_jax.layers import cache as kv
-from llm_jax.layers.attention import Projections, attend, queries_keys_values
+from llm_jax.layers.attention import attend
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.loss import logits_of, smoothed_cross_entropy
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.projections import Projections, queries_keys_values
 from llm_jax.layers.residual import residual
 from llm_jax.layers.sinusoids import sinusoids
 from llm_jax.models.encoder import forward as encoder

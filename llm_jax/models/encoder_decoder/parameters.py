@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from llm_jax.layers.attention import Attention
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.mlp import MLP, init_mlp
 from llm_jax.layers.norm import Norm, init_norm
+from llm_jax.layers.projections import Attention
 from llm_jax.models.encoder import parameters as encoder
 from llm_jax.models.encoder.parameters import Block
 from llm_jax.models.encoder_decoder.config import EncoderDecoderConfig

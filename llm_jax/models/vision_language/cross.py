@@ -10,9 +10,10 @@ import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig
 from llm_jax.kernels.plan import Plan
-from llm_jax.layers.attention import Attention, Projections, attend
+from llm_jax.layers.attention import attend
 from llm_jax.layers.linear import init_linear
 from llm_jax.layers.norm import RMSNorm, init_rms_norm
+from llm_jax.layers.projections import Attention, Projections
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 

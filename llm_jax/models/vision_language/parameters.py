@@ -5,10 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from llm_jax.layers.attention import Attention, Projections
 from llm_jax.layers.linear import Linear, init_linear
 from llm_jax.layers.mlp import MLP, init_mlp
 from llm_jax.layers.norm import Norm, init_norm
+from llm_jax.layers.projections import Attention, Projections
 from llm_jax.models import decoder
 from llm_jax.models.vision_language.config import VisionConfig, VisionLanguageConfig
 from llm_jax.shapes import Array, Float, Key, pytree

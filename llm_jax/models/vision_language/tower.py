@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from llm_jax.kernels.plan import Plan
-from llm_jax.layers.attention import attend, queries_keys_values
+from llm_jax.layers.attention import attend
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.projections import queries_keys_values
 from llm_jax.models.vision_language.config import VisionConfig
 from llm_jax.models.vision_language.parameters import Block, Tower
 from llm_jax.shapes import Array, Float

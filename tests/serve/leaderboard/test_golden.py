@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from llm_jax.scoring.choices import reading, rules
 from serve.leaderboard import answers, errors, resampling
@@ -111,6 +112,22 @@ def test_all_items_find_the_order_in_seven_of_ten_draws(table):
     assert resampling.probability_of_order(drawn, range(9)) == pytest.approx(0.70, abs=0.07)
     ranges = resampling.rank_interval(resampling.ranks(drawn), 0.95)
     assert ranges == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 6), (5, 6), (7, 7), (8, 8), (9, 9)]
+
+
+def test_the_closest_pair_alone_decides_how_often_all_items_find_the_order(table):
+    """Its counts give the probability without a bootstrap: .717, between ties as wrong and as right."""
+    values = table["full_prompt"]
+    pairs = [(int((a > b).sum()), int((b > a).sum())) for a, b in itertools.pairwise(values)]
+    assert pairs[4] == (783, 760)
+    strictly, with_ties = (
+        [norm.sf((edge - (won - lost)) / np.sqrt(won + lost - (won - lost) ** 2 / 10042)) for won, lost in pairs]
+        for edge in (0.5, -0.5)
+    )
+    assert (strictly[4], with_ties[4]) == pytest.approx((0.717, 0.725), abs=6e-4)
+    assert sum(1 - p for number, p in enumerate(strictly) if number != 4) < 0.002
+    drawn = resampling.means(values, 400, 1)
+    # Three standard errors of 400 draws.
+    assert resampling.probability_of_order(drawn, range(9)) == pytest.approx(strictly[4], abs=3 * 0.0225)
 
 
 def test_items_for_a_point_between_neighbours(table):

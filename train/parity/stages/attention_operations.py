@@ -19,9 +19,9 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from llm_jax.config import DecoderConfig
 from llm_jax.kernels.attention_in_pieces import attend_in_pieces
 from llm_jax.layers import cache as kv
-from llm_jax.layers.attention import Attention, Projections
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.norm import RMSNorm
+from llm_jax.layers.projections import Attention, Projections
 from llm_jax.models import decoder
 from train.parity.stages.models_compared import ModelsCompared
 from train.parity.stages.operation import Draw, Operation

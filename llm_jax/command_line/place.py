@@ -57,7 +57,7 @@ def here(environment: Mapping[str, str]) -> Place | None:
         tasks = environment.get("SLURM_NTASKS", "1")
         if "SLURM_JOB_ID" in environment and tasks != "1":
             raise ValueError(
-                f"SLURM gave this job {tasks} tasks, but srun did not start this process, so it would train alone: "
+                f"SLURM gave this job {tasks} tasks, but srun did not start this process, so it would work alone: "
                 f"put srun before python in your script, as in {SCRIPT}, or ask for --ntasks=1 (SLURM_NTASKS)"
             )
         return None
