@@ -6,7 +6,7 @@ answer after the piece that is being computed, a second one at once.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import tyro
 
 from llm_jax.decode.options import Sampling
 from serve.models import WeightsOption
-from serve.text.config import Settings, refuse_empty_stops, refuse_what_does_not_fit
+from serve.text.config import SamplingFlags, Settings, refuse_empty_stops, refuse_what_does_not_fit
 
 if TYPE_CHECKING:
     from serve.text.conversation import Conversation
@@ -35,7 +35,7 @@ class Options:
     """For a model with a chat template: a first message that says how to answer."""
     max_new_tokens: int | None = None
     """Largest number of new tokens in a turn. Default: 64, or 512 for a model with a chat template."""
-    sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0.8))
+    sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Text before which an answer ends, also the text of a special token. May be given several times."""
     weights: WeightsOption = "auto"
@@ -71,6 +71,7 @@ def main(options: Options) -> int:
     most = options.max_new_tokens
     if most is None:
         most = CHAT_TOKENS if is_chat else TOKENS
+    sampling = options.sampling.over(source.sampling(Sampling(temperature=0.0 if is_chat else 0.8)))
     turn = 0
     while (line := _read()) is not None:
         if line == "/quit":
@@ -80,7 +81,7 @@ def main(options: Options) -> int:
             print(talk.shown, flush=True)
             continue
         # Each turn has its own stream of random numbers; a session with the same seed has the same streams.
-        answer = _answer(talk, line, Settings(options.sampling.of(turn), most, options.stop))
+        answer = _answer(talk, line, Settings(sampling.of(turn), most, options.stop))
         if answer is not None:
             talk.keep(line, answer)
         turn += 1

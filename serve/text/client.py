@@ -78,6 +78,10 @@ class Remote:
         self._chats: bool | None = None  # not known yet
         self.context: int | None = getattr(model, "max_model_len", None)
 
+    def sampling(self, otherwise: Sampling) -> Sampling:
+        """See `TextGenerator`."""
+        return otherwise
+
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
         """See `TextGenerator`."""
         for _, new in self._request(text, settings):

@@ -1,7 +1,7 @@
 """Settings of a continuation, and the interface of a source of continuations. Imports no JAX."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -18,6 +18,30 @@ class Settings:
     chunk: int = 1  # new tokens of each text in a piece of the local decoder; a server decides for itself
 
 
+@dataclass(frozen=True)
+class SamplingFlags:
+    """How the next token is chosen. Default: as the model's generation_config.json says; where it says nothing, the
+    most likely token for a model with a chat template, and temperature 0.8 for another."""
+
+    temperature: float | None = None
+    """Logits are divided by it before the softmax; 0: the most likely token is taken (greedy)."""
+    top_k: int | None = None
+    """Draw among this many most likely tokens; 0: among all."""
+    top_p: float | None = None
+    """Draw among the fewest most likely tokens whose probabilities sum to this; 1: among all."""
+    seed: int = 0
+    """Random seed, 64 bits."""
+    min_p: float | None = None
+    """Draw among tokens at least this likely, as a part of the likeliest one's probability."""
+
+    def __post_init__(self) -> None:
+        self.over(Sampling())
+
+    def over(self, default: Sampling) -> Sampling:
+        """The flags that are given, and `default` for the others. Raises ValueError as `Sampling`."""
+        return replace(default, **{name: value for name, value in vars(self).items() if value is not None})
+
+
 class Piece(NamedTuple):
     """A part of the continuations that arrives at once."""
 
@@ -31,6 +55,10 @@ class TextGenerator(Protocol):
     @property
     def name(self) -> str:
         """The model's name, for messages."""
+        ...
+
+    def sampling(self, otherwise: Sampling) -> Sampling:
+        """What the model's files say about sampling, and `otherwise` for the rest. Nothing is known of a server's."""
         ...
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from llm_jax.config import Execution
 from llm_jax.decode import loop
+from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
+from llm_jax.hf.generation import suggested_sampling
 from llm_jax.models import decoder
 from llm_jax.tokenizer import chat
 from serve.models import Model
@@ -20,8 +22,13 @@ class Local:
     def __init__(self, model: Model, n_texts: int = 1, consumes: bool = False):
         """`consumes`: the model's parameters are deleted as they are prepared: memory never holds them twice."""
         self.name, self._config, self._tokenizer = model.name, model.config, model.tokenizer
+        self._folder = model.folder
         self._plan = decoder.make_plan(Execution())
         self._params = loop.prepare(model.params, self._plan, n_texts, model.weights, consumes)
+
+    def sampling(self, otherwise: Sampling) -> Sampling:
+        """See `TextGenerator`."""
+        return suggested_sampling(self._folder, otherwise)
 
     def stream(self, text: str, settings: Settings) -> Generator[str, None, None]:
         """See `TextGenerator`."""

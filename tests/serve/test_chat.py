@@ -176,6 +176,9 @@ def test_ctrl_c_stops_an_answer_and_keeps_what_was_shown(times, capsys, monkeypa
     class Interrupted:
         name = "tiny"
 
+        def sampling(self, otherwise):
+            return otherwise
+
         def stream(self, text, settings):
             asked.append(text)
             try:
