@@ -57,7 +57,6 @@ for row, place in enumerate(axes):
     question, answer = world.questions[test.question_B[row]], world.answers[test.answer_B[row]]
     place.set_title(f"{question}\n{answer}", fontsize=7)
     place.set_axis_off()
-plt.show()
 
 # %% [markdown]
 # ## From pixels to positions
@@ -260,7 +259,6 @@ for place, row, patch in zip(axes, rows, share, strict=True):
     place.imshow(picture(row) * (0.2 + 0.8 * bright[..., None]), interpolation="nearest")
     place.set_title(world.questions[test.question_B[row]], fontsize=7)
     place.set_axis_off()
-plt.show()
 
 # %% [markdown]
 # ## One vocabulary for words and patches
