@@ -32,13 +32,13 @@ import numpy as np
 from checks import multimodality as check
 from checks import predicted
 
-from llm_jax.models.vision_language.parameters import init
+from llm_jax.models.vision_language.parameters import VisionLanguage, init_projector, init_tower
 from train.first_principles.digits import data as digits
 from train.vision import looking, measure
 from train.vision.config import VisionRunConfig
 from train.vision.data import composites
 from train.vision.data.words import words_of
-from train.vision.fusion.base import Task, fresh
+from train.vision.fusion.base import Task, fresh, fresh_decoder
 from train.vision.fusion.embedded import Embedded
 
 # %%
@@ -57,7 +57,6 @@ for row, place in enumerate(axes):
     question, answer = world.questions[test.question_B[row]], world.answers[test.answer_B[row]]
     place.set_title(f"{question}\n{answer}", fontsize=7)
     place.set_axis_off()
-plt.show()
 
 # %% [markdown]
 # ## From pixels to positions
@@ -207,16 +206,20 @@ predicted("share of test pictures with a digit that training has seen", predicti
 # trains the projector first, then all; `train vision` does so.)
 
 # %%
-config = VisionRunConfig(width=64, layers=2, batch_size=64, rate=4e-3)
+config = VisionRunConfig(width=96, layers=2, batch_size=32, rate=3e-3)
 way = Embedded(Task(world, words, config))
-start = fresh(init, 0, 0, way.config)
-STEPS = 240
+start = VisionLanguage(
+    tower=fresh(init_tower, 0, 0, way.config.vision),
+    projector=fresh(init_projector, 0, 1, way.config),
+    text=fresh_decoder(0, way.config.text),
+)
+STEPS = 600
 budget = way.all_stage.flops * config.batch_size * STEPS
 losses = []
 model, record = way.all_stage.run(
     start, None, world, budget, config.batch_size, 0, lambda stage, step, steps, loss: losses.append(loss)
 )
-print("loss, every twenty steps:", [round(loss, 2) for loss in losses])
+print("loss, every hundred steps:", [round(loss, 2) for loss in losses[4::5]])
 
 # %% [markdown]
 # Two questions to this model. What is its accuracy on "what colour is the … digit?" And if each question is put to
@@ -256,7 +259,6 @@ for place, row, patch in zip(axes, rows, share, strict=True):
     place.imshow(picture(row) * (0.2 + 0.8 * bright[..., None]), interpolation="nearest")
     place.set_title(world.questions[test.question_B[row]], fontsize=7)
     place.set_axis_off()
-plt.show()
 
 # %% [markdown]
 # ## One vocabulary for words and patches

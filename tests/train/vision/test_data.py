@@ -159,3 +159,12 @@ def test_no_ink_leaves_its_field_on_the_other_side(world, source):
     """A thick digit, moved by the largest shift, still ends before the edge of its field."""
     images = np.asarray(world.store.images_I2YX)
     assert images[:, :, 0].max() == images[:, :, -1].max() == images[:, :, :, 0].max() == images[:, :, :, -1].max() == 0
+
+
+@pytest.mark.long
+def test_mnists_own_digits_are_composed_too(shared_data):
+    world = composites.world(digits.load(str(shared_data / "mnist")), 4)
+    images = np.asarray(world.store.images_I2YX)
+    assert images.shape == (7200, 2, 16, 16)
+    assert 0.5 < images[:, 0].max(axis=(1, 2)).mean() <= 1
+    assert set(world.tests["test"].answer_B.tolist()) <= set(range(len(world.answers)))
