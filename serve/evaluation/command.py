@@ -160,7 +160,7 @@ def main(options: Options) -> int:
             )
             return interrupts.EXIT_INTERRUPTED
         others.wait(others.all_done, "the evaluation")
-        answers.remove()
+    answers.remove()  # when this process has ceased to renew its note there
     return 0
 
 
