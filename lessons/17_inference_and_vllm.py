@@ -91,21 +91,21 @@ def batch_of(rows, columns=320):
     return batch
 
 
-def median_seconds(run, repeats=15):
-    """After one run that compiles."""
+def seconds_of(run, repeats=20):
+    """The shortest of several runs, after one that compiles."""
     run()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return min(times)
 
 
 one = batch_of(1)
 PROMPT = list(range(1, 257))
-prefill = median_seconds(lambda: one.join(0, PROMPT, GREEDY, 0), repeats=7)
-step = median_seconds(lambda: one.advance([GREEDY], [0]))
+prefill = seconds_of(lambda: one.join(0, PROMPT, GREEDY, 0), repeats=7)
+step = seconds_of(lambda: one.advance([GREEDY], [0]))
 print(f"prompt: {1e3 * prefill:.1f} ms, {256 / prefill:,.0f} tokens a second")
 print(f"answer: {1e3 * step:.2f} ms a token, {1 / step:,.0f} tokens a second")
 predicted("times faster", prediction, 256 * step / prefill)
@@ -125,7 +125,7 @@ USERS = (1, 2, 4, 8, 16)
 steps_of = {}
 for users in USERS:
     rows = batch_of(users)
-    steps_of[users] = median_seconds(lambda rows=rows, users=users: rows.advance([GREEDY] * users, [0] * users))
+    steps_of[users] = seconds_of(lambda rows=rows, users=users: rows.advance([GREEDY] * users, [0] * users))
 predicted("times longer", prediction, steps_of[8] / steps_of[1])
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")

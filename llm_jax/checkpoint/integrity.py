@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,16 @@ def verify(folder: Path, names: list[str] | None = None) -> None:
     """
     sealed = _read_seal(folder)
     present = _files_under(folder)
-    for name in sealed if names is None else names:
+    names = list(sealed) if names is None else names
+    for name in names:
         if name not in sealed:
             raise Damaged(f"{folder / FILE} does not list {name}")
         if name not in present:
             raise Damaged(f"{folder / name} is missing")
-        _compare(present[name], sealed[name])
+    # One process hashes for all, and they wait: a core reads about 1 GB/s, and the state of 8 billion parameters is 96.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda name: _compare(present[name], sealed[name]), names):
+            pass
 
 
 def _compare(path: Path, expected: dict[str, Any]) -> None:

@@ -12,11 +12,14 @@ from llm_jax.tokenizer import BytePairTokenizer, CharacterTokenizer, load, train
 from train.data import integrity
 from train.data.command import main as verify_main
 from train.data.config import VerifyConfig
-from train.data.integrity import open_data, refuse_other_tokenizer, verify
+from train.data.integrity import open_data, verify
 from train.data.manifest import Manifest
 from train.data.shards import ShardError
+from train.data.sizes import stamp_of
+from train.data.tokenizer import refuse_other_tokenizer
 from train.prepare.config import PrepareConfig
-from train.pretrain.inputs import _load_tokenizer
+from train.pretrain.config import RunOptions, TrainConfig
+from train.pretrain.inputs import _load_tokenizer, open_inputs
 
 
 @pytest.fixture
@@ -110,6 +113,50 @@ def test_an_unchanged_shard_is_read_through_only_once(prepared, monkeypatch):
     assert open_data(prepared.folder) == prepared
 
 
+def test_a_sample_is_read_through_and_of_the_others_header_and_size(prepared, monkeypatch):
+    read, examine, n_shards = [], integrity.examine, len(prepared.shards)
+    (prepared.folder / integrity.NOTES).unlink(missing_ok=True)
+
+    def recorded(path, *more):
+        read.append(path.name)
+        return examine(path, *more)
+
+    monkeypatch.setattr(integrity, "examine", recorded)
+    assert open_data(prepared.folder, most=1) == prepared
+    assert len(read) == 1
+    for _ in range(n_shards):  # every start reads another one, until all are known
+        assert open_data(prepared.folder, most=1) == prepared
+    assert sorted(read) == sorted(shard.name for shard in prepared.shards)
+    verdicts = verify(prepared.folder, sample=2)
+    assert sum(one.facts is not None for one in verdicts) == 2
+    assert [one.fault for one in verdicts] == [""] * n_shards
+
+
+def test_a_sample_does_not_excuse_a_truncated_shard(prepared, capsys):
+    path = prepared.path(prepared.shards[-1])
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ShardError, match="Truncated"):
+        open_data(prepared.folder, most=1)
+    assert sum("Truncated" in one.fault for one in verify(prepared.folder, sample=1)) == 1
+    assert verify_main(VerifyConfig(prepared.folder, sample=1)) == 1
+    assert f"fault: {path}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="sample must not be negative"):
+        VerifyConfig(prepared.folder, sample=-1)
+
+
+def test_with_a_sample_other_processes_read_the_manifest_alone(prepared, tmp_path):
+    """A thousand processes that each looked at 150,000 files would stop the file system."""
+    where, config = RunOptions(data=prepared.folder, check_shards=1), TrainConfig()
+    assert open_inputs(where, config, tmp_path, prepares=True)[0] == prepared
+    path = prepared.path(prepared.shards[-1])
+    path.unlink()
+    assert open_inputs(where, config, tmp_path, prepares=False)[0] == prepared
+    with pytest.raises(FileNotFoundError, match="shard is missing"):
+        open_inputs(where, config, tmp_path, prepares=True)
+    with pytest.raises(FileNotFoundError, match="shard is missing"):
+        open_inputs(RunOptions(data=prepared.folder), config, tmp_path, prepares=False)
+
+
 @pytest.mark.parametrize("notes", ['{"half', "[]", "null", '{"val_000000.bin": {}}', "[" * 100_000])
 def test_damaged_notes_only_cost_time(prepared, notes):
     (prepared.folder / integrity.NOTES).write_text(notes)
@@ -198,7 +245,7 @@ def test_verify_believes_no_notes(prepared):
     path, notes = prepared.path(prepared.shards[1]), prepared.folder / integrity.NOTES
     flip(path, 2000)
     known = integrity._read_notes(notes)
-    known[path.name]["stamp"] = integrity._stamp(path)
+    known[path.name]["stamp"] = stamp_of(path.stat())
     integrity.write_json(notes, known)
     assert open_data(prepared.folder) == prepared
     assert "The file was changed" in verify(prepared.folder)[1].fault

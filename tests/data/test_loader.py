@@ -1,6 +1,8 @@
 """Batches are a pure function of (manifest, seed, global batch, step), whoever asks for which rows."""
 
+import resource
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
+from train.data import loader
 from train.data.integrity import open_data
 from train.data.loader import TokenBatches, ahead, on_devices, process_rows
 from train.data.manifest import Manifest
@@ -188,3 +191,40 @@ def test_the_batch_on_devices_is_the_batch_on_the_host(data, axes):
     for step, array in zip(range(5, 8), stream, strict=True):
         assert array.sharding == sharding
         assert np.asarray(array).tolist() == batches.batch(step).tolist()
+
+
+def test_only_a_few_shards_stay_open_and_every_batch_is_right(tmp_path, shard_bytes, monkeypatch):
+    """More shards than a process may have open: 15 trillion tokens are 150,000 shards."""
+    monkeypatch.setattr(loader, "MOST_OPEN", 3)
+    for i in range(40):
+        (tmp_path / f"train_{i:06}.bin").write_bytes(shard_bytes(range(i * T, (i + 1) * T + 1)))
+    manifest = open_data(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(used + 30, soft), hard))
+    try:
+        batches = TokenBatches(manifest, "train", T, 40, seed=5)
+        read = batches.batch(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sorted(read.tolist()) == [list(range(i * T, (i + 1) * T + 1)) for i in range(40)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux says how a mapping is read")
+def test_the_kernel_is_told_that_windows_are_read_at_random(tmp_path, shard_bytes):
+    """It would read ahead, up to 8 MB for a window of 2 kB."""
+    (tmp_path / "train_of_this_test.bin").write_bytes(shard_bytes(range(100)))
+    manifest = open_data(tmp_path)
+
+    def is_random(seed: int | None) -> list[bool]:
+        batches, is_ours, found = TokenBatches(manifest, "train", T, 4, seed), False, []
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            if not line.split()[0].endswith(":"):  # the first line of a mapping
+                is_ours = line.endswith("train_of_this_test.bin")
+            elif is_ours and line.startswith("VmFlags"):
+                found.append("rr" in line.split())
+        assert batches.batch(0).shape == (4, T + 1)
+        return found
+
+    assert is_random(seed=1) == [True]
+    assert is_random(seed=None) == [False]  # validation reads in order

@@ -8,8 +8,8 @@ import pytest
 import sentencepiece
 
 from llm_jax.tokenizer import load
-from train.data.integrity import tokenizer_beside, verify_tokenizer
 from train.data.shards import open_tokens
+from train.data.tokenizer import tokenizer_beside, verify_tokenizer
 from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 

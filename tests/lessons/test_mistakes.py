@@ -131,6 +131,25 @@ def known_blocks(prompt, cached, size=16):
     return common_tokens(prompt, cached) // size * size
 
 
+def border_behind(documents, border):
+    return [token for document in documents for token in (*document, border)]
+
+
+def windows_apart(tokens, context):
+    return [tokens[i : i + context + 1] for i in range(0, len(tokens) - context, context + 1)]
+
+
+def rate_to_zero(step, peak, warmup, total, final=0.1):
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    return peak * 0.5 * (1 + np.cos(np.pi * (step - warmup) / (total - 1 - warmup)))
+
+
+def line_in_logarithms(sizes, losses, alpha):
+    slope, offset = np.polyfit(np.log(sizes), np.log(losses), 1)
+    return offset, -slope
+
+
 def end_is_not_trained(messages, header, end, newline):
     ids, trained = [], []
     for role, words in messages:
@@ -232,6 +251,22 @@ def two_samples(a, b, n):
         ("inference_and_vllm", "slot_of", lambda p, table, size=16: p, "the table says where"),
         ("inference_and_vllm", "tokens_saved", common_tokens, "only whole blocks are found"),
         ("inference_and_vllm", "tokens_saved", known_blocks, "the last token of a prompt"),
+        ("pretraining_on_fineweb", "stream", border_behind, "not behind it"),
+        ("pretraining_on_fineweb", "windows", windows_apart, "overlap by one token"),
+        (
+            "pretraining_on_fineweb",
+            "micro_batches",
+            lambda tokens, context, devices, at_once: tokens // context // at_once,
+            "the devices share the batch",
+        ),
+        ("pretraining_on_fineweb", "rate", rate_to_zero, "ends at `final`"),
+        (
+            "pretraining_on_fineweb",
+            "steps_behind",
+            lambda steps, losses, step, loss: step - np.interp(loss, losses, steps),
+            "wants ascending x",
+        ),
+        ("pretraining_on_fineweb", "fit_at", line_in_logarithms, "has no E"),
         ("finetuning", "chat_with_mask", end_is_not_trained, "otherwise the model never stops"),
         ("finetuning", "batch_loss", mean_of_means, "the micro-batches' means"),
         ("finetuning", "lora_gradients", lambda G, A, B, s: (G @ B.T, A.T @ G), "the scale s belongs to both"),

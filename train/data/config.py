@@ -20,3 +20,10 @@ class VerifyConfig:
 
     token_dtype: BareIds = "none"
     """Type of the ids in .bin files without headers, such as nanoGPT's."""
+
+    sample: int = 0
+    """How many shards to read through, chosen at random; of the others only header and size are checked. 0: all."""
+
+    def __post_init__(self) -> None:
+        if self.sample < 0:
+            raise ValueError(f"sample must not be negative (0: all shards); got {self.sample}")

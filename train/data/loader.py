@@ -12,17 +12,20 @@ with one fancy index for each shard that a batch touches.
 """
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from train.data.manifest import Manifest
+from train.data.manifest import Manifest, Shard
 from train.data.order import permute
-from train.data.shards import open_tokens
+from train.data.shards import ShardError, open_tokens, read_at_random
 
 if TYPE_CHECKING:
     import jax
+
+MOST_OPEN = 512  # shards: many systems allow a process 1,024 files
 
 Batch = TypeVar("Batch")
 
@@ -31,7 +34,8 @@ class TokenBatches:
     """The batches of one split. `seed=None` reads the windows in the order of the text, as validation does.
 
     Raises ValueError if the split has fewer windows than one batch, FileNotFoundError or ShardError if a shard cannot
-    be opened. Use a manifest from `integrity.open_data`, which has checked the contents.
+    be opened (of more than `MOST_OPEN` shards: when it is read first). Use a manifest from `integrity.open_data`, which
+    has checked the contents.
     """
 
     def __init__(self, manifest: Manifest, split: str, context_length: int, global_batch: int, seed: int | None):
@@ -41,11 +45,9 @@ class TokenBatches:
                 f"got {context_length} and {global_batch}"
             )
         self.context_length, self.global_batch, self.seed = context_length, global_batch, seed
-        self._windows = [
-            _windows(open_tokens(manifest.path(shard), manifest.bare), context_length)
-            for shard in manifest.of_split(split)
-        ]
-        self._ends = np.cumsum([len(windows) for windows in self._windows])
+        self._windows = _Windows(manifest, split, context_length, in_order=seed is None)
+        tokens = np.array([shard.tokens for shard in self._windows.shards])
+        self._ends = np.cumsum((tokens - 1) // context_length)
         self.windows = int(self._ends[-1])
         if self.windows < global_batch:
             tokens = manifest.splits[split].tokens
@@ -81,6 +83,39 @@ class TokenBatches:
             return index
         epochs = range(int(epoch[0]), int(epoch[-1]) + 1)  # two where one ends within the batch
         return np.concatenate([permute(index[epoch == one], self.windows, self.seed, one) for one in epochs])
+
+
+class _Windows(Sequence[np.ndarray]):
+    """The windows of each shard. Only the shards read last stay open: each takes a file descriptor and a mapping.
+
+    So few shards that all can stay open are opened at once. Of more, each is opened, and checked, when it is read:
+    every process of a large job would otherwise look at every file.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, context_length: int, in_order: bool):
+        self.shards = shards = manifest.of_split(split)
+        # A closure without `self`: a shard is closed as soon as nobody needs it, not at the next garbage collection.
+        self._opened = lru_cache(MOST_OPEN)(lambda i: _open(manifest, shards[i], context_length, in_order))
+        if len(shards) <= MOST_OPEN:
+            for i in range(len(shards)):
+                self._opened(i)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, i):
+        if i >= len(self.shards):
+            raise IndexError(i)
+        return self._opened(int(i))
+
+
+def _open(manifest: Manifest, shard: Shard, context_length: int, in_order: bool) -> np.ndarray:
+    path = manifest.path(shard)
+    tokens = open_tokens(path, manifest.bare)
+    if len(tokens) != shard.tokens:
+        cure = "It was changed while it was used: copy it back, or prepare the text again."
+        raise ShardError(path, f"{len(tokens):,} tokens", f"{shard.tokens:,}, as in the manifest", cure)
+    return _windows(tokens if in_order else read_at_random(tokens), context_length)
 
 
 def _windows(tokens: np.ndarray, context_length: int) -> np.ndarray:

@@ -16,6 +16,7 @@ A folder of llm.c's, build-nanogpt's or nanoGPT's shards has none: `without_mani
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,25 +168,31 @@ def _either() -> str:
 
 def _check_names(path: Path, manifest: Manifest) -> None:
     folder = manifest.folder.resolve()
+    # To resolve a name costs a look at every folder above it. Only links and `..` can lead elsewhere.
+    with os.scandir(folder) as entries:
+        leading_elsewhere = {"", "..", *(entry.name for entry in entries if entry.is_symlink())}
     seen = set()
     for shard in manifest.shards:
+        name = shard.name
         # `./x.bin` would be a second name of `x.bin`, and no file system takes a zero byte.
-        if Path(shard.name).name != shard.name or not shard.name.isprintable():
+        if os.path.basename(name) != name or name == "." or not name.isprintable():
             raise ValueError(
-                f"{path}: shard {shard.name!r} is no plain file name; expected the name of a file in "
+                f"{path}: shard {name!r} is no plain file name; expected the name of a file in "
                 f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
             )
-        # `..`, and symbolic links that point outside, resolve to another folder.
-        if (file := (folder / shard.name).resolve()).parent != folder:
-            raise ValueError(
-                f"{path}: shard {shard.name!r} lies outside the folder of its manifest; expected a file name in "
-                f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
-            )
+        if name in leading_elsewhere:
+            file = (folder / name).resolve()
+            if file.parent != folder:
+                raise ValueError(
+                    f"{path}: shard {name!r} lies outside the folder of its manifest; expected a file name in "
+                    f"{manifest.folder}. Copy the shard there, or do not trust this manifest."
+                )
+            name = file.name
         if shard.split not in SPLITS:
             raise ValueError(f"{path}: shard {shard.name!r} has split {shard.split!r}; expected one of {SPLITS}")
-        if file in seen:
+        if name in seen:
             raise ValueError(f"{path}: shard {shard.name!r} is listed twice; expected once. Prepare the text again.")
-        seen.add(file)
+        seen.add(name)
 
 
 def _check_numbers(path: Path, manifest: Manifest) -> None:

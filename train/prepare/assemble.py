@@ -9,13 +9,11 @@ this is the rule of llm.c and build-nanogpt, whose first shard is validation. A 
 text (`Slice.split`) overrides the rule.
 """
 
-import errno
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -26,7 +24,8 @@ from train.data import manifest as manifests
 from train.data.integrity import examine
 from train.data.manifest import Manifest, Shard, Split
 from train.data.shards import FORMATS, TokenDtype, dtype_for, write_header
-from train.prepare.findings import SKIPPED, Findings
+from train.prepare.findings import SKIPPED
+from train.prepare.parts import documents_before, findings, measure, read, tokens_of_first
 from train.prepare.plan import UnitPlan
 from train.prepare.vocabulary import count_validation
 
@@ -63,15 +62,16 @@ def assemble(
         EmptyCorpus: there is no text, or none for a split.
         ValueError: a part is damaged, or there are more than `skip_bad_rows` bad rows.
     """
-    lengths = [_read(plan, number, "lengths") for number in range(len(plan.units))]
-    part_starts = np.cumsum([0, *(int(part.sum()) for part in lengths)])
     n_before = len(tokenizer.borders.between) if separated else 0
+    parts = [measure(plan, number, n_before) for number in range(len(plan.units))]
+    part_starts = np.cumsum([0, *(part.tokens for part in parts)])
+    n_documents = sum(part.documents for part in parts)
     total = findings(plan, range(len(plan.units)))
     _refuse_bad_rows(total.bad, skip_bad_rows)
-    if not any((part > n_before).any() for part in lengths):
-        n_documents = sum(map(len, lengths)) + total.blank
-        raise EmptyCorpus(f"{plan.folder}: no text in the {n_documents:,} documents of the source; check --source")
-    border = _border(plan, lengths, shard_tokens, val_fraction)
+    if not any(part.holds_text for part in parts):
+        found = n_documents + total.blank
+        raise EmptyCorpus(f"{plan.folder}: no text in the {found:,} documents of the source; check --source")
+    border = _border(plan, part_starts, n_documents, shard_tokens, val_fraction)
     has_validation = any(piece.split == "val" for unit in plan.units for piece in unit) or val_fraction > 0
     _refuse_blank_splits(plan, part_starts, border, tokenizer, has_validation)
     shard_ranges = list(_shard_ranges(border, int(part_starts[-1]), shard_tokens))
@@ -96,10 +96,9 @@ def assemble(
         copy = plan.folder / path.relative_to(plan.tokenizer_folder)
         copy.parent.mkdir(exist_ok=True)
         write(copy, path.read_bytes())
-    document_starts = np.cumsum(np.concatenate(lengths), dtype=np.int64) - np.concatenate(lengths)
-    n_val = int(np.searchsorted(document_starts, border))
+    n_val = documents_before(plan, part_starts, border)
     # The pieces of a running text are units of work, not documents.
-    documents = {"val": n_val, "train": len(document_starts) - n_val} if separated else {"val": 1, "train": 1}
+    documents = {"val": n_val, "train": n_documents - n_val} if separated else {"val": 1, "train": 1}
     manifest = Manifest(
         folder=plan.folder,
         tokenizer=manifests.Tokenizer(tokenizer.name, tokenizer.fingerprint, tokenizer.vocab_size),
@@ -124,19 +123,16 @@ def _refuse_bad_rows(rows: list[str], most: int) -> None:
         )
 
 
-def _border(plan: UnitPlan, lengths: list[np.ndarray], shard_tokens: int, val_fraction: float) -> int:
+def _border(plan: UnitPlan, part_starts: np.ndarray, n_documents: int, shard_tokens: int, val_fraction: float) -> int:
     """How many tokens at the beginning of the stream are for validation."""
-    documents = np.concatenate([np.empty(0, np.uint32), *lengths])
-    total = int(documents.sum(dtype=np.int64))
+    total = int(part_starts[-1])
     if any(piece.split for unit in plan.units for piece in unit):
-        n_units = sum(unit[0].split == "val" for unit in plan.units)
-        border = sum(int(part.sum()) for part in lengths[:n_units])
+        border = int(part_starts[sum(unit[0].split == "val" for unit in plan.units)])
     else:
-        n_documents = count_validation(len(documents), val_fraction)
-        border = min(int(documents[:n_documents].sum(dtype=np.int64)), shard_tokens)
+        border = tokens_of_first(plan, count_validation(n_documents, val_fraction), shard_tokens)
     if border >= total:
         raise EmptyCorpus(
-            f"{plan.folder}: nothing is left for training: {border:,} of {total:,} tokens, in {len(documents):,} "
+            f"{plan.folder}: nothing is left for training: {border:,} of {total:,} tokens, in {n_documents:,} "
             f"documents, are for validation. Give more text, or a --val-fraction below {val_fraction} (0 for none)"
         )
     return border
@@ -169,14 +165,6 @@ def _holds_text(plan: UnitPlan, part_starts: np.ndarray, shard_range: ShardRange
     return False
 
 
-def findings(plan: UnitPlan, numbers: Iterable[int]) -> Findings:
-    """The findings of these units together. A part that an older version wrote has none."""
-    total = Findings()
-    for number in numbers:
-        total.add(Findings.from_json(str(_read(plan, number, "findings", np.array(Findings().to_json())))))
-    return total
-
-
 def _shard_ranges(border: int, total: int, shard_tokens: int) -> Iterator[ShardRange]:
     number = 0
     for split, start, stop in (("val", 0, border), ("train", border, total)):
@@ -192,7 +180,7 @@ def _tokens(plan: UnitPlan, part_starts: np.ndarray, shard_range: ShardRange) ->
         start = int(part_starts[number])
         if start >= shard_range.stop:
             return
-        yield _read(plan, number, "tokens")[max(shard_range.start - start, 0) : shard_range.stop - start]
+        yield read(plan, number, "tokens")[max(shard_range.start - start, 0) : shard_range.stop - start]
 
 
 def _refuse_other_ids(plan: UnitPlan, tokens: np.ndarray, vocab_size: int) -> None:
@@ -216,25 +204,6 @@ def _is_written(path: Path, n_tokens: int, dtype: TokenDtype, pieces: Iterable[n
         if file.read(len(header.getvalue())) != header.getvalue():
             return False
         return all(file.read(tokens.nbytes) == tokens.tobytes() for tokens in pieces) and not file.read(1)
-
-
-def _read(plan: UnitPlan, number: int, array: str, missing: np.ndarray | None = None) -> np.ndarray:
-    """One array of a part; `missing`, if given, where the part does not have it.
-
-    Removes a damaged part, because every later run would fail at it, and raises ValueError that names it.
-    """
-    path = plan.part(number)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
-            return part[array] if missing is None or array in part else missing
-    except (BadZipFile, ValueError, KeyError, EOFError, RuntimeError, OSError) as error:
-        # EINVAL: a damaged zip index points to before the file. ENOENT: another thread has removed the part already.
-        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOENT):
-            raise
-        path.unlink(missing_ok=True)
-        raise ValueError(
-            f"{path}: damaged part, removed ({error}); run the same command again, which makes it again"
-        ) from error
 
 
 def _split(name: str, documents: int, shards: tuple[Shard, ...], sizes: tuple[int, ...]) -> Split:

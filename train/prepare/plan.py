@@ -6,11 +6,17 @@ of making one. It refuses to continue if its own recipe differs or an input file
 gets the recipe and `.prepare` is removed.
 """
 
+import contextlib
 import shutil
+import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from llm_jax.files import write
 from llm_jax.files.json_files import read_json, write_json
 from train.data import manifest as manifests
 from train.data.shards import SUFFIXES
@@ -18,6 +24,8 @@ from train.prepare.slices import Slice, Unit, stamps
 
 PLAN = "plan.json"
 PARTS = "parts"
+PLANNED = "planned"  # written when plan and tokenizer are whole
+PLANNING_SECONDS = 4 * 3600.0  # how long tasks wait for the first one, which may train a tokenizer on 200 MB of text
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,30 @@ def read_plan(folder: Path, recipe: dict[str, Any], may_be_edited: bool = False)
             f"have another size or time of modification). Remove {scratch_folder(folder)} to start again."
         )
     return plan
+
+
+def once(folder: Path, make: Callable[[], None]) -> None:
+    """Has the first of several tasks make plan and tokenizer, and the others wait until both are whole.
+
+    Each then reads them by itself, without a lock. Reading looks at every input file: a thousand tasks that did it one
+    after the other would wait for hours on a network's file system.
+
+    Raises:
+        TimeoutError: another task has been planning for `PLANNING_SECONDS`.
+    """
+    scratch, until = scratch_folder(folder), time.monotonic() + PLANNING_SECONDS
+    ready = (scratch / PLANNED, scratch / PLAN, scratch / "tokenizer" / "tokenizer.json")
+    while not all(path.exists() for path in ready):
+        with contextlib.suppress(Timeout), FileLock(scratch / "planning", timeout=1):
+            if not all(path.exists() for path in ready):
+                make()
+                write(ready[0], b"")
+            return
+        if time.monotonic() > until:
+            raise TimeoutError(
+                f"{folder}: another task has been planning for {PLANNING_SECONDS / 3600:.0f} hours; see its log, and "
+                "submit this task again when it is done"
+            )
 
 
 def keep_parts(plan: UnitPlan, tokenizer_kept: bool) -> int:

@@ -20,20 +20,20 @@ from rich.console import Console
 from llm_jax.files.faults import safe
 from llm_jax.tokenizer.protocol import Tokenizer
 from train.data import manifest as manifests
-from train.data.integrity import open_data, tokenizer_beside
+from train.data.integrity import open_data
 from train.data.manifest import Manifest
+from train.data.tokenizer import tokenizer_beside
 from train.prepare import plan as plans
-from train.prepare.assemble import EmptyCorpus, assemble, findings
+from train.prepare.assemble import EmptyCorpus, assemble
 from train.prepare.border import bordered, missing, to_record
 from train.prepare.config import PrepareConfig
+from train.prepare.parts import findings
 from train.prepare.plan import UnitPlan
 from train.prepare.progress import Progress
 from train.prepare.slices import Source, group
 from train.prepare.sources.choose import open_source
 from train.prepare.tokenise import Work, available_cores, make_parts
 from train.prepare.vocabulary import CHARACTERS, load_tokenizer, made_from_text, make_tokenizer
-
-PLANNING_SECONDS = 4 * 3600.0  # how long tasks wait for the first one, which may train a tokenizer on 200 MB of text
 
 KEPT = "the parts that are tokenized are kept: the same command continues from there"
 NOTHING_KEPT = "no part was tokenized yet, and nothing is left on the disk; the same command starts again"
@@ -95,7 +95,7 @@ def prepare_share(options: PrepareConfig, console: Console | None = None) -> Non
     started again, and two tasks may make the same part without harm.
 
     Raises:
-        TimeoutError: another task has been planning for `PLANNING_SECONDS`.
+        TimeoutError: another task has been planning for hours.
         FileNotFoundError, ValueError, OSError: as `prepare`.
     """
     request, console = _open(options), console or Console(quiet=True)
@@ -104,17 +104,14 @@ def prepare_share(options: PrepareConfig, console: Console | None = None) -> Non
         return
     request = _with_border(options, request)
     plans.begin(request.folder)
-    try:
-        # The first task makes the plan and the tokenizer; the others wait and read both.
-        with FileLock(plans.scratch_folder(request.folder) / "planning", timeout=PLANNING_SECONDS):
-            plan, tokenizer = _plan(options, request, console)
-            if not (plan.tokenizer_folder / "tokenizer.json").exists():
-                tokenizer.save(plan.tokenizer_folder)
-    except Timeout:
-        raise TimeoutError(
-            f"{request.folder}: another task has been planning for {PLANNING_SECONDS / 3600:.0f} hours; see its log, "
-            "and submit this task again when it is done"
-        ) from None
+
+    def make() -> None:
+        plan, tokenizer = _plan(options, request, console)
+        if not (plan.tokenizer_folder / "tokenizer.json").exists():
+            tokenizer.save(plan.tokenizer_folder)
+
+    plans.once(request.folder, make)
+    plan, tokenizer = _plan(options, request, console)
     numbers = [number for number in range(len(plan.units)) if number % options.tasks == options.task % options.tasks]
     work = Work(plan, request.source, tokenizer, options.skip_bad_rows)
     with safe(KEPT), Progress(console, f"task {options.task}") as progress:

@@ -142,6 +142,9 @@ class RunOptions:
     """Prepared folder of shards, or a text file (then prepared beside the run)."""
     token_dtype: BareIds = "none"
     """For a folder of token ids without headers (nanoGPT's train.bin and val.bin): their type; needs --vocab-size."""
+    check_shards: int = 0
+    """0: every shard is read through once, before the first step. Another number: only so many of those that no
+    earlier start has read, chosen at random; of the others the first process checks header and size."""
     run: str = ""
     """Name of the run; its folder is RUNS/NAME. Default: the preset's name."""
     runs: Path = Path("runs")
@@ -156,3 +159,7 @@ class RunOptions:
     """A published curve (CSV: step,metric,value) to draw behind this run's in loss.png."""
     hellaswag: Path | None = None
     """HellaSwag file (parquet or JSONL): its accuracy is measured whenever the validation loss is."""
+
+    def __post_init__(self) -> None:
+        if self.check_shards < 0:
+            raise ValueError(f"check_shards must not be negative (0: all shards); got {self.check_shards}")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from llm_jax import tokenizer
 from llm_jax.tokenizer import Tokenizer
-from train.data.integrity import open_data, refuse_other_tokenizer
-from train.data.manifest import FILE_NAME, Manifest, shard_names
+from train.data.integrity import open_data
+from train.data.manifest import FILE_NAME, Manifest, read, shard_names
 from train.data.shards import FORMATS
+from train.data.tokenizer import refuse_other_tokenizer
 from train.data.without_manifest import common_dtype
 from train.pretrain.config import RunOptions, TrainConfig
 
@@ -23,7 +24,11 @@ def open_inputs(where: RunOptions, config: TrainConfig, run: Path, prepares: boo
         folder = run / "data"
         if prepares:
             _prepare(where.data, folder, config.tokenizer)
-    manifest = open_data(folder, _vocabulary(folder, where, config), bare=where.token_dtype)
+    if where.check_shards and not prepares and (folder / FILE_NAME).exists():
+        manifest = read(folder)  # the first process has looked at the shards
+    else:
+        most = where.check_shards or None
+        manifest = open_data(folder, _vocabulary(folder, where, config), bare=where.token_dtype, most=most)
     return manifest, _load_tokenizer(manifest)
 
 
