@@ -70,7 +70,9 @@ def test_a_beam_as_wide_as_all_beginnings_finds_the_best_of_all_hypotheses(alpha
             for one in inner
         }
         best = sorted(scores, key=lambda word: -scores[word])[:5]
-        assert [tuple(words(result, k)[row]) for k in range(5)] == best
+        found = [tuple(words(result, k)[row]) for k in range(5)]
+        assert len(set(found)) == 5
+        np.testing.assert_allclose([scores[word] for word in found], [scores[word] for word in best], rtol=1e-6)
         np.testing.assert_allclose(result.scores_BK[row, :5], [scores[word] for word in best], rtol=1e-5)
     assert result.ended_BK[:, :5].all()
 

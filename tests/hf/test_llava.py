@@ -116,7 +116,8 @@ def test_what_transformers_saves_is_read(written, theirs, tmp_path):
     theirs[1].save_pretrained(tmp_path)
     again = llava.load(tmp_path)
     assert again.config == written[0].config
-    jax.tree.map(np.testing.assert_array_equal, again.params, written[0].params)
+    ours = llava.load(written[1])  # files have no rows for ids that pad the vocabulary
+    jax.tree.map(np.testing.assert_array_equal, again.params, ours.params)
 
 
 def test_a_template_writes_a_conversation_as_it_was_trained(written):

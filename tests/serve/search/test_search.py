@@ -84,7 +84,7 @@ def test_what_changed_is_read_again_and_nothing_else(config, monkeypatch):
 
 def test_an_index_of_another_model_folder_or_length_is_refused(config, other_model, tmp_path):
     opened(config)
-    with pytest.raises(ValueError, match=r"of another model: .* --rebuild"):
+    with pytest.raises(ValueError, match=r"of another model, whose vectors .* --rebuild"):
         opened(config, model=other_model)
     with pytest.raises(ValueError, match="of passages of 700 characters"):
         opened(config, characters=300)
