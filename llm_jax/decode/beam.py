@@ -5,8 +5,10 @@ Beam search keeps the `n_beams` most probable beginnings. Hypotheses that ended 
     log P / lp(n),   lp(n) = ((5 + n)/6)^α      (eq. 14, without coverage)
 
 because every token makes log P smaller: with α = 0 short ones win. A hypothesis ends if its end token is among the best
-`n_beams` continuations; a row is done with `n_beams` of them, as in fairseq, so one beam is greedy search. A wider beam
-usually finds a better score, never surely: the greedy beginning may leave the beam.
+`n_beams` continuations. A row is done when it has `n_beams` of them and no beginning, as it stands, has a better score
+than the worst: so one beam is greedy search. (Where a row is done with any `n_beams` hypotheses, those that leave a token
+out end first and shut the right one out, if labels were smoothed.) A wider beam usually finds a better score, never
+surely: the greedy beginning may leave the beam.
 
 The model is a function `advance(state, tokens_R) → (log p [R, V], state)`; the state is a tree of its own, such as a
 cache. R counts rows of the batch, in beam search `n_beams` of them for each source, one after the other.
@@ -83,8 +85,9 @@ class _Search(NamedTuple):
     state: Any
     last_BK: Array
     tokens_BKG: Array  # of the beginnings that go on
-    log_p_BK: Array
+    log_p_BK: Array  # of these, the best first
     pool: _Pool
+    is_done_B: Array
 
 
 def beam_search(
@@ -132,16 +135,19 @@ def beam_search(
         )
         ends_BC = (token_BC == end_id) & jnp.isfinite(log_p_BC)
         is_first_C = jnp.arange(token_BC.shape[1]) < n_beams
-        is_open_B1 = ~_is_full(search.pool)[:, None]
-        pool = _merged(search.pool, tokens_BCG, search.at + 1, log_p_BC, ends_BC & is_first_C & is_open_B1, alpha)
+        length = search.at + 1
+        ends_BC &= is_first_C & ~search.is_done_B[:, None]
+        pool = _merged(search.pool, tokens_BCG, length, log_p_BC, ends_BC, alpha)
         log_p_BK, kept_BK = jax.lax.top_k(jnp.where(token_BC == end_id, LEAST, log_p_BC), n_beams)
         beam_BK = beam_BC[rows_B1, kept_BK]
         state = reorder(state, (rows_B1 * n_beams + beam_BK).reshape(-1))
-        return _Search(search.at + 1, state, token_BC[rows_B1, kept_BK], tokens_BCG[rows_B1, kept_BK], log_p_BK, pool)
+        is_beaten_B = log_p_BK[:, 0] / length_penalty(length, alpha) <= pool.scores_BK[:, -1]  # also where both are −∞
+        is_done_B = search.is_done_B | is_beaten_B
+        last_BK, tokens_BKG = token_BC[rows_B1, kept_BK], tokens_BCG[rows_B1, kept_BK]
+        return _Search(length, state, last_BK, tokens_BKG, log_p_BK, pool, is_done_B)
 
     def goes_on(search: _Search) -> Array:
-        is_done_B = _is_full(search.pool) | ~jnp.isfinite(search.log_p_BK).any(axis=1)
-        return (search.at < n_new) & ~is_done_B.all()
+        return (search.at < n_new) & ~search.is_done_B.all()
 
     nothing_BKG = jnp.full((batch, n_beams, n_new), end_id, jnp.int32)
     none_BK = jnp.full((batch, n_beams), LEAST, jnp.float32)
@@ -152,13 +158,10 @@ def beam_search(
         tokens_BKG=nothing_BKG,
         log_p_BK=none_BK.at[:, 0].set(0.0),  # the K rows of a source are alike: one of them begins
         pool=_Pool(nothing_BKG, jnp.zeros((batch, n_beams), jnp.int32), none_BK, none_BK),
+        is_done_B=jnp.zeros(batch, bool),
     )
     end = jax.lax.while_loop(goes_on, step, start)
     return _result(end, n_new, alpha)
-
-
-def _is_full(pool: _Pool) -> Bool[Array, "B"]:
-    return jnp.isfinite(pool.scores_BK).all(axis=1)
 
 
 def _merged(pool: _Pool, tokens_BCG: Array, length: Array, log_p_BC: Array, ends_BC: Array, alpha: float) -> _Pool:

@@ -105,6 +105,22 @@ def test_a_wider_beam_finds_better_scores_and_gives_each_hypothesis_its_own():
     assert np.isfinite(wide.scores_BK[:, 1]).sum() > 6
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.6])
+def test_hypotheses_that_leave_a_token_out_end_first_and_shut_nothing_out(alpha):
+    """With smoothed labels every wrong token is as probable: six ways to leave one out are complete a step earlier."""
+    word = [3, 4, 5, 6, 7, 8, END]
+    following = {last: token for last, token in zip([BEGIN, *word], word, strict=False)}
+    table = np.full((10, 10), math.log(0.1 / 9))
+    for last, token in following.items():
+        table[last, token] = math.log(0.9)
+    rows = jnp.zeros(5, jnp.int32)
+    found = beam.beam_search(
+        lambda state, last_R: (jnp.asarray(table)[last_R], state),
+        lambda state, rows: state[rows], rows, jnp.array([BEGIN]), 12, END, 5, alpha,
+    )  # fmt: skip
+    assert words(found) == [word]
+
+
 def test_the_length_penalty_is_one_for_one_token_and_favours_long_hypotheses():
     assert beam.length_penalty(1, 0.7) == 1
     assert math.isclose(beam.length_penalty(7, 1.0), 2.0)
