@@ -109,7 +109,7 @@ def test_a_wider_beam_finds_better_scores_and_gives_each_hypothesis_its_own():
 def test_hypotheses_that_leave_a_token_out_end_first_and_shut_nothing_out(alpha):
     """With smoothed labels every wrong token is as probable: six ways to leave one out are complete a step earlier."""
     word = [3, 4, 5, 6, 7, 8, END]
-    following = {last: token for last, token in zip([BEGIN, *word], word, strict=False)}
+    following = dict(zip([BEGIN, *word], word, strict=False))
     table = np.full((10, 10), math.log(0.1 / 9))
     for last, token in following.items():
         table[last, token] = math.log(0.9)
