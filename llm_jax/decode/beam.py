@@ -6,8 +6,8 @@ Beam search keeps the `n_beams` most probable beginnings. Hypotheses that ended 
 
 because every token makes log P smaller: with α = 0 short ones win. A hypothesis ends if its end token is among the best
 `n_beams` continuations. A row is done when it has `n_beams` of them and no beginning, as it stands, has a better score
-than the worst: so one beam is greedy search. (Were a row done with any `n_beams` hypotheses, those that leave a token out
-would end first and shut the right one out, where labels were smoothed.) A wider beam usually finds a better score,
+than the worst: so one beam is greedy search. (Were a row done with any `n_beams` hypotheses, those that leave a token
+out would end first and shut the right one out, where labels were smoothed.) A wider beam usually finds a better score,
 never surely: the greedy beginning may leave the beam.
 
 The model is a function `advance(state, tokens_R) → (log p [R, V], state)`; the state is a tree of its own, such as a
