@@ -55,8 +55,8 @@ def noam_peak(d_model: int, warmup_steps: int) -> float:
 
 def is_matrix(letters: str) -> bool:
     """Whether these dimension letters are those of a matrix from or to the residual stream, or of an adapter's."""
-    kept = set(letters) - {"L", "A"}
-    return bool(kept & {"D", "J"}) and len(kept) > 1
+    kept = [letter for letter in letters if letter not in "LA"]
+    return bool({"D", "J"} & set(kept)) and len(kept) > 1  # "DD" is one
 
 
 def is_hidden_matrix(letters: str) -> bool:

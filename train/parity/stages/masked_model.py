@@ -103,8 +103,13 @@ class MaskedSide(SequenceSide):
 
 def drawn(config: EncoderConfig, execution: Execution, seed: int) -> ModelsCompared:
     """Both models with the same random weights."""
-    params = init(jax.random.key(seed), config)
-    params = fault_revealing(params, dimension_letters(config), config.d_model, jax.random.key(seed + 1))
+
+    @jax.jit  # one program in place of one for each operation and shape
+    def draw():
+        params, letters = init(jax.random.key(seed), config), dimension_letters(config)
+        return fault_revealing(params, letters, config.d_model, jax.random.key(seed + 1))
+
+    params = draw()
     ours: Any = MaskedSide(config, make_plan(execution), params)
     settings = transformers.AutoConfig.for_model(**bert.write(config), **PLAIN)
     theirs = transformers.BertForMaskedLM(settings).to(torch.float32)
