@@ -214,7 +214,7 @@ def rate(step, peak, warmup, total, final=0.1):
 check.rate(rate)
 
 # %%
-STEPS = 128
+STEPS = 160
 SCHEDULE = ScheduleConfig(warmup_steps=10, final_fraction=0.1)
 PEAK = 1e-2
 _, axes = plt.subplots(figsize=(6, 2.4), layout="constrained")
@@ -236,8 +236,8 @@ PLAN = decoder.make_plan(Execution(dtype="float32"))
 
 
 def trained(width):
-    """A model of two layers: its parameters in the blocks, its training losses, and its validation loss."""
-    config = DecoderConfig(VOCABULARY, context_length=CONTEXT, d_model=width, n_heads=width // 8, n_layers=2)
+    """A model of one layer: its parameters in the block, its training losses, and its validation loss."""
+    config = DecoderConfig(VOCABULARY, context_length=CONTEXT, d_model=width, n_heads=width // 8, n_layers=1)
     optimizer = make_optimizer(OptimizerConfig("muon", learning_rate=PEAK), decoder.dimension_letters(config))
     state = jax.jit(partial(init_state, config=config, optimizer=optimizer))(jax.random.key(0, impl="rbg"))
     step = jax.jit(make_train_step(config, PLAN, optimizer, micro_batches=1), donate_argnums=0)
@@ -248,15 +248,15 @@ def trained(width):
     validation = TokenBatches(manifest, "val", CONTEXT, 1, seed=None)
     held_out = np.concatenate([validation.batch(i) for i in range(validation.windows)])
     total, weight = jax.jit(make_eval_step(config, PLAN))(state.params, held_out, np.ones(len(held_out), np.float32))
-    in_blocks = config.n_parameters - (VOCABULARY + CONTEXT) * width
-    return in_blocks, np.array(losses, float), float(total / weight)
+    in_block = config.n_parameters - (VOCABULARY + CONTEXT) * width
+    return in_block, np.array(losses, float), float(total / weight)
 
 
 WIDTHS = (8, 16, 24, 40, 64)
 runs = {width: trained(width) for width in WIDTHS}
 predicted("loss before the first step", prediction, runs[64][1][0])
-for width, (in_blocks, losses, validation) in runs.items():
-    print(f"width {width:3}: {in_blocks:7,} parameters in the blocks, validation {validation:.3f}")
+for width, (in_block, losses, validation) in runs.items():
+    print(f"width {width:3}: {in_block:7,} parameters in the block, validation {validation:.3f}")
 
 # %% [markdown]
 # ## Reading a curve
@@ -381,7 +381,7 @@ many = np.geomspace(sizes[0], 3 * sixth, 100)
 axes.semilogx(many, e + a * many**-alpha, color=GREY, label="fitted to five")
 axes.plot(sizes, found, "o", color=BLUE, label="the five")
 axes.plot([sixth], [loss], "s", color=RED, label="the sixth")
-axes.set(xlabel="parameters in the blocks", ylabel="validation loss")
+axes.set(xlabel="parameters in the block", ylabel="validation loss")
 _ = axes.legend(frameon=False)
 
 # %% [markdown]
