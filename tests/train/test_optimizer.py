@@ -54,11 +54,12 @@ def test_matrices_are_told_by_letters_and_not_by_rank():
     }
     assert not is_matrix("LD")  # a stacked gain has two dimensions
     assert not is_matrix("3NH")  # so has qkv's bias
-    for letters in ("DJ", "NHJ", "FJ", "J3NH", "JNH", "JF", "JD", "DD"):  # adapters, and a head of BERT
+    for letters in ("DJ", "NHJ", "FJ", "J3NH", "JNH", "JF", "JD"):  # an adapter's, from or to its rank
         assert is_matrix(letters)
         dims = muon_dimensions(letters)
         assert sorted((*dims.reduction_axis, *dims.output_axis)) == [i for i, x in enumerate(letters) if x != "3"]
         assert ((letters.index("J"),) == dims.reduction_axis) == letters.startswith("J")
+    assert is_hidden_matrix("DD")  # of a masked model's head
     assert is_hidden_matrix("LDF")
     assert not is_hidden_matrix("VD")
     assert not is_hidden_matrix("PD")
