@@ -9,7 +9,6 @@ and the shards must be those that one process makes.
 """
 
 import contextlib
-import contextlib
 import dataclasses
 import hashlib
 import json
