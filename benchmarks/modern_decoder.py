@@ -226,6 +226,7 @@ def _draw(found: Mapping[Corpus, Mapping], picture: Path) -> None:
             panel.plot(singles, [place] * len(singles), "|", color="gray", markersize=9)
         panel.axvline(0, color="black", linewidth=0.8)
         panel.set_title(corpus)
+        panel.locator_params(axis="x", nbins=5)
         panel.set_xlabel("validation loss less GPT-2's, nats a token")
     figure.tight_layout()
     picture.parent.mkdir(parents=True, exist_ok=True)
