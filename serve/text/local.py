@@ -7,7 +7,7 @@ from llm_jax.config import Execution
 from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.decode.prompts import encode_prompt
-from llm_jax.hf.generation import suggested_sampling
+from llm_jax.decode.suggested import suggested_sampling
 from llm_jax.models import decoder
 from llm_jax.tokenizer import chat
 from serve.models import Model

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llm_jax.decode.options import Sampling
-from llm_jax.hf.generation import suggested_sampling
+from llm_jax.decode.suggested import suggested_sampling
 
 OTHERWISE = Sampling(temperature=0.0, top_k=7, seed=3)
 
