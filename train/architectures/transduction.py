@@ -112,7 +112,9 @@ def loss_of(writer: Writer, recipe: Recipe) -> Any:
     def loss(params: EncoderDecoder, batch: Any, key: Any) -> Any:
         noise = Dropout(key, recipe.dropout) if recipe.dropout else None
         arrays = (jnp.asarray(one) for one in batch)
-        return model.loss(params, *arrays, writer.config, writer.plan, recipe.smoothing, noise)
+        return model.loss(
+            params, *arrays, config=writer.config, plan=writer.plan, smoothing=recipe.smoothing, noise=noise
+        )
 
     return loss
 

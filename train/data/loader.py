@@ -14,7 +14,7 @@ with one fancy index for each shard that a batch touches.
 import sys
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -103,10 +103,10 @@ class _Windows(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.shards)
 
-    def __getitem__(self, i):
-        if i >= len(self.shards):
-            raise IndexError(i)
-        return self._opened(int(i))
+    def __getitem__(self, index: Any) -> Any:
+        if index >= len(self.shards):
+            raise IndexError(index)
+        return self._opened(int(index))
 
 
 def _open(manifest: Manifest, shard: Shard, context_length: int, in_order: bool) -> np.ndarray:

@@ -44,7 +44,7 @@ class SequenceComparison(Comparison):
     def batch(self) -> Any:
         return self.stream(0)
 
-    @property
+    @cached_property
     def tokens_BT(self) -> Any:
         return self.batch
 

@@ -54,7 +54,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
 
 @pytest.mark.long
 def test_copy_is_learned_without_a_mistake(tmp_path):
-    assert run("copy", "--runs", tmp_path, "--steps", 900) == 0
+    assert run("copy", "--runs", tmp_path) == 0
     assert summary_of(tmp_path, "copy")["word_error_of_test"] == {"greedy": 0, "beam 5": 0}
 
 

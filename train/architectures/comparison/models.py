@@ -62,7 +62,7 @@ class Model:
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """Σ weight·loss in nats, and Σ weight."""
         if self.kind == "encoder–decoder":
-            return encoder_decoder.loss(params, *map(jnp.asarray, batch), self.config, self.plan)
+            return encoder_decoder.loss(params, *map(jnp.asarray, batch), config=self.config, plan=self.plan)
         if self.kind == "decoder":
             tokens_BT, targets_BT, weights_BT = map(jnp.asarray, batch)
             return decoder.loss(params, tokens_BT, targets_BT, self.config, self.plan, weights_BT)

@@ -111,8 +111,9 @@ def drawn(config: EncoderConfig, execution: Execution, seed: int) -> ModelsCompa
 
     params = draw()
     ours: Any = MaskedSide(config, make_plan(execution), params)
-    settings = transformers.AutoConfig.for_model(**bert.write(config), **PLAIN)
-    theirs = transformers.BertForMaskedLM(settings).to(torch.float32)
+    settings: Any = transformers.AutoConfig.for_model(**bert.write(config), **PLAIN)
+    theirs: Any = transformers.BertForMaskedLM(settings)
+    theirs = theirs.to(torch.float32)
     missing, unknown = theirs.load_state_dict({n: torch.tensor(t) for n, t in ours.to_hf(params).items()}, strict=False)
     theirs.tie_weights()
     assert not unknown

@@ -82,7 +82,7 @@ class TranslationSide(SequenceSide):
         log_p_BTV = jax.nn.log_softmax(logits_BTV)
         right_BT = jnp.take_along_axis(log_p_BTV, targets_BT[..., None], axis=-1)[..., 0]
         losses_BT = -(1 - SMOOTHING) * right_BT - SMOOTHING * log_p_BTV.mean(axis=-1)
-        total, weight = model.loss(params, *batch, config, plan, SMOOTHING)  # what training calls
+        total, weight = model.loss(params, *batch, config=config, plan=plan, smoothing=SMOOTHING)  # what training calls
         return Pass(logits_BTV, losses_BT, total / weight)
 
     def their_forward(self, model: Any, batch: Any) -> Pass:
@@ -137,8 +137,9 @@ def drawn(config: EncoderDecoderConfig, execution: Execution, seed: int) -> Mode
 
     params = draw()
     ours: Any = TranslationSide(config, make_plan(execution), params)
-    settings = transformers.AutoConfig.for_model(**marian.write(config, PAD, BEGIN, END), **PLAIN)
-    theirs = transformers.MarianMTModel(settings).to(torch.float32)
+    settings: Any = transformers.AutoConfig.for_model(**marian.write(config, PAD, BEGIN, END), **PLAIN)
+    theirs: Any = transformers.MarianMTModel(settings)
+    theirs = theirs.to(torch.float32)
     missing, unknown = theirs.load_state_dict({n: torch.tensor(t) for n, t in ours.to_hf(params).items()}, strict=False)
     theirs.tie_weights()
     assert not unknown
@@ -155,7 +156,8 @@ def continuations(models: ModelsCompared, batch: Any, n_tokens: int) -> tuple[Co
     )
     written = [int(token) for token in found.tokens_BKG[0, 0]]
     given = [torch.as_tensor(x, device=models.theirs.device).long() for x in (source, is_source)]
-    return tuple(_judged(models, given, tokens) for tokens in (written, _their_tokens(models, given, n_tokens)))
+    theirs = _their_tokens(models, given, n_tokens)
+    return _judged(models, given, written), _judged(models, given, theirs)
 
 
 @torch.no_grad()
