@@ -33,13 +33,16 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 @pytest.mark.long
 def test_the_published_figures_of_the_set():
-    """9,673 questions in the test; 67.0 % without looking (the repository's README)."""
+    """9,673 questions in the test; 67.0 % without looking (the repository's README).
+
+    Where two answers were right equally often in training, either may be given: between 66.94 and 67.00 %.
+    """
     pytest.importorskip("easy_vqa")
     world = easy_vqa.world(0)
     test = world.tests["test"]
     assert len(test.question_B) == 9673
     assert world.prior_QA.sum() == 38_575
-    assert measure.controls(world, test)["blind"]["all"] == pytest.approx(0.6700, abs=5e-5)
+    assert 0.66938 < measure.controls(world, test)["blind"]["all"] < 0.67002
     assert len(world.answers) == 13
     train, held_out = np.asarray(world.store.pixels_IYXC), np.asarray(test.pixels_BYXC)
     assert train.shape == (4000, 32, 32, 3)

@@ -40,7 +40,7 @@ MARIAN_NANO = EncoderDecoderConfig(
 PAD, BEGIN, END = 0, 1, 2
 SMOOTHING = 0.1
 # So that a random model does not only repeat its last token, whose embedding is in its stream and in the head.
-LARGER, SMALLER = 1.5, 0.3
+LARGER, SMALLER = 1.2, 0.3
 # So that the encoder's tokens stay apart: random attention makes them alike, and it matters little who is looked at.
 LESS_MIXED = 0.1
 

@@ -82,7 +82,7 @@ class Early:
 
     def encode(self, codes_KI: Float[Array, "K I"], pixels_BYXC: Array) -> Int[Array, "B P"]:
         """The token of each patch: that of the nearest code."""
-        patches_BPI = patches(pixels_BYXC, self.task.config.code_patch)
+        patches_BPI = patches(jnp.asarray(pixels_BYXC), self.task.config.code_patch)
         distance_BPK = (codes_KI**2).sum(axis=1) - 2 * patches_BPI @ codes_KI.T  # the patch's own square is left out
         return self.first_code + distance_BPK.argmin(axis=-1)
 
