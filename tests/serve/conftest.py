@@ -140,6 +140,12 @@ def start(folder: Path, command: str, *arguments: str) -> Server:
     return Server(command, process, log, cache)
 
 
+@pytest.fixture
+def start_server():
+    """`start`, for a test of a server that no fixture keeps."""
+    return start
+
+
 @pytest.fixture(scope="session", params=["api", pytest.param("vllm", marks=pytest.mark.vllm)])
 def server(request, directory, tmp_path_factory) -> Iterator[Server]:
     """The same questions are put to both."""

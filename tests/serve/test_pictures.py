@@ -213,9 +213,7 @@ def test_a_run_that_sees_is_served_and_exported_by_its_folder(directory, tmp_pat
 
 
 @pytest.mark.vllm
-def test_vllm_answers_pictures_as_we_do(ask, directory, tmp_path):
-    from conftest import start
-
+def test_vllm_answers_pictures_as_we_do(ask, directory, tmp_path, start_server):
     from serve.vllm import environment
 
     try:
@@ -223,7 +221,9 @@ def test_vllm_answers_pictures_as_we_do(ask, directory, tmp_path):
         environment.find_for(32, python, sees=True)
     except (FileNotFoundError, ValueError) as error:
         pytest.skip(str(error))
-    server = start(tmp_path, "vllm", str(directory), "--port", "0", "--python", str(python), "--max-num-seqs", "4")
+    server = start_server(
+        tmp_path, "vllm", str(directory), "--port", "0", "--python", str(python), "--max-num-seqs", "4"
+    )
     try:
         server.wait_until_ready(400)
         answers = set()

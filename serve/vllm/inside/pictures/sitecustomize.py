@@ -38,4 +38,5 @@ class Declares:
                     self.library.define(operator + SIGNATURE)
 
 
-sys.meta_path.insert(0, Declares())  # pyright: ignore[reportArgumentType]
+DECLARES = Declares()  # kept: the finder leaves `sys.meta_path`, and the declarations would end with it
+sys.meta_path.insert(0, DECLARES)  # pyright: ignore[reportArgumentType]
