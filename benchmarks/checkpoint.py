@@ -49,7 +49,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    state = make_state(int(options.parameters))
+    state = jax.block_until_ready(make_state(int(options.parameters)))  # otherwise the first side would wait for it
     sides: dict[str, Callable[[Path, Any], Times]] = {
         "llm_jax": ours,
         "orbax alone": orbax_alone,

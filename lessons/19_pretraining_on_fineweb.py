@@ -385,8 +385,8 @@ axes.set(xlabel="parameters in the block", ylabel="validation loss")
 _ = axes.legend(frameon=False)
 
 # %% [markdown]
-# How far can one trust it? The five without one of them give another law; here is what each says of the sixth, and of a
-# model a hundred times as large. Do they differ by more than the law has missed the sixth by?
+# How far can one trust it? The five without one of them give another law; here is what each says of the sixth, and of
+# a model a hundred times as large. Do they differ by more than the law has missed the sixth by?
 
 # %%
 for left_out in range(5):
@@ -397,11 +397,13 @@ for left_out in range(5):
     print(f"without width {WIDTHS[left_out]:2}: E {e_:5.2f}, α {alpha_:.2f}, sixth {near:.3f}, ×100 {far:.2f}")
 
 # %% [markdown]
-# The laws agree with each other to a few thousandths, and all of them are too low for the sixth by several times that
-# much. So the scatter of a fit says how well it describes its points, not how well it predicts: what was held fixed,
-# data and steps, begins to limit the larger model, and the law does not know. (E is likewise where *this* series ends,
-# not where language does.) A law is a ruler for the next factor of a few. And each run has to be trained well: with a
-# learning rate that fits only one width the points are not of one law.
+# Most of the laws agree to a hundredth. The one without the largest model differs most, and for a model a hundred
+# times as large they are a tenth of a nat apart: what is far away hangs on the last points. All of them are too low
+# for the sixth, and by more than most fits miss their own points: what was held fixed, data and steps, begins to
+# limit the larger model, and the law does not know. So the scatter of a fit says how well it describes, not how well
+# it predicts. (E is likewise where *this* series ends, not where language does.) A law is a ruler for the next factor
+# of a few. And each run has to be trained well: with a learning rate that fits only one width the points are not of
+# one law.
 #
 # ## The real run
 #
