@@ -149,9 +149,15 @@ def beam_search(
     def goes_on(search: _Search) -> Array:
         return (search.at < n_new) & ~search.is_done_B.all()
 
+    end = jax.lax.while_loop(goes_on, step, _start(state, begin_B, n_new, end_id, n_beams))
+    return _result(end, n_new, alpha)
+
+
+def _start(state: Any, begin_B: Int[Array, "B"], n_new: int, end_id: int, n_beams: int) -> _Search:
+    batch = begin_B.shape[0]
     nothing_BKG = jnp.full((batch, n_beams, n_new), end_id, jnp.int32)
     none_BK = jnp.full((batch, n_beams), LEAST, jnp.float32)
-    start = _Search(
+    return _Search(
         at=jnp.zeros((), jnp.int32),
         state=state,
         last_BK=jnp.broadcast_to(begin_B.astype(jnp.int32)[:, None], (batch, n_beams)),
@@ -160,8 +166,6 @@ def beam_search(
         pool=_Pool(nothing_BKG, jnp.zeros((batch, n_beams), jnp.int32), none_BK, none_BK),
         is_done_B=jnp.zeros(batch, bool),
     )
-    end = jax.lax.while_loop(goes_on, step, start)
-    return _result(end, n_new, alpha)
 
 
 def _merged(pool: _Pool, tokens_BCG: Array, length: Array, log_p_BC: Array, ends_BC: Array, alpha: float) -> _Pool:

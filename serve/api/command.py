@@ -40,20 +40,9 @@ def main(options: Options) -> int:
     secret, source = key.for_server(door.key_file)
     socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context, consumes=True)
-    app = application(
-        Served(
-            engine,
-            model.tokenizer,
-            name,
-            context,
-            model.folder,
-            tuple(adapters),
-            model.sight.config if model.sight else None,
-        ),
-        secret,
-        door.max_requests,
-        door.callers,
-    )
+    sight = model.sight.config if model.sight else None
+    served = Served(engine, model.tokenizer, name, context, model.folder, tuple(adapters), sight)
+    app = application(served, secret, door.max_requests, door.callers)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

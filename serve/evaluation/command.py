@@ -105,26 +105,15 @@ def main(options: Options) -> int:
     from serve.evaluation.answers import asked, journal, settings
 
     files = local_rows.parse_data(options.data)
-    models = [
-        candidate
-        for source in options.models
-        for candidate in backends.candidates(
-            source, options.backend, options.step, options.every_checkpoint, options.adapter
-        )
-    ]
+    which = (options.backend, options.step, options.every_checkpoint, options.adapter)
+    models = [candidate for source in options.models for candidate in backends.candidates(source, *which)]
     names = [name for names in options.tasks for name in names.split(",") if name]
     loaded = tasks.load_tasks(names, files, options.num_fewshot, options.limit)
     secret = backends.read_key(options.key_file)
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, secret, options.weights)
-    described = {
-        "lm_eval": lm_eval.__version__,
-        "tasks": names,
-        "data": {task: {role: str(path) for role, path in roles.items()} for task, roles in files.items()},
-        "limit": options.limit,
-        "num_fewshot": options.num_fewshot,
-        "dtype": options.dtype,
-        "weights": options.weights,
-    }
+    data = {task: {role: str(path) for role, path in roles.items()} for task, roles in files.items()}
+    described = {"lm_eval": lm_eval.__version__, "tasks": names, "data": data}
+    described |= {name: getattr(options, name) for name in ("limit", "num_fewshot", "dtype", "weights")}
     folder = options.out / journal.FOLDER
     if options.restart and place.processes > 1:
         raise ValueError(f"--restart is for one process: remove {folder} before you start {place.processes}")

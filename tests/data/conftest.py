@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from train.prepare.config import PrepareConfig
+
 WORDS = ("the", "a", "of", "to", "in", "stone", "river", "lamp", "seven", "walks", "17", "it's,", "(x)", "naïve", "河")
 
 
@@ -62,5 +64,23 @@ def shard_folder(tmp_path: Path, shard_bytes) -> Callable[..., Path]:
         for name, tokens in shards.items():
             (folder / f"{name}.bin").write_bytes(shard_bytes(tokens))
         return folder
+
+    return build
+
+
+@pytest.fixture
+def options(tmp_path, json_lines):
+    """A preparation with every kind of stage: a tokenizer from the text, fourteen parts, six shards."""
+
+    def build(name: str, **more) -> PrepareConfig:
+        return PrepareConfig(
+            source=(str(json_lines),),
+            out=tmp_path / name,
+            tokenizer="train:280",
+            shard_tokens=2500,
+            processes=1,
+            unit_megabytes=0.002,
+            **more,
+        )
 
     return build

@@ -14,27 +14,9 @@ import pytest
 
 from llm_jax.tokenizer import CharacterTokenizer
 from train.data.integrity import NOTES, open_data
-from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def options(tmp_path, json_lines):
-    """A preparation with every kind of stage: a tokenizer from the text, fourteen parts, six shards."""
-
-    def build(name: str) -> PrepareConfig:
-        return PrepareConfig(
-            source=(str(json_lines),),
-            out=tmp_path / name,
-            tokenizer="train:280",
-            shard_tokens=2500,
-            processes=1,
-            unit_megabytes=0.002,
-        )
-
-    return build
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -13,27 +13,10 @@ import pytest
 
 from train.data.integrity import NOTES
 from train.prepare import plan as plans
-from train.prepare.config import PrepareConfig
 from train.prepare.preparation import prepare, prepare_share
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = 4
-
-
-@pytest.fixture
-def options(tmp_path, json_lines):
-    def build(name: str, **more) -> PrepareConfig:
-        return PrepareConfig(
-            source=(str(json_lines),),
-            out=tmp_path / name,
-            tokenizer="train:280",
-            shard_tokens=2500,
-            processes=1,
-            unit_megabytes=0.002,
-            **more,
-        )
-
-    return build
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

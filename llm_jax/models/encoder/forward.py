@@ -9,14 +9,16 @@ Unlike a decoder's, the attention has no causal mask: only padding is hidden. Ea
 that a plan names (`llm_jax.kernels.plan`). Dropout stands where BERT has it, except on the attention weights.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 
 from llm_jax.kernels.plan import Plan
 from llm_jax.layers.attention import attend
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.norm import residual
 from llm_jax.layers.projections import queries_keys_values
-from llm_jax.layers.residual import residual
 from llm_jax.models.encoder.config import EncoderConfig
 from llm_jax.models.encoder.parameters import Block, Encoder
 from llm_jax.models.watch import Watch, unwatched
@@ -59,13 +61,26 @@ def forward(
         x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
     at_embedding, *in_blocks = split(noise, 1 + len(params.blocks))
     x_BTD = watch("embedding", dropout(x_BTD.astype(plan.dtype), at_embedding))
-    batch, length = tokens_BT.shape
-    mask_BTS = jnp.broadcast_to(is_token_BT[:, None, :], (batch, length, length))
-    for number, (layer, noise_here) in enumerate(zip(params.blocks, in_blocks, strict=True), 1):
-        here = in_block(watch, f"block {number}")
-        x_BTD = block(layer, x_BTD, mask_BTS, config, plan, noise_here, here)
+    x_BTD = blocks(params.blocks, x_BTD, is_token_BT, config, plan, in_blocks, watch, "block")
     if config.norm == "pre":
         x_BTD = plan.kernels.layer_norm(params.norm, x_BTD, config.norm_epsilon)
+    return x_BTD
+
+
+def blocks(
+    layers: Sequence[Block],
+    x_BTD: Float[Array, "B T D"],
+    is_token_BT: Bool[Array, "B T"],
+    config: EncoderConfig,
+    plan: Plan,
+    noises: Sequence[Dropout | None],
+    watch: Watch,
+    name: str,
+) -> Float[Array, "B T D"]:
+    """All blocks. Every token attends to every other, but not to padding. `name`: of a block, for `watch`."""
+    mask_BTS = jnp.broadcast_to(is_token_BT[:, None, :], (*is_token_BT.shape, is_token_BT.shape[1]))
+    for number, (layer, noise) in enumerate(zip(layers, noises, strict=True), 1):
+        x_BTD = block(layer, x_BTD, mask_BTS, config, plan, noise, in_block(watch, f"{name} {number}"))
     return x_BTD
 
 

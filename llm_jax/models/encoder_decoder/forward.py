@@ -23,8 +23,8 @@ from llm_jax.layers.attention import attend
 from llm_jax.layers.dropout import Dropout, dropout, split
 from llm_jax.layers.loss import logits_of, smoothed_cross_entropy
 from llm_jax.layers.mlp import ACTIVATIONS, mlp
+from llm_jax.layers.norm import residual
 from llm_jax.layers.projections import Projections, queries_keys_values
-from llm_jax.layers.residual import residual
 from llm_jax.layers.sinusoids import sinusoids
 from llm_jax.models.encoder import forward as encoder
 from llm_jax.models.encoder_decoder.config import EncoderDecoderConfig
@@ -73,10 +73,8 @@ def encode(
     """
     at_embedding, *in_blocks = split(noise, 1 + len(params.encoder_blocks))
     x_BSD = watch("source embedding", dropout(embed(params, source_BS, config, plan), at_embedding))
-    mask_BTS = jnp.broadcast_to(is_source_BS[:, None, :], (*source_BS.shape, source_BS.shape[1]))
-    for number, (layer, noise_here) in enumerate(zip(params.encoder_blocks, in_blocks, strict=True), 1):
-        here = encoder.in_block(watch, f"encoder block {number}")
-        x_BSD = encoder.block(layer, x_BSD, mask_BTS, config.encoder, plan, noise_here, here)
+    layers, name = params.encoder_blocks, "encoder block"
+    x_BSD = encoder.blocks(layers, x_BSD, is_source_BS, config.encoder, plan, in_blocks, watch, name)
     if params.encoder_norm is not None:
         x_BSD = plan.kernels.layer_norm(params.encoder_norm, x_BSD, config.norm_epsilon)
     return x_BSD

@@ -14,7 +14,7 @@ SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 class Declares:
-    """Finds no module; looks after torchvision once, when it is first asked for."""
+    """A finder that finds nothing; it declares the operators when torchvision is first imported."""
 
     def __init__(self) -> None:
         self.library = None  # kept, for its declarations end with it
@@ -22,9 +22,9 @@ class Declares:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "torchvision" and self in sys.meta_path:
             sys.meta_path.remove(self)
-            self._look_after(importlib.util.find_spec(name))
+            self._declare(importlib.util.find_spec(name))
 
-    def _look_after(self, spec) -> None:
+    def _declare(self, spec) -> None:
         if spec is None or not spec.submodule_search_locations:
             return
         import torch  # pyright: ignore[reportMissingImports]
