@@ -58,7 +58,6 @@ class Batch:
         self._most_top = min(MOST_TOP, config.vocab_size)
         self.config, self.sizes = config, Sizes(Size(rows, columns))
         self._params, self._plan, self._sight = params, plan, sight
-        # The largest first, and dropped: where memory is too small for it, the server must not start.
         # Allocates the largest size once and drops it: if memory is too small for it, the server must not start.
         self._slots = jax.block_until_ready(slots.empty(config, plan, rows, columns))
         self.size = self.sizes.fitting([])

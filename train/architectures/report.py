@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from train.architectures.comparison.setting import MODELS, TASKS, UNITS
-from train.architectures.intervals import Interval
+from train.record.intervals import Interval
 from train.record.progress import print_table
 
 Rows = list[tuple[str, str]]

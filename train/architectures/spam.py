@@ -4,9 +4,7 @@ Both have the same tokenizer, sizes, steps and labelled texts; only the first pa
 tried, because what reading text without labels gives is largest where labels are few. A fifth of the texts is the test.
 """
 
-import csv
 import dataclasses
-import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from llm_jax.config import Execution
-from llm_jax.files.content import read_text
 from llm_jax.hf import encoder as hf_encoder
 from llm_jax.hf.encoder import SentenceModel
 from llm_jax.hf.sentences import ids_of, padded
@@ -28,9 +25,12 @@ from llm_jax.models.encoder.classifier import PooledHead, class_logits, init_hea
 from llm_jax.models.encoder.forward import forward
 from llm_jax.models.encoder.parameters import dimension_letters, init
 from train.architectures.config import ArchitecturesConfig
-from train.architectures.intervals import interval
 from train.architectures.recipes import Recipe, recipe_of
 from train.architectures.training import train
+from train.finetune.data.config import DataConfig
+from train.finetune.data.reading.read import Reader, tables
+from train.finetune.data.reading.records import LabelledText
+from train.record.intervals import interval
 
 LENGTH = 64  # tokens of a text; longer ones are cut
 LABELS = (50, 200, 1000)  # labelled texts in training
@@ -89,23 +89,16 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> tuple[list[str], list[str]]:
-    """Labels and texts of a file `label TAB text`; a quoted text may hold line breaks. Raises OSError, ValueError."""
-    try:
-        rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t", strict=True)
-        found = []
-        for row in rows:
-            if not row:
-                continue
-            if len(row) != 2 or not row[0].strip():
-                raise ValueError(f"{path}, line {rows.line_num:,}: expected `label TAB text`; got {len(row)} columns")
-            found.append((row[0].strip(), row[1]))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from None
-    except csv.Error as error:
-        raise ValueError(f"{path}: {error}: is a quote not closed?") from None
-    if found and [one.lower() for one in found[0]] == ["label", "text"]:
-        found = found[1:]
-    labels, texts = [label for label, _ in found], [text for _, text in found]
+    """Labels and texts of a table `label TAB text`, or of anything that `train finetune` takes as labelled texts.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, a row is wrong, or there is too little of it.
+    """
+    config = DataConfig(files=(str(path),), kind="labelled", header=("label", "text"))
+    found = [record for _, record in Reader(config).records(tables(config)) if isinstance(record, LabelledText)]
+    if found and (str(found[0].label).lower(), found[0].text.lower()) == ("label", "text"):
+        found = found[1:]  # the table's first line names its columns
+    labels, texts = [str(one.label) for one in found], [one.text for one in found]
     if not 2 <= len(set(labels)) <= 100 or len(found) < 40:
         raise ValueError(
             f"{path} has {len(found)} texts of {len(set(labels))} classes; expected at least 40, of 2 to 100"

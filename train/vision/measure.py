@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 
+from train.record.intervals import interval
 from train.vision.data.world import Sample, World
 
 BATCH = 250
@@ -55,15 +55,6 @@ def controls(world: World, sample: Sample) -> dict[str, dict[str, float]]:
     chance_B = np.array([world.chances[kind] for kind in kind_B])
     blind_B = world.blind_B(np.asarray(sample.question_B)) == np.asarray(sample.answer_B)
     return {"chance": by_kind(world, sample, chance_B), "blind": by_kind(world, sample, blind_B)}
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean over the seeds and half of its 95 % interval (Student's t); none for a single seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, None
-    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return mean, float(stats.t.ppf(0.975, len(values) - 1)) * error
 
 
 def summarised(runs: Sequence[dict[str, float]]) -> dict[str, dict[str, float | None]]:

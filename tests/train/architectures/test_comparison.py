@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from train.architectures import intervals, pairs
+from train.architectures import pairs
 from train.architectures.comparison import arithmetic, examples, flops, models, run, setting
 from train.architectures.pairs import BEGIN, END, MASK, PAD, SPECIAL
 
@@ -116,11 +116,6 @@ def test_a_conversation_is_counted_turn_by_turn():
     found = arithmetic.conversation(4, question, answer)
     assert found == (4 * (question + answer), read + written)
     assert arithmetic.conversation(1, question, answer) == (12, 12)  # the first turn costs both the same
-
-
-def test_intervals_are_student_s():
-    assert str(intervals.interval([1.0, 2.0, 3.0])) == "2.000 ± 2.484"  # 4.303·1/√3
-    assert str(intervals.interval([2.0])) == "2.000"
 
 
 def test_a_conclusion_says_what_cannot_be_told_apart_and_whether_it_was_expected():

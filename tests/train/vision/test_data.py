@@ -132,13 +132,6 @@ def test_every_word_of_an_answer_is_one_token_and_has_the_loss(world):
             assert found.tokenizer.decode(row[: found.first_Q[q]].tolist()) == f"{text}{words.ASKS}"
 
 
-def test_an_interval_is_students():
-    mean, half = measure.interval([0.5, 0.6, 0.7])
-    assert mean == pytest.approx(0.6)
-    assert half == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    assert measure.interval([0.5]) == (0.5, None)
-
-
 def test_batches_are_of_one_length_and_lose_nothing(world):
     test = world.tests["test"]
     parts = measure.batches(test)

@@ -28,9 +28,9 @@ from train.architectures.comparison.setting import (
     setting_of,
 )
 from train.architectures.config import ArchitecturesConfig
-from train.architectures.intervals import interval
 from train.architectures.training import train
 from train.optim.config import OptimizerConfig, ScheduleConfig
+from train.record.intervals import interval
 
 MOST_TEXT = 4_000_000  # characters
 Results = dict[TaskKind, dict[ModelKind, dict[str, Any]]]

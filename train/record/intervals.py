@@ -1,5 +1,6 @@
-"""A mean over seeds with its 95 % interval (Student's t), the same for every figure of this room."""
+"""A mean over the seeds of a run, with its 95 % interval (Student's t)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f}" + ("" if self.half is None else f" ± {self.half:.3f}")
 
 
-def interval(values: list[float]) -> Interval:
+def interval(values: Sequence[float]) -> Interval:
     """The mean of `values`, and t·s/√n."""
     if len(values) < 2:
         return Interval(float(values[0]), None)
