@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +54,6 @@ class Environment:
     version: str
     on_cpu: bool  # built for processors
     has_torchvision: bool = False  # which vLLM needs for pictures
-    sees: bool = False  # it is to serve a model that sees
 
     def command(self, *arguments: str) -> list[str]:
         """`vllm ARGUMENTS…`, as a command for `subprocess`."""
@@ -68,7 +67,7 @@ class Environment:
         here = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
         if self.on_cpu:
             here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; vLLM's default is half of the machine's memory
-        if self.sees:
+        if self.on_cpu and self.has_torchvision:  # transformers imports it for every model, wherever it is there
             here["PYTHONPATH"] = str(ENTRY.parent / "pictures")
         return here | quiet
 
@@ -103,7 +102,7 @@ def find_for(head_width: int, python: Path | None, sees: bool = False) -> Enviro
             f"vLLM on a CPU knows heads of the widths {', '.join(map(str, HEADS_ON_CPU))}; this model's are "
             f"{head_width} wide: `python -m serve api` serves it"
         )
-    return replace(environment, sees=sees)
+    return environment
 
 
 def probe(python: Path, said_by: str) -> Environment:
