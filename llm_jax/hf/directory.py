@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from llm_jax import tokenizer as tokenizers
+from llm_jax.backend import release_memory
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.files import replacing_folder, write
 from llm_jax.files.faults import safe
@@ -81,8 +82,10 @@ def load(name_or_path: str | Path, keeps_format: bool = False) -> Loaded:
         directory = hub.download(str(name_or_path), HUB_FILES, ON_THE_HUB)
     config, family = hf_config.read_with_family(directory)
     found = _checked(directory, tensors.read(directory, family.tied(config)), config, family)
-    params = names.from_hf(found, config, family, keeps_format)
-    return Loaded(config, params, tokenizers.load(directory) if tokenizers.is_there(directory) else None)
+    # First the tokenizer: reading its files takes memory for a moment, in which the parameters then find room.
+    tokenizer = tokenizers.load(directory) if tokenizers.is_there(directory) else None
+    release_memory()
+    return Loaded(config, names.from_hf(found, config, family, keeps_format), tokenizer)
 
 
 def check(directory: Path) -> DecoderConfig:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from llm_jax.backend import release_memory
 from llm_jax.config import DecoderConfig
 from llm_jax.hf import families
 from llm_jax.hf.families import Family, Row
@@ -72,6 +73,9 @@ def from_hf(
             tensor = np.pad(tensor, ((0, leaf.shape[0] - tensor.shape[0]), (0, 0)))
         array = jax.device_put(np.ascontiguousarray(tensor).reshape(leaf.shape))  # nothing is compiled for it
         jax.block_until_ready(array)
+        del tensor
+        if leaf.ndim == 1:  # freed copies are given back a few times in a block, for it takes a moment
+            release_memory()
         release(tensors[row.theirs])  # else the process would hold the file beside the parameters
         return array
 

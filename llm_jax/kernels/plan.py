@@ -27,9 +27,10 @@ from llm_jax.kernels.loss import cross_entropy_on_cpu, cross_entropy_on_gpu
 from llm_jax.kernels.norm import layer_norm_by_hand, rms_norm_by_hand
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
+from llm_jax.kernels.weighted import sums_of_weighted, total_of_weighted
 from llm_jax.layers.attention import branched_attend, cached_attend, causal_attend, packed_attend
 from llm_jax.layers.linear import Linear, linear
-from llm_jax.layers.loss import cross_entropy, logits_of
+from llm_jax.layers.loss import cross_entropy, logits_of, of_all
 from llm_jax.layers.mlp import gelu_tanh
 from llm_jax.layers.norm import layer_norm, rms_norm
 from llm_jax.shapes import Array
@@ -50,6 +51,8 @@ class Kernels(NamedTuple):
     gelu_tanh: Kernel = gelu_tanh
     cross_entropy: Kernel = cross_entropy
     logits_of: Kernel = logits_of
+    total_of: Kernel = of_all  # of a loss at positions, many of which may have no weight
+    sums_of: Kernel = of_all  # the same for each row
     projections_apart: Kernel | None = None  # queries, keys and values from three products
     lay_out_stream: Callable[[Array], Array] | None = None  # the residual stream's layout in memory
     store: Callable[[Linear, int, str], Linear] | None = None  # how the blocks' weights are stored for decoding
@@ -67,6 +70,8 @@ ON_CPU = Kernels(
     rms_norm=rms_norm_by_hand,
     cross_entropy=cross_entropy_on_cpu,
     logits_of=logits_of_few,
+    total_of=total_of_weighted,
+    sums_of=sums_of_weighted,
     store=output_first,
 )
 ON_GPU = Kernels(
@@ -80,6 +85,8 @@ ON_GPU = Kernels(
     gelu_tanh=gelu_tanh_from_x,
     cross_entropy=cross_entropy_on_gpu,
     logits_of=logits_of_few,
+    total_of=total_of_weighted,
+    sums_of=sums_of_weighted,
     lay_out_stream=width_innermost,
     fewest_decode_rows=2,  # XLA compiles a step of two rows to 10 GPU kernels per layer, a step of one row to 14
 )

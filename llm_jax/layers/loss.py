@@ -4,6 +4,8 @@ A loss is a sum and a weight, Σ wₜ·ℓₜ and Σ wₜ. The training step div
 micro-batches and devices: a mean of means would give more weight to the tokens of a batch with few targets.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -67,6 +69,17 @@ def cross_entropy(
     targets_BT, weights_BT = counted(targets_BT, weights_BT, vocab_size)
     losses_BT = token_losses(hidden_BTD, head_VD, targets_BT, vocab_size)
     return (losses_BT * weights_BT).sum(), weights_BT.sum()
+
+
+def of_all(
+    loss: Callable[[Array, Array, Array, Array], Array],
+    hidden_BTD: Float[Array, "B T D"],
+    head_VD: Float[Array, "V D"],
+    targets_BT: Int[Array, "B T"],
+    weights_BT: Float[Array, "B T"],
+) -> Array:
+    """`loss(hidden, head, targets, weights)` of all positions, also of those without a weight."""
+    return loss(hidden_BTD, head_VD, targets_BT, weights_BT)
 
 
 def smoothed_cross_entropy(

@@ -23,8 +23,9 @@ Row = Mapping[str, Any]
 class Log:
     """A folder of files, one for each model and task that is a multiple choice."""
 
-    def __init__(self, folder: Path, neutral: str) -> None:
-        self.folder, self.neutral = folder, neutral
+    def __init__(self, folder: Path, neutral: str, in_chat: bool = False) -> None:
+        """`in_chat`: the questions stand in the model's chat template."""
+        self.folder, self.neutral, self._in_chat = folder, neutral, in_chat
         self._written: list[Path] = []
         self._left_out: dict[str, str] = {}  # task → why
 
@@ -59,7 +60,7 @@ class Log:
     def _write_task(
         self, candidate: Candidate, model: LM, task: Any, name: str, rows: Sequence[Row], parsed: list[dict[str, Any]]
     ) -> None:
-        shots = int(task.get_config("num_fewshot") or 0)
+        prompt = f"{int(task.get_config('num_fewshot') or 0)}-shot{' in chat' if self._in_chat else ''}"
         pairs = [
             tuple(pair[:2])
             for row, one in zip(rows, parsed, strict=True)
@@ -90,12 +91,12 @@ class Log:
             "source": candidate.source,
             "backend": candidate.backend,
             "task": name,
-            "prompt": f"{shots}-shot",
+            "prompt": prompt,
             "answers": "letters" if all(are_letters(one["texts"]) for one in parsed) else "text",
             "neutral": self.neutral,
             "items": len(items),
         }
-        file_name = re.sub(r"[^\w.@-]+", "_", f"{candidate.name}.{candidate.backend}.{name}.{shots}-shot")
+        file_name = re.sub(r"[^\w.@-]+", "_", f"{candidate.name}.{candidate.backend}.{name}.{prompt}")
         path = self.folder / f"{file_name}.jsonl"
         ours.write(path, header, items)
         self._written.append(path)

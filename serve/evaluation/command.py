@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from lm_eval.api.model import LM
 
+    from serve.evaluation.asking import Asking
     from serve.evaluation.choices_log import Log
     from serve.evaluation.results import Candidate, Evaluated
 
@@ -61,6 +62,10 @@ class Options:
     """For a server: Hugging Face directory of its tokenizer. Default: the folder it serves, if on this machine."""
     key_file: Path | None = None
     """For a server: file of its API key. Default: $LLM_JAX_API_KEY, else api-key in the cache folder."""
+    apply_chat_template: bool = False
+    """Put the questions as messages in the model's chat template; examples become earlier turns."""
+    system_instruction: str | None = None
+    """A first message that says how to answer; without a template, a text before every question."""
     log_choices: bool = False
     """Write what a model gave every answer of every item to choices/, for `python -m serve leaderboard`."""
     neutral_prompt: str = "Answer:"
@@ -103,6 +108,7 @@ def main(options: Options) -> int:
         raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
     from serve.evaluation import backends, choices_log, local_rows, share, tasks
     from serve.evaluation.answers import asked, journal, settings
+    from serve.evaluation.asking import Asking, require_template
 
     files = local_rows.parse_data(options.data)
     which = (options.backend, options.step, options.every_checkpoint, options.adapter)
@@ -113,7 +119,9 @@ def main(options: Options) -> int:
     access = backends.Access(options.dtype, options.batch_size, options.tokenizer, secret, options.weights)
     data = {task: {role: str(path) for role, path in roles.items()} for task, roles in files.items()}
     described = {"lm_eval": lm_eval.__version__, "tasks": names, "data": data}
-    described |= {name: getattr(options, name) for name in ("limit", "num_fewshot", "dtype", "weights")}
+    named = ("limit", "num_fewshot", "dtype", "weights", "apply_chat_template", "system_instruction")
+    described |= {name: getattr(options, name) for name in named}
+    asking = Asking(options.apply_chat_template, options.system_instruction)
     folder = options.out / journal.FOLDER
     if options.restart and place.processes > 1:
         raise ValueError(f"--restart is for one process: remove {folder} before you start {place.processes}")
@@ -121,7 +129,8 @@ def main(options: Options) -> int:
     answers = journal.Journal(folder, settings.of(models, described, options.tokenizer), place.process, options.restart)
     if answers.found and place.is_first:
         print(f"{folder}: goes on with {answers.found:,} answers of an earlier start")
-    log = choices_log.Log(options.out / "choices", options.neutral_prompt) if options.log_choices else None
+    in_chat = options.apply_chat_template
+    log = choices_log.Log(options.out / "choices", options.neutral_prompt, in_chat) if options.log_choices else None
     evaluated = []
     was_interrupted = False
     with others, contextlib.closing(answers):
@@ -129,11 +138,13 @@ def main(options: Options) -> int:
             for number, candidate in enumerate(models):
                 tasks.seed_examples(loaded)
                 with backends.opened(candidate, access) as model:
+                    if asking.chat_template:
+                        require_template(candidate, model)
                     together = asked.Asked(model, settings.label(number, candidate), answers, place, others)
                     if place.is_first:
-                        evaluated.append(evaluate(candidate, together, loaded, options.limit, log))
+                        evaluated.append(evaluate(candidate, together, loaded, options.limit, log, asking))
                     else:
-                        share.compute(candidate, together, loaded, options.limit, log)
+                        share.compute(candidate, together, loaded, options.limit, log, asking)
         except KeyboardInterrupt:
             interrupts.heard()
             if not evaluated:
@@ -169,9 +180,9 @@ def write(out: Path, evaluated: "Sequence[Evaluated]", settings: "Mapping[str, A
 
 
 def evaluate(
-    candidate: "Candidate", model: "LM", tasks: dict[str, Any], limit: int | None, log: "Log | None" = None
+    candidate: "Candidate", model: "LM", tasks: dict[str, Any], limit: int | None, log: "Log | None", asking: "Asking"
 ) -> "Evaluated":
-    """Evaluates one model on all tasks; `log` writes its choices.
+    """Evaluates one model on all tasks; `log` writes its choices; `asking`: how questions are put.
 
     Raises:
         ConnectionError: a server stops answering.
@@ -185,7 +196,12 @@ def evaluate(
     started = time.monotonic()
     with share.naming_the_server(candidate):
         harness_results = evaluator.evaluate(
-            model, tasks, limit=limit, bootstrap_iters=BOOTSTRAP, log_samples=log is not None
+            model,
+            tasks,
+            limit=limit,
+            bootstrap_iters=BOOTSTRAP,
+            log_samples=log is not None,
+            **asking.of_harness(),
         )
         if log is not None and harness_results is not None:
             log.write(candidate, model, tasks["tasks"], harness_results.get("samples", {}))

@@ -27,7 +27,9 @@ from llm_jax.scoring.batches import Batch, batches
 from llm_jax.scoring.likelihood import score, scorer
 from llm_jax.scoring.requests import encode_request, windows
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.chat import NO_TEMPLATE
 from serve.evaluation.answers.asked import Unit
+from serve.evaluation.asking import written
 from serve.models import trimmed
 
 GENERATION_ROWS = {"cpu": 16, "gpu": 128}  # continuations in a batch
@@ -63,6 +65,21 @@ class JaxLM(LM):
         self.n_devices, self._rows = len(self._devices), rows
         self._params = {0: (scoring, generating)}  # by the device's number
         self._copying = threading.Lock()
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    @property
+    def tokenizer_name(self) -> str:
+        """A part of the harness's names for cached requests."""
+        return self._tokenizer.name
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The messages in the model's chat template. Raises ValueError where it has none, or it refuses them."""
+        if self._tokenizer.chat is None:
+            raise ValueError(NO_TEMPLATE)
+        return written(self._tokenizer.chat, chat_history, add_generation_prompt)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """For each (context, continuation): log-likelihood in nats, and whether greedy decoding generates it."""

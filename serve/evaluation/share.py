@@ -8,11 +8,17 @@ from typing import Any
 from serve.evaluation import choices_log
 from serve.evaluation.answers.asked import Asked
 from serve.evaluation.answers.processes import OtherProcessError
+from serve.evaluation.asking import Asking
 from serve.evaluation.results import Candidate
 
 
 def compute(
-    candidate: Candidate, model: Asked, tasks: dict[str, Any], limit: int | None, log: choices_log.Log | None = None
+    candidate: Candidate,
+    model: Asked,
+    tasks: dict[str, Any],
+    limit: int | None,
+    log: choices_log.Log | None,
+    asking: Asking,
 ) -> None:
     """Computes this process's share of one model's answers on all tasks.
 
@@ -20,7 +26,7 @@ def compute(
         ConnectionError: a server stops answering.
     """
     with naming_the_server(candidate):
-        for kind, requests in requests_of(tasks["tasks"].values(), limit).items():
+        for kind, requests in requests_of(tasks["tasks"].values(), limit, asking.of_task(model)).items():
             model.compute_share(kind, requests)
         if log is None:
             return
@@ -29,11 +35,11 @@ def compute(
                 model.compute_share("loglikelihood", choices_log.alone(task, log.neutral))
 
 
-def requests_of(tasks: Iterable[Any], limit: int | None) -> dict[str, list[Any]]:
-    """What the harness asks, by the method that it calls, in its order."""
+def requests_of(tasks: Iterable[Any], limit: int | None, more: dict[str, Any]) -> dict[str, list[Any]]:
+    """What the harness asks, by the method that it calls, in its order; `more` as `Asking.of_task` returns it."""
     requests: defaultdict[str, list[Any]] = defaultdict(list)
     for task in tasks:
-        task.build_all_requests(limit=limit, rank=0, world_size=1)
+        task.build_all_requests(limit=limit, rank=0, world_size=1, **more)
         for request in task.instances:
             requests[request.request_type] += [request] * request.repeats
     return requests

@@ -34,6 +34,7 @@ NOT_NEEDED = ("torchvision", "torchaudio", "torchcodec")
 HEADS_ON_CPU = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # widths
 
 ENTRY = Path(__file__).with_name("inside") / "vllm_main.py"
+OPERATORS = ENTRY.with_name("torchvision_operators.py")
 PROBE = """
 import importlib.metadata, json
 versions = {}
@@ -67,8 +68,6 @@ class Environment:
         here = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
         if self.on_cpu:
             here.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; vLLM's default is half of the machine's memory
-        if self.on_cpu and self.has_torchvision:  # transformers imports it for every model, wherever it is there
-            here["PYTHONPATH"] = str(ENTRY.parent / "pictures")
         return here | quiet
 
 
@@ -152,6 +151,8 @@ def build(device: Device, pictures: bool = False) -> Environment:
             write(ready, wanted)
         if pictures and not probe(python_of(folder), "the environment").has_torchvision:
             _add_torchvision(device, python_of(folder))
+        if pictures and device == "cpu":
+            _declare_operators(python_of(folder))
     return probe(python_of(folder), f"the environment built in {folder}")
 
 
@@ -181,6 +182,14 @@ def _add_torchvision(device: Device, python: Path) -> None:
     if "UV_FIND_LINKS" not in variables:
         install.append(f"--torch-backend={'cpu' if device == 'cpu' else 'auto'}")
     _run(install, variables)
+
+
+def _declare_operators(python: Path) -> None:
+    """Every Python of the environment imports `OPERATORS` at its start, whoever starts it."""
+    asked = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+    write(packages / f"llm_jax_{OPERATORS.name}", OPERATORS.read_text())
+    write(packages / f"llm_jax_{OPERATORS.stem}.pth", f"import llm_jax_{OPERATORS.stem}\n")
 
 
 def _uv() -> tuple[str, dict[str, str]]:

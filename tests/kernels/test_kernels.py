@@ -30,10 +30,11 @@ from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU
 from llm_jax.kernels.products import summed_product, transposed_product
 from llm_jax.kernels.projections_apart import projections_apart
 from llm_jax.kernels.stream import width_innermost
+from llm_jax.kernels.weighted import sums_of_weighted, total_of_weighted
 from llm_jax.layers.attention import branched_attend, cached_attend, causal_attend, packed_attend
 from llm_jax.layers.cache import LayerCache
 from llm_jax.layers.linear import Linear, linear
-from llm_jax.layers.loss import cross_entropy, logits_of
+from llm_jax.layers.loss import cross_entropy, logits_of, of_all, token_losses
 from llm_jax.layers.mlp import gelu_tanh
 from llm_jax.layers.norm import Norm, RMSNorm, layer_norm, rms_norm
 from llm_jax.layers.projections import queries_keys_values
@@ -143,6 +144,30 @@ def loss_cases():
         )
 
 
+def weighted_cases():
+    def total(hidden, head, targets, weights):
+        return cross_entropy(hidden, head, targets, weights, 50)[0]
+
+    def sums(hidden, head, targets, weights):
+        return -(token_losses(hidden, head, targets, 50) * weights).sum(axis=1)
+
+    for batch, length in ((1, 1), (3, 7), (4, 40)):
+        rng = np.random.default_rng(length)
+        targets = jnp.asarray(rng.integers(0, 50, (batch, length)))
+        weights = rng.uniform(0.2, 2, (batch, length))
+        for share in (0.0, 0.1, 0.4, 0.7, 1.0):  # of the positions
+            here = jnp.asarray(
+                weights * (rng.permuted(np.arange(batch * length)) < share * batch * length).reshape(weights.shape)
+            )
+
+            def call(which, loss, hidden, head, t=targets, w=here):
+                return which(loss, hidden, head, t, w)
+
+            for kernel, loss in ((total_of_weighted, total), (sums_of_weighted, sums)):
+                shapes, form = ((batch, length, 16), (64, 16)), f"{batch}×{length}, {share:.0%}"
+                yield Case(kernel, partial(call, of_all, loss), shapes, form, partial(call, kernel, loss))
+
+
 def other_cases():
     for shape in ((1, 1, 8), (2, 5, 16), (1, 3, 768)):
         call = lambda norm, gain, x: norm(RMSNorm(gain), x, 1e-5)  # noqa: E731
@@ -164,7 +189,7 @@ def other_cases():
         yield Case(gelu_tanh_from_x, gelu_tanh, (shape,), f"{shape}", spread=3.0)
 
 
-CASES = [*attention_cases(), *cache_cases(), *linear_cases(), *loss_cases(), *other_cases()]
+CASES = [*attention_cases(), *cache_cases(), *linear_cases(), *loss_cases(), *weighted_cases(), *other_cases()]
 
 
 def draw(rng: np.random.Generator, spec: Any, dtype: Any, spread: float = 1.0) -> Any:
@@ -229,3 +254,23 @@ def test_future_keys_change_nothing_in_any_causal_attention():
     for attend in map(jax.jit, (attend_in_pieces, partial(attend_by_cudnn, implementation="xla"))):
         changed = attend(q, k.at[:, 70:].add(100.0), v.at[:, 70:].add(100.0))
         np.testing.assert_array_equal(changed[:, :70], attend(q, k, v)[:, :70])
+
+
+def test_positions_without_a_weight_are_not_multiplied_by_the_vocabulary():
+    """The compiled program has a product for each number of positions; one of an eighth runs for an eighth."""
+
+    def product_rows(share: float) -> int:
+        asked = []
+
+        def loss(hidden, head, targets, weights):
+            jax.debug.callback(lambda h: asked.append(h.shape[1]), hidden)
+            return cross_entropy(hidden, head, targets, weights, 50)[0]
+
+        weights = (jnp.arange(64) < 64 * share).astype(jnp.float32).reshape(2, 32)
+        hidden, head, targets = jnp.ones((2, 32, 8)), jnp.ones((64, 8)), jnp.zeros((2, 32), jnp.int32)
+        jax.jit(partial(total_of_weighted, loss))(hidden, head, targets, weights).block_until_ready()
+        jax.effects_barrier()
+        assert len(asked) == 1
+        return asked[0]
+
+    assert [product_rows(share) for share in (0.0, 0.1, 0.25, 0.3, 1.0)] == [8, 8, 16, 24, 64]

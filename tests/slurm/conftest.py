@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from finetuning import base, files
 from slurm_cluster import Cluster, Job, missing_programs
-from small_runs import FLAGS, Run, environment, new_run, shards
+from small_runs import FLAGS, Run, environment, new_run, new_tuning, shards
 
-__all__ = ["environment", "new_run", "shards"]
+__all__ = ["base", "environment", "files", "new_run", "new_tuning", "shards"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -74,11 +74,18 @@ def next_tokens(
 ) -> tuple[Float[Array, ""], Sums]:
     """Cross-entropy of the trained tokens."""
     hidden_BTD = hidden_states(params, batch, model, plan)
-    chunks = fitting_chunks(plan, hidden_BTD.shape[1])
-    loss, _ = plan.kernels.cross_entropy(
-        hidden_BTD, params.head_VD, batch.tokens_BT[:, 1:], batch.weights_BT, model.vocab_size, chunks
-    )
-    return loss, {}
+    targets_BT, weights_BT = counted(batch.tokens_BT[:, 1:], batch.weights_BT, model.vocab_size)
+
+    def loss(hidden: Array, head_VD: Array, targets: Array, weights: Array) -> Array:
+        chunks = fitting_chunks(plan, hidden.shape[1])
+        return plan.kernels.cross_entropy(hidden, head_VD, targets, weights, model.vocab_size, chunks)[0]
+
+    def of_rows(head_VD: Array, hidden_BTD: Array, targets_BT: Array, weights_BT: Array) -> tuple[Array]:
+        return (plan.kernels.total_of(loss, hidden_BTD, head_VD, targets_BT, weights_BT),)
+
+    arguments = (params.head_VD, hidden_BTD, targets_BT, weights_BT)
+    (total,) = of_rows(*arguments) if plan.constrain is None else plan.constrain.summed(of_rows, *arguments)
+    return total, {}
 
 
 def preferences(
@@ -181,20 +188,22 @@ def answer_log_probabilities(
     """log π(answer | prompt) of each row: the sum over its trained tokens, not the mean. Also DPO's reference."""
     hidden_BTD = hidden_states(params, batch, model, plan)
     targets_BT, weights_BT = counted(batch.tokens_BT[:, 1:], batch.weights_BT, model.vocab_size)
-    length = hidden_BTD.shape[1]
-    chunks = fitting_chunks(plan, length)
 
-    def cut(x):
-        return jnp.moveaxis(x.reshape(x.shape[0], chunks, length // chunks, *x.shape[2:]), 1, 0)
+    def log_p(hidden: Array, head_VD: Array, targets: Array, weights: Array) -> Array:
+        chunks = fitting_chunks(plan, hidden.shape[1])
 
-    def add(total_B, piece):
-        hidden, targets, weights = piece
-        return total_B - (token_losses(hidden, params.head_VD, targets, model.vocab_size) * weights).sum(axis=1), None
+        def cut(x):
+            return jnp.moveaxis(x.reshape(x.shape[0], chunks, -1, *x.shape[2:]), 1, 0)
 
-    # Recomputed in the backward pass: the logits of one slice exist at a time.
-    start_B = jnp.zeros(hidden_BTD.shape[0], jnp.float32)
-    pieces = tuple(map(cut, (hidden_BTD, targets_BT, weights_BT)))
-    return jax.lax.scan(jax.checkpoint(add), start_B, pieces)[0]
+        def add(total_B, piece):
+            hidden, targets, weights = piece
+            return total_B - (token_losses(hidden, head_VD, targets, model.vocab_size) * weights).sum(axis=1), None
+
+        # Recomputed in the backward pass: the logits of one slice exist at a time.
+        start_B = jnp.zeros(hidden.shape[0], jnp.float32)
+        return jax.lax.scan(jax.checkpoint(add), start_B, tuple(map(cut, (hidden, targets, weights))))[0]
+
+    return plan.kernels.sums_of(log_p, hidden_BTD, params.head_VD, targets_BT, weights_BT)
 
 
 def hidden_states(params: decoder.Decoder, batch: Batch, model: Any, plan: decoder.Plan) -> Float[Array, "B T D"]:

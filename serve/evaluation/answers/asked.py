@@ -41,6 +41,13 @@ class Asked(LM):
         super().__init__()
         self.inner, self._name, self._journal, self._place, self._others = inner, name, journal, place, others
 
+    @property
+    def tokenizer_name(self) -> str:
+        return self.inner.tokenizer_name
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return self.inner.apply_chat_template(chat_history, add_generation_prompt)
+
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         return [(answer[0], bool(answer[1])) for answer in self._ask("loglikelihood", requests)]
 

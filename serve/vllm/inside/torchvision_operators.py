@@ -1,9 +1,9 @@
-"""Python imports this at its start, in every process of a vLLM that has torchvision and no GPU. Standard library only.
+"""Every Python of a vLLM for processors imports this at its start. Standard library only.
 
 Transformers imports torchvision wherever it is installed, for every model; vLLM's LLaVA needs the part of it that is
 written in Python. The wheel on PyPI is compiled for CUDA: where there is none, its operators cannot be loaded, and
 torchvision then fails at its import, where it describes two of them. So they are declared here, before torchvision is
-imported; nothing here calls them.
+imported; nothing here calls them. `serve install-vllm --pictures` copies this file into the environment.
 """
 
 import importlib.util
