@@ -87,7 +87,7 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     from train.finetune.compiled import Setup, compile_all
     from train.finetune.config import FinetuneConfig, ObjectiveConfig
     from train.finetune.data.config import DataConfig
-    from train.finetune.inputs import Batches, open_inputs
+    from train.finetune.inputs import Batches, open_base, open_inputs
     from train.finetune.reference import log_probabilities
     from train.optim.config import OptimizerConfig
 
@@ -107,11 +107,9 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
         lora=None if task == "sft" else LoraConfig(rank=RANK, alpha=ALPHA),
     )
     inputs = open_inputs(options.base, config, options.folder / "data")
-    params = inputs.base.params
-    job = open_job(MeshConfig(), inputs.base.config)
-    setup = Setup.of(config, inputs.without_params(), job)
-    programs = compile_all(setup, params)
-    del params, inputs
+    job = open_job(MeshConfig(), inputs.model)
+    setup = Setup.of(config, inputs, job)
+    programs = compile_all(setup, open_base(options.base).params)
     state = programs.initialise(jax.random.key(0))
     references = None
     if task == "dpo":

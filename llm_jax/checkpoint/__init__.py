@@ -15,7 +15,7 @@ what happens when one is damaged.
 
 from llm_jax.checkpoint.integrity import Damaged
 from llm_jax.checkpoint.lock import RunLock
-from llm_jax.checkpoint.run import LoadedRun, load_run
+from llm_jax.checkpoint.run import LoadedRun, load_run, model_config
 from llm_jax.checkpoint.store import Checkpoints, Restored
 
-__all__ = ["Checkpoints", "Damaged", "LoadedRun", "Restored", "RunLock", "load_run"]
+__all__ = ["Checkpoints", "Damaged", "LoadedRun", "Restored", "RunLock", "load_run", "model_config"]

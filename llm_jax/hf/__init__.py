@@ -14,14 +14,25 @@ exported    export a run: whole, merged, or its adapters alone
 
 from llm_jax.hf.directory import ExportReport, Loaded, check, export, load
 from llm_jax.hf.exported import export_adapter, export_run
-from llm_jax.hf.opened import AdaptedRun, Opened, load_adapted, load_adapter, open_base, open_model
+from llm_jax.hf.opened import (
+    AdaptedRun,
+    Described,
+    Opened,
+    describe,
+    load_adapted,
+    load_adapter,
+    open_base,
+    open_model,
+)
 
 __all__ = [
     "AdaptedRun",
+    "Described",
     "ExportReport",
     "Loaded",
     "Opened",
     "check",
+    "describe",
     "export",
     "export_adapter",
     "export_run",

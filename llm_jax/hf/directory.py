@@ -76,16 +76,29 @@ def load(name_or_path: str | Path, keeps_format: bool = False) -> Loaded:
         ValueError: another architecture, settings that change the function, pickle weights, a header that contradicts
             its file, or tensors that are missing, unknown or of another shape. It names the file and the cure.
     """
-    directory = Path(name_or_path)
-    single_file.refuse(directory)
-    if not directory.is_dir():
-        directory = hub.download(str(name_or_path), HUB_FILES, ON_THE_HUB)
+    directory = _here(name_or_path)
     config, family = hf_config.read_with_family(directory)
     found = _checked(directory, tensors.read(directory, family.tied(config)), config, family)
     # First the tokenizer: reading its files takes memory for a moment, in which the parameters then find room.
     tokenizer = tokenizers.load(directory) if tokenizers.is_there(directory) else None
     release_memory()
     return Loaded(config, names.from_hf(found, config, family, keeps_format), tokenizer)
+
+
+def describe(name_or_path: str | Path) -> tuple[DecoderConfig, Tokenizer]:
+    """Config and tokenizer of a directory or a model of the hub. Raises as `load`, and where one is missing."""
+    directory = _here(name_or_path)
+    config, _ = hf_config.read_with_family(directory)
+    if not tokenizers.is_there(directory):
+        raise FileNotFoundError(f"{name_or_path} has no tokenizer.json: put one there")
+    return config, tokenizers.load(directory)
+
+
+def _here(name_or_path: str | Path) -> Path:
+    """The directory; of a name on the hub, the one in the local cache, into which it is downloaded where it is not."""
+    directory = Path(name_or_path)
+    single_file.refuse(directory)
+    return directory if directory.is_dir() else hub.download(str(name_or_path), HUB_FILES, ON_THE_HUB)
 
 
 def check(directory: Path) -> DecoderConfig:

@@ -7,16 +7,17 @@ its parameters is another: adapters change the function of one base and are nois
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from llm_jax import adapters
 from llm_jax import tokenizer as tokenizers
 from llm_jax.adapters import Adapters, LoraConfig
-from llm_jax.checkpoint import layout, load_run
+from llm_jax.checkpoint import layout, load_run, model_config
 from llm_jax.config import DecoderConfig, from_dict, model_preset
 from llm_jax.hf import peft
+from llm_jax.hf.directory import describe as describe_directory
 from llm_jax.hf.directory import load, refuse_unknown_ids
 from llm_jax.models import decoder
 from llm_jax.models.decoder import Decoder
@@ -38,6 +39,13 @@ class Opened:
     step: int | None = None  # of a run: the checkpoint's
 
 
+class Described(NamedTuple):
+    """What a model is, without its parameters."""
+
+    config: DecoderConfig
+    tokenizer: Tokenizer
+
+
 @dataclass(frozen=True)
 class AdaptedRun:
     """A run of LoRA: its adapters, beside the base that they were trained with."""
@@ -49,6 +57,25 @@ class AdaptedRun:
     step: int
     base_source: str
     base_hash: str
+
+
+def describe(source: str | Path) -> Described:
+    """What `open_model` would open, as its files say. No device is used: processes that are to join each other may not.
+
+    Raises:
+        FileNotFoundError, ValueError: says what is missing or wrong.
+    """
+    path = Path(source)
+    if str(source).startswith(RANDOM):
+        shape, tokenizer = model_preset(str(source).removeprefix(RANDOM)), tokenizers.load("gpt2")
+        return Described(replace(shape, vocab_size=tokenizer.vocab_size), tokenizer)
+    if is_run(path):
+        config = _read_record(path)[1] if is_lora(path) else model_config(path)
+        tokenizer = tokenizers.load(path / TOKENIZER)
+    else:
+        config, tokenizer = describe_directory(source)
+    refuse_unknown_ids(source, tokenizer, config.vocab_size)
+    return Described(config, tokenizer)
 
 
 def open_model(source: str | Path, step: int | None = None, keeps_format: bool = False) -> Opened:

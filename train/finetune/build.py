@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from llm_jax import sharding
+from llm_jax import hf, sharding
 from llm_jax.adapters import base_hash
 from llm_jax.checkpoint import Checkpoints
 from llm_jax.runs import CHECKPOINTS, folder_of
@@ -18,7 +18,7 @@ from train.finetune import record
 from train.finetune.compiled import Compiled, Setup, compile_all
 from train.finetune.config import FinetuneConfig, FinetuneOptions
 from train.finetune.data.show import show
-from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_inputs
+from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_base, open_inputs
 from train.finetune.measure.evaluate import Evaluator
 from train.finetune.measure.sampling import Sampler
 from train.finetune.record import Record
@@ -51,11 +51,11 @@ def _build(
     where: FinetuneOptions, config: FinetuneConfig, folder: Path, inputs: Inputs, stop: StopRequest, stack: ExitStack
 ) -> tuple[loop.Run | None, TrainState | None]:
     """Everything the loop needs, and the state it starts from."""
-    job = devices.open_job(config.mesh, inputs.base.config)
-    params, inputs = inputs.base.params, inputs.without_params()
+    job = devices.open_job(config.mesh, inputs.model)
     setup = Setup.of(config, inputs, job)
     config = setup.config
-    now = _record(config, inputs, setup, base_hash(params))
+    base = open_base(inputs.source, folder)
+    now = _record(config, inputs, setup, base)
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = record.refuse_another_run(folder, now, where.allow_changes)
@@ -63,7 +63,8 @@ def _build(
     if job.is_first:
         setup.print_estimate(where.run)
         show(inputs.data, inputs.tokenizer, 1)
-    programs = compile_all(setup, params)
+    programs = compile_all(setup, base.params)
+    del base  # its parameters, which the state replaces
     if job.is_first and not where.resume:  # compiled, so it fits in memory: from now on the run can be resumed
         record.save(folder, now, inputs.tokenizer)
     if stop.agreed():
@@ -141,12 +142,12 @@ def _run(
     )
 
 
-def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: str) -> Record:
+def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, opened: hf.Opened) -> Record:
     base = {
         "source": inputs.source,
         "folder": folder_of_base(inputs.source),
-        "step": inputs.base.step,
-        "hash": hash_of_base,
+        "step": opened.step,
+        "hash": base_hash(opened.params),
     }
     identity = Identity(
         data=inputs.data.fingerprint,
@@ -155,7 +156,7 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, hash_of_base: 
         context_length=setup.longest,
         seed=config.seed,
     )
-    return Record(config, inputs.base.config, setup.task, setup.labels, base, identity)
+    return Record(config, inputs.model, setup.task, setup.labels, base, identity)
 
 
 def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:

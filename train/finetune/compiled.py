@@ -73,7 +73,7 @@ class Setup:
             plan=decoder.make_plan(config.execution, sharding.Constrain(job.mesh)),
             task=task,
             objective=objective(task, config.objective),
-            trainable=Trainable(inputs.base.config, config.lora, len(data.labels or ()) if task == "classify" else 0),
+            trainable=Trainable(inputs.model, config.lora, len(data.labels or ()) if task == "classify" else 0),
             batches=batches,
             held_out=held_out,
         )

@@ -1,15 +1,15 @@
 """What a run reads: its base, and its examples as batches on the devices."""
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from llm_jax import hf, sharding
+from llm_jax.config import DecoderConfig
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.derived import with_template
@@ -28,16 +28,12 @@ DATA = "data"  # the folder of the prepared examples, in the run's folder
 
 
 class Inputs(NamedTuple):
-    """A base and the examples for it."""
+    """What a base is, and the examples for it. Its parameters are opened when the processes have joined each other."""
 
-    base: hf.Opened
     source: str
+    model: DecoderConfig
     data: Prepared
     tokenizer: Tokenizer  # the base's, with the chat template that the examples are written by
-
-    def without_params(self) -> "Inputs":
-        """The same without the base's parameters, which would otherwise stay in memory as long as this value."""
-        return self._replace(base=dataclasses.replace(self.base, params=cast(Any, None)))
 
 
 def open_base(source: str, run: Path | None = None) -> hf.Opened:
@@ -61,13 +57,15 @@ def folder_of_base(source: str) -> str | None:
 def open_inputs(
     source: str, config: FinetuneConfig, folder: Path, run: Path | None = None, allow_changes: bool = False
 ) -> Inputs:
-    """The base, and the examples prepared in `folder`, where they are found again.
+    """What the base is, and the examples prepared in `folder`, where they are found again.
+
+    JAX is not used: the first process does this before it joins the others.
 
     Examples that were prepared otherwise are replaced, unless `run` has begun with them; then only by `allow_changes`.
 
-    Raises what `open_base` and `prepare` raise for models and files that cannot be used.
+    Raises what `hf.describe` and `prepare` raise for models and files that cannot be used.
     """
-    base = open_base(source, run)
+    base = hf.describe(source)
     has_begun = run is not None and (run / CONFIG).exists()
     is_kept = has_begun and not allow_changes
     try:
@@ -79,7 +77,8 @@ def open_inputs(
         cure = "Here: give the data and settings that the run was begun with, or say --allow-changes"
         raise ValueError(f"{error}. {cure}") from error
     template = data.chat_template
-    return Inputs(base, source, data, with_template(base.tokenizer, template) if template else base.tokenizer)
+    tokenizer = with_template(base.tokenizer, template) if template else base.tokenizer
+    return Inputs(source, base.config, data, tokenizer)
 
 
 def prompt_of(data: Prepared, split: str, number: int) -> list[int]:

@@ -40,7 +40,8 @@ class Task(NamedTuple, Generic[Inputs]):
     """What is opened for a run, and what is built of it."""
 
     open_inputs: Callable[[bool], Inputs]
-    """Argument: whether this process is the one that may write, such as prepare data."""
+    """Argument: whether this process is the one that may write, such as prepare data. It may not use JAX: the first
+    process calls it before the processes have joined each other."""
     build: Callable[[Inputs, StopRequest, ExitStack], tuple[loop.Run | None, TrainState | None]]
     """Everything the loop needs, and the state it starts from; (None, None) when asked to stop on the way."""
 
@@ -80,7 +81,6 @@ def conduct(folder: Path, begin: Callable[[], Task[Any]]) -> int:
         if opened is None:
             opened = task.open_inputs(False)
         run, state = task.build(opened, stop, stack)
-        del opened  # of a fine-tuning run: the base's parameters, which the state has replaced
         if run is None or state is None:
             if jax.process_index() == 0:
                 print(f"{stop.name or 'another process'}: no step done, nothing to save; go on with --resume")
