@@ -3,7 +3,10 @@
 import itertools
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -213,3 +216,20 @@ def test_show_prints_examples_and_begins_nothing(base, files, tmp_path, monkeypa
     assert call(base, "--data", files["sft"], "--show", "2") == 0
     assert capsys.readouterr().out.count("+") >= 2
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_opened_before_processes_join_each_other_uses_no_device(base, whole, adapted, files, tmp_path):
+    """JAX does not join processes that have used a device. On a platform that does not exist any use is an error."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from train.finetune.config import DataConfig, FinetuneConfig\n"
+        "from train.finetune.inputs import open_inputs\n"
+        "for number, source in enumerate(sys.argv[2:]):\n"
+        "    config = FinetuneConfig(data=DataConfig(files=(sys.argv[1],)))\n"
+        "    print(open_inputs(source, config, Path(str(number))).model.d_model)\n"
+    )
+    command = [sys.executable, "-c", program, files["sft"], base, whole, adapted]
+    environment = os.environ | {"JAX_PLATFORMS": "nowhere", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([*map(str, command)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["16", "16", "16"], done.stderr

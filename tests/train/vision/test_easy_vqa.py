@@ -1,5 +1,6 @@
 """The package easy-vqa: its own division, what can be had without looking, and what its questions say of a picture."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -55,3 +56,18 @@ def test_the_published_figures_of_the_set():
         if answer in easy_vqa.SHAPES:
             assert easy_vqa.SHAPES[test.labels_BK[row, 1]] == answer
     words.words_of(world)
+
+
+def test_a_training_picture_is_mirrored_or_moved_a_little_and_nothing_else():
+    """A single bright pixel shows where everything went, over many keys: all moves and both sides occur."""
+    picture = np.full((32, 32, 3), 0.25, np.float32)
+    picture[12, 9] = (1.0, 0.5, 0.75)
+    keys = jax.random.split(jax.random.key(0), (2000, 2))
+    varied = np.asarray(jax.vmap(easy_vqa._varied, (None, 0, 0))(picture, keys[:, 0], keys[:, 1]))
+    is_bright = (varied == picture[12, 9]).all(axis=-1)
+    assert (is_bright.sum(axis=(1, 2)) == 1).all()
+    assert ((varied == 0.25).all(axis=-1) | is_bright).all()
+    rows, columns = (np.argmax(is_bright.any(axis=axis), axis=1) for axis in (2, 1))
+    moves = range(-easy_vqa.MOVE, easy_vqa.MOVE + 1)
+    assert {*rows.tolist()} == {12 + move for move in moves}
+    assert {*columns.tolist()} == {at + move for move in moves for at in (9, 31 - 9)}
