@@ -12,6 +12,7 @@ from train.vision import looking
 from train.vision.data.world import Sample, World
 
 SHOWN = 10  # pictures in a figure
+LEAST_LOSS = 1e-4  # that a figure shows: what is known by heart would take up most of a logarithmic axis
 COLOURS = {"pipeline": "#1d5fbf", "early": "#c2410c", "embedded": "#117733", "cross": "#8a4fbf"}
 Record = dict[str, Any]
 
@@ -24,6 +25,7 @@ def losses(out: Path, record: Record) -> None:
         for number, (stage, values) in enumerate(zip(way["stages"], way["losses"][0], strict=True)):
             at = first + np.arange(len(values))
             smooth = np.convolve(np.pad(values, 10, mode="edge"), np.full(21, 1 / 21), mode="valid")
+            smooth = np.maximum(smooth, LEAST_LOSS)
             label = f"{name}: {stage['stage']}"
             axes.plot(at, smooth, styles[number], color=COLOURS.get(name, plots.INK), lw=1.4, label=label)
             first += len(values)
