@@ -25,6 +25,7 @@ class Recipe:
     measure_every: int = 100  # steps
     norm: Literal["post", "pre"] = "post"
     factor: float = 1.0  # on Noam's learning rate
+    falls: bool = False  # whether the rate falls to 0, as half a cosine
 
     @property
     def n_heads(self) -> int:
@@ -32,7 +33,9 @@ class Recipe:
 
     @property
     def schedule(self) -> ScheduleConfig:
-        """Noam's: D^−½·min(s^−½, s·w^−3/2) (Vaswani et al. 2017, eq. 3)."""
+        """Noam's: D^−½·min(s^−½, s·w^−3/2) (Vaswani et al. 2017, eq. 3); where it `falls`, a cosine from its peak."""
+        if self.falls:
+            return ScheduleConfig(schedule="cosine", warmup_steps=self.warmup, final_fraction=0.0)
         return ScheduleConfig(schedule="noam", warmup_steps=self.warmup)
 
     @property
@@ -50,7 +53,15 @@ RECIPES = {
     "copy": Recipe(d_model=64, n_layers=2, steps=1500, batch=128, warmup=400, dropout=0.0),
     "reversal": Recipe(d_model=64, n_layers=2, steps=2500, batch=128, warmup=400, dropout=0.0),
     "g2p": Recipe(
-        d_model=128, n_layers=2, steps=2500, batch=128, warmup=800, dropout=0.1, smoothing=0.1, measure_every=125
+        d_model=128,
+        n_layers=2,
+        steps=2500,
+        batch=128,
+        warmup=800,
+        dropout=0.2,
+        smoothing=0.1,
+        measure_every=125,
+        falls=True,
     ),
     "cloze": Recipe(
         d_model=128, n_layers=2, steps=1500, batch=32, warmup=300, dropout=0.0, measure_every=150, factor=0.4
