@@ -48,9 +48,9 @@ from llm_jax.decode.weights import prepare
 from llm_jax.hardware import catalogue
 from llm_jax.hardware.speed import Device, attention_flops, decode_seconds
 from llm_jax.models import decoder
-from serve.api.batch import Batch
-from serve.api.engine import Ended, Engine, Request
-from serve.api.sizes import Size
+from serve.api.decoding.batch import Batch
+from serve.api.decoding.engine import Ended, Engine, Request
+from serve.api.decoding.sizes import Size
 
 BLUE, RED, GREEN, GREY = "#1d5fbf", "#c2410c", "#0f766e", "#8a8f98"
 GREEDY = Sampling(temperature=0.0)

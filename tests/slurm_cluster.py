@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,19 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={n1_port} CPUs=8 RealMem
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2_port} CPUs=8 RealMemory=4000 Gres=gpu:{gpus}
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=60 DefaultTime=10 OverSubscribe=YES:8 State=UP
 """
+
+
+RUN = """
+import runpy, sys
+sys.argv = ["train", *sys.argv[4:]]  # python -m train …
+runpy.run_module("train", run_name="__main__")
+"""
+
+
+def wrapper(file: Path, program: str) -> str:
+    """What LLM_JAX_CONTAINER names: it runs the program before the command."""
+    file.write_text(program + RUN)
+    return f"{sys.executable} {file}"
 
 
 def missing_programs() -> list[str]:

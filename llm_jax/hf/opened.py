@@ -67,8 +67,7 @@ def describe(source: str | Path) -> Described:
     """
     path = Path(source)
     if str(source).startswith(RANDOM):
-        shape, tokenizer = model_preset(str(source).removeprefix(RANDOM)), tokenizers.load("gpt2")
-        return Described(replace(shape, vocab_size=tokenizer.vocab_size), tokenizer)
+        return _random_shape(str(source))
     if is_run(path):
         config = _read_record(path)[1] if is_lora(path) else model_config(path)
         tokenizer = tokenizers.load(path / TOKENIZER)
@@ -114,10 +113,13 @@ def open_model(source: str | Path, step: int | None = None, keeps_format: bool =
 
 def _random(source: str) -> Opened:
     """The same parameters every time. Raises ValueError for an unknown preset."""
-    shape = model_preset(source.removeprefix(RANDOM))
-    tokenizer = tokenizers.load("gpt2")
-    config = replace(shape, vocab_size=tokenizer.vocab_size)
+    config, tokenizer = _random_shape(source)
     return Opened(config, decoder.init(jax.random.key(0), config), tokenizer, source, None)
+
+
+def _random_shape(source: str) -> Described:
+    tokenizer = tokenizers.load("gpt2")
+    return Described(replace(model_preset(source.removeprefix(RANDOM)), vocab_size=tokenizer.vocab_size), tokenizer)
 
 
 def load_adapted(run: Path, step: int | None = None) -> AdaptedRun:

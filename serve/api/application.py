@@ -19,7 +19,7 @@ from llm_jax.tokenizer import Tokenizer
 from serve.api import chat, completions
 from serve.api.choice import Choice
 from serve.api.completions import Asked
-from serve.api.engine import Closing, Ended, Engine, Event, Full, Request
+from serve.api.decoding.engine import Closing, Ended, Engine, Event, Full, Request
 from serve.door.guard import MOST_SEQUENCES, Callers, Guard
 
 if TYPE_CHECKING:

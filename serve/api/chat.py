@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from llm_jax.decode.prompts import begun
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.chat import NO_TEMPLATE, checked, encode
-from serve.api.batch import MOST_TOP
 from serve.api.completions import Asked, Head, check_lengths, max_tokens, of_model, shared
+from serve.api.decoding.batch import MOST_TOP
 from serve.api.fields import IGNORED, NEUTRAL, Fields
 from serve.api.pictures import Pictures
 

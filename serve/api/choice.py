@@ -1,10 +1,10 @@
 """The engine's events for one sequence → its text, log-probabilities and finish reason in an answer."""
 
 from llm_jax.tokenizer import Tokenizer
-from serve.api.batch import Scored
 from serve.api.completions import Asked
+from serve.api.decoding.batch import Scored
+from serve.api.decoding.requests import Event
 from serve.api.logprobs import ChatLogprobs, Logprobs
-from serve.api.requests import Event
 from serve.text.continuation import Continuation
 
 

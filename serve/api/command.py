@@ -28,7 +28,7 @@ def main(options: Options) -> int:
     backend.configure()
     from serve.adapters import named
     from serve.api.application import Served, application
-    from serve.api.start import start_engine
+    from serve.api.decoding.start import start_engine
     from serve.door import key, listening, ready_message
     from serve.models import load_with_adapters
 

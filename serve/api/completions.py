@@ -17,7 +17,7 @@ import numpy as np
 from llm_jax.decode.options import LEAST_SEED, Adjustment, Sampling
 from llm_jax.decode.prompts import encode_prompt
 from llm_jax.tokenizer import Tokenizer
-from serve.api.batch import MOST_TOP
+from serve.api.decoding.batch import MOST_TOP
 from serve.api.fields import IGNORED, NEUTRAL, NEUTRAL_IN_STREAMS, Fields, as_float, check_token
 
 MOST_STOPS = 16

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llm_jax.tokenizer import StreamDecoder, Tokenizer
-from serve.api.batch import Scored
+from serve.api.decoding.batch import Scored
 
 
 @dataclass

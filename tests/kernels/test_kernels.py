@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from llm_jax.kernels.attention_in_pieces import (
+from llm_jax.kernels.attention.cached import attend_in_cache_layout
+from llm_jax.kernels.attention.cudnn import attend_by_cudnn
+from llm_jax.kernels.attention.in_pieces import (
     attend_branched_in_pieces,
     attend_in_pieces,
     attend_packed_in_pieces,
 )
-from llm_jax.kernels.cached_attention import attend_in_cache_layout
-from llm_jax.kernels.cudnn_attention import attend_by_cudnn
 from llm_jax.kernels.gelu import gelu_tanh_from_x
 from llm_jax.kernels.linear import linear_on_cpu, linear_on_gpu, output_first
 from llm_jax.kernels.logits import logits_of_few

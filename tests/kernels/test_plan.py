@@ -11,8 +11,8 @@ import pytest
 from forms import forms
 
 from llm_jax.config import DecoderConfig, Execution
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
-from llm_jax.kernels.cudnn_attention import attend_by_cudnn
+from llm_jax.kernels.attention.cudnn import attend_by_cudnn
+from llm_jax.kernels.attention.in_pieces import attend_in_pieces
 from llm_jax.kernels.plan import FORMULAS, ON_CPU, ON_GPU, make_plan
 from llm_jax.models import decoder
 

@@ -27,7 +27,7 @@ from llm_jax.hf import peft
 from serve.__main__ import COMMANDS
 from serve.adapters import named
 from serve.api.application import Served, application
-from serve.api.engine import Engine
+from serve.api.decoding.engine import Engine
 from serve.models import load_model, load_with_adapters
 from serve.vllm import environment as vllm_environment
 from serve.vllm.config import VllmConfig

@@ -18,7 +18,7 @@ from llm_jax.decode.options import Adjustment, Sampling
 from llm_jax.models import decoder
 from serve.api import completions
 from serve.api.application import Served, application
-from serve.api.engine import Ended, Engine, Request
+from serve.api.decoding.engine import Ended, Engine, Request
 from serve.text.continuation import Continuation
 
 CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)

@@ -16,8 +16,8 @@ from llm_jax.config import DecoderConfig
 from llm_jax.decode import slots
 from llm_jax.decode.options import Sampling
 from serve.api.config import ApiConfig
-from serve.api.engine import Request
-from serve.api.start import start_engine
+from serve.api.decoding.engine import Request
+from serve.api.decoding.start import start_engine
 from serve.door import key
 from serve.door.guard import MOST_SEQUENCES
 from serve.door.listening import Door

@@ -12,7 +12,7 @@ from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Sampling
 from serve.api.application import UNKNOWN_FAILURE, Served, application
-from serve.api.engine import Engine
+from serve.api.decoding.engine import Engine
 
 CONFIG = DecoderConfig(vocab_size=257, context_length=64, d_model=32, n_heads=2, n_layers=1)
 KEY = "a-key-of-this-test"

@@ -21,7 +21,7 @@ from serve.__main__ import COMMANDS
 from serve.api import chat as chat_request
 from serve.api import completions
 from serve.api.application import Served, application
-from serve.api.engine import Engine
+from serve.api.decoding.engine import Engine
 from serve.text.client import Remote
 
 START, END = 256, 257

@@ -11,7 +11,7 @@ from small_models import opinionated
 from llm_jax.config import DecoderConfig
 from llm_jax.decode import loop, slots
 from llm_jax.decode.options import Sampling
-from serve.api.engine import Closing, Ended, Engine, Event, Full, Request, Scored
+from serve.api.decoding.engine import Closing, Ended, Engine, Event, Full, Request, Scored
 
 CONFIG = DecoderConfig(vocab_size=300, context_length=1000, d_model=32, n_heads=2, n_layers=1)
 GREEDY = Sampling(temperature=0.0)

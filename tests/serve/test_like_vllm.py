@@ -7,7 +7,7 @@ import pytest
 from llm_jax import hf
 from llm_jax.config import Execution
 from llm_jax.models import decoder
-from serve.api.engine import Engine
+from serve.api.decoding.engine import Engine
 
 FIELDS = [
     {},

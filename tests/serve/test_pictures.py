@@ -26,7 +26,7 @@ from llm_jax.tokenizer.derived import with_template
 from serve import models
 from serve.api import pictures
 from serve.api.application import Served, application
-from serve.api.engine import Engine
+from serve.api.decoding.engine import Engine
 from train.vision.leaving import TEMPLATE
 
 KEY = "a-key-of-this-test"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.api.sizes import PATIENCE, Size, Sizes
+from serve.api.decoding.sizes import PATIENCE, Size, Sizes
 
 MOST = Size(rows=8, columns=1008)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from finetuning import base, files
-from slurm_cluster import Cluster, Job, missing_programs
+from slurm_cluster import Cluster, Job, missing_programs, wrapper
 from small_runs import FLAGS, Run, environment, new_run, new_tuning, shards
 
 __all__ = ["base", "environment", "files", "new_run", "new_tuning", "shards"]
@@ -76,6 +76,24 @@ class Project:
 def new_project(cluster: Cluster, folder: Path) -> Project:
     shutil.copytree(REPOSITORY / "slurm", folder / "slurm", ignore=shutil.ignore_patterns("site.env", "*.log", "job-*"))
     return Project(cluster, folder)
+
+
+SLOWLY = """
+import os, time
+from train.cluster.signals import StopRequest
+agreed = StopRequest.agreed
+def agreed_after_a_moment(self):
+    if "SLURM_RESTART_COUNT" not in os.environ:
+        time.sleep(0.4)
+    return agreed(self)
+StopRequest.agreed = agreed_after_a_moment
+"""
+
+
+@pytest.fixture
+def slowly(tmp_path: Path) -> dict[str, str]:
+    """The environment of a job that waits before every step of its first start: something is to happen to it."""
+    return {"LLM_JAX_CONTAINER": wrapper(tmp_path / "slowly.py", SLOWLY)}
 
 
 @pytest.fixture

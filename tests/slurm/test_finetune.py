@@ -1,7 +1,6 @@
 """A fine-tuning job under a real SLURM: two nodes give one process' losses, and a job that is asked to stop goes on."""
 
 import re
-import sys
 import time
 
 import numpy as np
@@ -12,19 +11,6 @@ pytestmark = pytest.mark.slurm
 
 STEPS = 60
 FLAGS = f"--steps {STEPS} --eval-every 20 --checkpoint-every 5 --keep-last 100".split()
-
-SLOWLY = """
-import os, runpy, sys, time
-from train.cluster.signals import StopRequest
-agreed = StopRequest.agreed
-def agreed_after_a_moment(self):
-    if "SLURM_RESTART_COUNT" not in os.environ:
-        time.sleep(0.4)
-    return agreed(self)
-StopRequest.agreed = agreed_after_a_moment
-sys.argv = ["train", *sys.argv[4:]]  # python -m train …
-runpy.run_module("train", run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +38,10 @@ def test_two_nodes_give_the_losses_of_one_process(tuned, new_tuning):
         assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-6)
 
 
-def test_term_saves_requeues_and_goes_on_bit_equal(project, base, files, tuned, tmp_path):
+def test_term_saves_requeues_and_goes_on_bit_equal(project, base, files, tuned, slowly):
     whole, job = tuned
     job.complete()
-    (tmp_path / "slowly.py").write_text(SLOWLY)
-    wrapper = f"{sys.executable} {tmp_path / 'slowly.py'}"
-    run, job = submitted(project, base, files, "term", LLM_JAX_CONTAINER=wrapper)
+    run, job = submitted(project, base, files, "term", **slowly)
     await_checkpoint(run, job.await_text)
     project.cluster.run("scancel", "--signal=TERM", job.number)
     log = job.complete()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slurm_cluster import Job
+from slurm_cluster import Job, wrapper
 
 pytestmark = pytest.mark.slurm
 
@@ -23,17 +23,6 @@ TWO_BY_TWO = "--nodes=2 --ntasks-per-node=2"
 STEPS = 100
 FLAGS = f"--steps {STEPS} --eval-every 20 --checkpoint-every 5 --keep-last 100".split()
 HEARTBEAT_SECONDS = 20  # as tests/slurm/conftest.py sets it
-
-SLOWLY = """
-import os, time
-from train.cluster.signals import StopRequest
-agreed = StopRequest.agreed
-def agreed_after_a_moment(self):
-    if "SLURM_RESTART_COUNT" not in os.environ:
-        time.sleep(0.4)
-    return agreed(self)
-StopRequest.agreed = agreed_after_a_moment
-"""
 
 RECORDING = """
 import hashlib, os
@@ -49,26 +38,9 @@ def recorded(self, step, rows=slice(None)):
 TokenBatches.batch = recorded
 """
 
-RUN = """
-import runpy, sys
-sys.argv = ["train", *sys.argv[4:]]  # python -m train …
-runpy.run_module("train", run_name="__main__")
-"""
-
-
-def wrapper(file: Path, program: str) -> str:
-    """What LLM_JAX_CONTAINER names: it runs the program before the command."""
-    file.write_text(program + RUN)
-    return f"{sys.executable} {file}"
-
 
 def start(project, run, *flags: str, layout: str = TWO_BY_TWO, **environment: str):
     return project.submit("pretrain", *run.flags, *flags, flags=layout, **environment)
-
-
-@pytest.fixture
-def slowly(tmp_path: Path) -> dict[str, str]:
-    return {"LLM_JAX_CONTAINER": wrapper(tmp_path / "slowly.py", SLOWLY)}
 
 
 def recording(folder: Path) -> dict[str, str]:

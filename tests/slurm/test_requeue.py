@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slurm_cluster import wrapper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -128,20 +129,16 @@ def test_new_checkpoint_begins_the_count_anew(batch):
 
 
 DIES = """
-import os, runpy, signal, sys
+import os, signal
 from train.cluster.signals import StopRequest
 StopRequest.agreed = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # at the first step
-sys.argv = ["train", *sys.argv[4:]]  # python -m train …
-runpy.run_module("train", run_name="__main__")
 """
 
 
 @pytest.mark.slurm
 def test_job_whose_process_is_killed_each_time_is_given_up_after_three_attempts(project, run_in, tmp_path):
-    (tmp_path / "dies.py").write_text(DIES)
     run = run_in(project, "dies")
-    wrapper = f"{sys.executable} {tmp_path / 'dies.py'}"
-    job = project.submit("pretrain", *run.flags, LLM_JAX_CONTAINER=wrapper)
+    job = project.submit("pretrain", *run.flags, LLM_JAX_CONTAINER=wrapper(tmp_path / "dies.py", DIES))
     log = job.fail()
     assert job.wait()["Restarts"] == "2"
     assert re.findall(r"attempt (\d) on", log) == ["1", "2", "3"]

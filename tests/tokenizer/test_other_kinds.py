@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from llm_jax.tokenizer import StreamDecoder, load
-from serve.api.batch import Scored
+from serve.api.decoding.batch import Scored
 from serve.api.logprobs import ChatLogprobs, Logprobs
 
 

@@ -22,7 +22,7 @@ import jax
 
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.hardware import catalogue
-from llm_jax.kernels.attention_in_pieces import LEAST_LENGTH, PIECES
+from llm_jax.kernels.attention.in_pieces import LEAST_LENGTH, PIECES
 from train.pretrain.config import TrainConfig
 
 

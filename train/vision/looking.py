@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from llm_jax.kernels.attention_in_pieces import masked_softmax
+from llm_jax.kernels.attention.in_pieces import masked_softmax
 from llm_jax.models.vision_language import forward
 from llm_jax.models.vision_language.tower import normalised
 from llm_jax.shapes import Array, Float

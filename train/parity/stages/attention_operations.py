@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from llm_jax.config import DecoderConfig
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
+from llm_jax.kernels.attention.in_pieces import attend_in_pieces
 from llm_jax.layers import cache as kv
 from llm_jax.layers.linear import Linear
 from llm_jax.layers.norm import RMSNorm

@@ -1,6 +1,7 @@
 """The rows on the device: their number and length, a prompt that joins, and one step for all rows.
 
-It knows prompts, samplings and rows, not requests: the engine (`serve.api.engine`) knows which request has which row.
+It knows prompts, samplings and rows, not requests: the engine (`serve.api.decoding.engine`) knows which request has
+which row.
 JAX is imported inside functions, because the command line imports this module.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llm_jax.decode.options import Adjustment, Sampling
-from serve.api.sizes import Size, Sizes
+from serve.api.decoding.sizes import Size, Sizes
 
 if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig

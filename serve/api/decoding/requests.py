@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from llm_jax.decode.options import Adjustment, Sampling
-from serve.api.batch import UNCHANGED, Scored
+from serve.api.decoding.batch import UNCHANGED, Scored
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ instead of 25.0 with one row, and 20 instead of 185 with eight (two cores of an 
 
 import jax.numpy as jnp
 
-from llm_jax.kernels.attention_in_pieces import masked_softmax
+from llm_jax.kernels.attention.in_pieces import masked_softmax
 from llm_jax.layers.cache import LayerCache, heads_first, heads_last
 from llm_jax.shapes import Array, Bool, Float
 

@@ -4,11 +4,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from serve.api.config import ApiConfig
-from serve.api.requests import Closing, Ended, Request
+from serve.api.decoding.requests import Closing, Ended, Request
 
 if TYPE_CHECKING:
-    from serve.api.engine import Engine
-    from serve.api.requests import Event
+    from serve.api.decoding.engine import Engine
+    from serve.api.decoding.requests import Event
     from serve.models import Model
 
 
@@ -20,7 +20,7 @@ def start_engine(model: "Model", config: ApiConfig, context: int, consumes: bool
     """
     from llm_jax.decode.loop import prepare
     from llm_jax.models import decoder
-    from serve.api.engine import Engine
+    from serve.api.decoding.engine import Engine
     from serve.door.guard import MOST_SEQUENCES
 
     plan = decoder.make_plan(config.execution)

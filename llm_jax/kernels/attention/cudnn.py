@@ -1,7 +1,7 @@
 """Causal attention by cuDNN's fused kernel, for GPUs in bfloat16: the scores are never written to memory.
 
 Without passes over the scores, the products of attention need at least 35 ms of a GPT-2 124M step of 524,288 tokens on
-an H200 (a bound from `benchmarks/gpu_compiled.py`). It was not compared with `attention_in_pieces` on a GPU.
+an H200 (a bound from `benchmarks/gpu_compiled.py`). It was not compared with `in_pieces` on a GPU.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from llm_jax.kernels.attention_in_pieces import attend_in_pieces
+from llm_jax.kernels.attention.in_pieces import attend_in_pieces
 from llm_jax.shapes import Array, Float
 
 MOST_D_HEAD = 128  # the widest head that cuDNN's kernels support on every GPU

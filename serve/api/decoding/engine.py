@@ -2,7 +2,7 @@
 
     submit   any thread: a request joins the queue, or is refused when the queue is full
     step     the engine's thread: a waiting request takes a free row, then every row gets its next token; the batch is
-             as large as the running requests need (`serve.api.batch`, `serve.api.sizes`)
+             as large as the running requests need (`serve.api.decoding.batch`, `serve.api.decoding.sizes`)
     deliver  a function of the request, called in the engine's thread with each event
 
 At most one prompt is read between two steps: the running requests then wait for one prompt, not for all.
@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from serve.api.batch import Batch, Scored
-from serve.api.requests import Closing, Ended, Event, Full, Request
-from serve.api.sizes import Size
+from serve.api.decoding.batch import Batch, Scored
+from serve.api.decoding.requests import Closing, Ended, Event, Full, Request
+from serve.api.decoding.sizes import Size
 
 if TYPE_CHECKING:
     from llm_jax.config import DecoderConfig
