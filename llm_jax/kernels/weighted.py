@@ -1,11 +1,11 @@
-"""The loss of the positions that have a weight, and of no others: in fine-tuning, those of the answers.
+"""A loss computed at the positions that have a weight, and at no others.
 
-The head multiplies every position by the whole vocabulary, a fifth of SmolLM2's products, and a question's positions
-have no loss. How many positions have a weight is known only when the batch is: programs for a few shares of them are
-compiled, and the device runs the smallest that holds them all.
+In fine-tuning only an answer's positions have a weight, but the formula multiplies every position by the whole
+vocabulary: a fifth of all products of SmolLM2. How many positions have a weight is known only when the batch is known.
+So a program is compiled for each of a few shares of the positions, and the device runs the smallest one that suffices.
 
-LoRA of SmolLM2 on instructions, four rows a step: 170 → 213 tokens a second (two cores of an AMD EPYC with AVX-512 half
-as wide, float32, `benchmarks/finetune.py`).
+LoRA of SmolLM2 on instructions, four rows a step: 170 → 213 tokens a second (two cores of an AMD EPYC whose units for
+AVX-512 are half as wide as others', float32, `benchmarks/finetune.py`).
 """
 
 from collections.abc import Callable
@@ -29,13 +29,13 @@ def total_of_weighted(
 ) -> Float[Array, ""]:
     """`loss(hidden, head, targets, weights)`, a sum over positions, of the positions with a weight alone.
 
-    `loss` gets one row of positions of any number, hidden states [1, K, D]. Both gradients are computed with the value.
+    `loss` gets one row of K positions, hidden states [1, K, D]. Its gradients are computed with its value.
     """
     hidden_1RD, targets_1R, weights_1R = (x.reshape(1, -1, *x.shape[2:]) for x in (hidden_BTD, targets_BT, weights_BT))
 
     @jax.custom_vjp
     def total(hidden_1RD: Array, head_VD: Array) -> Array:
-        return _smallest(lambda *rows: loss(rows[0], head_VD, *rows[1:]), hidden_1RD, targets_1R, weights_1R)
+        return _smallest(lambda hidden, *rest: loss(hidden, head_VD, *rest), hidden_1RD, targets_1R, weights_1R)
 
     def forward(hidden_1RD: Array, head_VD: Array) -> tuple[Array, tuple[Array, Array]]:
         def of_rows(hidden_1KD: Array, targets_1K: Array, weights_1K: Array) -> tuple[Array, Array, Array]:
@@ -62,15 +62,12 @@ def sums_of_weighted(
 ) -> Float[Array, "B"]:
     """`losses(hidden, head, targets, weights)`, a sum for each row, of the positions with a weight alone.
 
-    The gradient computes the logits again: it needs the derivative by each row's sum, which only the caller has.
+    The backward pass computes the logits again: a row's gradient is scaled by a factor that is known only then.
     """
-
-    def of(hidden_BTD: Array, head_VD: Array) -> Callable[..., Array]:
-        return lambda hidden, targets, weights: losses(hidden, head_VD, targets, weights)
 
     @jax.custom_vjp
     def sums(hidden_BTD: Array, head_VD: Array) -> Array:
-        return _smallest(of(hidden_BTD, head_VD), hidden_BTD, targets_BT, weights_BT)
+        return _smallest(lambda hidden, *rest: losses(hidden, head_VD, *rest), hidden_BTD, targets_BT, weights_BT)
 
     def backward(saved: tuple[Array, Array], d_sums_B: Array) -> tuple[Array, Array]:
         hidden_BTD, head_VD = saved
@@ -90,7 +87,7 @@ def _smallest(
 ) -> Any:
     """`function(hidden, targets, weights)` of each row's K first positions that have a weight, K as small as possible.
 
-    `put_back`: the place of an output like the hidden states, which is put back where these were; the rest is 0.
+    `put_back`: which output is like the hidden states. It is written to the places they came from; the others get 0.
     """
     length = weights_BT.shape[1]
     sizes = sorted({-(-length * share // 8) for share in EIGHTHS} | {length})

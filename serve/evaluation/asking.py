@@ -32,14 +32,25 @@ class Asking(NamedTuple):
         return self.of_harness() | more
 
 
-def require_template(candidate: Candidate, model: Any) -> None:
-    """Raises ValueError where the model's tokenizer has no chat template."""
+def check_template(candidate: Candidate, model: Any, system: str | None) -> None:
+    """Says so where our decoder's template refuses the system message, which is then left out.
+
+    Raises:
+        ValueError: the model's tokenizer has no chat template.
+    """
     tokenizer = getattr(model, "tokenizer", None)
-    if getattr(tokenizer, "chat", None) is None and getattr(tokenizer, "chat_template", None) is None:
+    ours = getattr(tokenizer, "chat", None)
+    if ours is None and getattr(tokenizer, "chat_template", None) is None:
         raise ValueError(
             f"{candidate.name} has no chat template: put a chat_template.jinja beside its tokenizer, or leave out "
             "--apply-chat-template"
         )
+    if ours is None or not system:
+        return
+    try:
+        render(ours, [{"role": "system", "content": system}, {"role": "user", "content": "Hello"}], True)
+    except ValueError as error:
+        print(f"{candidate.name}: --system-instruction is left out: {error}")
 
 
 def written(chat: ChatTemplates, messages: Sequence[dict[str, str]], add_generation_prompt: bool) -> str:

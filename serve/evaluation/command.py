@@ -108,7 +108,7 @@ def main(options: Options) -> int:
         raise ImportError("evaluation needs lm-evaluation-harness: `uv sync --extra eval`") from None
     from serve.evaluation import backends, choices_log, local_rows, share, tasks
     from serve.evaluation.answers import asked, journal, settings
-    from serve.evaluation.asking import Asking, require_template
+    from serve.evaluation.asking import Asking, check_template
 
     files = local_rows.parse_data(options.data)
     which = (options.backend, options.step, options.every_checkpoint, options.adapter)
@@ -139,7 +139,7 @@ def main(options: Options) -> int:
                 tasks.seed_examples(loaded)
                 with backends.opened(candidate, access) as model:
                     if asking.chat_template:
-                        require_template(candidate, model)
+                        check_template(candidate, model, asking.system)
                     together = asked.Asked(model, settings.label(number, candidate), answers, place, others)
                     if place.is_first:
                         evaluated.append(evaluate(candidate, together, loaded, options.limit, log, asking))

@@ -93,6 +93,17 @@ def test_both_backends_give_the_same_figures_and_choices_in_chat(folder, tmp_pat
     assert (results["apply_chat_template"], results["system_instruction"]) == (True, "ok")
 
 
+def test_a_system_message_that_the_template_refuses_is_left_out_and_said(folder, tmp_path, capsys):
+    shutil.copytree(folder / "chats", tmp_path / "model")
+    path = tmp_path / "model/chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+    path.write_text(refuses + TEMPLATE)
+    for flags in (("--system-instruction", "ok"), ()):
+        assert evaluate(folder, tmp_path / "model", *flags, "--log-choices", "--out", tmp_path / "out") == 0
+        said = capsys.readouterr().out
+        assert ("--system-instruction is left out" in said and "no system here" in said) == bool(flags)
+
+
 def test_a_model_without_a_template_is_refused_in_one_line(folder, tmp_path, capsys):
     assert evaluate(folder, "base", "--out", tmp_path) == 2
     assert "has no chat template: put a chat_template.jinja beside its tokenizer" in capsys.readouterr().err
