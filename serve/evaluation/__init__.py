@@ -3,6 +3,7 @@
 jax_lm        our decoder behind the harness's model interface
 backends      a name on the command line → our decoder, transformers or an HTTP server
 tasks         task names → the harness's tasks
+asking        how a question is put: as text, or as messages in a chat template
 local_tasks   the harness's tasks over the rows of local files; local_rows: where those are
 answers/      answers are kept as they come, and shared out among processes and devices
 share         what a process computes that is not the first
