@@ -59,7 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr.startswith("not "):
-        os.environ.setdefault("XLA_FLAGS", " ".join(QUICK_TO_COMPILE))
+        present = os.environ.get("XLA_FLAGS", "")  # what the user has set is kept
+        missing = [flag for flag in QUICK_TO_COMPILE if flag.split("=")[0] not in present]
+        os.environ["XLA_FLAGS"] = " ".join([*missing, present]).strip()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
