@@ -1,7 +1,7 @@
 """Fine-tuning beside TRL and PEFT: same weights, data, order and rank, in float32; losses of 50 steps, speed, memory.
 
     uv pip install trl peft              # not dependencies of this project
-    python benchmarks/finetune.py --base /path/to/smollm2-135m-instruct --task sft lora dpo
+    python benchmarks/finetune.py --base /path/to/smollm2-135m-instruct --task sft lora dpo --exact
 
 Every side runs in a process of its own, one after the other, on the same batches: those that `train finetune` would
 train on. Dropout, clipping, warm-up and decay are off, so that only the arithmetic is compared. Tokens a second count
@@ -41,11 +41,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--out", type=Path, help="JSON file for all numbers")
-    parser.add_argument("--side", choices=["ours", "trl"], help=argparse.SUPPRESS)
+    parser.add_argument("--exact", action="store_true", help="TRL in float64 too: which side is nearer to it?")
+    parser.add_argument("--side", choices=["ours", "trl", "exact"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        result = (ours if options.side == "ours" else trl)(options, options.task[0])
+        if options.side == "ours":
+            result = ours(options, options.task[0])
+        else:
+            result = trl(options, options.task[0], "float32" if options.side == "trl" else "float64")
         result["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         (options.folder / f"{options.side}.json").write_text(json.dumps(result))
         return
@@ -58,12 +62,12 @@ def compare(options: argparse.Namespace, task: str) -> dict[str, Any]:
     """Both sides of one task, in two processes, ours first because it writes the batches down."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for side in ("ours", "trl"):
+        for side in ("ours", "trl", *(["exact"] if options.exact else [])):
             arguments = [*sys.argv[1:], "--task", task, "--side", side, "--folder", folder]
             subprocess.run([sys.executable, __file__, *arguments], check=True)
             found[side] = json.loads((Path(folder) / f"{side}.json").read_text())
     a, b = (np.array(found[side]["losses"]) for side in ("ours", "trl"))
-    found["largest_relative_difference"] = float(np.max(np.abs(a - b) / np.abs(b)))
+    found["largest_relative_difference"] = _largest_difference(a, b)
     speeds = {side: found[side]["tokens_per_second"] for side in ("ours", "trl")}
     print(
         f"{task}: loss {a[0]:.4f} → {a[-1]:.4f}, TRL {b[0]:.4f} → {b[-1]:.4f}, largest difference "
@@ -72,7 +76,16 @@ def compare(options: argparse.Namespace, task: str) -> dict[str, Any]:
         f"{found['ours']['peak_bytes'] / 2**30:.2f} and {found['trl']['peak_bytes'] / 2**30:.2f} GiB",
         flush=True,
     )
+    if options.exact:
+        exact = np.array(found["exact"]["losses"])
+        far = found["from_exact"] = {side: _largest_difference(found[side]["losses"], exact) for side in speeds}
+        print(f"  from TRL in float64: ours {far['ours']:.1e}, TRL {far['trl']:.1e}", flush=True)
     return found
+
+
+def _largest_difference(losses: Any, expected: np.ndarray) -> float:
+    """Relative, over all steps."""
+    return float(np.max(np.abs(losses - expected) / np.abs(expected)))
 
 
 def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
@@ -182,8 +195,8 @@ def _trl_settings(options: argparse.Namespace, task: str, n_steps: int) -> dict[
     }
 
 
-def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
-    """TRL's trainer on the same rows."""
+def trl(options: argparse.Namespace, task: str, number: str) -> dict[str, Any]:
+    """TRL's trainer on the same rows, in the number format `number`."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
@@ -193,7 +206,7 @@ def trl(options: argparse.Namespace, task: str) -> dict[str, Any]:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(options.base, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(options.base, dtype=getattr(torch, number))
     if task != "sft":
         lora = LoraConfig(r=RANK, lora_alpha=int(ALPHA), target_modules=list(TARGETS), task_type="CAUSAL_LM")
         model = get_peft_model(model, lora)

@@ -153,7 +153,9 @@ class Initialise:
         self._jitted = jax.jit(lambda key, base: init_state(key, base, trainable, optimizer), out_shardings=places)
 
     def __call__(self, key: jax.Array) -> Any:
-        return self._jitted(key, self._base)
+        state = jax.block_until_ready(self._jitted(key, self._base))
+        backend.release_memory()  # that of its compilation
+        return state
 
     def release(self) -> None:
         """Releases the base where the state has replaced it; call this when the state exists."""
@@ -188,6 +190,8 @@ class StepOfEveryLength:
         if shape not in self._programs:
             lr = jax.ShapeDtypeStruct((), "float32")
             self._programs[shape] = self._jitted.lower(self._state, self._base, batch, lr).compile()
+            self._jitted.clear_cache()  # the traced program, 100 MB for 30 blocks, which is not needed again
+            backend.release_memory()  # the compiler's, hundreds of megabytes
         return self._programs[shape]
 
 
