@@ -193,13 +193,36 @@ def test_settings_that_are_not_computed_are_refused_by_name(change, message, tmp
     assert str(tmp_path / "config.json") in str(raised.value)
 
 
-def test_mistral_with_a_window_is_refused_and_one_beyond_the_context_is_none(tmp_path):
-    fields = {"model_type": "mistral", "architectures": ["MistralForCausalLM"], **TINY, "sliding_window": 32}
+WINDOW = {"sliding_window": 32}
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "is_refused"),
+    [
+        ("mistral", WINDOW, True),
+        ("mistral", {"sliding_window": 64}, False),
+        ("mistral", {"sliding_window": None}, False),
+        ("mistral", WINDOW | {"use_sliding_window": False}, True),  # transformers' Mistral has no switch
+        ("mistral", WINDOW | {"layer_types": ["full_attention"] * 2}, True),
+        ("mistral", {"max_position_embeddings": 8_192}, True),  # its default is 4,096 tokens
+        ("qwen2", WINDOW, False),  # off where no switch is there
+        ("qwen2", WINDOW | {"use_sliding_window": True, "max_window_layers": 2}, False),
+        ("qwen2", WINDOW | {"use_sliding_window": True, "max_window_layers": 1}, True),
+        ("qwen3", WINDOW | {"use_sliding_window": True, "layer_types": ["full_attention"] * 2}, False),
+        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, True),
+        ("llama", WINDOW, False),  # transformers' Llama has none
+    ],
+)
+def test_a_window_is_refused_where_transformers_has_it_on(family, change, is_refused, tmp_path):
+    fields = {"model_type": family, "architectures": [f"{family.title()}ForCausalLM"], **TINY} | change
     (tmp_path / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(ValueError, match="sliding_window is 32"):
-        hf_config.read(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(fields | {"sliding_window": 64}))
-    assert hf_config.read(tmp_path).context_length == 64
+    if is_refused:
+        with pytest.raises(ValueError, match="attention to the latest tokens only"):
+            hf_config.read(tmp_path)
+    else:
+        config = transformers.AutoConfig.from_pretrained(tmp_path)
+        assert getattr(config, "layer_types", None) in (None, ["full_attention"] * 2)
+        assert hf_config.read(tmp_path).context_length == 64
 
 
 @pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
@@ -241,3 +264,29 @@ def test_grouped_heads_need_less_cache():
     config = llama(vocab_size=300, context_length=64, d_model=64, n_heads=8, n_kv_heads=2, n_layers=1, mlp_width=96)
     cache = decoder.empty_cache(config, batch=3, length=10, dtype=jnp.dtype(ml_dtypes.bfloat16))
     assert sum(x.nbytes for x in jax.tree.leaves(cache.layers)) == 2 * 2 * 8 * 2 * 3 * 10
+
+
+@pytest.mark.parametrize("theta", [{}, {"rope_theta": 10_000.0}])
+def test_scaling_added_by_hand_beside_what_transformers_wrote_counts(theta, tmp_path):
+    theirs_of("qwen2", {}).save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    assert fields["rope_parameters"]["rope_type"] == "default"
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"rope_scaling": scaling | theta}))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    assert difference(theirs, hf.load(tmp_path)) < 1e-4
+
+
+def test_a_theta_that_would_be_lost_beside_scaling_is_named(tmp_path):
+    fields = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        **TINY,
+        "rope_parameters": {"rope_theta": 5e5},
+    }
+    scaling = {"type": "linear", "factor": 4.0}
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"rope_scaling": scaling}))
+    with pytest.raises(ValueError, match=r"rope_theta is 10000, not the 500000\.0 of rope_parameters: write"):
+        hf_config.read(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"rope_scaling": scaling | {"rope_theta": 5e5}}))
+    assert hf_config.read(tmp_path).rotary_theta == 5e5

@@ -21,6 +21,7 @@ SIZES = {
     "intermediate_size": "mlp_width",
 }
 FULL = ("full_attention",)
+DEFAULT_WINDOW, DEFAULT_FIRST = 4_096, 28  # of Mistral and Qwen, where a file names none: tokens; the first such layer
 
 
 def _linear(ours: str, theirs: str, outputs: str, inputs: str) -> tuple[Row, Row]:
@@ -53,7 +54,7 @@ def shaped(path: Path, fields: Mapping[str, Any], family: str) -> dict[str, Any]
         ValueError: a setting that is not computed here, such as a sliding window; it names file, field and value.
     """
     sizes = {ours: read_fields.whole(path, fields, theirs, family) for theirs, ours in SIZES.items()}
-    _refuse_sliding_window(path, fields)
+    _refuse_sliding_window(path, fields, family)
     read_fields.refuse_others(path, fields, {"add_cross_attention": (False,)})
     heads, width = sizes["n_heads"], read_fields.whole_or_none(path, fields, "head_dim")
     kv_heads = read_fields.whole_or_none(path, fields, "num_key_value_heads")
@@ -71,13 +72,22 @@ def shaped(path: Path, fields: Mapping[str, Any], family: str) -> dict[str, Any]
     }
 
 
-def _refuse_sliding_window(path: Path, fields: Mapping[str, Any]) -> None:
-    """Qwen's files name a window and switch it off; Mistral's have no switch."""
-    layers = fields.get("layer_types") or []
-    is_sliding = any(kind not in FULL for kind in layers) or fields.get("use_sliding_window") is True
-    window = fields.get("sliding_window")
-    if window is not None and "use_sliding_window" not in fields and not layers:
-        is_sliding = window < fields["max_position_embeddings"] if type(window) is int else True
+def _refuse_sliding_window(path: Path, fields: Mapping[str, Any], family: str) -> None:
+    """A window is on where transformers has it on: Mistral's by its size alone, Qwen's by switch, layer and size.
+
+    A Llama has none in transformers; one whose file asks for it by switch or layer is refused as well.
+    """
+    is_mistral = fields.get("model_type") == "mistral"
+    has_window = is_mistral or family != "Llama"
+    window = fields.get("sliding_window", DEFAULT_WINDOW if has_window else None)
+    layers = fields.get("layer_types")
+    if is_mistral or layers is None:
+        first = 0 if is_mistral or not has_window else fields.get("max_window_layers", DEFAULT_FIRST)
+        is_on = is_mistral or fields.get("use_sliding_window") is True
+        is_short = window is not None and not (type(window) is int and window >= fields["max_position_embeddings"])
+        is_sliding = is_on and is_short and not (type(first) is int and first >= fields["num_hidden_layers"])
+    else:
+        is_sliding = any(kind not in FULL for kind in layers)
     if is_sliding:
         raise ValueError(
             f"{path}: sliding_window is {window!r}: attention to the latest tokens only is not computed here; "

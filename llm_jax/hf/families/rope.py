@@ -36,14 +36,25 @@ def _scaling_fields(scaling: RotaryScaling | None) -> dict[str, Any] | None:
 
 
 def read(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `DecoderConfig` about rotary positions. Raises ValueError naming file, field and value."""
-    name = "rope_parameters" if fields.get("rope_parameters") is not None else "rope_scaling"
+    """The fields of `DecoderConfig` about rotary positions. Raises ValueError naming file, field and value.
+
+    Where a file has `rope_scaling` and `rope_parameters`, the former counts and the latter is left out, as in
+    transformers: people add `rope_scaling` by hand to what transformers 5 has written.
+    """
+    name = "rope_scaling" if fields.get("rope_scaling") else "rope_parameters"
     found = fields.get(name)
     if found is not None and not isinstance(found, Mapping):
         raise ValueError(f"{path}: {name} is {found!r}; expected an object or null")
     found = dict(found or {})
     theta_there = found if "rope_theta" in found else fields
     theta = read_fields.number(path, theta_there, "rope_theta", THETA)
+    left_out = fields.get("rope_parameters") if name == "rope_scaling" else None
+    other = left_out.get("rope_theta", theta) if isinstance(left_out, Mapping) else theta
+    if other != theta:
+        raise ValueError(
+            f"{path}: rope_scaling counts where rope_parameters is there too, and its rope_theta is {theta:g}, not "
+            f"the {other} of rope_parameters: write the right rope_theta into rope_scaling"
+        )
     read_fields.refuse_others(
         path, fields, {"partial_rotary_factor": (1.0, 1, None), "rope_interleaved": (False, None)}
     )
