@@ -127,8 +127,8 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     references = None
     if task == "dpo":
         args = (state.params, programs.base, setup.trainable, setup.plan)
-        count, once = setup.inputs.data.count("train"), Batches(setup.batches, job.mesh).once()
-        references = log_probabilities(*args, once, count, sharding.named(job.mesh, ""))
+        once = {"train": (Batches(setup.batches, job.mesh).once(), setup.inputs.data.count("train"))}
+        references = log_probabilities(*args, once, sharding.named(job.mesh, ""))["train"]
     programs.initialise.release()
     load = Batches(setup.batches, job.mesh, references)
     hosts = [load.on_host(step)[0] for step in range(options.steps)]

@@ -23,6 +23,7 @@ from llm_jax.tokenizer.protocol import (
     AllowedSpecial,
     DisallowedSpecial,
     check_text,
+    check_texts,
 )
 
 _EACH_CHARACTER = {
@@ -111,6 +112,7 @@ class CharacterTokenizer(Derived):
         disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> list[list[int]]:
         """The ids of each text. Looking up a character holds the GIL, so `threads` changes nothing."""
+        check_texts(texts)
         return [self.encode(text, allowed_special, disallowed_special) for text in texts]
 
     def safe_cut(self, text: str) -> int:

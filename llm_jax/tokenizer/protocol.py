@@ -196,6 +196,12 @@ class Tokenizer(Protocol):
         ...
 
 
+def check_texts(texts: Iterable[str]) -> None:
+    """Raises TypeError for a single text, whose letters would be taken for texts."""
+    if isinstance(texts, str):
+        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
+
+
 def check_text(text: str) -> None:
     """Refuses what has no UTF-8 form, and says how to repair it.
 

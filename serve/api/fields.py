@@ -15,7 +15,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "suffix": ("",),
     "response_format": ({"type": "text"},),
     "store": (False,),
-    "service_tier": ("auto", "default"),
     "modalities": (["text"],),
     "top_logprobs": (0,),
     "tools": ([],),
@@ -60,7 +59,7 @@ NEUTRAL_IN_STREAMS: dict[str, tuple[Any, ...]] = {"include_obfuscation": (False,
 # No answer depends on them: who asks, what is cached, and what vLLM ignores outside its other routes. These
 # vocabularies put no spaces between special tokens.
 IGNORED = (
-    *("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+    *("service_tier", "user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("request_id", "session_id", "cache_salt", "spaces_between_special_tokens"),
     *("truncation_side", "return_token_offsets", "return_mm_kwargs", "mm_payload"),
 )
@@ -79,6 +78,8 @@ class Fields:
         if value is None:
             return default
         kinds = kind if isinstance(kind, tuple) else (kind,)
+        if int in kinds and isinstance(value, float) and value.is_integer():
+            value = int(value)  # such as 7.0: in JSON whole numbers and others are one type
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             wanted = " or ".join(sorted(k.__name__ for k in kinds))
             raise ValueError(f"{name} must be {wanted}; got {type(value).__name__}")

@@ -148,7 +148,8 @@ NEUTRAL = [
     {"response_format": {"type": "text"}},
     {"prompt_logprobs": None},
     {"stop_token_ids": []},
-    {"store": False, "user": "me", "metadata": {"a": "b"}, "service_tier": "auto", "seed": None},
+    {"store": False, "user": "me", "metadata": {"a": "b"}, "service_tier": "flex", "seed": None},
+    {"seed": 7.0, "n": 1.0, "top_k": -1.0, "min_tokens": 0.0},  # JSON has one type of numbers
     {"stream_options": None, "top_k": -1, "min_p": 0, "repetition_penalty": 1, "frequency_penalty": 0.0},
     {"guided_json": None, "guided_choice": None, "structured_outputs": None, "logprobs": None},
     {"use_beam_search": False, "length_penalty": 1.0, "bad_words": [], "allowed_token_ids": None, "priority": 0},

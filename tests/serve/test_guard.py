@@ -11,10 +11,12 @@ from serve.door.guard import Guard
 KEY = "a-key-of-this-test"
 
 
-def asked(app, path: str = "/v1/completions", key: str = KEY) -> tuple[int, bytes]:
-    """Status and body of one request to an ASGI app."""
+def asked(app, path: str = "/v1/completions", key: str = KEY, **further: str) -> tuple[int, bytes]:
+    """Status and body of one request to an ASGI app, with `further` headers."""
     method = "POST" if path == "/v1/completions" else "GET"
-    scope = {"type": "http", "method": method, "path": path, "headers": [(b"authorization", b"Bearer " + key.encode())]}
+    headers = {"authorization": f"Bearer {key}"} | {name.replace("_", "-"): value for name, value in further.items()}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "path": path, "headers": pairs}
     said = []
 
     async def receive():
@@ -76,3 +78,19 @@ def test_only_a_failure_that_the_end_has_brought_is_told_as_the_end(closed, stat
         assert (told, json.loads(body)["error"]["type"]) == (503, "server_error")
     else:
         assert (told, body) == (status, b"of the server")
+
+
+def test_an_unknown_path_is_told_every_known_one():
+    status, body = asked(Guard(answering(200), KEY), "/v1/responses")
+    message = json.loads(body)["error"]["message"]
+    assert status == 404
+    for route in ("POST /v1/completions", "POST /v1/chat/completions", "GET /v1/models", "GET /health"):
+        assert route in message
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "br", "zstd"])
+def test_a_compressed_body_is_refused_by_the_header_that_says_so(name):
+    status, body = asked(Guard(answering(200), KEY), content_encoding=name)
+    assert status == 415
+    assert f"Content-Encoding is {name!r}" in json.loads(body)["error"]["message"]
+    assert asked(Guard(answering(200), KEY), content_encoding="identity")[0] == 200

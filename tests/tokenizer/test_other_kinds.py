@@ -51,7 +51,7 @@ def test_ids_without_a_token_are_no_tokens(built):
 
 def test_added_tokens_keep_the_ids_of_their_file_where_those_leave_gaps(built):
     added = token(2, "<w>"), token(5, "<x>"), token(9, "<y>", special=False), token(7, "<z>")
-    ours, _ = built(bpe({"a": 0, "b": 1}), *added)
+    ours, _ = built(bpe({"a": 0, "b": 1}), *added, decoder={"type": "Fuse"})
     assert ours.encode("a<x>b<y><z><w>", "all") == [0, 5, 1, 9, 7, 2]
     assert ours.special_tokens == {"<w>": 2, "<x>": 5, "<z>": 7}
     assert ours.decode([5, 9, 7]) == "<x><y><z>"
@@ -123,6 +123,25 @@ def test_words_in_pieces_have_their_spaces(built):
     assert [ours.token_bytes(number) for number in ids] == [b" the", b" dog", b"s", b"!"]
     assert ours.encode("[CLS] cat") == [0] * len(ours.encode("[CLS] cat"))
     assert ours.encode("[CLS]dog", "all") == [1, 4]
+
+
+@pytest.mark.parametrize("decoder", [{"type": "WordPiece", "prefix": "##", "cleanup": True}, None])
+def test_added_tokens_have_their_spaces_where_words_have(decoder, built):
+    vocab = {"[UNK]": 0, "the": 1, "fox": 2, "##es": 3}
+    model = {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 9,
+    }
+    added = (token(0, "[UNK]"), token(4, "[MASK]"), token(5, "<tag>") | {"special": False})
+    ours, theirs = built(model | {"vocab": vocab}, *added, pre_tokenizer={"type": "WhitespaceSplit"}, decoder=decoder)
+    for text in ("the fox xyz fox", "[MASK] the", "fox [MASK]", "the <tag> fox <tag>", "<tag>", "xyz foxes [MASK]"):
+        ids = ours.encode(text, "all")
+        assert ids == theirs.encode(text, add_special_tokens=False).ids
+        stream = StreamDecoder(ours)
+        expected = theirs.decode(ids, skip_special_tokens=False)
+        assert ours.decode(ids) == expected == "".join(map(stream.push, ids)) + stream.finish()
 
 
 def test_a_special_token_with_a_good_score_is_text_unless_it_is_allowed(built):

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from llm_jax.tokenizer import CharacterTokenizer, train_bpe
+from llm_jax.tokenizer import CharacterTokenizer, load, train_bpe, train_wordpiece
 from llm_jax.tokenizer.hf_files.tokenizer_json import to_bytes
 
 
@@ -70,3 +70,15 @@ def test_merges_are_those_of_the_file(both):
     assert ours.merges == [tuple(map(to_bytes, merge.split(" "))) for merge in model.get("merges", [])]
     ours.merges.clear()
     assert len(ours.merges) == len(model.get("merges", []))
+
+
+@pytest.mark.parametrize("kind", ["bytes", "characters", "hugging face"])
+def test_a_single_text_is_no_batch(kind, tmp_path):
+    train_wordpiece(["abc abc"], 8).tokenizer().save(tmp_path)
+    tokenizers = {
+        "bytes": train_bpe(["abc"], 257),
+        "characters": CharacterTokenizer.from_text("abc"),
+        "hugging face": load(tmp_path),
+    }
+    with pytest.raises(TypeError, match="one a document; got a single str"):
+        tokenizers[kind].encode_batch("abc")

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -168,12 +167,9 @@ def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> 
 
     def compute() -> References:
         start = programs.initialise(jax.random.key(setup.config.seed))
-        of_split = partial(log_probabilities, start.params, programs.base, setup.trainable, setup.plan)
-        everywhere = sharding.named(mesh, "")
-        return {
-            split: of_split(batches.once(steps), data.count(split), everywhere)
-            for split, (batches, steps) in there.items()
-        }
+        once = {split: (batches.once(steps), data.count(split)) for split, (batches, steps) in there.items()}
+        args = (start.params, programs.base, setup.trainable, setup.plan)
+        return log_probabilities(*args, once, sharding.named(mesh, ""))
 
     needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}
     return open_reference(folder, name, needed, compute, setup.job.is_first)

@@ -20,6 +20,7 @@ from train.finetune import estimate
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import FinetuneBatches
 from train.finetune.inputs import TASKS, Batches, Inputs, prompt_of
+from train.finetune.lengths import OfEveryLength
 from train.finetune.measure.sampling import COUNT
 from train.finetune.objectives import Batch, Objective, objective
 from train.finetune.step import init_state, make_sums, make_train_step
@@ -120,7 +121,7 @@ class Compiled(NamedTuple):
 
     step: "StepOfEveryLength"
     initialise: "Initialise"
-    sums: Any
+    sums: OfEveryLength
     base: decoder.Decoder | None
 
 
@@ -141,7 +142,7 @@ def compile_all(setup: Setup, params: decoder.Decoder) -> Compiled:
     if setup.job.is_first:
         print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     sums = jax.jit(make_sums(trainable, setup.objective, setup.plan), out_shardings=everywhere)
-    return Compiled(step, initialise, sums, base)
+    return Compiled(step, initialise, OfEveryLength(sums), base)
 
 
 class Initialise:
@@ -173,26 +174,20 @@ class StepOfEveryLength:
         everywhere = sharding.named(setup.job.mesh, "")
         micro_batches = setup.config.micro_batches(setup.job.batch_devices)
         args = (setup.trainable, setup.objective, setup.plan, setup.optimizer, micro_batches)
-        self._jitted = jax.jit(
+        jitted = jax.jit(
             make_train_step(*args),
             out_shardings=(places, everywhere),
             donate_argnums=0,
             compiler_options=backend.step_options(setup.plan.platform),
         )
-        self._base, self._state, self._programs = base, state, {}
+        self._programs, self._base, self._state = OfEveryLength(jitted), base, state
 
     def __call__(self, state: Any, batch: Batch, lr: np.float32) -> Any:
         return self.of(batch)(state, self._base, batch, lr)
 
     def of(self, batch: Batch) -> Any:
         """The program for batches of this shape."""
-        shape = batch.tokens_BT.shape
-        if shape not in self._programs:
-            lr = jax.ShapeDtypeStruct((), "float32")
-            self._programs[shape] = self._jitted.lower(self._state, self._base, batch, lr).compile()
-            self._jitted.clear_cache()  # the traced program, 100 MB for 30 blocks, which is not needed again
-            backend.release_memory()  # the compiler's, hundreds of megabytes
-        return self._programs[shape]
+        return self._programs.of(self._state, self._base, batch, jax.ShapeDtypeStruct((), "float32"))
 
 
 def _put(tree: Any, places: Any) -> Any:

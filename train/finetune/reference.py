@@ -1,14 +1,13 @@
 """DPO's reference: the log-probability of every answer under the starting parameters, computed once and kept on disk.
 
 The starting parameters are the base (an SFT run's adapters are merged when it is opened) with fresh adapters, which
-change nothing. The function is the loss's own (`objectives.answer_log_probabilities`)
-with nothing dropped, so rewards start at 0. The file is named by the hash of base and data: other pairs or another base
-never find it.
+change nothing. The function is the loss's own (`objectives.answer_log_probabilities`) with nothing dropped, so rewards
+start at 0. The file is named by the hash of base and data: other pairs or another base never find it.
 """
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from llm_jax.files import replacing
 from llm_jax.models import decoder
 from llm_jax.runs import REFERENCE
+from train.finetune.lengths import OfEveryLength
 from train.finetune.objectives import Batch, answer_log_probabilities
 from train.finetune.trained import Trainable
 
@@ -57,23 +57,27 @@ def log_probabilities(
     base: decoder.Decoder | None,
     trainable: Trainable,
     plan: decoder.Plan,
-    batches: Iterable[tuple[np.ndarray, Batch]],
-    n_pairs: int,
+    splits: Mapping[str, tuple[Iterable[tuple[np.ndarray, Batch]], int]],
     everywhere: Any,
-) -> np.ndarray:
-    """float32 [n_pairs, 2] of one split; `batches`: (pair of each row or −1, batch). Others are NaN."""
+) -> References:
+    """float32 [pairs, 2] of each split, given as (batches, number of pairs); a batch comes with the pair of each row.
+
+    The pair is −1 for rows that fill a batch up. Pairs that are in no batch are NaN.
+    """
 
     def of_batch(trained: Any, base: decoder.Decoder | None, batch: Batch):
         params = trainable.decoder(trainable.cast(trained, plan), base)
         return answer_log_probabilities(params, batch, trainable.model, plan)
 
-    compiled = jax.jit(of_batch, out_shardings=everywhere)
-    table = np.full((n_pairs, 2), np.nan, np.float32)
-    for index_B, batch in batches:
-        values_B = np.asarray(compiled(trained, base, batch))
-        for column, (index, values) in enumerate(zip(np.split(index_B, 2), np.split(values_B, 2), strict=True)):
-            table[index[index >= 0], column] = values[index >= 0]
-    return table
+    compiled = OfEveryLength(jax.jit(of_batch, out_shardings=everywhere))
+    found = {}
+    for split, (batches, n_pairs) in splits.items():
+        table = found[split] = np.full((n_pairs, 2), np.nan, np.float32)
+        for index_B, batch in batches:
+            values_B = np.asarray(compiled(trained, base, batch))
+            for column, (index, values) in enumerate(zip(np.split(index_B, 2), np.split(values_B, 2), strict=True)):
+                table[index[index >= 0], column] = values[index >= 0]
+    return found
 
 
 def _read(path: Path, needed: dict[str, np.ndarray]) -> References | None:

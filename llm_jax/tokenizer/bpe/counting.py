@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 
 from llm_jax.command_line import children, interrupts
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN, splitter
-from llm_jax.tokenizer.protocol import check_text
+from llm_jax.tokenizer.protocol import check_text, check_texts
 from llm_jax.tokenizer.special import ordinary_parts
 
 BATCH = 1 << 22  # characters handed to a process at once
@@ -21,8 +21,7 @@ def count_pre_tokens(
     Counters add, so several `processes` may count parts of the texts. They import the program's main module, as
     processes of Python's multiprocessing do.
     """
-    if isinstance(texts, str):
-        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
+    check_texts(texts)
     if processes <= 1:
         return _count(texts, pattern, special_tokens)
     context = multiprocessing.get_context("spawn")  # a forked child of a process with JAX's threads may hang

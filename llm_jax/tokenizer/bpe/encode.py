@@ -31,6 +31,7 @@ from llm_jax.tokenizer.protocol import (
     NONE_DISALLOWED,
     AllowedSpecial,
     DisallowedSpecial,
+    check_texts,
 )
 
 CACHE_ENTRIES = 1 << 17  # distinct pre-tokens remembered; English text of 10 MB has about 50,000
@@ -151,6 +152,7 @@ class BytePairTokenizer(Derived):
         disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> list[list[int]]:
         """The ids of each text by `encode_array`, on `threads` threads at once (None: one per core)."""
+        check_texts(texts)
 
         def encode(text: str) -> np.ndarray:
             return self.encode_array(text, allowed_special, disallowed_special)

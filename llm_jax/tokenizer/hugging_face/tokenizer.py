@@ -26,6 +26,7 @@ from llm_jax.tokenizer.protocol import (
     DisallowedSpecial,
     Span,
     check_text,
+    check_texts,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class HuggingFaceTokenizer(Derived):
         disallowed_special: DisallowedSpecial = NONE_DISALLOWED,
     ) -> list[list[int]]:
         """The ids of each text. The library chooses the number of threads, unless it is 1."""
+        check_texts(texts)
         names = frozenset(special.resolve_allowed(self.special_tokens, allowed_special))
         for text in texts:
             self._checked(text, allowed_special, disallowed_special)

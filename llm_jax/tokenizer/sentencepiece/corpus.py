@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llm_jax.tokenizer.protocol import check_text
+from llm_jax.tokenizer.protocol import check_text, check_texts
 from llm_jax.tokenizer.sentencepiece.normalization import SPACE, Normalization
 
 HOLE = "▅"
@@ -40,8 +40,7 @@ def read(texts: Iterable[str], normalization: Normalization, coverage: float, sp
     """
     if not 0.98 <= coverage <= 1:
         raise ValueError(f"coverage must be at least 0.98 and at most 1; got {coverage}")
-    if isinstance(texts, str):
-        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
+    check_texts(texts)
     lines, n_long = Counter[str](), 0
     for text in texts:
         check_text(text)

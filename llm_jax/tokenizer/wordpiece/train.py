@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from llm_jax.tokenizer.bpe.pairs import Words
-from llm_jax.tokenizer.protocol import check_text
+from llm_jax.tokenizer.protocol import check_text, check_texts
 from llm_jax.tokenizer.wordpiece.vocabulary import GOES_ON, LONGEST_WORD, SPECIAL, WordPieceVocabulary
 from llm_jax.tokenizer.wordpiece.words import split_words
 
@@ -41,8 +41,7 @@ def train_wordpiece(
     Raises:
         ValueError: if `vocab_size` has no room for the special tokens and letters, or a text holds a surrogate.
     """
-    if isinstance(texts, str):
-        raise TypeError("texts must be an iterable of strings, one a document; got a single str")
+    check_texts(texts)
     counts = Counter[str]()
     for text in texts:
         check_text(text)

@@ -180,7 +180,8 @@ class Guard:
             return
         if allowed := sorted(m for m, p in GUARDED | OPEN if p == path):
             raise Refused(405, f"{path} takes {allowed[0]}, not {method}", allow=", ".join(allowed))
-        raise Refused(404, f"there is no {path} here; POST /v1/completions, GET /v1/models and GET /health answer")
+        routes = ", ".join(f"{method} {path}" for method, path in sorted(GUARDED | OPEN, reverse=True))
+        raise Refused(404, f"there is no {path} here; there are {routes}")
 
 
 def _ending() -> Refused:

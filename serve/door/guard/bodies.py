@@ -15,9 +15,13 @@ async def read(scope: Any, receive: Any) -> bytes:
     """The whole body of a request.
 
     Raises:
-        Refused: it is too large or arrives too slowly.
+        Refused: it is compressed, too large, or arrives too slowly.
         ConnectionError: the client disconnects.
     """
+    encoding = next((value for name, value in scope["headers"] if name.lower() == b"content-encoding"), b"identity")
+    if encoding.strip().lower() not in (b"", b"identity"):
+        problem = f"the header Content-Encoding is {encoding[:40].decode('latin1')!r}: send the body uncompressed"
+        raise Refused(415, problem, **{"accept-encoding": "identity"})
     announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"0")
     too_large = Refused(413, f"the body is larger than {LARGEST_BODY:,} bytes, the limit of this server")
     if not announced.isdigit() or len(announced) > 15 or int(announced) > LARGEST_BODY:
@@ -54,6 +58,8 @@ def check_body(body: bytes) -> None:
     n_sequences = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
     for name in ("n", "best_of"):
         n = fields.get(name)
+        if isinstance(n, float) and n.is_integer():
+            n = int(n)
         if n is not None and type(n) is not int:  # such as the string "128", which some servers accept
             raise Refused(400, f"{name} must be a whole number; got {json.dumps(n)[:40]}")
         if n is not None and n_sequences * n > MOST_SEQUENCES:

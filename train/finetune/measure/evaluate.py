@@ -42,10 +42,11 @@ class Evaluator:
 
     def __call__(self, trained: Any, should_stop: Callable[[], bool]) -> Validation | None:
         """What is measured of `trained`; None when asked to stop on the way."""
-        parts = []
+        parts: list[Any] = []
         for batch in self._batches():
             if should_stop():
                 return None
+            jax.block_until_ready(parts[-2:-1])  # one batch computes, one waits: each in flight holds scratch memory
             parts.append(self._sums(trained, self._base, batch))
         if not parts:
             return Validation({})

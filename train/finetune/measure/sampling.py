@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from llm_jax import adapters, sharding
+from llm_jax.backend import release_memory
 from llm_jax.config import Execution
 from llm_jax.decode.loop import generate, prepare
 from llm_jax.decode.options import Sampling
@@ -69,4 +70,6 @@ class Sampler:
                     asked = self._tokenizer.decode(prompt)
                     file.write(f"── step {step:,}, prompt {number} ──\n{asked}\n── answer ──\n{text}\n\n")
             self._say(f"step {step:,} answers: {' '.join(texts[0].split())[:160]!r}")
+        del here
+        release_memory()  # the merged model and its cache, which the steps have no use for
         return not should_stop()
