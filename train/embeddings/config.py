@@ -14,8 +14,8 @@ Method = Literal["skip-gram", "ppmi"]
 @dataclass(frozen=True)
 class EmbeddingsConfig:
     source: tyro.conf.Positional[Path]
-    """A text (a sentence a line, words between spaces), a file of vectors in word2vec's text format, a run's folder or
-    a Hugging Face directory. Of the last two, the token embeddings."""
+    """A text (a sentence a line, words between spaces), a file of vectors in word2vec's text format or GloVe's (the
+    same without a header), a run's folder or a Hugging Face directory. Of the last two, the token embeddings."""
 
     method: Method = "skip-gram"
     """How vectors are made from a text: skip-gram with negative sampling, or counts (PPMI) and their singular vectors.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_jax.files.content import read_text
+from llm_jax.files.content import UTF8, read_text, recognise
 from llm_jax.files.json_files import read_json
 from llm_jax.models.embeddings import vectors as files
 from llm_jax.models.embeddings.vectors import Vectors
@@ -23,7 +23,21 @@ def stored(source: Path) -> tuple[Vectors, str] | None:
     """
     if source.is_dir():
         return _of_model(source), "token embeddings"
-    return (files.read(source), "vectors of a file") if files.header(source) else None
+    _refuse_packed(source)
+    if files.header(source) or files.width_without_header(source):
+        return files.read(source), "vectors of a file"
+    return None
+
+
+def _refuse_packed(source: Path) -> None:
+    """Raises ValueError for vectors that are compressed or not plain UTF-8: in a text the numbers would be words."""
+    content = recognise(source)
+    if content.kind == "text" and content.form != UTF8:
+        first = content.head_text.encode().splitlines()[: files.FIRST_LINES]
+        whole = first[:-1] or first  # the last one may be cut
+        if first and (files.parse_header(first[0]) or files.parse_width(whole)):
+            how = f"compressed ({content.form.compression})" if content.form.compression else "not plain UTF-8"
+            raise ValueError(f"{source} holds vectors, and is {how}: unpack or convert it first")
 
 
 def sentences(source: Path, lowercase: bool) -> list[list[str]]:

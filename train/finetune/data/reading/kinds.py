@@ -1,16 +1,19 @@
 """What a row is, by the names of its columns.
 
-preferences   chosen, rejected; with prompt, or instruction (and input)
-chats         messages, or conversations (ShareGPT)
+preferences   chosen, rejected; with prompt, or instruction
+chats         messages, or conversations (ShareGPT); and system
 completions   prompt, completion
-instructions  instruction, output; and input, system, history
+instructions  instruction, output
 labelled      text, label
+
+A prompt or an instruction may have input, system and history beside it.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from train.finetune.data.config import Kind
+from train.finetune.data.reading.fields import TOOLS, is_empty
 
 NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {  # any of each
     "preferences": (("chosen",), ("rejected",)),
@@ -19,11 +22,12 @@ NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {  # any of each
     "instructions": (("instruction",), ("output",)),
     "labelled": (("text",), ("label",)),
 }
+OF_PROMPT = ("input", "system", "history")
 OPTIONAL: dict[Kind, tuple[str, ...]] = {
-    "preferences": ("prompt", "instruction", "input", "system"),
-    "chats": ("system", "tools", "functions"),
-    "completions": (),
-    "instructions": ("input", "system", "history"),
+    "preferences": ("prompt", "instruction", *OF_PROMPT, *TOOLS),
+    "chats": ("system", *TOOLS),
+    "completions": (*OF_PROMPT, *TOOLS),
+    "instructions": (*OF_PROMPT, *TOOLS),
     "labelled": (),
 }
 # Other names in use.
@@ -32,6 +36,8 @@ USUAL_OTHERS = {
     "response": "output",
     "question": "instruction",
     "query": "instruction",
+    "context": "input",
+    "system_prompt": "system",
     "dialogue": "messages",
     "conversation": "messages",
     "sentence": "text",
@@ -40,6 +46,7 @@ USUAL_OTHERS = {
     "labels": "label",
 }
 NAMES = tuple(dict.fromkeys(name for needed in NEEDED.values() for names in needed for name in names))
+KNOWN = (*NAMES, *dict.fromkeys(name for names in OPTIONAL.values() for name in names if name not in NAMES))
 
 
 def kind_of(columns: Iterable[str], place: str) -> Kind:
@@ -63,10 +70,9 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any
 
 def check_renaming(columns: Mapping[str, str], row: Mapping[str, Any], place: str) -> None:
     """Raises ValueError for a name that no kind has, or a column that is not there."""
-    known = (*NAMES, *dict.fromkeys(name for names in OPTIONAL.values() for name in names if name not in NAMES))
     for name, column in columns.items():
-        if name not in known:
-            raise ValueError(f"--columns {name}={column}: no kind of row has {name!r}; there are {', '.join(known)}")
+        if name not in KNOWN:
+            raise ValueError(f"--columns {name}={column}: no kind of row has {name!r}; there are {', '.join(KNOWN)}")
         if column not in row:
             there = ", ".join(map(repr, row)) or "none"
             raise ValueError(f"{place}: no column {column!r}, which --columns names; there are {there}")
@@ -81,6 +87,42 @@ def check_columns(row: Mapping[str, Any], kind: Kind, columns: Mapping[str, str]
             raise ValueError(
                 f"{place}: no column {wanted!r}; {kind} need {_needs(kind)}, and there are {there}. {_hint(row)}"
             )
+
+
+def prompt_column(row: Mapping[str, Any], kind: Kind) -> str:
+    """The one that is read where a row of preferences has a prompt and an instruction."""
+    if kind == "preferences" and is_empty(row.get("prompt")) and not is_empty(row.get("instruction")):
+        return "instruction"
+    return "instruction" if kind == "instructions" else "prompt"
+
+
+def chat_column(row: Mapping[str, Any]) -> str:
+    return "messages" if not is_empty(row.get("messages")) or "conversations" not in row else "conversations"
+
+
+def verdict(row: Mapping[str, Any]) -> bool | None:
+    """What a label says of the row's answer, None where it is no such label."""
+    label = row.get("label")
+    spelled = label.strip().lower() if isinstance(label, str) else label
+    if spelled in (True, "true", "1", "1.0"):
+        return True
+    return False if spelled in (False, "false", "0", "0.0") else None
+
+
+def unused(row: Mapping[str, Any], kind: Kind) -> list[str]:
+    """The columns that hold something and are not read of this row, of those with a name that some kind has.
+
+    Also those of another usual name for one that would be read.
+    """
+    read = {*(name for names in NEEDED[kind] for name in names), *OPTIONAL[kind]}
+    if kind == "preferences":
+        read -= {"prompt", "instruction"} - {prompt_column(row, kind)}
+    if kind == "chats":
+        read -= {"messages", "conversations"} - {chat_column(row)}
+    if kind != "preferences" and verdict(row) is not None:
+        read.add("label")
+    others = [other for other, name in USUAL_OTHERS.items() if name in read and name not in row]
+    return [name for name in (*KNOWN, *others) if name not in read and not is_empty(row.get(name))]
 
 
 def _no_kind(there: list[str]) -> str:

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 
 from train.finetune.data.config import DataConfig, Kind
+from train.finetune.data.reading.fields import values_of
 from train.finetune.data.reading.fill import Fill
 from train.finetune.data.reading.kinds import NAMES, check_columns, check_renaming, kind_of, renamed
 from train.finetune.data.reading.records import Record, record_of
 from train.finetune.data.reading.tables import Row, Tables
+from train.finetune.data.reading.unread import Unread
 from train.prepare.slices import BadRow
+
+VALIDATION = "--val-data"
 
 
 def tables(config: DataConfig, for_validation: bool = False) -> Tables:
     """What --data, or --val-data, names."""
-    given, flag = (config.val_files, "--val-data") if for_validation else (config.files, "--data")
+    given, flag = (config.val_files, VALIDATION) if for_validation else (config.files, "--data")
     columns = (*config.column_of.values(), *NAMES)
     return Tables(given, config.header, config.dataset_split, columns, flag)
 
@@ -28,14 +32,22 @@ class Reader:
     def records(self, source: Tables) -> Iterator[tuple[str, Record]]:
         """(place, record). Raises ValueError for a row that cannot be used, once more than allowed were left out."""
         first = True
+        # Files for validation are read whole: a column that marks their rows as test says what they are for.
+        unread = Unread(source.flag, None if source.flag == VALIDATION else source.split)
         for place, row in source.rows():
-            if first and not isinstance(row, BadRow):
-                self._begin(place, row)
-                first = False
+            if not isinstance(row, BadRow):
+                if first:
+                    self._begin(place, row)
+                    first = False
+                row = values_of(renamed(row, self._config.column_of))
+                if unread.is_of_other_split(row):
+                    continue
+                unread.count_columns(row, self._kind)
             try:
                 yield place, self._record(place, row)
             except ValueError as error:
                 self.skip(str(error))
+        unread.end(self.kind)
 
     def skip(self, reason: str) -> None:
         """Leaves a row out, or raises ValueError with the reason."""
@@ -56,15 +68,16 @@ class Reader:
             self.kind = kind_of(row, place)
         check_columns(row, self.kind, columns, place)
 
+    @property
+    def _kind(self) -> Kind:
+        assert self.kind is not None  # since the first row
+        return self.kind
+
     def _record(self, place: str, row: Row) -> Record:
-        assert self.kind is not None or isinstance(row, BadRow)
         if isinstance(row, BadRow):
             raise ValueError(row.reason)
-        columns = self._config.column_of
-        row = renamed(row, columns)
-        assert self.kind is not None
-        check_columns(row, self.kind, columns, place)
+        check_columns(row, self._kind, self._config.column_of, place)
         try:
-            return record_of(self._fill(row), self.kind)
+            return record_of(self._fill(row), self._kind)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None

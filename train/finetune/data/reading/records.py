@@ -5,10 +5,13 @@ left out (and counted).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from train.finetune.data.config import Kind
+from train.finetune.data.reading.fields import TOOLS, is_empty
+from train.finetune.data.reading.kinds import chat_column, verdict
+from train.finetune.data.reading.prompts import Prompt, joined, prompt_of, with_system
 from train.finetune.data.reading.turns import WEIGHT, Turn, check_answer, text_of, turns
 
 Form = Literal["instructions", "texts", "chats"]
@@ -52,27 +55,26 @@ Record = Conversation | Answers | LabelledText
 
 def record_of(row: Mapping[str, Any], kind: Kind) -> Record:
     """Raises ValueError that names the field at fault, and the cure."""
-    row = dict(row)
-    if kind == "preferences":
-        return _answers(row)
     if kind == "labelled":
         return _labelled(row)
+    for name in TOOLS:
+        if not is_empty(row.get(name)):
+            raise ValueError(f"{name!r}: calls of tools are not trained here; leave the row out")
+    if kind == "preferences":
+        return _answers(row)
+    if verdict(row) is False:
+        raise ValueError(
+            f"'label' is {row['label']!r}: unpaired preference data (KTO), whose bad answers would be learned; keep "
+            "the rows with label true, or pair them as chosen and rejected"
+        )
     if kind == "chats":
         return _chat(row)
-    if kind == "instructions":
-        return _of_prompt(_instruction(row), row, "output")
-    return _of_prompt(_prompt_of(row), row, "completion")
+    return _answered(prompt_of(row, kind), row, "output" if kind == "instructions" else "completion")
 
 
-def _chat(row: dict[str, Any]) -> Conversation:
-    name = "messages" if row.get("messages") is not None or "conversations" not in row else "conversations"
-    for tools in ("tools", "functions"):
-        if row.get(tools):
-            raise ValueError(f"{tools!r}: calls of tools are not trained here; leave the row out")
-    messages = turns(row[name], name)
-    if (system := text_of(row, "system", "")).strip() and messages[0]["role"] != "system":
-        messages = ({"role": "system", "content": system}, *messages)
-    return conversation(messages, 0, name)
+def _chat(row: Mapping[str, Any]) -> Conversation:
+    name = chat_column(row)
+    return conversation(with_system(text_of(row, "system", ""), turns(row[name], name), name), 0, name)
 
 
 def conversation(messages: tuple[Turn, ...], first: int, name: str) -> Conversation:
@@ -89,77 +91,58 @@ def conversation(messages: tuple[Turn, ...], first: int, name: str) -> Conversat
 
 
 @dataclass(frozen=True)
-class _Prompt:
+class _Whole:
+    """Prompt and answer, of which the first `known` messages are the prompt."""
+
+    name: str  # of the answer's field
     messages: tuple[Turn, ...]
-    is_text: bool = False
-    instruction: tuple[str, str] | None = field(default=None)
+    known: int
+    from_text: bool
+    instruction: tuple[str, str] | None
+
+    def learned_from(self, first: int) -> Conversation:
+        made = conversation(self.messages, first, self.name)
+        return replace(made, from_text=self.from_text, instruction=self.instruction)
 
 
-def _of_prompt(prompt: _Prompt, row: dict[str, Any], name: str) -> Conversation:
+def _whole(prompt: Prompt, row: Mapping[str, Any], name: str) -> _Whole:
     """The prompt and the answer in the field `name`, a text or messages."""
     is_text = not isinstance(row.get(name), list)
     if is_text:
         answer: tuple[Turn, ...] = ({"role": "assistant", "content": check_answer(text_of(row, name), repr(name))},)
     else:
         answer = turns(row[name], name)
-    made = conversation((*prompt.messages, *answer), len(prompt.messages), name)
-    return replace(made, from_text=prompt.is_text and is_text, instruction=prompt.instruction)
+    if not prompt.is_given and answer[0]["role"] == "assistant":
+        raise ValueError(f"there is no 'prompt' and no 'instruction' before the answer in {name!r}; give one")
+    messages, known = joined(prompt, answer, name)
+    # A template writes the instruction into the user's last message, which has to be the prompt's.
+    is_last = all(one["role"] != "user" for one in answer)
+    return _Whole(name, messages, known, prompt.is_text and is_text, prompt.instruction if is_last else None)
 
 
-def _instruction(row: dict[str, Any]) -> _Prompt:
-    """`instruction`, `input` and, in LLaMA-Factory's form, `system` and `history`."""
-    words, more = text_of(row, "instruction"), text_of(row, "input", "")
-    if not words.strip() and not more.strip():
-        raise ValueError("'instruction' is empty: write one, or leave the row out (--skip-bad-rows N)")
-    before: list[Turn] = []
-    if (system := text_of(row, "system", "")).strip():
-        before.append({"role": "system", "content": system})
-    for place, pair in enumerate(row.get("history") or []):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
-            raise ValueError(f"history[{place}] must be a pair of texts, an instruction and its answer; got {pair!r}")
-        before += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
-    return _Prompt((*before, {"role": "user", "content": words}), instruction=(words, more))
+def _answered(prompt: Prompt, row: Mapping[str, Any], name: str) -> Conversation:
+    whole = _whole(prompt, row, name)
+    return whole.learned_from(whole.known)
 
 
-def _prompt_of(row: dict[str, Any]) -> _Prompt:
-    if isinstance(row.get("prompt"), list):
-        return _Prompt(turns(row["prompt"], "prompt"))
-    return _Prompt(({"role": "user", "content": text_of(row, "prompt")},), is_text=True)
-
-
-def _answers(row: dict[str, Any]) -> Answers:
-    if row.get("prompt") is None and row.get("instruction") is not None:
-        prompt = _instruction(row)
-    elif isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
-        return _of_two_conversations(row)
-    elif row.get("prompt") is None:
-        raise ValueError("there is no 'prompt' and no 'instruction'; two texts, chosen and rejected, need one")
-    else:
-        prompt = _prompt_of(row)
-    return Answers(_of_prompt(prompt, row, "chosen"), _of_prompt(prompt, row, "rejected"))
-
-
-def _of_two_conversations(row: dict[str, Any]) -> Answers:
-    """Lists of messages, of which each may begin with the prompt: then what both begin with is the prompt."""
-    chosen, rejected = turns(row["chosen"], "chosen"), turns(row["rejected"], "rejected")
-    if chosen[0]["role"] == "assistant" or rejected[0]["role"] == "assistant":
-        if row.get("prompt") is None:
-            raise ValueError("there is no 'prompt', and chosen and rejected begin with an answer; give the prompt")
-        prompt = _prompt_of(row)
-        return Answers(_of_prompt(prompt, row, "chosen"), _of_prompt(prompt, row, "rejected"))
+def _answers(row: Mapping[str, Any]) -> Answers:
+    """Two answers to what both conversations begin with."""
+    prompt = prompt_of(row, "preferences")
+    two = _whole(prompt, row, "chosen"), _whole(prompt, row, "rejected")
+    (chosen, rejected), known = (one.messages for one in two), max(one.known for one in two)
     same = 0
     while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
         same += 1
     if same in (len(chosen), len(rejected)):  # one holds the other, or both are equal: the last answer is the answer
         same = min(len(chosen), len(rejected)) - 1
-    while same and chosen[same - 1]["role"] == "assistant" and chosen[same]["role"] == "assistant":
+    while same > known and chosen[same - 1]["role"] == "assistant" and chosen[same]["role"] == "assistant":
         same -= 1  # several messages of one answer belong together
-    if not same:
+    if same < max(known, 1):
         raise ValueError("chosen and rejected begin with different prompts; expected two answers to one prompt")
-    return Answers(*(conversation(one, same, name) for name, one in (("chosen", chosen), ("rejected", rejected))))
+    return Answers(two[0].learned_from(same), two[1].learned_from(same))
 
 
-def _labelled(row: dict[str, Any]) -> LabelledText:
+def _labelled(row: Mapping[str, Any]) -> LabelledText:
     text, label = text_of(row, "text"), row.get("label")
     if not text.strip():
         raise ValueError("'text' is empty: write one, or leave the row out (--skip-bad-rows N)")
@@ -168,5 +151,8 @@ def _labelled(row: dict[str, Any]) -> LabelledText:
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     if not isinstance(label, (str, int)) or not str(label).strip():
-        raise ValueError(f"'label' is {label!r}; expected the name or the number of a class")
+        raise ValueError(
+            f"'label' is {label!r}; expected the name or the number of a class. A text without one "
+            "(-1 in data of Hugging Face) is left out by --skip-bad-rows N"
+        )
     return LabelledText(text, label.strip() if isinstance(label, str) else label)

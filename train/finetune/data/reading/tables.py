@@ -3,11 +3,11 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_jax.files.content import Content, Form
 from llm_jax.files.json_files import parse_json
@@ -18,12 +18,16 @@ from train.prepare.sources.delimited import csv_rows, raw_lines
 from train.prepare.sources.json_array import array_values
 from train.prepare.sources.tables import open_parquet
 
+if TYPE_CHECKING:
+    from pyarrow import Schema
+
 logger = logging.getLogger(__name__)
 
 HUB = "hf:"
 _NAME_END = re.compile(r"[,\t;|\"\r ]+")
 
 Row = dict[str, Any] | BadRow
+Classes = Mapping[str, Sequence[str]]  # the names of the classes of a column, in the order of their numbers
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Tables:
             batches: Any = arrow_batches(path)
         else:
             batches = open_parquet(path).iter_batches(batch_size=BATCH_ROWS)
-        rows = (row for batch in batches for row in batch.to_pylist())
+        rows = (row for batch in batches for row in _with_names(batch.to_pylist(), _classes_of(batch.schema)))
         return ((f"{path}, row {number:,}", row) for number, row in enumerate(rows))
 
     def _of_csv(self, path: Path, content: Content) -> Iterator[tuple[str, Row]]:
@@ -98,7 +102,7 @@ class Tables:
             else:
                 if any("\n" in field and "\t" in field for field in row):
                     joined.append(line)
-                yield f"{path}:{line}", {name: _of_field(field) for name, field in zip(names, row, strict=True)}
+                yield f"{path}:{line}", dict(zip(names, row, strict=True))
         if joined:
             logger.warning(
                 "%s: a quote joins lines that look like rows of their own, as a CSV reader has it, %d time(s); the "
@@ -114,7 +118,7 @@ class Tables:
         return next((name for name in self.columns if name in _NAME_END.split(first)), "")
 
     def _of_hub(self, name: str) -> Iterator[tuple[str, Row]]:
-        from datasets import load_dataset
+        from datasets import ClassLabel, load_dataset
 
         try:
             rows: Any = load_dataset(name, split=self.split)
@@ -124,8 +128,31 @@ class Tables:
                 f"{self.flag} hf:{name} (split {self.split!r}): {reason}. Check the name and the network, "
                 "or give its files"
             ) from error
-        for number, row in enumerate(rows):
+        classes = {name: one.names for name, one in rows.features.items() if isinstance(one, ClassLabel)}
+        for number, row in enumerate(_with_names(rows, classes)):
             yield f"hf:{name}, row {number:,}", row
+
+
+def _classes_of(schema: "Schema") -> Classes:
+    """The columns that `datasets` saved as ClassLabel, by the metadata that it writes."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        classes = {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):  # no metadata, or of another form
+        return {}
+    return {name: names for name, names in classes.items() if isinstance(names, list)}
+
+
+def _with_names(rows: Iterable[dict[str, Any]], classes: Classes) -> Iterator[dict[str, Any]]:
+    """The rows with the names of classes for their numbers, and null for -1, which marks a row without a class."""
+    for row in rows:
+        numbers = {name: row[name] for name in classes if isinstance(row.get(name), int)}
+        found = {
+            name: classes[name][number] if number >= 0 else None
+            for name, number in numbers.items()
+            if number < len(classes[name])
+        }
+        yield row | found
 
 
 def _header(path: Path, row: list[str]) -> list[str]:
@@ -137,18 +164,6 @@ def _header(path: Path, row: list[str]) -> list[str]:
             "--header, or rename one"
         )
     return names
-
-
-def _of_field(field: str) -> Any:
-    """A field of CSV that holds messages has them as JSON."""
-    if field.lstrip()[:2].rstrip() in ("[", "[{"):
-        try:
-            value = json.loads(field)
-        except (ValueError, RecursionError):
-            return field
-        if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
-            return value
-    return field
 
 
 def _of_lines(path: Path, form: Form) -> Iterator[tuple[str, Row]]:

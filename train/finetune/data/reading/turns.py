@@ -4,9 +4,12 @@
 every answer has words in it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from llm_jax.tokenizer.chat import checked
+from llm_jax.tokenizer.chat.messages import CALLS
+from train.finetune.data.reading.fields import is_empty, parsed
 
 ROLES = ("system", "developer", "user", "assistant")
 SHAREGPT = {
@@ -32,6 +35,7 @@ OF_TOOLS = (
     "function-call",
 )
 WEIGHT = "weight"  # of OpenAI's fine-tuning: 0 leaves an assistant's message out of the training
+INFINITIES = (float("inf"), float("-inf"))
 LEFT_OUT = (WEIGHT, "from", "value")
 
 Turn = dict[str, Any]
@@ -61,12 +65,12 @@ def check_answer(text: str, name: str) -> str:
     return text
 
 
-def text_of(row: dict[str, Any], name: str, default: str | None = None) -> str:
+def text_of(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
     """The field as a text; `default` where it is missing or null. Raises ValueError for anything else."""
     value = row.get(name)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in INFINITIES:
         raise ValueError(f"{name!r} is {_shown(value)}; expected a text")
     return value if isinstance(value, str) else str(value)
 
@@ -75,7 +79,8 @@ def _openai(message: Any, where: str) -> Any:
     """A message of ShareGPT's form as one of OpenAI's; others as they are."""
     if not isinstance(message, dict):
         return message
-    plain = {key: value for key, value in message.items() if value is not None}
+    empty = [key for key in CALLS if is_empty(parsed(message.get(key)))]
+    plain = {key: value for key, value in message.items() if value is not None and key not in empty}
     is_sharegpt = "from" in plain and "role" not in plain
     role = plain.get("from") if is_sharegpt else plain.get("role")
     if role in OF_TOOLS:

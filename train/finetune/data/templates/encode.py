@@ -7,7 +7,7 @@ exists: no token may join the two. Special tokens are read where the template wr
 import numpy as np
 
 from llm_jax.tokenizer.protocol import Tokenizer
-from llm_jax.tokenizer.special import parts
+from llm_jax.tokenizer.special import finder, parts
 from train.finetune.data.example import Example
 from train.finetune.data.reading.records import Conversation
 from train.finetune.data.templates.guard import Guard
@@ -38,17 +38,18 @@ class Encoder:
         return self._encode(text, guard)
 
     def _encode(self, text: Text, guard: Guard) -> Example:
-        ids: list[int] = []
-        trained: list[bool] = []
+        pieces: list[tuple[int, int, bool]] = []
         reached = 0
         for start, stop in text.spans:
-            for begin, end, is_trained in ((reached, start, False), (start, stop, True)):
-                new = self._ids(text.text[begin:end], guard, is_first=not begin)
-                ids += new
-                trained += [is_trained] * len(new)
+            pieces += [(reached, start, False), (start, stop, True)]
             reached = stop
-        rest = self._ids(text.text[reached:], guard, is_first=False)
-        ids, trained = ids + rest, trained + [False] * len(rest)
+        ids: list[int] = []
+        trained: list[bool] = []
+        before = None
+        for start, stop, is_trained in (*pieces, (reached, len(text.text), False)):
+            new, before = self._ids(text.text[start:stop], guard, before)
+            ids += new
+            trained += [is_trained] * len(new)
         if not text.ends:
             ids, trained = [*ids, self._end()], [*trained, True]
         return _example(ids, trained)
@@ -57,9 +58,8 @@ class Encoder:
         if not conversation.from_text:
             raise ValueError("messages have roles, which --template plain cannot write; choose another template")
         prompt, answer = (one["content"] for one in conversation.messages)
-        nothing = Guard((), ())
-        before = [*self._tokenizer.borders.prefix, *self._ids(prompt, nothing, is_first=True, is_plain=True)]
-        learned = [*self._ids(answer, nothing, is_first=not prompt, is_plain=True), self._end()]
+        before = [*self._tokenizer.borders.prefix, *self._tokenizer.encode(prompt)]
+        learned = [*_behind(self._tokenizer, answer, "" if prompt else None, frozenset()), self._end()]
         return _example(before + learned, [False] * len(before) + [True] * len(learned))
 
     def _end(self) -> int:
@@ -71,29 +71,46 @@ class Encoder:
             )
         return end
 
-    def _ids(self, text: str, guard: Guard, is_first: bool, is_plain: bool = False) -> list[int]:
-        if not text:
-            return []
-        tokenizer, allowed = self._tokenizer, frozenset() if is_plain else self._special
+    def _ids(self, text: str, guard: Guard, before: str | None) -> tuple[list[int], str | None]:
+        """The ids of a text that stands behind `before` (`_behind`), and what the next text stands behind."""
+        tokenizer = self._tokenizer
         if not guard.hides(text):
-            return _continued(tokenizer, text, allowed, is_first)
+            ids = _behind(tokenizer, text, before, self._special)
+            return ids, self._before_next(text, ids, before)
         ids: list[int] = []
-        last = ""  # the special token just written
-        for stretch, number in parts(text, tokenizer.special_tokens, allowed, ()):
+        for stretch, number in parts(text, tokenizer.special_tokens, self._special, ()):
             if number is not None:
                 ids.append(number)
-                last = stretch
-            elif last:
-                ids += _after_special(tokenizer, guard.restore(stretch), last)
-            else:
-                ids += _continued(tokenizer, guard.restore(stretch), frozenset(), is_first)
-        return ids
+                before = stretch
+            elif new := _behind(tokenizer, guard.restore(stretch), before, frozenset()):
+                ids += new
+                before = ""
+        return ids, before
+
+    def _before_next(self, text: str, ids: list[int], before: str | None) -> str | None:
+        if not ids:
+            return before
+        found = finder(self._special).findall(text) if self._special else []
+        # By the last id too: some special tokens take in the white space behind them.
+        return found[-1] if found and ids[-1] == self._tokenizer.special_tokens[found[-1]] else ""
 
 
-def _continued(tokenizer: Tokenizer, text: str, allowed: frozenset[str], is_first: bool) -> list[int]:
-    """The ids of a text that goes on from another, where the tokenizer would put a space before a first one."""
-    if is_first or tokenizer.parts_at_special:
+def _behind(tokenizer: Tokenizer, text: str, before: str | None, allowed: frozenset[str]) -> list[int]:
+    """The ids that the text has behind `before`: a special token, ordinary text (""), or nothing (None).
+
+    Some tokenizers put a space before the first word of a text, some also behind each special token.
+    """
+    if not text:
+        return []
+    if before is None or tokenizer.parts_at_special:
         return tokenizer.encode(text, allowed_special=allowed)
+    if before:
+        return _after_special(tokenizer, text, before, allowed)
+    return _continued(tokenizer, text, allowed)
+
+
+def _continued(tokenizer: Tokenizer, text: str, allowed: frozenset[str]) -> list[int]:
+    """The ids of a text behind ordinary text."""
     for anchor in ANCHORS:
         before = tokenizer.encode(anchor)
         ids = tokenizer.encode(anchor + text, allowed_special=allowed)
@@ -102,18 +119,18 @@ def _continued(tokenizer: Tokenizer, text: str, allowed: frozenset[str], is_firs
     return tokenizer.encode(text, allowed_special=allowed)
 
 
-def _after_special(tokenizer: Tokenizer, text: str, token: str) -> list[int]:
-    """The ids of a text without special tokens behind one, where some tokenizers put a space."""
-    if not tokenizer.parts_at_special:
-        for anchor in (token, *tokenizer.special_tokens):
-            ids = tokenizer.encode(anchor + text, allowed_special={anchor})
-            if anchor not in text and ids[0] == tokenizer.special_tokens[anchor]:
-                return ids[1:]
-        # The text spells every special token, so none can stand before it. Is a text behind one read as a first one?
-        ids = tokenizer.encode(token + text[:1], allowed_special={token})
-        if ids == [tokenizer.special_tokens[token], *tokenizer.encode(text[:1])]:
-            return tokenizer.encode(text)
-    return _continued(tokenizer, text, frozenset(), is_first=False)
+def _after_special(tokenizer: Tokenizer, text: str, token: str, allowed: frozenset[str]) -> list[int]:
+    """The ids of a text behind a special token. Of the special tokens that it spells, it holds those in `allowed`."""
+    harmless = (one for one in (token, *tokenizer.special_tokens) if one not in text)
+    for anchor in (token,) if token in allowed else harmless:
+        ids = tokenizer.encode(anchor + text, allowed_special=allowed | {anchor})
+        if ids[0] == tokenizer.special_tokens[anchor]:
+            return ids[1:]
+    # The text spells every special token, so none can stand before it. Is a text behind one read as a first one?
+    ids = tokenizer.encode(token + text[:1], allowed_special={token})
+    if ids == [tokenizer.special_tokens[token], *tokenizer.encode(text[:1])]:
+        return tokenizer.encode(text, allowed_special=allowed)
+    return _continued(tokenizer, text, allowed)
 
 
 def _example(ids: list[int], trained: list[bool]) -> Example:

@@ -17,6 +17,7 @@ from llm_jax.tokenizer.chat import render
 from llm_jax.tokenizer.hf_files.chat_templates import ChatTemplates
 from llm_jax.tokenizer.special import finder
 from train.finetune.data.reading.turns import Turn
+from train.finetune.data.templates.endings import end_of_answer
 
 MARK = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 CURE = (
@@ -52,8 +53,10 @@ def spans_of(
     Raises:
         ValueError: the template cannot tell the assistant's words from the rest, or refuses the messages.
     """
-    written = _marked if MARK.search(chat.default) else _by_difference
-    text, spans = written(chat, messages, trained)
+    if MARK.search(chat.default):
+        text, spans = _marked(chat, messages, trained)
+    else:
+        text, spans = _by_difference(chat, messages, trained, special)
     found, ends = [], False
     for start, stop in reversed(spans):
         is_last = not found
@@ -90,7 +93,7 @@ def _marked(
 
 
 def _by_difference(
-    chat: ChatTemplates, messages: Sequence[Turn], trained: frozenset[int]
+    chat: ChatTemplates, messages: Sequence[Turn], trained: frozenset[int], special: frozenset[str]
 ) -> tuple[str, list[tuple[int, int]]]:
     """The text and the spans by what each answer adds to the conversation before it."""
     text, spans = render(chat, messages).text, []
@@ -102,19 +105,31 @@ def _by_difference(
             )
         before = render(chat, messages[:place], add_generation_prompt=True).text
         whole = text if place == len(messages) - 1 else render(chat, messages[: place + 1]).text
-        if not text.startswith(whole):
-            raise ValueError(
-                f"{chat.source}: the chat template writes an answer otherwise once more messages follow, so "
-                f"the answers of a longer conversation cannot be marked; {CURE}; or give each answer a row"
-            )
         if not (whole.startswith(before) and len(whole) > len(before)):
             raise ValueError(
                 f"{chat.source}: the chat template writes a conversation with an answer otherwise than the "
                 f"prompt that asks for it, so the answer cannot be marked; {CURE}"
             )
         _check_header(chat, messages[:place], before, whole[len(before) :], messages[place]["content"])
-        spans.append((len(before), len(whole)))
+        stop = len(whole)
+        if not (text.startswith(whole) and _ends_once(whole, len(before), special)):
+            stop = end_of_answer(chat, messages[: place + 1], before, whole, special)
+        if not text.startswith(whole[:stop]):
+            raise ValueError(
+                f"{chat.source}: the chat template writes an answer otherwise once more messages follow, so "
+                f"the answers of a longer conversation cannot be marked; {CURE}; or give each answer a row"
+            )
+        spans.append((len(before), stop))
+    end = spans[-1][1]
+    if text[end:].strip() and render(chat, messages, add_generation_prompt=True).text == text:
+        text = text[:end]  # without the header of a next answer
     return text, spans
+
+
+def _ends_once(text: str, start: int, special: frozenset[str]) -> bool:
+    """Whether one special token stands behind `start`, and nothing but white space behind it."""
+    found = list(finder(special).finditer(text, start)) if special else []
+    return len(found) == 1 and not text[found[0].end() :].strip()
 
 
 def _check_header(chat: ChatTemplates, before: Sequence[Turn], prompt: str, added: str, content: str) -> None:
