@@ -18,7 +18,7 @@ def analyse(votes: Votes, settings: Settings, source: str) -> dict[str, Any]:
     """The record that is shown and written. Raises ValueError where fewer than two models are left."""
     votes, left_out = _kept(votes, settings.min_votes)
     counts = tables.tabulate(tables.cells(votes), len(votes.models))
-    is_finite = tables.has_finite_maximum(counts.points)
+    is_finite, is_open = tables.has_finite_maximum(counts.points), tables.open_ends(counts.points)
     theta = strength.fit(counts.points, 0.0 if is_finite else strength.RIDGE)
     replicates = resampling.bradley_terry(votes, theta, settings.bootstraps, settings.seed)
     methods = _methods(votes, counts, theta, settings)
@@ -37,13 +37,17 @@ def analyse(votes: Votes, settings: Settings, source: str) -> dict[str, Any]:
         "settings": {"bootstraps": settings.bootstraps, "shuffles": settings.shuffles, "k": settings.k},
         "confidence": settings.confidence,
         "finite_maximum": is_finite,
+        "open_models": int((is_open.low | is_open.high).sum()),
         "groups_without_votes_between": tables.components(counts.points),
-        "probability_of_order": resampling.probability_of_order(resampling.ranks(replicates), order.tolist()),
+        # Where the likelihood has no maximum, the weak prior decides the order of a replicate, not the votes.
+        "probability_of_order": resampling.probability_of_order(resampling.ranks(replicates), order.tolist())
+        if is_finite
+        else None,
         "left_wins": _dictionary(findings.left_share(votes)),
         "effects": [effect._asdict() for effect in with_style.effects],
         "circles": _dictionary(findings.circles(votes.models, counts, theta, settings.seed)),
-        "table": _rows(votes, counts, replicates, methods, order, sorted({*CONFIDENCES, settings.confidence})),
-        "adjacent": _adjacent(votes, theta, order, ties),
+        "table": _rows(votes, counts, replicates, is_open, methods, order, sorted({*CONFIDENCES, settings.confidence})),
+        "adjacent": _adjacent(votes, theta, order, ties, tables.same_scale(counts.points)),
     }
 
 
@@ -95,12 +99,17 @@ def _rows(
     votes: Votes,
     counts: tables.Tables,
     replicates: np.ndarray,
+    is_open: tables.OpenEnds,
     methods: dict[str, np.ndarray],
     order: np.ndarray,
     confidences: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """A row for each model, the strongest first."""
-    ratings, ranked = strength.on_elo_scale(replicates), resampling.ranks(replicates)
+    """A row for each model, the strongest first. None: an end that the votes leave open, ranks that rest on it."""
+    ratings = strength.on_elo_scale(replicates)
+    is_closed = ~(is_open.low | is_open.high)
+    # An open model may stand anywhere: the others are ranked without it, and it may stand above each of them.
+    ranked, place = resampling.ranks(replicates[:, is_closed]), np.cumsum(is_closed) - 1
+    n_open = int((~is_closed).sum())
     intervals = {
         confidence: (resampling.interval(ratings, confidence), resampling.rank_interval(ranked, confidence))
         for confidence in confidences
@@ -115,8 +124,11 @@ def _rows(
             "scores": {name: float(values[i]) for name, values in methods.items()},
             "intervals": {
                 f"{confidence}": {
-                    "rating": [float(rating.low[i]), float(rating.high[i])],
-                    "rank": [int(rank.low[i]), int(rank.high[i])],
+                    "rating": [
+                        None if is_open.low[i] else float(rating.low[i]),
+                        None if is_open.high[i] else float(rating.high[i]),
+                    ],
+                    "rank": [int(rank.low[place[i]]), int(rank.high[place[i]]) + n_open] if is_closed[i] else None,
                 }
                 for confidence, (rating, rank) in intervals.items()
             },
@@ -125,17 +137,21 @@ def _rows(
     ]
 
 
-def _adjacent(votes: Votes, theta: np.ndarray, order: np.ndarray, ties: float) -> list[dict[str, Any]]:
+def _adjacent(
+    votes: Votes, theta: np.ndarray, order: np.ndarray, ties: float, same_scale: np.ndarray
+) -> list[dict[str, Any]]:
     """For each two neighbours in the order: the votes between them that would tell them apart."""
     found = []
     for better, worse in itertools.pairwise(order):
         between = ((votes.left == better) & (votes.right == worse)) | ((votes.left == worse) & (votes.right == better))
-        needed = findings.votes_needed(float(theta[better] - theta[worse]), ties)
+        is_finite = bool(same_scale[better, worse])
+        needed = findings.votes_needed(float(theta[better] - theta[worse]), ties) if is_finite else np.inf
         found.append(
             {
                 "better": votes.models[better],
                 "worse": votes.models[worse],
                 "votes_needed": round(needed) if np.isfinite(needed) else None,
+                "finite_difference": is_finite,
                 "votes_between": int(between.sum()),
             }
         )

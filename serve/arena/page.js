@@ -23,11 +23,13 @@ controls.append(
 function draw() {
   const rows = ordered(), digits = METHODS[state.method][1], isRating = state.method === "bradley-terry";
   const reach = (one) => (isRating ? one.intervals[state.confidence].rating : state.method === "elo shuffled" ? [-1, 1].map((s) => one.scores["elo shuffled"] + s * one.scores["elo shuffled sd"]) : [one.scores[state.method], one.scores[state.method]]);
-  const ends = rows.flatMap(reach), scale = [Math.min(...ends), Math.max(...ends)];
+  const ends = rows.flatMap((one) => [one.scores[state.method], ...reach(one).filter((end) => end !== null)]), scale = [Math.min(...ends), Math.max(...ends)];
+  const bar = (one) => reach(one).map((end, i) => end ?? scale[i]); // an open end reaches the edge
+  const ranks = (one) => { const found = one.intervals[state.confidence].rank; return found ? range(found) : "–"; };
   const made = rows.map((one, i) => {
     const was = state.before[one.model];
     const moved = was && was !== i + 1 ? make("span", { class: "moved" }, was > i + 1 ? ` ↑${was - i - 1}` : ` ↓${i + 1 - was}`) : null;
-    const line = row(make("td", {}, String(i + 1), moved), range(one.intervals[state.confidence].rank), name(one.model), fixed(one.scores[state.method], digits), make("td", { class: "extra" }, whole(one.votes)), track(one.scores[state.method], reach(one), scale));
+    const line = row(make("td", {}, String(i + 1), moved), ranks(one), name(one.model), fixed(one.scores[state.method], digits), make("td", { class: "extra" }, whole(one.votes)), track(one.scores[state.method], bar(one), scale));
     line.dataset.key = one.model;
     return line;
   });
@@ -35,12 +37,12 @@ function draw() {
   if (known) moveRows(known, made);
   else place.replaceChildren(table([["rank"], ["range"], ["model", "text"], ["rating"], ["votes", "extra"], ["interval", "text"]], made, { kind: "board", caption: "Range: ranks of Bradley–Terry in the middle part of the bootstraps. Bars: its interval at the chosen confidence; for shuffled Elo, the standard deviation over orders." }));
   const moved = rows.filter((one, i) => state.before[one.model] && state.before[one.model] !== i + 1).length;
-  status.textContent = `${plural(record.votes, "vote", "votes")}, ${plural(record.models, "model", "models")}, ${fixed(100 * record.ties, 1)} % ties. Bradley–Terry's order is right in ${fixed(100 * record.probability_of_order, 1)} % of the bootstraps.${Object.keys(state.before).length ? ` ${plural(moved, "model has", "models have")} another rank than under the rating before.` : ""}`;
+  status.textContent = `${plural(record.votes, "vote", "votes")}, ${plural(record.models, "model", "models")}, ${fixed(100 * record.ties, 1)} % ties. ${record.probability_of_order === null ? "The votes do not bound all differences, so Bradley–Terry's order has no probability." : `Bradley–Terry's order is right in ${fixed(100 * record.probability_of_order, 1)} % of the bootstraps.`}${Object.keys(state.before).length ? ` ${plural(moved, "model has", "models have")} another rank than under the rating before.` : ""}`;
 }
 draw();
 
 const warnings = [];
-if (!record.finite_maximum) warnings.push("Some models win against all others they met, or lose: their strength has no finite maximum, and a weak prior holds it.");
+if (record.open_models) warnings.push("Some models win against all others they met, or lose: their strength has no finite maximum, and a weak prior holds it. Their bars reach the edge where they are open, and they have no range of ranks.");
 if (record.groups_without_votes_between > 1) warnings.push(`${record.groups_without_votes_between} groups of models have no votes between them: only ranks inside a group mean anything.`);
 if (record.left_out.length) warnings.push(`Left out for too few votes: ${record.left_out.join(", ")}.`);
 if (warnings.length) section("Mind").append(...warnings.map((one) => make("p", {}, one)));
@@ -53,4 +55,4 @@ const circles = section("Circles", "a beats b, b beats c, c beats a, each by maj
 circles.append(make("p", {}, `${whole(record.circles.circular)} of ${whole(record.circles.triples)} triples with three majorities are circles; chance alone would make ${whole(record.circles.expected)}.`), make("ul", {}, ...record.circles.strongest.map(([a, b, c, margin]) => make("li", {}, `${a} > ${b} > ${c} > ${a}, by ${plural(margin, "vote", "votes")} or more`))));
 
 const needed = section("Votes needed", "Votes between two neighbours until a test tells them apart: 80 % power, 5 % level, as many ties as here.");
-needed.append(table([["better", "text"], ["worse", "text"], ["votes needed"], ["votes there"]], record.adjacent.map((one) => row(name(one.better), name(one.worse), one.votes_needed === null ? "∞" : whole(one.votes_needed), whole(one.votes_between)))));
+needed.append(table([["better", "text"], ["worse", "text"], ["votes needed"], ["votes there"]], record.adjacent.map((one) => row(name(one.better), name(one.worse), one.finite_difference ? (one.votes_needed === null ? "∞" : whole(one.votes_needed)) : "–", whole(one.votes_between)))));

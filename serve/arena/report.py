@@ -33,12 +33,12 @@ def _table(record: dict[str, Any], confidence: float) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for number, row in enumerate(record["table"][:LISTED], 1):
         within, scores = row["intervals"][f"{confidence}"], row["scores"]
-        low, high = within["rank"]
+        ranks = within["rank"]
         table.add_row(
-            f"{number} ({low}–{high})",
+            f"{number} ({ranks[0]}–{ranks[1]})" if ranks else f"{number}",
             _name(row["model"]),
             f"{scores['bradley-terry']:.0f}",
-            "{:.0f}–{:.0f}".format(*within["rating"]),
+            _interval(*within["rating"]),
             f"{scores['elo']:.1f}",
             f"{scores['elo shuffled']:.1f} ± {scores['elo shuffled sd']:.1f}",
             f"{scores['win rate']:.3f}",
@@ -52,15 +52,19 @@ def _findings(record: dict[str, Any], percent: str) -> list[str]:
         "",
         f"rating: Bradley–Terry, a tie as half a win, mean 1000, 400 points = odds of 10 to 1; brackets: {percent} "
         "intervals of the bootstrap",
-        f"the printed order is right in {record['probability_of_order']:.1%} of the bootstraps",
     ]
-    if not record["finite_maximum"]:
+    if record["probability_of_order"] is not None:
+        lines.append(f"the printed order is right in {record['probability_of_order']:.1%} of the bootstraps")
+    if record["open_models"]:
         lines.append(
             "some models win against all others they met, or lose: their strength has no finite maximum; a weak prior "
-            "(0.01 θ²/2) holds it"
+            "(0.01 θ²/2) holds it, so their intervals are open, they have no ranks, and the order has no probability"
         )
     if (groups := record["groups_without_votes_between"]) > 1:
-        lines.append(f"{groups} groups of models have no votes between them: only ranks inside a group mean anything")
+        lines.append(
+            f"{groups} groups of models have no votes between them: only ranks inside a group mean anything, and the "
+            "order has no probability"
+        )
     if left := record["left_wins"]:
         lines.append(
             f"the left answer wins {left['share']:.1%} of {left['n']:,} decided votes "
@@ -79,12 +83,20 @@ def _findings(record: dict[str, Any], percent: str) -> list[str]:
     for a, b, c, margin in circles["strongest"][:3]:
         lines.append(f"  {_name(a)} > {_name(b)} > {_name(c)} > {_name(a)}, each by {margin} votes or more")
     for pair in record["adjacent"][:5]:
-        needed = "no number of votes" if pair["votes_needed"] is None else f"{pair['votes_needed']:,} votes"
-        lines.append(
-            f"  {_name(pair['better'])} against {_name(pair['worse'])}: {needed} between them tell them apart "
-            f"(80 % power), {pair['votes_between']:,} are there"
-        )
+        there = f"{pair['votes_between']:,}"
+        if not pair["finite_difference"]:
+            said = f"no finite difference; votes between them: {there}"
+        else:
+            needed = "no number of votes" if pair["votes_needed"] is None else f"{pair['votes_needed']:,} votes"
+            said = f"{needed} between them tell them apart (80 % power), {there} are there"
+        lines.append(f"  {_name(pair['better'])} against {_name(pair['worse'])}: {said}")
     return lines
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "open" if high is None else f"≤ {high:.0f}"
+    return f"≥ {low:.0f}" if high is None else f"{low:.0f}–{high:.0f}"
 
 
 def _name(text: str) -> str:

@@ -65,6 +65,53 @@ def has_finite_maximum(points: np.ndarray) -> bool:
     return csgraph.connected_components(points > 0, connection="strong")[0] == 1
 
 
+class OpenEnds(NamedTuple):
+    """For each model, whether the votes leave an end of its strength without a bound."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+def open_ends(points: np.ndarray) -> OpenEnds:
+    """Which strengths grow or fall without end as the likelihood does (Ford 1957).
+
+    Models that chains of wins lead between in both directions have finite differences. Of each group of models with
+    votes between them, the set with the most votes of its own is the reference. A model with a chain of wins to it and
+    none back is open above, and the reverse open below; one without either is open at both ends. Where no set has a
+    vote of its own, every model is open towards those that it can only win from, or only lose to.
+    """
+    n, part = csgraph.connected_components(points > 0, connection="strong")
+    if n == 1:
+        return OpenEnds(np.zeros(len(points), bool), np.zeros(len(points), bool))
+    member = np.eye(n, dtype=np.float32)[part]
+    between = member.T @ points @ member
+    reaches = between > 0
+    while True:  # each round doubles the length of the chains
+        step = reaches.astype(np.float32)
+        longer = reaches | (step @ step > 0)
+        if (longer == reaches).all():
+            break
+        reaches = longer
+    np.fill_diagonal(reaches, False)
+    group = csgraph.connected_components(between > 0, directed=False)[1]
+    low, high = np.asarray(reaches.any(0)), np.asarray(reaches.any(1))
+    for number in range(group.max() + 1):
+        parts = np.flatnonzero(group == number)
+        reference = parts[np.diag(between)[parts].argmax()]
+        if between[reference, reference]:
+            low[parts], high[parts] = reaches[reference, parts], reaches[parts, reference]
+            is_apart = ~(low[parts] | high[parts]) & (parts != reference)
+            low[parts] |= is_apart
+            high[parts] |= is_apart
+    return OpenEnds(low[part], high[part])
+
+
+def same_scale(points: np.ndarray) -> np.ndarray:
+    """Of each two models, whether their strengths have a finite difference."""
+    part = csgraph.connected_components(points > 0, connection="strong")[1]
+    return part[:, None] == part
+
+
 def components(points: np.ndarray) -> int:
     """Groups of models without a vote between them: strengths of two groups cannot be compared."""
     return int(csgraph.connected_components((points + points.T) > 0, directed=False)[0])

@@ -5,6 +5,7 @@ backends      a name on the command line → our decoder, transformers or an HTT
 tasks         task names → the harness's tasks
 asking        how a question is put: as text, or as messages in a chat template
 local_tasks   the harness's tasks over the rows of local files; local_rows: where those are
+labels        refuses rows without a right answer
 answers/      answers are kept as they come, and shared out among processes and devices
 share         what a process computes that is not the first
 results       the figures, as a value and as JSON

@@ -25,6 +25,14 @@ class Sources(NamedTuple):
     role: str = EXAMPLES[0]  # as the command line calls the examples
 
 
+class Placed(NamedTuple):
+    """A row, and where it stands."""
+
+    row: Row
+    path: Path
+    number: int  # in its file, from 1
+
+
 def parse_data(assignments: Sequence[str]) -> dict[str, dict[str, Path]]:
     """`TASK=PATH` and `TASK:train=PATH` (or `:dev`) as task → role → path.
 
@@ -69,8 +77,8 @@ def from_hub_cache(repository: str) -> Sources | None:
         return None
 
 
-def rows_of(path: Path, subset: str | None, split: str, limit: int | None = None) -> tuple[list[Row], Path] | None:
-    """The rows of a split, and the file that has the first; None if a folder has no such split.
+def rows_of(path: Path, subset: str | None, split: str, limit: int | None = None) -> list[Placed] | None:
+    """The rows of a split; None if a folder has no such split.
 
     Raises:
         FileNotFoundError, ValueError: as `read_rows`; or a file of several subsets has no row of this one.
@@ -78,15 +86,15 @@ def rows_of(path: Path, subset: str | None, split: str, limit: int | None = None
     files = _files_of(path, subset, split) if path.is_dir() else [path]
     if not files:
         return None
-    is_one = len(files) == 1 and subset is None
-    rows = [row for file in files for row in read_rows(file, limit if is_one else None)]
-    if subset is not None and all(SUBSET_COLUMN in row for row in rows):
-        named = {str(row[SUBSET_COLUMN]) for row in rows}
-        rows = [row for row in rows if row[SUBSET_COLUMN] == subset]
+    most = limit if len(files) == 1 and subset is None else None
+    rows = [Placed(row, file, number) for file in files for number, row in enumerate(read_rows(file, most), 1)]
+    if subset is not None and all(SUBSET_COLUMN in one.row for one in rows):
+        named = {str(one.row[SUBSET_COLUMN]) for one in rows}
+        rows = [one for one in rows if one.row[SUBSET_COLUMN] == subset]
         if not rows:
             near = ", ".join(sorted(named)[:4])
             raise ValueError(f"{files[0]} has no row whose {SUBSET_COLUMN} is {subset!r}; it has {near}")
-    return rows[:limit], files[0]
+    return rows[:limit]
 
 
 def _files_of(folder: Path, subset: str | None, split: str) -> list[Path]:

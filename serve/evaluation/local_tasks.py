@@ -8,18 +8,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from datasets import Dataset
-from jinja2 import meta
 from lm_eval.api.group import Group
-from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.api.task import Task
 from lm_eval.config.group import GroupConfig
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from llm_jax.scoring.hellaswag import with_parts
 from llm_jax.scoring.rows import require_columns
-from serve.evaluation.local_rows import Sources, from_hub_cache, rows_of
+from serve.evaluation.labels import UNREADABLE, labelled, name_the_row, variables
+from serve.evaluation.local_rows import Placed, Sources, from_hub_cache, rows_of
 
 Row = dict[str, Any]
 
@@ -98,10 +97,10 @@ class LocalTasks:
                 f"{sources.test} has no rows of {name}: neither there nor in {where} is a file {test}*.parquet, .jsonl "
                 "or .json"
             )
-        splits = {test: _dataset(name, config, *found)}
+        splits = {test: _dataset(name, config, found)}
         shown = rows_of(sources.examples or sources.test, subset, examples) if examples != test else None
         if shown is not None and (sources.examples or sources.test.is_dir()):
-            splits[examples] = _dataset(name, config, *shown)
+            splits[examples] = _dataset(name, config, shown)
         else:
             role = "train" if examples == "train" else "dev"
             self._without[name] = f"give --data {self._asked}:{role}=FILE"
@@ -117,34 +116,36 @@ class LocalTasks:
             "custom_dataset": lambda **_: splits,
         }
         try:
-            return ConfigurableTask(config=config)
-        except (KeyError, IndexError, TypeError, jinja2.UndefinedError) as error:
+            task = labelled(config)
+        except UNREADABLE as error:
+            for split, rows in ((test, found), (examples, shown or [])):
+                if split in splits:
+                    name_the_row(name, config, splits[split], rows)
             raise ValueError(
-                f"{found[1]}: its rows are not those of task {name!r} ({type(error).__name__}: {error}); it has the "
-                f"columns {', '.join(splits[test].column_names)}"
+                f"{found[0].path}: its rows do not fit task {name!r} ({type(error).__name__}: {error})"
             ) from error
+        has_own_form = {"process_docs", "doc_to_target"} & set(config.get("fewshot_config") or {})
+        if shows and sources.examples and shown and not has_own_form:
+            name_the_row(name, config, splits[examples], shown)
+        return task
 
 
 def missing_package(task: str, error: ImportError) -> ImportError:
     return ImportError(f"task {task!r} needs a package that is not installed ({error}): `uv sync --extra eval`")
 
 
-def _dataset(task: str, config: Mapping[str, Any], rows: Sequence[Row], path: Path) -> Dataset:
+def _dataset(task: str, config: Mapping[str, Any], rows: Sequence[Placed]) -> Dataset:
     prepare = PREPARE.get(task, lambda row: row)
     needed = COLUMNS_OF_CODE.get(task) or _columns(config)
-    for number, row in enumerate(rows, 1):
+    for row, path, number in rows:
         require_columns(path, row, needed - prepare(row).keys(), f"{task} (row {number})")
-    return Dataset.from_list([prepare(row) for row in rows])
+    return Dataset.from_list([prepare(one.row) for one in rows])
 
 
 def _columns(config: Mapping[str, Any]) -> set[str]:
     """The columns that a task's templates name. For a task with its own Python code they are not known: empty."""
     if config.get("process_docs"):
         return set()
+    columns = variables(config.get("doc_to_target")) if config.get("output_type") == "multiple_choice" else set()
     fields = [config.get(name) for name in ("doc_to_text", "doc_to_target", "doc_to_choice")]
-    templates = [field for field in fields if isinstance(field, str)]
-    parse = jinja2.Environment(autoescape=False).parse
-    # The target of a multiple-choice task may be the name of a column instead of a template.
-    target = str(config.get("doc_to_target"))
-    columns = {target} if config.get("output_type") == "multiple_choice" and target.isidentifier() else set()
-    return columns.union(*(meta.find_undeclared_variables(parse(template)) for template in templates))
+    return columns.union(*(variables(field, is_template=True) for field in fields))

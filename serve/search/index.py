@@ -93,9 +93,10 @@ def updated(
         stamp = _stamp(path) if known is None or name in again else known
         new.files[name] = stamp
         begin = len(new.names)
-        if known is not None and stamp.sha256 == known.sha256:
-            texts = [index.passages[row] for row in rows.get(name, [])]
-            kept += zip(range(begin, begin + len(texts)), rows.get(name, []), strict=True)
+        # A file without a passage is read again: what it costs is small, and it gives the reason why it is left out.
+        if known is not None and stamp.sha256 == known.sha256 and name in rows:
+            texts = [index.passages[row] for row in rows[name]]
+            kept += zip(range(begin, begin + len(texts)), rows[name], strict=True)
         else:
             try:
                 texts = reading.read(path, config.characters)

@@ -1,7 +1,7 @@
 """A folder → the files in it that are text → passages, each with the line it begins in.
 
 Each passage gets one vector. Paragraphs are joined up to a length; a longer one is cut after a sentence, else at a
-space. A file that is no text (an image, a program, a table) is left out, and the reason is stored.
+space. A file that is no text (an image, a program, a table) is left out, and the reason is said.
 """
 
 import os

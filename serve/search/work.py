@@ -43,7 +43,7 @@ def open_searcher(config: SearchConfig, console: Console) -> Searcher:
     searcher = _searcher(index, embedder, config)
     indexes.save(index, config, fingerprint)
     console.print(
-        f"index: {len(index.names):,} passages of {len(index.files) - len(changes.left_out):,} files in {config.place}",
+        f"index: {len(index.names):,} passages of {len(set(index.names)):,} files in {config.place}",
         markup=False,
         soft_wrap=True,
     )

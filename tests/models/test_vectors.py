@@ -24,11 +24,27 @@ def test_gensims_form_is_read(tmp_path):
     np.testing.assert_allclose(read.matrix, [[0.5, 1], [-0.001, 2]])
 
 
+def test_gloves_form_is_read_without_a_header(tmp_path):
+    first = "".join(f"{word} 0.5 {i} -1e-3\n" for i, word in enumerate(["the", ",", "3", *"abcdefghijklmnopqrs"]))
+    (tmp_path / "glove.txt").write_text(f"{first}. . . 1 2 3\r\n\n")
+    read = files.read(tmp_path / "glove.txt")
+    assert read.words[:4] == ("the", ",", "3", "a")
+    assert read.words[-1] == ". . ."
+    assert read.matrix.shape == (23, 3)
+    np.testing.assert_allclose(read.matrix[[1, -1]], [[0.5, 1, -0.001], [1, 2, 3]])
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"king 0.5 1\n", "the first line is no header"),
+        (b"king and queen\n", "the first line is no header"),
+        (b"king 0.5 1\nqueen 1 2 3\n", "the first line is no header"),
+        (b"king 0.5 nan\n", "the first line is no header"),
+        (b"king 1\nqueen 2\n", "the first line is no header"),
+        (b"a 1 2\n" * 20 + b"b 1 x\n", "line 21 is not a word and 2 numbers"),
+        (b"a 1 2\n" * 20 + b"b 1\n", "line 21 is not a word and 2 numbers"),
+        (b"a 1 2\n" * 20 + b"b 1 inf\n", "line 21: the vector of 'b' has numbers that are not finite"),
         (b"2 2\na 1 2\n", "promises 2 vectors of 2 numbers, which do not fit into the file's 10 bytes"),
         (b"99999999999 300\na 1 2\n", "do not fit into the file's"),
         (b"0 2\n", "do not fit"),

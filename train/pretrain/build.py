@@ -159,7 +159,6 @@ def compile_step(
     tokens = jax.ShapeDtypeStruct((config.batch_size, config.model.context_length + 1), "int32")
     started = time.monotonic()
     compiled = step.lower(state, tokens, jax.ShapeDtypeStruct((), "float32")).compile()
-    step.clear_cache()  # what was traced is not needed again
     backend.release_memory()  # the compiler's
     if job.is_first:
         print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)

@@ -4,10 +4,12 @@
     king 0.5 0.1 -0.2
     queen 0.4 0.2 -0.1
 
-The file is not trusted: its header is compared with what follows, and numbers that are not finite are refused.
+GloVe's files have no header: there the first lines say how many numbers follow a word. The file is not trusted: every
+line is compared with the header or the first lines, and numbers that are not finite are refused.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +21,7 @@ from llm_jax.files import replacing
 
 logger = logging.getLogger(__name__)
 LONGEST_HEADER = 64  # bytes
+FIRST_LINES, LONGEST_LINE = 20, 1 << 20  # looked at in a file without a header; bytes
 
 
 @dataclass(frozen=True)
@@ -65,25 +68,54 @@ def write(path: Path, vectors: Vectors) -> None:
 def header(path: Path) -> tuple[int, int] | None:
     """How many vectors and numbers the first line promises; None where it is no header of this format."""
     with path.open("rb") as file:
-        parts = file.readline(LONGEST_HEADER).split(b" ")
-    parts = [part.strip() for part in parts]
+        return parse_header(file.readline(LONGEST_HEADER))
+
+
+def parse_header(line: bytes) -> tuple[int, int] | None:
+    """As `header`, of a file's first line."""
+    parts = [part.strip() for part in line.split(b" ")]
     return (int(parts[0]), int(parts[1])) if len(parts) == 2 and all(part.isdigit() for part in parts) else None
 
 
+def width_without_header(path: Path) -> int | None:
+    """How many numbers follow each word in a file without a header; None where the first lines are no vectors."""
+    with path.open("rb") as file:
+        return parse_width([file.readline(LONGEST_LINE) for _ in range(FIRST_LINES)])
+
+
+def parse_width(lines: Iterable[bytes]) -> int | None:
+    """As `width_without_header`, of a file's first lines.
+
+    Each line that is not empty is a word and the same number of numbers, two or more. Where all words are numbers too,
+    the file is a text of numbers.
+    """
+    rows = [parts for line in lines if (parts := line.split())]
+    widths, numbers = {len(row) - 1 for row in rows}, [_finite(part) for row in rows for part in row[1:]]
+    if len(widths) != 1 or min(widths) < 2 or not all(numbers) or all(_finite(row[0]) for row in rows):
+        return None
+    return widths.pop()
+
+
+def _finite(part: bytes) -> bool:
+    try:
+        return math.isfinite(float(part))
+    except ValueError:
+        return False
+
+
 def read(path: Path) -> Vectors:
-    """Reads the text format.
+    """Reads the text format, with its header or without.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is empty, has no header or one that does not fit, or a line is not a word and its numbers.
+        ValueError: it is empty, is no such file, has a header that does not fit, or a line is not a word and its
+            numbers.
     """
     promised, size = header(path), path.stat().st_size
     if size == 0:
         raise ValueError(f"{path} is empty; expected vectors in word2vec's text format")
     if promised is None:
-        raise ValueError(
-            f"{path}: the first line is no header such as '10000 100' of word2vec's text format: put one there"
-        )
+        return _without_repeats(path, *_read_without_header(path))
     count, width = promised
     if min(count, width) < 1 or count * (2 * width + 2) > size:
         raise ValueError(
@@ -108,9 +140,23 @@ def read(path: Path) -> Vectors:
     return _without_repeats(path, words, matrix)
 
 
+def _read_without_header(path: Path) -> tuple[list[str], np.ndarray]:
+    width = width_without_header(path)
+    if width is None:
+        raise ValueError(
+            f"{path}: the first line is no header such as '10000 100' of word2vec's text format, and the first lines "
+            "are not a word and its numbers each: these are no vectors"
+        )
+    with path.open("rb") as file:
+        matrix = np.empty((sum(1 for line in file if line.strip()), width), np.float32)
+        file.seek(0)
+        lines = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+        return [_fill(path, number, line, row) for (number, line), row in zip(lines, matrix, strict=True)], matrix
+
+
 def _fill(path: Path, number: int, line: bytes, row: np.ndarray) -> str:
     """Puts a line's numbers into `row`, and returns its word."""
-    parts = line.strip(b"\r\n").rstrip(b" ").rsplit(b" ", len(row))
+    parts = line.rsplit(None, len(row))  # a word may hold spaces: some of GloVe's do
     try:
         word = parts[0].decode()
     except UnicodeDecodeError:
@@ -124,7 +170,8 @@ def _fill(path: Path, number: int, line: bytes, row: np.ndarray) -> str:
             row[:] = [float(part) for part in parts[1:]]
     except ValueError:
         raise ValueError(
-            f"{path}, line {number:,} is not a word and {len(row)} numbers, as the header says: get the file again"
+            f"{path}, line {number:,} is not a word and {len(row)} numbers, as the header or the first lines say: "
+            "get the file again"
         ) from None
     if not np.isfinite(row).all():
         raise ValueError(

@@ -119,6 +119,74 @@ def test_a_model_that_never_wins_gets_a_finite_rating_and_the_record_says_so():
     json.dumps(record, allow_nan=False)
 
 
+def won(*pairs):
+    """Votes in which the first model of each pair won."""
+    models = sorted({model for pair in pairs for model in pair})
+    left, right = (np.array([models.index(pair[side]) for pair in pairs]) for side in (0, 1))
+    return Votes(tuple(models), left, right, np.ones(len(pairs)))
+
+
+SETTINGS = Settings(bootstraps=20, shuffles=3)
+CYCLE = ["bc", "cb", "cd", "dc", "bd", "db"] * 5
+
+
+@pytest.mark.parametrize(
+    ("pairs", "low", "high"),  # models that are open below and above
+    [
+        (["ab"], "b", "a"),
+        (["ab"] * 5 + ["bc"] * 2, "bc", "ab"),
+        (["ab"] * 3 + ["ba"], "", ""),
+        (["ab", *CYCLE], "", "a"),
+        (["ca", *CYCLE], "a", ""),
+        (["ab", "ae", *CYCLE], "e", "ae"),  # e has never met the three
+        (["ab", "ea", *CYCLE], "", "ae"),
+        (["ab", "de"], "be", "ad"),
+        (["ae", "ea", *CYCLE], "", ""),  # two groups, each with finite differences
+    ],
+)
+def test_a_strength_that_the_votes_do_not_bound_has_an_open_interval_and_no_ranks(pairs, low, high):
+    record = analysis.analyse(won(*pairs), SETTINGS, "x")
+    for row in record["table"]:
+        for within in row["intervals"].values():
+            ends = [row["model"] in low, row["model"] in high]
+            assert [end is None for end in within["rating"]] == ends
+            assert (within["rank"] is None) == any(ends)
+    assert record["open_models"] == len({*low, *high})
+    assert (record["probability_of_order"] is None) == (not record["finite_maximum"])
+    json.dumps(record, allow_nan=False)
+
+
+def test_the_others_are_ranked_with_an_open_model_above_or_below_them():
+    with_open = analysis.analyse(won(*["ab"] * 9, *CYCLE), SETTINGS, "x")["table"]
+    for row in with_open[1:]:
+        low, high = row["intervals"]["0.99"]["rank"]
+        assert 1 <= low < high <= 4
+    assert {row["intervals"]["0.99"]["rank"][0] for row in with_open[1:]} == {1}
+
+
+def test_open_ends_agree_with_the_finite_maximum_on_random_tables():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        points = np.triu(random.random((6, 6)) < 0.4, 1).astype(float)
+        points[random.integers(0, 6, 3), random.integers(0, 6, 3)] += 1
+        np.fill_diagonal(points, 0)
+        if tables.components(points) == 1:
+            low, high = tables.open_ends(points)
+            assert (low | high).any() == (not tables.has_finite_maximum(points))
+
+
+def test_one_vote_is_reported_without_certainty(tmp_path, capsys):
+    (tmp_path / "v.csv").write_text("left,right,winner\nA,B,left\n")
+    assert serve_arena(tmp_path / "v.csv", "--bootstraps", "10", "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "≥ 1340" in shown
+    assert "≤ 660" in shown
+    assert "1–1" not in shown
+    assert "the printed order is right" not in shown
+    assert "their intervals are open" in " ".join(shown.split())
+    assert "A against B: no finite difference; votes between them: 1" in shown
+
+
 def serve_arena(*arguments) -> int:
     try:
         return front_door("python -m serve", "", COMMANDS, ["arena", *map(str, arguments)])

@@ -285,6 +285,67 @@ def test_files_that_do_not_fit_a_task_are_refused_with_the_cure(tmp_path, name, 
         ours.load_tasks([name], data, shots)
 
 
+def piqa(label, second="eat"):
+    return {"goal": "open a jar", "sol1": "twist", "sol2": second, "label": label}
+
+
+def hellaswag(label, endings=("a", "b", "c")):
+    return {"activity_label": "x", "ctx_a": "A b.", "ctx_b": "c", "endings": list(endings), "label": label}
+
+
+def arc(key):
+    return {"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": key}
+
+
+def winogrande(answer):
+    return {"sentence": "x _ y", "option1": "p", "option2": "q", "answer": answer}
+
+
+def mmlu(answer):
+    return MMLU["anatomy"]["test"][0] | {"answer": answer}
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("piqa", [piqa(-1)] * 2, r"row 1 has no right answer for .*; label is -1; .* no labels: .*validation"),
+        ("piqa", [piqa(0), piqa(None)], r"row 2 .*label is None; this split has no labels"),
+        ("piqa", [piqa(0), piqa(2)], r"row 2 does not .*; label is 2; 2 is not the number of one of 2 answers, 0 to 1"),
+        ("piqa", [piqa("1")], r"row 1 .*'1' is not the number"),
+        ("piqa", [piqa(1.0)], r"row 1 .*1\.0 is not the number"),
+        ("piqa", [piqa(0, "")], r"row 1 does not fit .*IndexError.*; empty: sol2$"),
+        ("hellaswag", [hellaswag("0"), hellaswag("")], r"row 2 .*label is ''; this split has no labels"),
+        ("hellaswag", [hellaswag("0"), hellaswag("7")], r"row 2 .*'7'; 7 is not the number of one of 3 answers"),
+        ("hellaswag", [hellaswag("7")], r"row 1 .*label is '7'; 7 is not"),
+        ("hellaswag", [hellaswag("1", ("a", "", "c"))], r"row 1 .*; empty: endings\[1\]$"),
+        ("hellaswag", [hellaswag("1"), hellaswag("1", ("a", None))], r"row 2 .*; empty: endings\[1\]$"),
+        ("arc_easy", [arc("A"), arc("B"), arc(""), arc("")], r"row 3 .*answerKey is ''; this split has no labels"),
+        ("arc_easy", [arc("A"), arc("D")], r"row 2 does not fit .*'D' is not in list.*; answerKey is 'D'$"),
+        ("winogrande", [winogrande("1"), winogrande("")], r"row 2 .*KeyError.* columns .*; empty: answer$"),
+        ("mmlu_anatomy", [MMLU["abstract_algebra"]["test"][0], mmlu(0), mmlu(-1)], r"row 3 has no .*answer is -1"),
+    ],
+)  # fmt: skip
+def test_a_row_without_a_right_answer_is_refused_by_file_row_and_value(tmp_path, name, rows, message):
+    path = write(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ValueError, match=message) as refused:
+        ours.load_tasks([name], parse_data([f"{name}={path}"]), 0)
+    assert str(refused.value).startswith(f"{path}, row ")
+
+
+def test_examples_without_right_answers_are_refused_too(tmp_path):
+    test = write(tmp_path / "test.jsonl", [piqa(0)])
+    train = write(tmp_path / "train.jsonl", [piqa(1), piqa(-1)])
+    with pytest.raises(ValueError, match=r"train\.jsonl, row 2 has no right answer"):
+        ours.load_tasks(["piqa"], parse_data([f"piqa={test}", f"piqa:train={train}"]), 1)
+
+
+def test_a_text_among_the_answers_and_a_number_in_place_of_the_text_are_right_answers(tmp_path):
+    path = write(tmp_path / "rows.jsonl", [winogrande("1"), winogrande("2")])
+    ours.load_tasks(["winogrande"], parse_data([f"winogrande={path}"]))
+    path = write(tmp_path / "piqa.jsonl", [piqa("twist"), piqa("eat")])
+    ours.load_tasks(["piqa"], parse_data([f"piqa={path}"]))
+
+
 def test_ifeval_without_nltk_s_data_is_refused_before_anything_is_generated(tmp_path, monkeypatch, nltk_data):
     data = parse_data([f"ifeval={write(tmp_path / 'rows.jsonl', IFEVAL)}"])
     ours.load_tasks(["ifeval"], data)

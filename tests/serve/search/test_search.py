@@ -82,6 +82,16 @@ def test_what_changed_is_read_again_and_nothing_else(config, monkeypatch):
     assert embedded == []
 
 
+def test_an_update_counts_the_files_that_have_passages_and_names_those_left_out_again(config):
+    (config.folder / "empty.txt").write_text("")
+    _, said = opened(config)
+    assert "2 passages of 2 files" in said
+    (config.folder / "new.txt").write_text("dogs bark")
+    _, said = opened(config)
+    assert "left out: picture.png: a PNG image" in said
+    assert "3 passages of 3 files" in said
+
+
 def test_an_index_of_another_model_folder_or_length_is_refused(config, other_model, tmp_path):
     opened(config)
     with pytest.raises(ValueError, match=r"of another model, whose vectors .* --rebuild"):

@@ -1,5 +1,6 @@
 """`train embeddings`: one folder, whole or not at all, from a text, a file of vectors or a model."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -58,6 +59,34 @@ def test_counted_vectors_and_a_file_of_vectors_go_through_the_same_views(text, t
     again = work(EmbeddingsConfig(tmp_path / "ppmi/vectors.txt", out=tmp_path / "again"), Console(quiet=True))
     assert again["method"] == "vectors of a file"
     assert (tmp_path / "again/vectors.txt").read_bytes() == (tmp_path / "ppmi/vectors.txt").read_bytes()
+
+
+def glove(words="abcdefgh") -> str:
+    random = np.random.default_rng(0)
+    return "".join(f"{word} {' '.join(f'{value:.4f}' for value in random.normal(size=4))}\n" for word in words)
+
+
+def test_a_file_of_glove_is_vectors_and_not_a_text_of_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "has_tsne", lambda: False)
+    (tmp_path / "glove.txt").write_text(glove())
+    record = work(EmbeddingsConfig(tmp_path / "glove.txt", out=tmp_path / "out", k=2), Console(quiet=True))
+    assert (record["method"], record["words"], record["width"]) == ("vectors of a file", 8, 4)
+    assert files.read(tmp_path / "out/vectors.txt").words == tuple("abcdefgh")
+
+
+@pytest.mark.parametrize("text", ["1 2 3 4\n5 6 7 8\n", "king 1 2\nthe queen\n", "in 1999\nin 2001\n", "a b c\n", ""])
+def test_a_text_with_numbers_stays_a_text(tmp_path, text):
+    (tmp_path / "text.txt").write_text(text)
+    assert inputs.stored(tmp_path / "text.txt") is None
+
+
+@pytest.mark.parametrize("begin", ["", "8 4\n"])
+def test_vectors_that_are_compressed_or_not_plain_utf_8_are_refused_and_not_learnt_from(tmp_path, begin):
+    text = begin + glove()
+    for name, content in (("gz", gzip.compress(text.encode())), ("bom", text.encode("utf-8-sig"))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} holds vectors, and is .*: unpack or convert it first"):
+            inputs.stored(tmp_path / name)
 
 
 def test_token_embeddings_of_a_model_keep_their_ids(tmp_path):
