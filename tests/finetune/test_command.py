@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,8 @@ def test_show_prints_examples_and_begins_nothing(base, files, tmp_path, monkeypa
     assert call(base, "--data", files["sft"], "--show", "2") == 0
     assert capsys.readouterr().out.count("+") >= 2
     assert not list(tmp_path.iterdir())
+    assert call(base, "--data", files["sft"], "--show", "1", "--max-length", "5") == 0
+    assert re.search(r"Of all rows: \d+ cut at the longest length", capsys.readouterr().out)
 
 
 def test_what_is_opened_before_processes_join_each_other_uses_no_device(base, whole, adapted, files, tmp_path):

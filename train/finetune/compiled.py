@@ -30,13 +30,6 @@ from train.pretrain.build import true_memory
 from train.pretrain.step import places_of
 from train.record.progress import print_table
 
-SAID = {  # what happened to rows, by the names of `Prepared.counts`
-    "skipped": "rows skipped",
-    "dropped": "dropped, for truncation left no target",
-    "truncated": "cut at the longest length",
-    "equal_pairs": "pairs of equal answers, which teach nothing",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
@@ -107,10 +100,9 @@ class Setup:
         rows = self.objective.groups * config.batch_size // devices // config.micro_batches(devices)
         held_out = f"{data.count('val'):,} held out" if self.held_out else "none held out"
         padding = f"{self.batches.padding():.0%} padding in {len(self.batches.shapes())} lengths"
-        what = f"{data.count('train'):,} {data.kind}, {padding} · {held_out} · task {self.task}"
-        for what_of_it, said in SAID.items():
-            if count := data.counts.get(what_of_it):
-                what += f" · {count:,} {said}"
+        what = " · ".join(
+            [f"{data.count('train'):,} {data.kind}, {padding}", held_out, f"task {self.task}", *data.said()]
+        )
         fused = self.plan.attention == "cudnn"
         args = (config, self.trainable, what, mesh, rows, self.longest, self.plan.dtype.itemsize, fused)
         print_table(f"run {name}", estimate.describe(*args))

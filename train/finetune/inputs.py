@@ -95,6 +95,8 @@ def show_examples(source: str, config: FinetuneConfig, count: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         inputs = open_inputs(source, config, Path(folder) / DATA)
         show(inputs.data, inputs.tokenizer, count)
+        if said := inputs.data.said():
+            print(f"Of all rows: {', '.join(said)}.")
     return 0
 
 

@@ -28,6 +28,14 @@ AGAIN = "remove the folder to prepare the examples again"
 SPLITS = ("train", "val")
 
 
+SAID = {  # by the names of `Prepared.counts`
+    "skipped": "rows skipped",
+    "dropped": "dropped, for truncation left no target",
+    "truncated": "cut at the longest length",
+    "equal_pairs": "pairs of equal answers, which teach nothing",
+}
+
+
 @dataclass(frozen=True)
 class Counts:
     """Of one split."""
@@ -101,6 +109,10 @@ class Prepared:
     def count(self, split: str) -> int:
         """How many examples a split has; 0 for one that is not there."""
         return self.splits[split].examples if split in self.splits else 0
+
+    def said(self) -> list[str]:
+        """What happened to the rows that are not as they were, in words."""
+        return [f"{count:,} {said}" for name, said in SAID.items() if (count := self.counts.get(name))]
 
     def arrays(self, split: str) -> Arrays:
         """Raises ValueError where there is no such split."""
