@@ -136,7 +136,7 @@ def test_of_unpaired_preferences_only_good_answers_are_read(row, good, file_of, 
     assert not caplog.text
     for bad in (False, "False", 0, "0"):
         with pytest.raises(
-            ValueError, match=r":2: 'label' is .*: unpaired preference data \(KTO\).*keep the rows with"
+            ValueError, match=r":2: 'label' is .*, as in unpaired preference data \(KTO\).*keep the rows with"
         ):
             read(file_of([row | {"label": good}, row | {"label": bad}]))
 

@@ -64,8 +64,9 @@ def record_of(row: Mapping[str, Any], kind: Kind) -> Record:
         return _answers(row)
     if verdict(row) is False:
         raise ValueError(
-            f"'label' is {row['label']!r}: unpaired preference data (KTO), whose bad answers would be learned; keep "
-            "the rows with label true, or pair them as chosen and rejected"
+            f"'label' is {row['label']!r}, as in unpaired preference data (KTO), whose bad answers would be learned: "
+            "keep the rows with label true, or pair them as chosen and rejected; remove the column if it means something "
+            "else"
         )
     if kind == "chats":
         return _chat(row)
