@@ -65,8 +65,8 @@ def record_of(row: Mapping[str, Any], kind: Kind) -> Record:
     if verdict(row) is False:
         raise ValueError(
             f"'label' is {row['label']!r}, as in unpaired preference data (KTO), whose bad answers would be learned: "
-            "keep the rows with label true, or pair them as chosen and rejected; remove the column if it means something "
-            "else"
+            "keep the rows with label true, or pair them as chosen and rejected; remove the column if it means "
+            "something else"
         )
     if kind == "chats":
         return _chat(row)
