@@ -341,9 +341,11 @@ def test_examples_without_right_answers_are_refused_too(tmp_path):
 
 def test_a_text_among_the_answers_and_a_number_in_place_of_the_text_are_right_answers(tmp_path):
     path = write(tmp_path / "rows.jsonl", [winogrande("1"), winogrande("2")])
-    ours.load_tasks(["winogrande"], parse_data([f"winogrande={path}"]))
+    task = ours.load_tasks(["winogrande"], parse_data([f"winogrande={path}"]))["tasks"]["winogrande"]
+    assert [task.doc_to_text(doc) for doc in task.task_docs] == [0, 1]
     path = write(tmp_path / "piqa.jsonl", [piqa("twist"), piqa("eat")])
-    ours.load_tasks(["piqa"], parse_data([f"piqa={path}"]))
+    task = ours.load_tasks(["piqa"], parse_data([f"piqa={path}"]))["tasks"]["piqa"]
+    assert [task.doc_to_target(doc) for doc in task.task_docs] == ["twist", "eat"]
 
 
 def test_ifeval_without_nltk_s_data_is_refused_before_anything_is_generated(tmp_path, monkeypatch, nltk_data):
