@@ -1,15 +1,17 @@
 """The README.md of an export: the model, its training data and losses, and how to load it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llm_jax.checkpoint import LoadedRun
 from llm_jax.files.json_files import read_log
 from llm_jax.hf import families
 from llm_jax.runs import METRICS
 
+if TYPE_CHECKING:
+    from llm_jax.checkpoint import LoadedRun
 
-def describe(run: Path, loaded: LoadedRun) -> str:
+
+def describe(run: Path, loaded: "LoadedRun") -> str:
     """A model card in the hub's format."""
     config, reached = loaded.config, _metrics_at(run, loaded.step)
     rows = [

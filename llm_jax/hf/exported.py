@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from llm_jax.checkpoint import LoadedRun, load_run
 from llm_jax.hf import card, peft
 from llm_jax.hf.directory import ExportReport, export
 from llm_jax.hf.opened import load_adapted, open_model
@@ -14,6 +13,8 @@ def export_run(run: Path, out: Path, step: int | None = None, overwrite: bool = 
 
     Raises as `load_run` or `load_adapted`, and as `export`.
     """
+    from llm_jax.checkpoint import LoadedRun, load_run
+
     run = Path(run)
     if is_lora(run):
         found = open_model(run, step)
