@@ -8,6 +8,10 @@ train on. Dropout, clipping, warm-up and decay are off, so that only the arithme
 real tokens (no padding) over all steps but the first five, which compile or warm up. Memory is the process's largest
 resident set.
 
+transformers gives the embedding of the padding token no gradient (`padding_idx` of torch.nn.Embedding), wherever the
+token stands. SmolLM2 and many others name the end of a turn as padding, so as an input that token would not be learnt.
+Here torch learns it, as ours does; `--padding-frozen` leaves it as it is.
+
 Measured on 2 cores of an AVX-512 Xeon: see docs/benchmarks.md.
 """
 
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--out", type=Path, help="JSON file for all numbers")
     parser.add_argument("--exact", action="store_true", help="TRL in float64 too: which side is nearer to it?")
+    parser.add_argument("--padding-frozen", action="store_true", help="leave TRL's embedding as transformers makes it")
     parser.add_argument("--side", choices=["ours", "trl", "exact"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -207,6 +212,8 @@ def trl(options: argparse.Namespace, task: str, number: str) -> dict[str, Any]:
     from trl.trainer.sft_trainer import SFTTrainer
 
     model: Any = AutoModelForCausalLM.from_pretrained(options.base, dtype=getattr(torch, number))
+    if not options.padding_frozen:
+        model.get_input_embeddings().padding_idx = None
     if task != "sft":
         lora = LoraConfig(r=RANK, lora_alpha=int(ALPHA), target_modules=list(TARGETS), task_type="CAUSAL_LM")
         model = get_peft_model(model, lora)

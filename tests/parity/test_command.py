@@ -6,16 +6,19 @@ import json
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+import torch
 import transformers
 from planted import FAULTS
 from planted_llama import LLAMA
+from torch.nn import functional as F
 
 from llm_jax import command_line
 from llm_jax.config import Execution
 from train.__main__ import COMMANDS
 from train.parity.command import Options
-from train.parity.stages import models_compared
+from train.parity.stages import model, models_compared
 
 FLAGS = ("--steps", "4", "--length", "16", "--new-tokens", "16")
 
@@ -188,6 +191,22 @@ def test_a_directory_of_another_family_is_read_by_both_sides(model_type, tmp_pat
     theirs = models_compared.by_parameter(dict(found.theirs.named_parameters()), found.ours.config)
     assert ours.keys() == theirs.keys()
     assert all((theirs[name].detach().numpy() == array).all() for name, array in ours.items())
+
+
+def test_the_padding_token_has_a_gradient_on_both_sides(tmp_path):
+    """transformers leaves it out where the config names one; SmolLM2 names the end of a turn."""
+    execution = Execution(dtype="float32")
+    saved = models_compared.drawn(LLAMA, execution, seed=0)
+    saved.theirs.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"pad_token_id": 2}))
+    found = models_compared.loaded(str(tmp_path), execution)
+    tokens_BT = np.array([[2, 5, 2, 7, 11], [3, 2, 2, 9, 4]])
+    ours = found.ours.by_parameter(found.ours.to_hf(model.our_gradients(found.ours, tokens_BT)))
+    logits = found.theirs(torch.tensor(tokens_BT[:, :-1])).logits
+    F.cross_entropy(logits.flatten(0, 1), torch.tensor(tokens_BT[:, 1:]).flatten()).backward()
+    theirs = found.ours.by_parameter({name: p.grad for name, p in found.theirs.named_parameters()})
+    np.testing.assert_allclose(ours["token_embedding"][2], theirs["token_embedding"][2], rtol=1e-4, atol=1e-7)
 
 
 def test_without_pytorch_it_says_which_group_to_install(monkeypatch, capsys):
