@@ -1,6 +1,7 @@
 """Config dataclasses from JSON, and the checks that their fields share."""
 
 import dataclasses
+import operator
 from typing import Any, get_args, get_type_hints
 
 
@@ -31,6 +32,14 @@ def refuse_no_count(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a whole number; got {value!r}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1; got {value}")
+
+
+def whole_number(name: str, value: Any) -> int:
+    """`value` as an int, from Python or NumPy. Raises TypeError for anything else, as 300.0 or "300"."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number; got {value!r}") from None
 
 
 def refuse_no_switch(name: str, value: Any) -> None:

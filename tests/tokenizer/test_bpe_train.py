@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_jax.tokenizer import CL100K_PATTERN, GPT2_PATTERN, train_bpe
+from llm_jax.tokenizer import (
+    CL100K_PATTERN,
+    GPT2_PATTERN,
+    train_bpe,
+    train_pair_encoding,
+    train_unigram,
+    train_wordpiece,
+)
 from llm_jax.tokenizer.bpe.patterns import splitter
 from llm_jax.tokenizer.bpe.train import count_pre_tokens, learn_merges
 from llm_jax.tokenizer.hf_files.tokenizer_json import to_characters
@@ -142,3 +149,10 @@ def test_several_processes_count_what_one_does():
     assert count_pre_tokens(texts, special_tokens=("<|endoftext|>",), processes=2) == count_pre_tokens(
         texts, special_tokens=("<|endoftext|>",)
     )
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_pair_encoding, train_unigram, train_wordpiece])
+@pytest.mark.parametrize("size", [300.0, "300", None])
+def test_a_vocabulary_size_that_is_no_whole_number_is_refused(train, size):
+    with pytest.raises(TypeError, match=f"vocab_size must be a whole number; got {size!r}"):
+        train(["abc abd"], size)

@@ -18,6 +18,7 @@ import heapq
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from llm_jax.config.values import whole_number
 from llm_jax.tokenizer.bpe.counting import count_pre_tokens
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.bpe.pairs import Words
@@ -58,6 +59,7 @@ def train_bpe(
     if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens must be distinct strings in a sequence; got {special_tokens!r}")
     grown({}, special_tokens, 0)  # refuses a faulty spelling before the work, not after it
+    vocab_size = whole_number("vocab_size", vocab_size)
     n_merges = vocab_size - 256 - len(special_tokens)
     if n_merges < 0:
         raise ValueError(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
+from llm_jax.config.values import whole_number
 from llm_jax.tokenizer.bpe.merge import merge
 from llm_jax.tokenizer.bpe.pairs import Words
 from llm_jax.tokenizer.bpe.train import merges_of
@@ -56,6 +57,7 @@ def train_pair_encoding(
         ValueError: for a size that cannot hold the characters, or one that the texts have no pairs for.
     """
     normalization = normalization or Normalization()
+    vocab_size = whole_number("vocab_size", vocab_size)
     corpus = corpora.read(texts, normalization, coverage, space_runs)
     n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     alphabet = list(corpus.alphabet)

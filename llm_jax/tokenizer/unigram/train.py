@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llm_jax.config.values import whole_number
 from llm_jax.tokenizer.sentencepiece import corpus as corpora
 from llm_jax.tokenizer.sentencepiece.corpus import Corpus
 from llm_jax.tokenizer.sentencepiece.normalization import Normalization
@@ -69,6 +70,7 @@ def train_unigram(
         ValueError: for a size that cannot hold the characters, or one that the texts have no pieces for.
     """
     normalization = normalization or Normalization()
+    vocab_size = whole_number("vocab_size", vocab_size)
     corpus = corpora.read(texts, normalization, coverage, space_runs)
     n_pieces = room_for_pieces(vocab_size, byte_fallback, corpus)
     scores = learn(corpus, n_pieces, int(vocab_size * MARGIN), progress)

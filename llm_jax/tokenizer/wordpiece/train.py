@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
+from llm_jax.config.values import whole_number
 from llm_jax.tokenizer.bpe.pairs import Words
 from llm_jax.tokenizer.protocol import check_text, check_texts
 from llm_jax.tokenizer.wordpiece.vocabulary import GOES_ON, LONGEST_WORD, SPECIAL, WordPieceVocabulary
@@ -57,6 +58,7 @@ def learn(
     progress: Progress | None = None,
 ) -> WordPieceVocabulary:
     """As `train_wordpiece`, from words with their counts."""
+    vocab_size = whole_number("vocab_size", vocab_size)
     spelled = {word: [word[0], *(GOES_ON + letter for letter in word[1:])] for word in counts if word}
     frequency = Counter[str]()
     for word, letters in spelled.items():
