@@ -31,6 +31,7 @@ from llm_jax.runs import EXPORT, LOSS_PLOT, SAMPLES
 from llm_jax.tokenizer import Tokenizer, train_wordpiece
 from train.architectures.config import ArchitecturesConfig
 from train.architectures.recipes import Recipe, recipe_of
+from train.architectures.start import as_encoder_decoder
 from train.architectures.training import train
 from train.prepare.sources.text import standard_library
 from train.record import metrics, plots
@@ -77,7 +78,7 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
         n_segments=1,
         has_masked_head=True,
     )
-    params: Any = init(jax.random.key(options.seed), config)
+    params: Any = as_encoder_decoder(init(jax.random.key(options.seed), config), dimension_letters(config), config)
     n_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(
         f"{name}: {len(windows.train_WT):,} / {len(windows.dev_WT):,} windows of {WINDOW} tokens, vocabulary "

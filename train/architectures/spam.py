@@ -26,6 +26,7 @@ from llm_jax.models.encoder.forward import forward
 from llm_jax.models.encoder.parameters import dimension_letters, init
 from train.architectures.config import ArchitecturesConfig
 from train.architectures.recipes import Recipe, recipe_of
+from train.architectures.start import as_encoder_decoder
 from train.architectures.training import train
 from train.finetune.data.config import DataConfig
 from train.finetune.data.reading.read import Reader, tables
@@ -122,7 +123,7 @@ def _one(
     n_test = len(order) // TEST_SHARE
     test, chosen = (Texts(*(x[rows] for x in every)) for rows in (order[:n_test], order[n_test : n_test + n_labels]))
     at_model, at_head = jax.random.split(jax.random.key(seed))
-    fresh = init(at_model, config)
+    fresh = as_encoder_decoder(init(at_model, config), dimension_letters(config), config)
     encoder = fresh if start == STARTS[0] else dataclasses.replace(model.params, masked_head=None)
     params: Any = (encoder, init_head(at_head, config.d_model, n_classes))
 

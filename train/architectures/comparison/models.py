@@ -1,7 +1,5 @@
 """The three models of the comparison: what each is, and the loss of its batches."""
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +8,6 @@ import jax.numpy as jnp
 
 from llm_jax.config import DecoderConfig, Execution
 from llm_jax.kernels.plan import Plan, make_plan
-from llm_jax.layers.sinusoids import sinusoids
 from llm_jax.models import decoder
 from llm_jax.models.encoder import forward as encoder
 from llm_jax.models.encoder import parameters as encoder_parameters
@@ -21,7 +18,7 @@ from llm_jax.models.encoder_decoder import parameters as encoder_decoder_paramet
 from llm_jax.models.encoder_decoder.config import EncoderDecoderConfig
 from train.architectures.comparison.setting import ModelKind, Setting
 from train.architectures.pairs import MASK, PAD, SPECIAL
-from train.optim.optimizer import is_matrix
+from train.architectures.start import as_encoder_decoder
 
 CONTEXT = 96  # positions; the longest row is a window with its holes behind it
 
@@ -49,12 +46,12 @@ class Model:
     plan: Plan
 
     def init(self, seed: int) -> Any:
-        """Fresh parameters, by the encoder–decoder's rule in all three (`_as_encoder_decoder`)."""
+        """Fresh parameters, by the encoder–decoder's rule in all three (`train.architectures.start`)."""
         key = jax.random.key(seed)
         if self.kind == "encoder":
-            return _as_encoder_decoder(encoder_parameters.init(key, self.config), self)
+            return as_encoder_decoder(encoder_parameters.init(key, self.config), self.letters, self.config)
         if self.kind == "decoder":
-            return _as_encoder_decoder(decoder.init(key, self.config), self)
+            return as_encoder_decoder(decoder.init(key, self.config), self.letters, self.config)
         return encoder_decoder_parameters.init(key, self.config)
 
     @property
@@ -91,26 +88,6 @@ def model_of(kind: ModelKind, setting: Setting, vocab_size: int) -> Model:
         )
     config = EncoderDecoderConfig(**sizes, n_encoder_layers=2, n_decoder_layers=2, mlp_width=4 * d)
     return Model(kind, config, plan)
-
-
-def _as_encoder_decoder(params: Any, model: Model) -> Any:
-    """Drawn matrices with the deviation that an encoder–decoder's have, and its sinusoids as the first positions.
-
-    BERT's and GPT-2's own deviation, 0.02, is made for a width of some thousand. At 64 all attention is uniform at
-    first, and a masked model names the commonest byte for thousands of steps, whatever its architecture could learn.
-    """
-    width, mlp_width = model.config.d_model, model.config.mlp_width
-    deviation, of_mlp = width**-0.5, math.sqrt(2 / (width + mlp_width))
-
-    def rescaled(letters: str, leaf: Any) -> Any:
-        if not is_matrix(letters):
-            return leaf
-        drawn = leaf.std(where=leaf != 0)  # rows that pad a decoder's vocabulary are zero
-        return leaf * ((of_mlp if "F" in letters else deviation) / drawn)
-
-    params = jax.tree.map(rescaled, model.letters, params)
-    # The encoder–decoder adds sinusoids to √D times its embedding: the same ratio.
-    return dataclasses.replace(params, position_embedding=deviation * sinusoids(*params.position_embedding.shape))
 
 
 def encoder_logits(model: Model, params: Any, tokens_BT: Any) -> Any:
