@@ -16,6 +16,7 @@ from train.prepare.slices import BadRow, decode
 from train.prepare.sources.arrow import BATCH_ROWS, arrow_batches
 from train.prepare.sources.delimited import csv_rows, raw_lines
 from train.prepare.sources.json_array import array_values
+from train.prepare.sources.matches import warn_left_out
 from train.prepare.sources.tables import open_parquet
 
 if TYPE_CHECKING:
@@ -64,12 +65,15 @@ class Tables:
         if not self.given:
             raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or {HUB}NAME")
         found: dict[str, tuple[str, Content] | None] = {}
+        name_of: dict[Path, str] = {}  # a file without links → its first name
         for given in self.given:
             if given.startswith(HUB):
                 found[given] = None
-            else:
-                files = files_of(given, self.flag, self.split, self.columns, bool(self.header))
-                found |= {str(path): how for path, how in files.items()}
+                continue
+            files = files_of(given, self.flag, self.split, self.columns, bool(self.header))
+            names = {path: name_of.setdefault(path.resolve(), str(path)) for path in files}
+            found |= {names[path]: how for path, how in files.items()}
+            warn_left_out("read already", [path for path, name in names.items() if name != str(path)])
         return found
 
     def _of_file(self, path: Path, kind: str, content: Content) -> Iterator[tuple[str, Row]]:
