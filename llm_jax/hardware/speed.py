@@ -20,8 +20,8 @@ from llm_jax.hardware.serving_memory import FORMAT_BYTES, cache_bytes
 
 
 class Efficiency(NamedTuple):
-    compute: float = 0.76  # of the dense peak, in prefill and in large batches
-    bandwidth: float = 0.76  # of the memory's, in decoding
+    compute: float = 0.74  # of the dense peak, in prefill and in large batches
+    bandwidth: float = 0.78  # of the memory's, in decoding
     training: float = 0.44  # of the dense peak
     host: float = 0.0005  # seconds a decoding step
 
@@ -53,6 +53,12 @@ def multiplied_parameters(config: DecoderConfig) -> int:
     return config.n_parameters - looked_up
 
 
+def multiplied_bytes(config: DecoderConfig, dtype: str) -> int:
+    """Bytes of the weights that a step reads; where they are served in fp8, the head stays in bfloat16."""
+    head = config.vocab_size * config.d_model if dtype == "fp8" else 0
+    return FORMAT_BYTES[dtype] * multiplied_parameters(config) + head
+
+
 def attention_flops(config: DecoderConfig, tokens: float, context: float) -> float:
     """Forward, of `tokens` that each attend to `context` others on average: scores and mixing, 4·L·N·H a pair."""
     return 4 * config.n_layers * config.n_heads * config.d_head * tokens * context
@@ -70,7 +76,7 @@ def prefill_seconds(
     """Of `rows` prompts of `length` tokens, on `devices` that split every layer; at least the weights are read."""
     tokens = rows * length
     flops = 2 * multiplied_parameters(config) * tokens + attention_flops(config, tokens, length / 2)
-    read = FORMAT_BYTES[dtype] * multiplied_parameters(config) / (efficiency.bandwidth * device.bandwidth)
+    read = multiplied_bytes(config, dtype) / (efficiency.bandwidth * device.bandwidth)
     seconds = max(flops / (efficiency.compute * device.peak), read) / devices
     return seconds + exchange_seconds(config, device, tokens, devices) + efficiency.host
 
@@ -87,7 +93,7 @@ def decode_seconds(
 ) -> float:
     """Of one step, in which `rows` sequences with `context` tokens in the cache get a token each."""
     multiplied = multiplied_parameters(config)
-    read = FORMAT_BYTES[dtype] * multiplied / (efficiency.bandwidth * device.bandwidth)
+    read = multiplied_bytes(config, dtype) / (efficiency.bandwidth * device.bandwidth)
     compute = 2 * multiplied * rows / (efficiency.compute * device.peak)
     token = cache_bytes(config, cache_dtype or ("bfloat16" if dtype == "fp8" else dtype), devices)
     cache = token * rows * context / (efficiency.bandwidth * device.bandwidth)

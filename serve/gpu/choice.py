@@ -1,19 +1,34 @@
 """For each accelerator, the fewest of them that serve the model as asked, or why none of the numbers does."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from llm_jax.config import DecoderConfig
 from llm_jax.hardware.catalogue import Accelerator, accelerators
 from llm_jax.hardware.prices import Price, prices
 from llm_jax.hardware.queueing import Load, Server, Waits, simulate
-from llm_jax.hardware.serving_memory import ServingMemory, serving_memory
+from llm_jax.hardware.serving_memory import ServingMemory, can_share, serving_memory
 from llm_jax.hardware.speed import Device, decode_seconds, prefill_seconds
 from serve.gpu.config import GpuConfig
 
-STEP_TOKENS = 2048  # that one step computes at most, as vLLM sets it for chunked prefill
+STEP_TOKENS = 2048  # that one step computes at most, where fewer sequences are answered at once
+ROWS = 256  # sequences at once, where fewer users are asked for
+LOAD = 0.9  # of what `users` make who ask again as soon as they are answered
 MIB = 2**20
+LARGER_BUDGET = "a larger --budget"
+LESS_LOAD = "fewer users, a shorter context, fp8, or more devices"
+MORE_MEMORY = "fp8 or more devices"
+
+
+def most_rows(users: int) -> int:
+    """Sequences at once: the command that starts the server asks vLLM for as many (`--max-num-seqs`)."""
+    return max(ROWS, users)
+
+
+def step_tokens(users: int) -> int:
+    """Tokens of one step: as many are asked for (`--max-num-batched-tokens`)."""
+    return max(STEP_TOKENS, most_rows(users))
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class Choice:
 class Refusal:
     accelerator: str
     reason: str
+    cure: str = ""
+    """What would help, if something does."""
 
 
 def choose(config: DecoderConfig, asked: GpuConfig) -> list[Choice | Refusal]:
@@ -71,31 +88,42 @@ def _best(entry: Accelerator, config: DecoderConfig, asked: GpuConfig, price: Pr
         return Refusal(entry.name, f"no tensor units for {asked.dtype}{cure}")
     if asked.budget < math.inf and price is None:
         return Refusal(entry.name, "no price is known, and --budget is given")
-    reason = f"{config.n_heads} heads cannot be split by {', '.join(map(str, asked.devices))}"
+    refusal = _cannot_be_split(entry.name, config, asked.devices)
     for devices in sorted(asked.devices):
-        if config.n_heads % devices or (devices > 1 and not device.link):
+        if not can_share(config, devices) or (devices > 1 and not device.link):
             continue
         answer = _with(devices, entry, device, config, asked, price)
         if isinstance(answer, Choice):
             return answer
-        reason = f"{devices} ×: {answer}"
-    return Refusal(entry.name, reason)
+        refusal = replace(answer, reason=f"{devices} ×: {answer.reason}")
+        if answer.cure == LARGER_BUDGET:
+            break  # more of them cost more
+    return refusal
+
+
+def _cannot_be_split(name: str, config: DecoderConfig, devices: tuple[int, ...]) -> Refusal:
+    numbers = ", ".join(map(str, devices))
+    of_keys = f" ({config.kv_heads} of keys and values)" if config.kv_heads != config.n_heads else ""
+    return Refusal(name, f"{config.n_heads} heads{of_keys} cannot be split by {numbers}", "other --devices")
 
 
 def _with(
     devices: int, entry: Accelerator, device: Device, config: DecoderConfig, asked: GpuConfig, price: Price | None
-) -> Choice | str:
+) -> Choice | Refusal:
     """The choice with this number of one accelerator, or why it is refused."""
-    total = entry.reported_memory.value * MIB
-    memory = serving_memory(config, total, STEP_TOKENS, asked.utilisation, devices, asked.dtype)
-    needed = asked.users * (asked.prompt_tokens + asked.answer_tokens)
-    if memory.cache <= 0:
-        return f"the weights need {_gb(memory.weights)} of {_gb(asked.utilisation * total)}"
-    if memory.tokens < max(needed, asked.context):
-        return f"its cache holds {memory.tokens:,} tokens; {max(needed, asked.context):,} are needed"
     of_all = Price(devices * price.low, devices * price.high, price.date) if price else None
     if of_all and of_all.low > asked.budget:
-        return f"${of_all.low:.2f} an hour is above the budget of ${asked.budget:.2f}"
+        reason = f"${of_all.low:.2f} an hour is above the budget of ${asked.budget:.2f}"
+        return Refusal(entry.name, reason, LARGER_BUDGET)
+    total = entry.reported_memory.value * MIB
+    memory = serving_memory(config, total, step_tokens(asked.users), asked.utilisation, devices, asked.dtype)
+    needed = asked.users * (asked.prompt_tokens + asked.answer_tokens)
+    if memory.cache <= 0:
+        reason = f"the weights need {_gb(memory.weights)} of {_gb(asked.utilisation * total)}"
+        return Refusal(entry.name, reason, MORE_MEMORY)
+    if memory.tokens < max(needed, asked.context):
+        reason = f"its cache holds {memory.tokens:,} tokens; {max(needed, asked.context):,} are needed"
+        return Refusal(entry.name, reason, LESS_LOAD)
     settings = {"devices": devices, "dtype": asked.dtype}
     context = asked.prompt_tokens + asked.answer_tokens / 2
     step = decode_seconds(config, device, asked.users, context, **settings)
@@ -103,10 +131,29 @@ def _with(
     reading = asked.users * prefill_seconds(config, device, 1, asked.prompt_tokens, **settings)
     token = step + reading / asked.answer_tokens
     if 1 / token < asked.tokens_per_second:
-        return f"{1 / token:.1f} tokens/s for each user; {asked.tokens_per_second:g} are asked for"
-    server = Server(partial(_step_seconds, config, device, settings), memory.tokens, most_tokens=STEP_TOKENS)
+        reason = f"{1 / token:.1f} tokens/s for each user; {asked.tokens_per_second:g} are asked for"
+        return Refusal(entry.name, reason, LESS_LOAD)
     rate = asked.users / (asked.answer_tokens * token)
-    waits = simulate(server, Load(0.9 * rate, asked.prompt_tokens, asked.answer_tokens))
+    waits = simulate(
+        Server(
+            partial(_step_seconds, config, device, settings),
+            memory.tokens,
+            most_rows(asked.users),
+            step_tokens(asked.users),
+        ),
+        # Counted from three turns of all users on, when the server has filled up.
+        Load(
+            LOAD * rate,
+            asked.prompt_tokens,
+            asked.answer_tokens,
+            requests=max(400, 4 * asked.users),
+            around=max(40, 3 * asked.users),
+            longest=asked.context,
+        ),
+    )
+    if waits.waiting > max(ROWS, asked.users) / 2:
+        reason = f"requests come faster than it answers them: {waits.waiting:,} wait at the end"
+        return Refusal(entry.name, reason, LESS_LOAD)
     watts = devices * entry.power.value if entry.power else None
     return Choice(entry.name, devices, memory, 1 / token, asked.users / token, waits, of_all, watts)
 

@@ -19,7 +19,7 @@ def main(options: Options) -> int:
 
     from llm_jax.files.json_files import write_json
     from serve.gpu import report
-    from serve.gpu.choice import Choice, choose
+    from serve.gpu.choice import Choice, Refusal, choose, most_rows, step_tokens
     from serve.gpu.model import config_of
 
     config = config_of(options.model)
@@ -39,9 +39,12 @@ def main(options: Options) -> int:
         console.print(f"{options.out}: gpu.json{', gpu.png' if is_drawn else ''}")
     first = found[0]
     if not isinstance(first, Choice):
-        console.print("none of them serves this: fewer users, a shorter context, fp8, or more devices would help")
+        cures = list(dict.fromkeys(one.cure for one in found if isinstance(one, Refusal) and one.cure))
+        helps = f"; what would help: {'; '.join(cures)}" if cures else ""
+        console.print(f"none of them serves this{helps}", markup=False)
         return 1
     flags = f"--max-model-len {options.context} --gpu-memory-utilization {options.utilisation:g}"
+    flags += f" --max-num-seqs {most_rows(options.users)} --max-num-batched-tokens {step_tokens(options.users)}"
     flags += f" --tensor-parallel-size {first.devices}" if first.devices > 1 else ""
     flags += " --quantization fp8" if options.dtype == "fp8" else ""
     flags += " --dtype half" if options.dtype == "float16" else ""

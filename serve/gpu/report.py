@@ -19,7 +19,14 @@ def tables(found: Sequence[Choice | Refusal]) -> "list[Table]":
     from rich.table import Table
 
     choices = [one for one in found if isinstance(one, Choice)]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        caption="tok/s: all users are answered at once. Waits: requests come at nine tenths of that rate, so fewer are "
+        "answered at once.",
+        caption_justify="left",
+    )
     for name in ("", "×", "weights, GB", "cache, tokens", "tok/s a user", "tok/s", "first token, s", "ms a token",
                  "$ an hour", "$ a million", "kWh a million"):  # fmt: skip
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)

@@ -21,6 +21,12 @@ def test_weights_of_llama_8b_are_what_vllm_loads():
     assert weight_bytes(LLAMA_8B) / GIB == pytest.approx(14.9888, abs=1e-4)
 
 
+def test_in_fp8_embedding_and_head_stay_in_bfloat16():
+    """The published checkpoint of Llama-3.1-8B in FP8 has 9.08 GB."""
+    angles = 2 * LLAMA_8B.context_length * LLAMA_8B.d_head
+    assert (weight_bytes(LLAMA_8B, "fp8") - angles) / 1e9 == pytest.approx(9.08, abs=0.01)
+
+
 def test_a_token_of_llama_8b_takes_128_kib_of_cache_and_108_of_workspace():
     assert cache_bytes(LLAMA_8B) == 128 * 1024
     one, two = (serving_memory(LLAMA_8B, RTX_3090, tokens).workspace for tokens in (1, 2))

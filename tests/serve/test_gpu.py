@@ -54,7 +54,7 @@ def test_each_wish_that_is_not_met_is_named():
     assert "an hour is above the budget of $0.30" in reasons["budget"]
     assert reasons["price"] == "no price is known, and --budget is given"
     assert reasons["fp8"] == "no tensor units for fp8"
-    assert reasons["heads"] == "28 heads cannot be split by 8"
+    assert reasons["heads"] == "28 heads (4 of keys and values) cannot be split by 8"
 
 
 def test_the_cheapest_token_comes_first_and_costs_what_its_hours_cost():
@@ -73,6 +73,36 @@ def test_waits_at_nine_tenths_of_the_load_are_near_the_roofline():
     assert one.waits.per_token[0] <= 1.2 / one.user_tokens_per_second
     assert one.waits.per_token[0] <= one.waits.per_token[1] <= one.waits.per_token[2]
     assert one.waits.rows < 16
+
+
+def test_heads_of_keys_are_split_as_vllm_splits_them():
+    """40 heads over 10 of keys and values: 4 and 8 devices would leave some of these on no whole number of devices."""
+    phi = replace(LLAMA_8B, d_model=5120, n_heads=40, n_kv_heads=10, mlp_width=17_920, n_layers=40)
+    found = answers(phi, context=8192, users=64)
+    assert {one.devices for one in found.values() if isinstance(one, Choice)} <= {1, 2}
+    assert answers(phi, context=512, users=1, devices=(4,))["H200"].reason == (
+        "40 heads (10 of keys and values) cannot be split by 4"
+    )
+
+
+def test_every_accelerator_has_its_own_answer_where_one_cache_is_small():
+    """A request of the load may be as long as the context, and no longer."""
+    found = answers(replace(LLAMA_8B, context_length=131_072), context=20_000, users=1)
+    assert isinstance(found["L4"], Choice)
+    assert isinstance(found["H200"], Choice)
+
+
+def test_the_dearest_attempt_is_not_the_reason():
+    found = answers(LLAMA_8B, context=2048, users=4, budget=0.01)
+    assert found["A10G"].reason == "1 ×: $1.21 an hour is above the budget of $0.01"
+    assert found["A10G"].cure == "a larger --budget"
+
+
+def test_many_users_wait_as_in_a_server_that_has_filled_up():
+    """400 requests of 1,000 users would all find an empty server."""
+    one = answers(LLAMA_8B, context=512, users=1000)["B200"]
+    assert one.waits.rows > 50
+    assert one.waits.tokens_per_second == pytest.approx(0.9 * one.tokens_per_second, rel=0.1)
 
 
 def test_the_front_has_no_point_that_another_beats():
