@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_jax.files.content import formats, open_utf8, read_text, recognise
 
@@ -72,6 +74,82 @@ def test_short_texts_and_other_scripts_are_recognised(tmp_path, text):
         path = tmp_path / encoding
         path.write_bytes(text.encode(encoding))
         assert read_text(path) == text
+
+
+SCRIPTS = {  # sentences of the Universal Declaration of Human Rights, or of its words
+    "English": "All human beings are born free and equal in dignity and rights.",
+    "French": "Tous les êtres humains naissent libres et égaux en dignité — et en droits.",
+    "Vietnamese": "Tất cả mọi người sinh ra đều được tự do và bình đẳng.",
+    "Russian": "Все люди рождаются свободными и равными в своём достоинстве.",
+    "Greek": "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι.",
+    "Hebrew": "כל בני האדם נולדו בני חורין ושווים בערכם.",
+    "Arabic": "يولد جميع الناس أحرارا متساوين في الكرامة والحقوق.",
+    "Hindi": "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता है।",
+    "Punjabi": "ਸਾਰਾ ਮਨੁੱਖੀ ਪਰਿਵਾਰ ਆਪਣੀ ਮਹਿਮਾ ਵਿਚ ਜਨਮ ਤੋਂ ਆਜ਼ਾਦ ਹੈ।",
+    "Tamil": "மனிதப் பிறவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர்.",
+    "Thai": "มนุษย์ทั้งหลายเกิดมา มีอิสระและเสมอภาคกัน",
+    "Georgian": "ყველა ადამიანი იბადება თავისუფალი და თანასწორი.",
+    "Chinese": "人人生而自由，在尊严和权利上一律平等。",
+    "Japanese": "すべての人間は、生まれながらにして自由であり、かつ　平等である。",
+    "Korean": "모든 인간은 태어날 때부터 자유로우며 평등하다.",
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from(sorted(SCRIPTS)), min_size=1, max_size=6),
+    encoding=st.sampled_from(["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"]),
+)
+def test_text_of_any_scripts_is_read_without_its_mark(tmp_path_factory, lines, encoding):
+    text = "".join(f"{SCRIPTS[name]}\n" for name in lines)
+    path = tmp_path_factory.mktemp("scripts") / "x.txt"
+    path.write_bytes(text.encode(encoding))
+    assert read_text(path) == text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from(sorted(SCRIPTS)), min_size=1, max_size=6),
+    places=st.one_of(
+        st.integers(2, 60).map(lambda step: slice(step - 1, None, step)),
+        st.sets(st.integers(0, 200), min_size=1, max_size=60),
+    ),
+    is_aligned=st.booleans(),
+)
+def test_utf_8_with_zero_bytes_is_never_another_text(tmp_path_factory, lines, places, is_aligned):
+    characters = list("".join(f"{SCRIPTS[name]}\n" for name in lines))
+    found = range(len(characters))[places] if isinstance(places, slice) else [p for p in places if p < len(characters)]
+    for place in sorted(found, reverse=True):
+        characters.insert(place, "\0")
+    text = "".join(characters)
+    text += " " * (-len(text.encode()) % 4) * is_aligned
+    path = tmp_path_factory.mktemp("zeros") / "x.txt"
+    path.write_bytes(text.encode())
+    if refusal := recognise(path).refusal:
+        assert refusal.startswith(("text with zero bytes; replace them", "binary data"))
+    else:
+        assert read_text(path) == text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"abc\0def\n" * 300,
+        b"./a/file.py\0./b/other.py\0" * 40,
+        b"id,text\n1,a\0\n22,bcd\0\n" * 40,
+    ],
+)
+def test_zero_bytes_are_named_with_the_cure(tmp_path, content):
+    (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.txt: text with zero bytes; replace them first, .* tr '\\0' '\\n'"):
+        read_text(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9 ol\xe9\0" * 100, b"\xe9t\xe9\0ab\n" * 100, b"no\xebl\0\0" * 90])
+def test_latin_1_with_zero_bytes_is_refused(tmp_path, content):
+    (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.txt: .*binary data"):
+        read_text(tmp_path / "x.txt")
 
 
 def _zip(*names: str) -> bytes:

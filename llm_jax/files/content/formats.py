@@ -19,6 +19,7 @@ UNPACK = "unpack it, and give the files that are in it"
 EXPORT = "save its text as UTF-8 first"
 ROWS = "convert its rows to JSON lines or parquet first"
 PICKLE = "reading one may run any code, so it is not read: write its text as UTF-8 or JSON lines"
+ZEROS = "replace them first, for example, of a list by `find -print0`: tr '\\0' '\\n'"
 NO_TEXT = "it holds no text; leave it out"
 
 # (what it is, the cure, how it begins)
@@ -105,20 +106,48 @@ def unmarked_encoding(head: bytes) -> str | None:
     """Recognises UTF-16 and UTF-32 without a byte order mark; None for anything else.
 
     Such text has zero bytes, because every script uses ASCII spaces or line breaks, and it decodes to printable
-    characters. Of the byte orders, the one that gives fewer unprintable characters is taken.
+    characters. Of the byte orders, the one that gives fewer unprintable characters is taken. Almost any two bytes are
+    some printable character of UTF-16, so UTF-16 must show in the bytes as well.
     """
     zeros = [head[place::4].count(0) for place in range(4)]
-    if not any(zeros) or (sum(zeros) < 0.02 * len(head) and _decoded(head, "utf-8") is not None):
+    is_utf8 = _decoded(head, "utf-8") is not None
+    if not any(zeros) or (sum(zeros) < 0.02 * len(head) and is_utf8):
         return None  # UTF-8 with a few zero bytes
     candidates: list[tuple[str, int]] = []  # encoding, and the number of zero bytes that support it
     if len(head) % 4 == 0:
         candidates += [("utf-32-le", zeros[3]), ("utf-32-be", zeros[0])]
-    if len(head) % 2 == 0:
-        candidates += [("utf-16-le", zeros[1] + zeros[3]), ("utf-16-be", zeros[0] + zeros[2])]
+    if len(head) % 2 == 0 and _may_be_utf16(head[1::2], head[::2], is_utf8):
+        candidates.append(("utf-16-le", zeros[1] + zeros[3]))
+    if len(head) % 2 == 0 and _may_be_utf16(head[::2], head[1::2], is_utf8):
+        candidates.append(("utf-16-be", zeros[0] + zeros[2]))
     texts = [(name, _decoded(head, name), votes) for name, votes in candidates]
     plausible = [(_unprintable(text), -votes, name) for name, text, votes in texts if text]
     unprintable, _, name = min(plausible, default=(1.0, 0, ""))
     return name if unprintable <= MOST_UNPRINTABLE else None
+
+
+def has_zeros_in_text(head: bytes) -> bool:
+    """Whether the bytes are UTF-8 text without control characters but for zero bytes, fewer than the other bytes."""
+    text = head.replace(b"\0", b"")
+    return 2 * len(text) > len(head) > len(text) and not looks_binary(text) and _decoded(head, "utf-8") is not None
+
+
+ALPHABETS = bytes(range(0x20))  # high bytes of the characters below U+2000
+_ASCII = bytes(range(0x20, 0x7F)) + b"\t\n\r"
+MOST_ASCII = 0.9  # of the bytes of UTF-16 that are not zero; in Japanese it is about 0.7
+
+
+def _may_be_utf16(high: bytes, low: bytes, is_utf8: bool) -> bool:
+    """Whether the higher and lower bytes of UTF-16's units look as those of a text, not of UTF-8 or Latin-1 with zeros.
+
+    In a text of any alphabet most higher bytes are small, and zeros are among the higher bytes alone. Other scripts
+    (Chinese, Japanese, Korean) soon give bytes that are not valid as UTF-8, and hold more than ASCII.
+    """
+    in_alphabets = len(high) - len(high.translate(None, ALPHABETS))
+    if in_alphabets > 0.6 * len(high) and 10 * low.count(0) <= high.count(0):
+        return True
+    filled = (high + low).replace(b"\0", b"")
+    return not is_utf8 and len(filled) - len(filled.translate(None, _ASCII)) <= MOST_ASCII * len(filled)
 
 
 MOST_UNPRINTABLE = 0.03  # of the characters of a text; Python's version of Unicode may not know some of them

@@ -83,5 +83,7 @@ def _recognise(head: bytes, compression: str | None) -> Content:
         encoding = formats.unmarked_encoding(head) or "utf-8"
     text = head[len(mark) :]
     if encoding == "utf-8" and formats.looks_binary(text):
+        if formats.has_zeros_in_text(text):
+            return Content("", refusal=f"text with zero bytes{inside}; {formats.ZEROS}")
         return Content("", refusal=f"binary data{inside}, no text; leave it out, or convert it to UTF-8 text")
     return Content("text", Form(compression, encoding, len(mark)), text)
