@@ -21,6 +21,7 @@ from llm_jax.files.content import open_utf8, recognise
 MOST_MODELS = 1000  # every method keeps a table of model × model
 SIDES = (("left", "right"), ("model_a", "model_b"), ("model_x", "model_y"))
 LEFT, RIGHT = {"left", "model_a", "model_x", "a", "x"}, {"right", "model_b", "model_y", "b", "y"}
+SIDE = {1.0: "the left side", 0.0: "the right side", 0.5: "a tie"}
 TIE = {"tie", "draw", "tie (bothbad)", "both_bad", "bothbad"}
 AFFIXES = (("left_", "right_"), ("_left", "_right"), ("_a", "_b"), ("a_", "b_"), ("_x", "_y"))
 CURE = "a file of votes has the columns left, right, winner (or model_a, model_b, winner), separated by commas"
@@ -117,8 +118,15 @@ def _vote(path: Path, line: int, numbers: dict[str, int], values: Sequence[str])
     if not left or not right or left == right:
         raise ValueError(f"{path}, line {line}: a vote is between two models; got {left!r} and {right!r}")
     word = winner.lower()
-    score = 1.0 if word in LEFT or winner == left else 0.0 if word in RIGHT or winner == right else 0.5
-    if score == 0.5 and word not in TIE:
+    by_name = {left: 1.0, right: 0.0}.get(winner)
+    by_word = 1.0 if word in LEFT else 0.0 if word in RIGHT else 0.5 if word in TIE else None
+    if by_name is not None and by_word is not None and by_name != by_word:
+        raise ValueError(
+            f"{path}, line {line}: the winner {winner!r} is the name of a model and a word for {SIDE[by_word]}: write "
+            "left, right or tie, or give the model another name"
+        )
+    score = by_word if by_name is None else by_name
+    if score is None:
         raise ValueError(f"{path}, line {line}: the winner is left, right or tie; got {winner[:40]!r}")
     vote = (numbers.setdefault(left, len(numbers)), numbers.setdefault(right, len(numbers)), score)
     if len(numbers) > MOST_MODELS:

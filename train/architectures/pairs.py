@@ -7,6 +7,7 @@ them becomes `unknown`, and a target with such a symbol can never be right, so i
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ SPECIAL = 5
 LONGEST = 200  # symbols of a source or a target
 FEWEST = 20  # pairs: with fewer there is nothing to set apart
 DIGITS = "0123456789"
+HEADERS = {("word", "phonemes"), ("word", "pronunciation")}  # a first line that names its columns
 
 Symbols = tuple[str, ...]
 Pair = tuple[Symbols, Symbols]
@@ -64,6 +66,12 @@ class Vocabulary:
         return {symbol: SPECIAL + i for i, symbol in enumerate(self.symbols)}
 
 
+def known_sources(pairs: list[Pair], training: list[Pair]) -> int:
+    """How many pairs have a source that was trained on, so that a model may have it by heart."""
+    known = {source for source, _ in training}
+    return sum(source in known for source, _ in pairs)
+
+
 def unseen(pairs: list[Pair], vocabulary: Vocabulary) -> int:
     """How many targets hold a symbol that training does not have: no model of this vocabulary can write them."""
     known = set(vocabulary.symbols)
@@ -105,13 +113,20 @@ def in_words(number: int) -> str:
 def read_splits(train: Path, dev: Path | None, test: Path | None, seed: int) -> Splits:
     """The pairs of files. Without --dev or --test, a part of the training pairs is set apart, the same for a seed.
 
+    All pairs of one source stay together, so a word with two pronunciations, or twice in the file, is in one part.
+
     Raises:
         OSError, ValueError: a file cannot be read, a line is no pair, or too few pairs are there.
     """
     pairs = read_pairs(train)
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    n_dev, n_test = (0 if dev else max(1, len(pairs) // 20)), (0 if test else max(1, len(pairs) // 10))
-    own_train, own_dev, own_test = _cut([pairs[i] for i in order], n_dev, n_test)
+    groups: dict[Symbols, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(pair[0], []).append(pair)
+    sources = list(groups)
+    order = np.random.default_rng(seed).permutation(len(sources))
+    n_dev, n_test = (0 if dev else max(1, len(sources) // 20)), (0 if test else max(1, len(sources) // 10))
+    cut = _cut([groups[sources[i]] for i in order], n_dev, n_test)
+    own_train, own_dev, own_test = ([pair for group in part for pair in group] for part in cut)
     held = {
         "dev": read_pairs(dev, least=1) if dev else own_dev,
         "test": read_pairs(test, least=1) if test else own_test,
@@ -130,6 +145,8 @@ def read_pairs(path: Path, least: int = FEWEST) -> list[Pair]:
         if not line.strip():
             continue
         columns = line.rstrip("\r").split("\t")
+        if not found and tuple(column.strip().lower() for column in columns) in HEADERS:
+            continue
         if len(columns) != 2:
             raise ValueError(
                 f"{path}, line {number:,}: expected `word TAB phonemes`; got {len(columns)} columns in {line[:60]!r}"
@@ -146,7 +163,7 @@ def read_pairs(path: Path, least: int = FEWEST) -> list[Pair]:
     return found
 
 
-def _cut(pairs: list[Pair], n_dev: int, n_test: int) -> tuple[list[Pair], list[Pair], list[Pair]]:
-    """Training, dev and test pairs, from the end to the beginning of the list."""
+def _cut(pairs: list[Any], n_dev: int, n_test: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """Training, dev and test part, from the end to the beginning of the list."""
     held = n_dev + n_test
     return pairs[held:], pairs[:n_dev], pairs[n_dev:held]

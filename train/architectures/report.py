@@ -27,6 +27,8 @@ def _pairs(summary: dict[str, Any]) -> Rows:
     if unseen := summary["targets_with_unseen_symbols"]:
         of = summary["pairs"]["test"]
         rows.append(("cannot be right", f"{unseen} of {of:,} targets have a symbol that training does not"))
+    if known := summary["sources_trained_on"]:
+        rows.append(("known already", f"{known:,} of {summary['pairs']['test']:,} test words were trained on"))
     return rows
 
 

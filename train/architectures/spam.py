@@ -2,6 +2,7 @@
 
 Both have the same tokenizer, sizes, steps and labelled texts; only the first parameters differ. Few labels and many are
 tried, because what reading text without labels gives is largest where labels are few. A fifth of the texts is the test.
+A text that is there twice counts once, or the test would hold texts that were trained on.
 """
 
 import dataclasses
@@ -55,13 +56,15 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
     assert options.encoder is not None
     started, recipe = time.monotonic(), recipe_of(options)
     model = hf_encoder.load(options.encoder)
-    labels, texts = read(options.data)
+    labels, texts, n_repeated = read(options.data)
     names = sorted(set(labels))
     tokens_NT, is_token_NT = padded(ids_of(dataclasses.replace(model, most_tokens=LENGTH), texts), LENGTH, len(texts))
     every = Texts(tokens_NT, is_token_NT, np.array([names.index(label) for label in labels], np.int32))
     rare = int(np.bincount(every.label_N).argmin())
-    counts = (8, 16) if options.quick else tuple(n for n in LABELS if n < len(texts) // 2)
+    counts = (8, 16) if options.quick else tuple(n for n in LABELS if n < len(texts) // 2) or (len(texts) // 2,)
     n_seeds = options.seeds or (1 if options.quick else 3)
+    if n_repeated:
+        print(f"{options.data.name}: {n_repeated:,} texts were there before and are left out", flush=True)
     print(
         f"{options.data.name}: {len(texts):,} texts, {', '.join(f'{labels.count(n):,} {n}' for n in names)}; encoder "
         f"{options.encoder}, {n_seeds} seeds, {recipe.steps:,} steps of {recipe.batch} texts",
@@ -79,6 +82,7 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
     return {
         "data": options.data.name,
         "texts": len(texts),
+        "repeated_texts_left_out": n_repeated,
         "encoder": str(options.encoder),
         "recipe": dataclasses.asdict(recipe),
         "accuracy_of_the_commonest_class": float(np.bincount(every.label_N).max() / len(texts)),
@@ -89,8 +93,10 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> tuple[list[str], list[str]]:
+def read(path: Path) -> tuple[list[str], list[str], int]:
     """Labels and texts of a table `label TAB text`, or of anything that `train finetune` takes as labelled texts.
+
+    The third value counts texts that were there before, which are left out.
 
     Raises:
         OSError, ValueError: the file cannot be read, a row is wrong, or there is too little of it.
@@ -99,12 +105,14 @@ def read(path: Path) -> tuple[list[str], list[str]]:
     found = [record for _, record in Reader(config).records(tables(config)) if isinstance(record, LabelledText)]
     if found and (str(found[0].label).lower(), found[0].text.lower()) == ("label", "text"):
         found = found[1:]  # the table's first line names its columns
-    labels, texts = [str(one.label) for one in found], [one.text for one in found]
-    if not 2 <= len(set(labels)) <= 100 or len(found) < 40:
+    first = {one.text: str(one.label) for one in reversed(found)}
+    distinct = list(dict.fromkeys(one.text for one in found))
+    labels, texts, n_repeated = [first[text] for text in distinct], distinct, len(found) - len(distinct)
+    if not 2 <= len(set(labels)) <= 100 or len(texts) < 40:
         raise ValueError(
-            f"{path} has {len(found)} texts of {len(set(labels))} classes; expected at least 40, of 2 to 100"
+            f"{path} has {len(texts)} different texts of {len(set(labels))} classes; expected at least 40, of 2 to 100"
         )
-    return labels, texts
+    return labels, texts, n_repeated
 
 
 def _one(

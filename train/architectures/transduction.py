@@ -74,6 +74,7 @@ def run(options: ArchitecturesConfig, folder: Path) -> dict[str, Any]:
         "recipe": dataclasses.asdict(recipe),
         "word_error_of_test": errors,
         "targets_with_unseen_symbols": data.unseen(splits.test, vocabulary),
+        "sources_trained_on": data.known_sources(splits.test, splits.train),
         "seconds": round(time.monotonic() - started, 1),
     }
 

@@ -9,7 +9,7 @@ import pytest
 from llm_jax.command_line import run as front_door
 from serve.arena import analysis, findings, resampling, strength, style, tables
 from serve.arena.config import Settings
-from serve.arena.votes import Votes
+from serve.arena.votes import Votes, read
 from serve.commands import COMMANDS
 
 
@@ -260,3 +260,28 @@ def test_a_model_s_name_can_neither_move_the_cursor_nor_style_the_table(tmp_path
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[bold]x[/bold]" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "score"),
+    [
+        ("a,b,left", 1),
+        ("b,a,b", None),
+        ("b,a,a", None),
+        ("A,B,a", 1),
+        ("B,A,A", None),
+        ("tie,c,tie", None),
+        ("c,d,d", 0),
+    ],
+)
+def test_a_winner_that_is_a_models_name_and_a_side_is_refused(line, score, tmp_path):
+    """In "b,a,a" the winner may be model a, which stands on the right, or the left side."""
+    path = tmp_path / "votes.csv"
+    path.write_text(f"left,right,winner\n{line}\n")
+    if score is None:
+        with pytest.raises(
+            ValueError, match=r"line 2: the winner .* is the name of a model and a word for .*: write left"
+        ):
+            read(path)
+    else:
+        assert read(path).score.tolist() == [score]

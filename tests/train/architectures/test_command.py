@@ -6,6 +6,7 @@ import pytest
 
 from llm_jax import command_line
 from train.__main__ import COMMANDS
+from train.architectures import spam
 from train.architectures.config import ArchitecturesConfig
 
 LABELLED = "".join(
@@ -93,3 +94,13 @@ def test_the_comparison_runs_and_draws(tmp_path):
     assert found["expected"]["cloze"][0] == "encoder"
     assert (tmp_path / "compare/comparison.png").stat().st_size > 10_000
     assert (tmp_path / "compare/samples.txt").read_text().count("\n") == 5
+
+
+def test_a_text_that_is_there_twice_is_read_once(tmp_path):
+    """Otherwise the test would hold texts that were trained on."""
+    path = tmp_path / "sms.tsv"
+    path.write_text("".join(f"{'spam' if i % 3 else 'ham'}\ttext {i}\n" for i in range(50)) * 3 + "spam\ttext 0\n")
+    labels, texts, n_repeated = spam.read(path)
+    assert texts == [f"text {i}" for i in range(50)]
+    assert labels[0] == "ham"  # the first line counts
+    assert n_repeated == 101

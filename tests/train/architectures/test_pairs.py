@@ -9,7 +9,7 @@ from train.architectures import pairs
 from train.architectures.batches import batches, encoded, padded, widths
 from train.architectures.pairs import BEGIN, END, PAD, SPECIAL, UNKNOWN, Vocabulary
 
-WORDS = [("ab" * (1 + i % 4), f"p{i % 3} q r") for i in range(40)]
+WORDS = [("ab" * (1 + i % 4) + "c" * (i // 4), f"p{i % 3} q r") for i in range(40)]
 
 
 def lines(rows):
@@ -54,6 +54,18 @@ def test_a_file_is_read_in_its_order_and_divided_the_same_way_each_time(tmp_path
     other.write_text(lines(WORDS[:1]))
     splits = pairs.read_splits(path, None, other, seed=0)
     assert (len(splits.train), len(splits.dev), splits.test) == (38, 2, read[:1])
+
+
+def test_a_word_that_is_there_twice_is_in_one_part(tmp_path):
+    """Otherwise half of the test would be known by heart, and a word with two pronunciations could not be right."""
+    path = tmp_path / "words.tsv"
+    path.write_text("word\tphonemes\n" + lines([(word, f"{sound} {n}") for word, sound in WORDS for n in range(5)]))
+    splits = pairs.read_splits(path, None, None, seed=0)
+    parts = [{source for source, _ in part} for part in (splits.train, splits.dev, splits.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+    assert len(splits.train) + len(splits.dev) + len(splits.test) == 200
+    assert pairs.known_sources(splits.test, splits.train) == 0
+    assert pairs.known_sources(splits.train[:7], splits.train) == 7
 
 
 @pytest.mark.parametrize(

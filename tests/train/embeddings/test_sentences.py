@@ -77,3 +77,11 @@ def test_numbers_out_of_range_are_refused(tmp_path, changes, said):
         SentencesConfig(path, out=tmp_path / "out", **changes).check()
     with pytest.raises(FileNotFoundError, match="no such file"):
         SentencesConfig(tmp_path / "none.csv").check()
+
+
+def test_the_pairs_for_choosing_have_two_similarities_where_there_are_two():
+    found = data.Pairs([f"a{i}" for i in range(40)], ["b"] * 40, np.array([5.0] + [0.0] * 39))
+    for seed in range(5):
+        dev, rest = training._apart(found, seed)
+        assert set(dev.similarity.tolist()) == {0.0, 5.0}
+        assert sorted([*dev.first, *rest.first]) == sorted(found.first)

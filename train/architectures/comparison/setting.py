@@ -45,7 +45,7 @@ HOW: dict[TaskKind, dict[ModelKind, str]] = {
 }
 
 MINUTES = 12.0
-FLOPS_PER_SECOND = 20e9  # that two cores reach in training models of this size; turns --minutes into FLOPs
+FLOPS_PER_SECOND = 40e9  # that two cores reach in training models of this size; turns --minutes into FLOPs
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,7 @@ def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[
     if options.dev:
         dev = data.read(options.dev)
     else:
-        order = np.random.default_rng(options.seed).permutation(len(pairs))
-        n_dev = max(len(pairs) // DEV_SHARE, 2)
-        dev, pairs = pairs.rows(order[:n_dev]), pairs.rows(order[n_dev:])
+        dev, pairs = _apart(pairs, options.seed)
     begun = time.perf_counter()
     model = first_model(options, [*pairs.first, *pairs.second, *_lines(options)])
     record: dict[str, Any] = {
@@ -75,6 +73,17 @@ def train(options: SentencesConfig, progress: Callable[[Epoch], None]) -> tuple[
     if test is not None:
         record["test"] = correlation(Embedder(best), test)
     return best, record | {"seconds": round(time.perf_counter() - begun, 1)}
+
+
+def _apart(pairs: Pairs, seed: int) -> tuple[Pairs, Pairs]:
+    """A part for choosing the epoch, with at least two similarities where the pairs have them, and the rest."""
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    n_dev = max(len(pairs) // DEV_SHARE, 2)
+    similarity = pairs.similarity[order]
+    others = np.flatnonzero(similarity != similarity[0])
+    if len(others) and others[0] >= n_dev:
+        order[[n_dev - 1, others[0]]] = order[[others[0], n_dev - 1]]
+    return pairs.rows(order[:n_dev]), pairs.rows(order[n_dev:])
 
 
 def first_model(options: SentencesConfig, sentences: Sequence[str]) -> SentenceModel:
@@ -145,9 +154,11 @@ def steps(model: SentenceModel, pairs: Pairs, dev: Pairs, options: SentencesConf
 
 
 def correlation(embedder: Embedder, pairs: Pairs) -> float:
-    """Spearman × 100 of the cosines with the similarities."""
+    """Spearman × 100 of the cosines with the similarities; 0 where all cosines are equal, which is no order."""
     vectors = embedder.embed([*pairs.first, *pairs.second])
     cosines = (vectors[: len(pairs)] * vectors[len(pairs) :]).sum(axis=1)
+    if np.ptp(cosines) == 0:
+        return 0.0
     found: Any = spearmanr(cosines, pairs.similarity)
     return round(100 * float(found.statistic), 2)
 
