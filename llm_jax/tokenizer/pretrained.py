@@ -29,7 +29,8 @@ from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, OtherKind
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
 from llm_jax.tokenizer.protocol import Tokenizer
-from llm_jax.tokenizer.sentencepiece import as_tokenizer_json, model_file
+from llm_jax.tokenizer.sentencepiece import model_file
+from llm_jax.tokenizer.sentencepiece import tokenizer as sentencepiece
 from llm_jax.tokenizer.wordpiece import vocab_file
 
 # Fingerprint → the name that a vocabulary gets when it is read from a file. If one changes, ids have changed.
@@ -162,14 +163,15 @@ def _ours(content: dict, files: Companions) -> BytePairTokenizer | CharacterToke
 def _of_library(content: dict, files: Companions, path: Path) -> HuggingFaceTokenizer:
     """The library's tokenizer, with the files to be copied; of a file of another name only that."""
     carry = carried.read(path.parent) if files.folder else {TOKENIZER_JSON: path.read_bytes()}
+    if (saved := sentencepiece.of_saved(content, files, carry)) is not None:
+        return saved
     return HuggingFaceTokenizer(define(content, files), carry)
 
 
 def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
     """The borders that the model was trained with, where no file names a beginning or an end."""
     model = model_file.parse(path.read_bytes())
-    content = as_tokenizer_json.content(model, is_legacy=files.tokenizer_config.get("legacy") is not False)
-    tokenizer = HuggingFaceTokenizer(define(content, files), carried.read(path.parent) if files.folder else {})
+    tokenizer = sentencepiece.of_model(model, files, carried.read(path.parent) if files.folder else {})
     found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     if not files.tokenizer_config and found.begin is None and found.end is None:
         stops = () if model.end is None else (model.end,)

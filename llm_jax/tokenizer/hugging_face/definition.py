@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 PARTS = ("normalizer", "pre_tokenizer", "decoder", "model")
-WHOLE_WORDS = ("Unigram", "WordLevel", "WordPiece")  # they find in a text whatever is in their vocabulary
 LOOK_AHEAD = {"BPEDecoder", "CTC"}  # decoders of tokens whose text depends on the token behind
 HIDDEN = secrets.token_hex(16)  # begins names that no text spells
 
@@ -51,10 +50,10 @@ class Definition:
         hidden = {token["content"] for token in self.added if token["special"]} - allowed
         added = [{**token, "special": token["content"] in hidden} for token in self.added]
         rest = self.rest
-        if hidden and self.kind in WHOLE_WORDS:
+        if hidden:
             parts = self._rest()
-            renamed = _hide(parts["model"], hidden)
-            added, rest = [token for token in added if token["content"] not in renamed], json.dumps(parts)[1:-1]
+            if renamed := _hide(parts["model"], hidden):
+                added, rest = [token for token in added if token["content"] not in renamed], json.dumps(parts)[1:-1]
         core = _loaded(f'{{"version": "1.0", "added_tokens": {json.dumps(added)}, {rest}}}')
         core.encode_special_tokens = True  # a special token in a text is ordinary text
         return core
@@ -145,15 +144,29 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _hide(model: dict[str, Any], tokens: AbstractSet[str]) -> AbstractSet[str]:
-    """Renames tokens in the vocabulary, so that no text spells them; their ids stay. Returns those that it had."""
-    vocab, unknown = model["vocab"], model.get("unk_token")  # this one the model looks up by its name
+    """Renames tokens in the vocabulary, so that no text spells them; their ids stay. Returns those that it had.
+
+    Every kind finds in a text what is in its vocabulary: BPE single characters, what merges make, and with
+    `ignore_merges` all. Merges that make a hidden token, or begin with one, go.
+    """
+    vocab = model["vocab"]
+    names = vocab.keys() if isinstance(vocab, dict) else {name for name, _ in vocab}
+    new = {name: f"{HIDDEN} {name}" for name in tokens & names}
     if isinstance(vocab, dict):
-        found = (tokens & vocab.keys()) - {unknown}
-        model["vocab"] = {f"{HIDDEN} {name}" if name in found else name: number for name, number in vocab.items()}
+        model["vocab"] = {new.get(name, name): number for name, number in vocab.items()}
     else:
-        found = tokens & {name for name, _ in vocab}
-        model["vocab"] = [[f"{HIDDEN} {name}" if name in found else name, score] for name, score in vocab]
-    return found
+        model["vocab"] = [[new.get(name, name), score] for name, score in vocab]
+    if model.get("unk_token") in new:  # looked up by its name
+        model["unk_token"] = new[model["unk_token"]]
+    if merges := model.get("merges"):
+        behind = len(model.get("continuing_subword_prefix") or "")  # of the second token it is left out
+        pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+        model["merges"] = [
+            merge
+            for merge, (left, right) in zip(merges, pairs, strict=True)
+            if new.keys().isdisjoint((left, right, left + right[behind:]))
+        ]
+    return new.keys()
 
 
 def _refuse_other_ids(core: "Core", added: list[dict[str, Any]]) -> None:

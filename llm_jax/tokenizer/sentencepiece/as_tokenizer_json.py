@@ -1,4 +1,7 @@
-"""A SentencePiece model in the form of a `tokenizer.json`, which gives the ids that SentencePiece gives.
+"""A SentencePiece model in the form of a `tokenizer.json`.
+
+It gives the ids that SentencePiece gives, unless the model has symbols of a user or a compiled character map: these the
+form cannot say in full, and `tokenizer.py` computes the ids.
 
 The normalizer does in order what SentencePiece does: character map, spaces removed, a space put before the text, spaces
 written as ▁. BPE (Sennrich et al. 2016) merges the pair whose union has the best score. Unigram takes the most likely
@@ -8,6 +11,7 @@ segmentation takes.
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 
 from llm_jax.tokenizer.sentencepiece import nfkc_table
@@ -22,31 +26,66 @@ from llm_jax.tokenizer.sentencepiece.model_file import (
     Piece,
     SentencePieceModel,
 )
+from llm_jax.tokenizer.sentencepiece.normalization import SPACE
+from llm_jax.tokenizer.sentencepiece.normalizer import ALWAYS, FIRST, SENTENCEPIECE
+from llm_jax.tokenizer.sentencepiece.normalizer import NEVER as NO_PREFIX
 
 NEVER = -1e6  # a score
-SPACE = "▁"
+LEAST = 2.0**-126  # the least normal float32
 
 
-def content(model: SentencePieceModel, is_legacy: bool = True) -> dict[str, Any]:
-    """The content of a `tokenizer.json`.
-
-    `is_legacy`: a space is put before each text between special tokens, as in transformers where
-    tokenizer_config.json does not say `"legacy": false`; else before the first alone.
-    """
-    user_defined = [piece.text for piece in model.pieces if piece.kind == USER_DEFINED]
+def content(model: SentencePieceModel, scheme: str = SENTENCEPIECE) -> dict[str, Any]:
+    """The content of a `tokenizer.json`. `scheme`: where a space is put before a text, as `normalizer` names it."""
+    user_defined = _user_defined(model)
+    scheme = scheme if model.dummy_prefix else NO_PREFIX
     special = [(n, piece.text) for n, piece in enumerate(model.pieces) if piece.kind in (UNKNOWN, CONTROL)]
     return {
         "version": "1.0",
         "added_tokens": [{"id": n, "content": text, "normalized": False, "special": True} for n, text in special],
-        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, is_legacy)},
-        "pre_tokenizer": _pre_tokenizer(model, user_defined, model.dummy_prefix and not is_legacy),
+        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, scheme == SENTENCEPIECE)},
+        "pre_tokenizer": _pre_tokenizer(model, user_defined, scheme),
         "post_processor": None,
-        "decoder": {"type": "Sequence", "decoders": _decoders(model)},
+        "decoder": {"type": "Sequence", "decoders": _decoders(model, scheme != NO_PREFIX)},
         "model": _unigram(model) if model.algorithm == UNIGRAM else _bpe(model, bool(user_defined)),
     }
 
 
-def _normalizers(model: SentencePieceModel, is_legacy: bool) -> list[dict[str, Any]]:
+def segmentation(model: SentencePieceModel) -> dict[str, Any]:
+    """The content of a `tokenizer.json` that cuts normalised text: as `content`, without a normalizer.
+
+    BPE freezes the user's symbols, the longest first, which is what the library does with added tokens. In unigram they
+    are pieces with a score that beats others.
+    """
+    is_unigram = model.algorithm == UNIGRAM
+    pieces = list(enumerate(model.pieces))
+    special = [(n, piece.text, True) for n, piece in pieces if piece.kind in (UNKNOWN, CONTROL)]
+    symbols = [(n, piece.text, False) for n, piece in pieces if piece.kind == USER_DEFINED and not is_unigram]
+    return content(model) | {
+        "added_tokens": [
+            {"id": n, "content": text, "normalized": False, "special": is_special}
+            for n, text, is_special in (*special, *symbols)
+        ],
+        "normalizer": None,
+        "pre_tokenizer": _pre_tokenizer(model, [], NO_PREFIX),
+        "model": _unigram(_with_bonus(model)) if is_unigram else _bpe(model, False),
+    }
+
+
+def _user_defined(model: SentencePieceModel) -> list[str]:
+    return [piece.text for piece in model.pieces if piece.kind == USER_DEFINED]
+
+
+def _with_bonus(model: SentencePieceModel) -> SentencePieceModel:
+    """SentencePiece's score of a user's symbol: bytes · (the best score, no less than the least float) - 0.1."""
+    best = max([LEAST, *(piece.score for piece in model.pieces if piece.kind == NORMAL)])
+    pieces = (
+        piece._replace(score=len(piece.text.encode()) * best - 0.1) if piece.kind == USER_DEFINED else piece
+        for piece in model.pieces
+    )
+    return replace(model, pieces=tuple(pieces))
+
+
+def _normalizers(model: SentencePieceModel, prepends: bool) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = []
     if nfkc_table.is_in(model):
         steps.append({"type": "NFKC"})
@@ -59,7 +98,7 @@ def _normalizers(model: SentencePieceModel, is_legacy: bool) -> list[dict[str, A
         steps.append(_replace({"String": " "}, SPACE))
     if model.escapes_spaces and model.removes_spaces:  # at the end of a text also those that are ▁ in it
         steps.append(_replace({"Regex": rf"{SPACE}+\z"}, ""))
-    if model.dummy_prefix and is_legacy:
+    if prepends:
         steps.append({"type": "Prepend", "prepend": space})
     return steps
 
@@ -68,14 +107,14 @@ def _replace(pattern: dict[str, str], text: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": pattern, "content": text}
 
 
-def _pre_tokenizer(model: SentencePieceModel, user_defined: list[str], prefixes_first: bool) -> dict[str, Any] | None:
+def _pre_tokenizer(model: SentencePieceModel, user_defined: list[str], scheme: str) -> dict[str, Any] | None:
     """Pieces that the user defined are found in every text, the longest first, and never merged.
 
     A text that spells a byte, such as `<0x41>`, is cut in it, if the vocabulary cannot write it otherwise.
     """
     steps: list[dict[str, Any]] = []
-    if prefixes_first:
-        steps.append({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": False})
+    if scheme in (FIRST, ALWAYS):
+        steps.append({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": False})
     if user_defined:
         steps.append(_isolated("|".join(re.escape(text) for text in sorted(user_defined, key=len, reverse=True))))
     letters = {piece.text for piece in model.pieces if piece.kind == NORMAL}
@@ -88,9 +127,9 @@ def _isolated(pattern: str) -> dict[str, Any]:
     return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
 
 
-def _decoders(model: SentencePieceModel) -> list[dict[str, Any]]:
+def _decoders(model: SentencePieceModel, has_prefix: bool) -> list[dict[str, Any]]:
     fallback = [{"type": "ByteFallback"}] if model.byte_fallback else []
-    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if model.dummy_prefix else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if has_prefix else []
     return [_replace({"String": SPACE}, " "), *fallback, {"type": "Fuse"}, *strip]
 
 
