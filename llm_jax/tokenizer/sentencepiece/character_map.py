@@ -1,4 +1,4 @@
-"""SentencePiece's compiled table of characters as a dictionary, and where a text holds what it changes.
+"""SentencePiece's compiled table of characters as a dictionary.
 
 The table is a trie (`double_array`) over UTF-8; the value of a key is the place of its replacement among texts that a
 zero byte ends. SentencePiece reads a text from the left and replaces the longest key that begins at a place, else goes
@@ -8,6 +8,7 @@ on by one character. The `tokenizers` library looks up whole grapheme clusters i
 import re
 import struct
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -68,26 +69,26 @@ def _keys(units: np.ndarray) -> dict[bytes, int]:
     return found
 
 
-def candidates(table: MappingProxyType[str, str]) -> str:
-    """A regular expression of one character: where it matches nowhere, the table changes nothing in a text."""
+def where_keys_begin(table: Mapping[str, str]) -> tuple[set[str], dict[str, set[str]]]:
+    """The characters that are keys; and of the other keys the second character → those that come before it.
+
+    Letters begin keys, with marks behind them: in most texts a mark is rarer than a letter, so marks are looked for.
+    """
     singles = {key for key in table if len(key) == 1}
-    seconds = defaultdict[str, set[str]](set)  # second character → those before it
+    before = defaultdict[str, set[str]](set)
     for key in table:
-        if len(key) > 1 and key[0] not in singles:
-            seconds[key[1]].add(key[0])
-    firsts = set().union(*seconds.values())
-    parts = [_class(singles)] if singles else []
-    if firsts:
-        parts.append(f"{_class(firsts)}(?={_class(set(seconds))})")
-    return "|".join(parts)
+        if key[0] not in singles:
+            before[key[1]].add(key[0])
+    return singles, dict(before)
 
 
-def _class(characters: set[str]) -> str:
-    """As ranges: a class of single characters takes long to compile."""
+def finder(characters: Collection[str]) -> re.Pattern[str]:
+    """Finds any of the characters, and all beyond U+FFFF: `re` compares those with one range after another."""
     ranges: list[list[int]] = []
-    for code in sorted(map(ord, characters)):
+    for code in sorted(code for code in map(ord, characters) if code < 0x10000):
         if ranges and ranges[-1][1] == code - 1:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
-    return f"[{''.join(f'{re.escape(chr(first))}-{re.escape(chr(last))}' for first, last in ranges)}]"
+    ranges.append([0x10000, 0x10FFFF])
+    return re.compile(f"[{''.join(f'{re.escape(chr(first))}-{re.escape(chr(last))}' for first, last in ranges)}]")

@@ -33,11 +33,11 @@ class Normalizer:
     def __init__(self, model: SentencePieceModel, scheme: str = SENTENCEPIECE):
         self._table = character_map.parse(model.character_map)
         symbols = sorted((p.text for p in model.pieces if p.kind == USER_DEFINED), key=len, reverse=True)
-        parts = [f"(?:{'|'.join(map(re.escape, symbols))})"] if symbols else []
-        parts.append(f"({character_map.candidates(self._table)})" if self._table else "((?!))")
-        if model.removes_spaces:
-            parts.append("(?<= ) ")
-        self._places = re.compile("|".join(parts))
+        self._symbols = re.compile("|".join(map(re.escape, symbols)) or "(?!)")
+        singles, self._before = character_map.where_keys_begin(self._table)
+        begins = singles | {text[0] for text in symbols} | self._before.keys()
+        self._places = character_map.finder(begins)
+        self._places_and_spaces = character_map.finder(begins | {" "})
         self._longest: dict[str, int] = {}
         for key in self._table:
             self._longest[key[0]] = max(len(key), self._longest.get(key[0], 0))
@@ -90,25 +90,37 @@ class Normalizer:
 
     def _replaced(self, text: str) -> Iterator[Stretch]:
         """Stretches that stay, and between them symbols, replaced keys and further spaces in a row."""
+        places = self._places_and_spaces if self._removes_spaces and "  " in text else self._places
         place = done = 0
-        while (match := self._places.search(text, place)) is not None:
-            start, place = match.span()
-            becomes, is_same = match[0], True
-            if match[1] is not None:
-                found = self._replacement(text, start)
-                if found is None:  # the key goes on otherwise
-                    continue
-                place, becomes, is_same = *found, False
-            if done < start:
-                yield Stretch(text[done:start], done, start, True)
-            yield Stretch(becomes, start, place, is_same)
-            done = place
+        while (match := places.search(text, place)) is not None:
+            start, found = match.start(), None
+            if start > place and text[start - 1] in self._before.get(text[start], ()):
+                found = self._replacement(text, start - 1)
+            if found is not None:
+                start -= 1
+            else:
+                found = self._at(text, start)
+            place = start + 1
+            if found is not None:
+                becomes, place, is_same = found
+                if done < start:
+                    yield Stretch(text[done:start], done, start, True)
+                yield Stretch(becomes, start, place, is_same)
+                done = place
         if done < len(text):
             yield Stretch(text[done:], done, len(text), True)
 
-    def _replacement(self, text: str, start: int) -> tuple[int, str] | None:
-        """(end, replacement) of the longest key at `start`."""
-        for stop in range(min(len(text), start + self._longest[text[start]]), start, -1):
+    def _at(self, text: str, start: int) -> tuple[str, int, bool] | None:
+        """(what it becomes, where it ends, whether it stays) of the symbol, key or further space at `start`."""
+        if (symbol := self._symbols.match(text, start)) is not None:
+            return symbol[0], symbol.end(), True
+        if (found := self._replacement(text, start)) is not None:
+            return found
+        return (" ", start + 1, True) if text[max(start - 1, 0) : start + 1] == "  " else None
+
+    def _replacement(self, text: str, start: int) -> tuple[str, int, bool] | None:
+        """The longest key at `start`, as `_at`."""
+        for stop in range(min(len(text), start + self._longest.get(text[start], 0)), start, -1):
             if (becomes := self._table.get(text[start:stop])) is not None:
-                return stop, becomes
+                return becomes, stop, False
         return None

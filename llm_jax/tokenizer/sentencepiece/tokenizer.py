@@ -48,7 +48,7 @@ class SentencePieceTokenizer(HuggingFaceTokenizer):
         self._cutter = define(as_tokenizer_json.segmentation(model), Companions()).core()
         self.fingerprint = hashlib.sha256(f"sentencepiece 1\n{definition.fingerprint}".encode()).hexdigest()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         made = (self.definition, self._model, self._scheme, self.files, self.name, self.borders)
         return SentencePieceTokenizer, made, {"chat": self.chat}
 
@@ -96,7 +96,7 @@ class SentencePieceTokenizer(HuggingFaceTokenizer):
             offsets += [(start + starts[a], start + stops[b - 1]) for a, b in found.offsets]
         return ids, offsets
 
-    def _encodings(self, texts: list[str], names: frozenset[str]) -> list[Encoded]:
+    def _encodings(self, texts: list[str], names: frozenset[str]) -> list[Any]:
         parts = [list(self._parts(text, names)) for text in texts]
         ordinary = [
             self._normalizer.apply(part, start == 0)

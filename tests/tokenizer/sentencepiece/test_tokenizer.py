@@ -26,54 +26,15 @@ MODELS = {
     "compatibility": {"model_type": "unigram", "user_defined_symbols": ["①", "½", "ﬁ", "\r\n"]},
     "overlapping": {"model_type": "unigram", "byte_fallback": True, "user_defined_symbols": ["ab", "abc", "b", "the"]},
     "with spaces": {"model_type": "bpe", "user_defined_symbols": ["  ", " x", "a b", "▁▁", "<tok>"]},
-    "characters": {"model_type": "char", "user_defined_symbols": ["ﬁ", "foo", "\t"]},
+    "characters": {"model_type": "char", "user_defined_symbols": ["ﬁ", "foo", "\t", "\u0301", "ﾞ"]},
     "spaces kept": {"model_type": "unigram", "remove_extra_whitespaces": False, "user_defined_symbols": ["\n", "①"]},
     "no prefix": {"model_type": "bpe", "add_dummy_prefix": False, "user_defined_symbols": ["①", " "]},
     "no symbols": {"model_type": "bpe", "byte_fallback": True, "remove_extra_whitespaces": False},
     "folded, no symbols": {"model_type": "unigram", "normalization_rule_name": "nfkc_cf"},
 }
-PARTS = (
-    *(
-        "\n",
-        "\r\n",
-        "\t",
-        " ",
-        "  ",
-        "   ",
-        "▁",
-        "▁▁",
-        "\x00",
-        "\u3000",
-        "\u200b",
-        "a",
-        "b",
-        "c",
-        "ab",
-        "the",
-        "x",
-        "e",
-    ),
-    *(
-        "x",
-        "e",
-        "0",
-        "12",
-        "foo",
-        "TOK",
-        "tok",
-        "<tok>",
-        "ÀÉ",
-        "①",
-        "½",
-        "ﬁ",
-        "e\u0301",
-        "e\u0301\u0323",
-        "\u0301",
-        "ﾊﾞ",
-        "한",
-    ),
-    *("</s>", "<s>", "<unk>", "<0x41>", "字", "😀", "ำ"),
-)
+SPACES = ("\n", "\r\n", "\t", " ", "  ", "   ", "▁", "▁▁", "\x00", "\u3000", "\u200b")
+LETTERS = (*"abcxe0①½ﬁ字😀ำ한ﾊ\u0301ﾞ", "ab", "the", "12", "foo", "TOK", "tok", "ÀÉ", "e\u0301", "e\u0301\u0323", "𝐀")
+PARTS = (*SPACES, *LETTERS, "<tok>", "</s>", "<s>", "<unk>", "<0x41>")
 LANGUAGES = ("eng_Latn", "vie_Latn", "jpn_Jpan", "tam_Taml", "mya_Mymr", "kor_Hang", "arb_Arab")
 
 
