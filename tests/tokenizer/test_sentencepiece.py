@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 
 import pytest
 import sentencepiece
@@ -118,6 +119,36 @@ def test_a_damaged_model_gets_one_line_with_its_name(trained, tmp_path, damage):
     with pytest.raises(ValueError, match=r"tokenizer\.model: .*get the file again$") as refusal:
         load(tmp_path)
     assert "\n" not in str(refusal.value)
+
+
+LLAMA = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+SAID = (
+    {},
+    {"legacy": True},
+    {"legacy": False},
+    {"add_prefix_space": False},
+    {"add_prefix_space": False, "legacy": True},
+    {"add_prefix_space": True, "legacy": None},
+    {"tokenizer_class": "LlamaTokenizerFast"},
+    {"tokenizer_class": "LlamaTokenizerFast", "legacy": True},
+)
+
+
+@pytest.mark.parametrize("trained", ["bpe as Llama's"], indirect=True)
+@pytest.mark.parametrize("said", SAID, ids=str)
+def test_spaces_before_texts_are_those_of_the_class_that_transformers_takes(trained, said, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder, _ = trained
+    (tmp_path / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(LLAMA | said))
+    theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), load(tmp_path)
+    generator = random.Random(0)
+    parts = ("a", " a", "b c", " ", "  ", "\n", "▁", "</s>", "<s>", "é")
+    texts = ["", *parts, *("".join(generator.choices(parts, k=generator.randrange(2, 7))) for _ in range(300))]
+    for text in texts:
+        ids = theirs(text, add_special_tokens=False).input_ids
+        assert ours.encode(text, "all") == ids, text
+        assert ours.decode(ids) == theirs.decode(ids), text
 
 
 def test_a_model_of_words_is_refused_by_its_type(tmp_path, texts):

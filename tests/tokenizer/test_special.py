@@ -1,5 +1,6 @@
 """Special tokens in text: recognised, refused, added, and never learnt."""
 
+import json
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import tiktoken
 
 from llm_jax.tokenizer import Borders, CharacterTokenizer, load, train_bpe, with_borders
 from llm_jax.tokenizer.bpe.train import count_pre_tokens
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters
 
 END = "<|endoftext|>"
 
@@ -121,3 +123,70 @@ def test_text_that_spells_a_special_token_is_not_learnt():
     assert learnt.ranks == without.ranks
     assert count_pre_tokens([f"a{END}b<s>c"], special_tokens=[END, "<s>"]) == {"a": 1, "b": 1, "c": 1}
     assert any(b"endof" in token for token in train_bpe(texts, 280, special_tokens=["<s>"]).ranks)
+
+
+UNKNOWN = {"<unk>": 0, "<s>": 1, "</s>": 2}
+LETTERS = {letter: 3 + n for n, letter in enumerate("▁a<s/>bc☃")}
+MODELS = {
+    "whole pre-tokens": ({"ignore_merges": True}, []),
+    "a single character": ({}, ["☃"]),
+    "made by merges": ({"merges": [["a", "b"], ["ab", "c"], ["b", "c"]]}, ["ab"]),
+    "merges as texts": ({"merges": ["a b", "ab c", "b c"]}, ["ab", "bc"]),
+    "merged to the end": ({"merges": [["<", "/"], ["</", "s"], ["</s", ">"], ["<", "s"], ["<s", ">"]]}, []),
+    "of a prefix": (
+        {"continuing_subword_prefix": "##", "merges": [["a", "##b"]], "vocab": {"##b": 30, "ab": 31, "##c": 32}},
+        ["ab"],
+    ),
+    "of an ending": ({"end_of_word_suffix": "</w>", "merges": [], "vocab": {"a</w>": 30, "b</w>": 31}}, ["a</w>"]),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("has_unknown", [True, False])
+def test_no_text_spells_a_special_token_that_the_model_could_make(kind, has_unknown, tmp_path):
+    fields, special = MODELS[kind]
+    made = {"".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in fields.get("merges", [])}
+    vocab = UNKNOWN | LETTERS | fields.get("vocab", {})
+    vocab |= {token: 40 + n for n, token in enumerate(sorted(made - vocab.keys() - {"a##b"}))}
+    model = {"type": "BPE", "merges": [], "unk_token": "<unk>" if has_unknown else None, **fields, "vocab": vocab}
+    named = ["<s>", "</s>", *special]
+    content = {
+        "version": "1.0",
+        "added_tokens": [{"id": vocab[t], "content": t, "special": True, "normalized": False} for t in named],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False},
+        "post_processor": None,
+        "decoder": None,
+        "model": model,
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    ours = load(tmp_path)
+    ids = {vocab[token] for token in named}
+    rng = random.Random(0)
+    parts = [*"abc☃ ", "abc", "<unk>", *named]
+    for text in ("a </s> a", "<s>", *("".join(rng.choices(parts, k=6)) for _ in range(300))):
+        assert ids.isdisjoint(ours.encode(text)), text
+        for one in named:  # the others stay hidden where one is allowed
+            assert (ids - {vocab[one]}).isdisjoint(found := ours.encode(text, {one})), text
+            assert found.count(vocab[one]) >= text.count(one), text
+    assert vocab["a"] in ours.encode("a c") or kind == "of an ending"
+    if kind == "whole pre-tokens":
+        assert ours.encode("a </s> a") == [vocab[character] for character in "a</s>a"]
+
+
+def test_a_character_of_byte_level_bpe_is_written_though_it_is_special(tmp_path):
+    alphabet = {character: number for number, character in enumerate(sorted(byte_characters()))}
+    vocab = alphabet | {"<|end|>": 256, "<|pad|>": 257}
+    content = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": vocab[t], "content": t, "special": True, "normalized": False} for t in ("!", "<|end|>")
+        ],
+        "normalizer": {"type": "Lowercase"},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "unk_token": "<|end|>", "vocab": vocab, "merges": []},
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    assert load(tmp_path).encode("a!<|end|>") == [alphabet[character] for character in "a!<|end|>"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llm_jax.tokenizer.hf_files.companions import Companions
-from llm_jax.tokenizer.hf_files.tokenizer_json import read_added_tokens
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters, read_added_tokens
 from llm_jax.tokenizer.hugging_face.pieces import kinds_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Definition:
         rest = self.rest
         if hidden:
             parts = self._rest()
-            if renamed := _hide(parts["model"], hidden):
+            if renamed := _hide(parts, hidden):
                 added, rest = [token for token in added if token["content"] not in renamed], json.dumps(parts)[1:-1]
         core = _loaded(f'{{"version": "1.0", "added_tokens": {json.dumps(added)}, {rest}}}')
         core.encode_special_tokens = True  # a special token in a text is ordinary text
@@ -143,28 +143,30 @@ def _is_pair(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
 
 
-def _hide(model: dict[str, Any], tokens: AbstractSet[str]) -> AbstractSet[str]:
-    """Renames tokens in the vocabulary, so that no text spells them; their ids stay. Returns those that it had.
+def _hide(parts: dict[str, Any], tokens: AbstractSet[str]) -> AbstractSet[str]:
+    """Renames tokens in the vocabulary, so that no text spells them; their ids stay. Returns those that it renames.
 
     Every kind finds in a text what is in its vocabulary: BPE single characters, what merges make, and with
-    `ignore_merges` all. Merges that make a hidden token, or begin with one, go.
+    `ignore_merges` all. Merges that make or need a hidden token go. The characters of byte-level BPE stay: without
+    them there are bytes that cannot be written.
     """
-    vocab = model["vocab"]
+    model, vocab = parts["model"], parts["model"]["vocab"]
     names = vocab.keys() if isinstance(vocab, dict) else {name for name, _ in vocab}
-    new = {name: f"{HIDDEN} {name}" for name in tokens & names}
+    stay = set(byte_characters()) if "ByteLevel" in kinds_of(parts["decoder"]) else set()
+    new = {name: f"{HIDDEN} {name}" for name in (tokens & names) - stay}
+    if not new:
+        return new.keys()
     if isinstance(vocab, dict):
         model["vocab"] = {new.get(name, name): number for name, number in vocab.items()}
     else:
         model["vocab"] = [[new.get(name, name), score] for name, score in vocab]
-    if model.get("unk_token") in new:  # looked up by its name
-        model["unk_token"] = new[model["unk_token"]]
+    if (unknown := model.get("unk_token")) in new:  # looked up by its name
+        model["unk_token"] = new[unknown]
     if merges := model.get("merges"):
         behind = len(model.get("continuing_subword_prefix") or "")  # of the second token it is left out
         pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
         model["merges"] = [
-            merge
-            for merge, (left, right) in zip(merges, pairs, strict=True)
-            if new.keys().isdisjoint((left, right, left + right[behind:]))
+            [left, right] for left, right in pairs if new.keys().isdisjoint((left, right, left + right[behind:]))
         ]
     return new.keys()
 
