@@ -6,11 +6,11 @@
     stops   eos_token_id of generation_config.json, else of config.json (an id or a list), and the tokenizer's end: what
             vLLM stops at
     pad     the tokenizer's pad_token; else pad_token_id
-    prefix  the beginning, where tokenizer_config.json has add_bos_token; else what the post-processor of tokenizer.json
-            puts before a text
+    prefix  what the post-processor of tokenizer.json puts before a text; where there is no tokenizer.json, the
+            beginning, if tokenizer_config.json has add_bos_token: as in transformers 5
 
 Where the files of a GPT-2 leave a name out, the defaults of its classes in transformers apply: `<|endoftext|>` and id
-50256. An id or name that the vocabulary does not have is ignored, because no text can contain it.
+50256. An id that the vocabulary does not have is ignored, because no text can contain it, and so is a default name.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,11 +55,11 @@ class Borders:
 
 
 def read(
-    files: Companions, id_of: Callable[[str], int | None], vocab_size: int, prefix: tuple[int, ...] = ()
+    files: Companions, id_of: Callable[[str], int | None], vocab_size: int, prefix: tuple[int, ...] | None = None
 ) -> Borders:
     """The borders that the files beside a tokenizer name; `id_of` gives a token's id, None for what is no token.
 
-    `prefix`: what the tokenizer puts before a text where no file says otherwise.
+    `prefix`: what the tokenizer puts before a text; None where tokenizer_config.json decides that.
 
     Raises ValueError naming file and field for a value that is no id.
     """
@@ -87,7 +87,8 @@ def read(
     pad = named("pad_token")
     if pad is None:
         pad = next(iter(numbered("pad_token_id")), None)
-    if isinstance(adds := files.tokenizer_config.get("add_bos_token"), bool):
+    if prefix is None:
+        adds = files.tokenizer_config.get("add_bos_token") is True
         prefix = (begin,) if adds and begin is not None else ()
     return Borders(begin, end, stops, pad, prefix)
 

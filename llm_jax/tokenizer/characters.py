@@ -170,7 +170,7 @@ def _fingerprint(alphabet: str, special_tokens: Mapping[str, int]) -> str:
 
 def parse_characters(content: dict, files: Companions) -> tuple[list[str], dict[str, int]]:
     """(alphabet, special tokens) in the content of a `tokenizer.json`. Raises OtherKind for another kind."""
-    tokenizer_json.refuse_changes_to_text(content)
+    tokenizer_json.refuse_changes_to_text(content, files)
     special_tokens = tokenizer_json.read_special_tokens(content, files)
     vocabulary = {
         token: number for token, number in content["model"]["vocab"].items() if special_tokens.get(token) != number

@@ -17,9 +17,12 @@ from llm_jax.tokenizer.bpe import rank_file
 from llm_jax.tokenizer.bpe.encode import BytePairTokenizer
 from llm_jax.tokenizer.characters import CharacterTokenizer, parse_characters
 from llm_jax.tokenizer.hf_files import (
+    bert_class,
     carried,
     chat_templates,
+    class_settings,
     companions,
+    post_processor,
     soundness,
     tokenizer_json,
     vocab_merges,
@@ -113,9 +116,11 @@ def _load_file(path: Path, pattern: str | None = None, special_tokens: Mapping[s
         elif path.name == carried.VOCAB_TXT:
             tokenizer = _parse_wordpiece(path, _beside(path))
         elif vocab_merges.is_one_of_a_pair(path):
-            tokenizer = _parse(vocab_merges.read(path), Companions.read(path.parent), path)
+            files = Companions.read(path.parent)
+            tokenizer = _parse(vocab_merges.read(path, files), files, path)
         elif path.suffix == ".json":
-            tokenizer = _parse(tokenizer_json.read(path), _beside(path), path)
+            files = _beside(path)
+            tokenizer = _parse(class_settings.rebuilt(tokenizer_json.read(path), files), files, path)
         elif path.suffix == ".model" and not _is_rank_file(path):
             tokenizer = _parse_sentencepiece(path, _beside(path))
         else:
@@ -142,7 +147,10 @@ def _parse(content: dict, files: Companions, path: Path) -> FromFile:
         tokenizer = _ours(content, files)
     except OtherKind:
         tokenizer = _of_library(content, files, path)
-    prefix = tokenizer.definition.prefix if isinstance(tokenizer, HuggingFaceTokenizer) else ()
+    foreign = isinstance(tokenizer, HuggingFaceTokenizer)
+    prefix = tokenizer.definition.prefix if foreign else post_processor.prefix_of(content)
+    if not prefix and (vocab_merges.is_one_of_a_pair(path) or post_processor.config_decides(content, files)):
+        prefix = None
     tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size, prefix)
     tokenizer.chat = chat_templates.read(files)
     return tokenizer
@@ -181,9 +189,9 @@ def _parse_sentencepiece(path: Path, files: Companions) -> FromFile:
 
 
 def _parse_wordpiece(path: Path, files: Companions) -> HuggingFaceTokenizer:
-    """BERT's vocabulary; without capitals unless tokenizer_config.json says `"do_lower_case": false`."""
-    vocabulary = vocab_file.read(path, files.tokenizer_config.get("do_lower_case") is not False)
-    tokenizer = HuggingFaceTokenizer(define(vocabulary.content(), files), carried.read(path.parent))
+    """BERT's vocabulary, with the settings of tokenizer_config.json."""
+    files = bert_class.as_bert(files)
+    tokenizer = HuggingFaceTokenizer(define(vocab_file.content(path, files), files), carried.read(path.parent))
     found = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size)
     tokenizer.borders, tokenizer.chat = found, chat_templates.read(files)
     return tokenizer

@@ -4,8 +4,10 @@ import json
 
 import pytest
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from llm_jax.tokenizer import StreamDecoder, load
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters
 from serve.api.decoding.batch import Scored
 from serve.api.logprobs import ChatLogprobs, Logprobs
 
@@ -161,14 +163,71 @@ def test_a_text_that_the_vocabulary_cannot_write_is_refused_in_one_line(built):
 
 
 def test_a_token_that_a_file_beside_names_is_special(built, tmp_path):
+    named = {
+        "eos_token": "<e>",
+        "pad_token": "<pad>",
+        "image_token": "<image>",
+        "additional_special_tokens": ["<more>"],
+    }
     (tmp_path / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "X", "eos_token": "b", "pad_token": "<pad>", "add_bos_token": True})
+        json.dumps(
+            {"tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": True, **named}
+            | {"additional_special_tokens": ["<more>"]}
+        )
     )
-    ours, _ = built(bpe({"a": 0, "b": 1, "ab": 2}, [["a", "b"]], fuse_unk=True))
-    assert ours.special_tokens == {"b": 1}
-    assert ours.encode("ab", "all") == [0, 1]
-    assert ours.encode("ab") == [2]
-    assert (ours.borders.end, ours.borders.pad, ours.borders.prefix) == (1, None, ())
+    ours, _ = built(bpe({"a": 0, "<e>": 1, "aa": 2}, [["a", "a"]], fuse_unk=True))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.special_tokens == {"<e>": 1, "<pad>": 3, "<image>": 4, "<more>": 5}
+    text = "aa<e><pad>a<image><more>"
+    assert ours.encode(text, "all") == theirs.encode(text) == [2, 1, 3, 0, 4, 5]
+    assert ours.encode("a<e>") == theirs.encode("a<e>", split_special_tokens=True) == [0]  # no unknown token
+    assert (ours.borders.end, ours.borders.pad, ours.borders.prefix) == (1, 3, ())
+    assert ours.vocab_size == len(theirs)
+
+
+BYTES = {character: number for number, character in enumerate(byte_characters())}
+PIECES = {"<unk>": 0, "▁": 1, "h": 2, "i": 3, "x": 4, "▁x": 5, "<0xC3>": 6, "<0xA9>": 7}
+SPACED = {
+    "type": "Sequence",
+    "normalizers": [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ],
+}
+LOWER, METASPACE = {"type": "Lowercase"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
+SPLIT_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+@pytest.mark.parametrize(
+    ("vocab", "parts"),
+    [
+        (PIECES, {"normalizer": SPACED, "decoder": "llama"}),
+        (PIECES, {"normalizer": SPACED, "decoder": "no strip"}),
+        (PIECES, {"normalizer": LOWER, "decoder": METASPACE | {"split": True}, "pre_tokenizer": METASPACE}),
+        (PIECES, {"normalizer": LOWER, "decoder": {"type": "Fuse"}}),
+        (PIECES, {"normalizer": LOWER}),
+        (BYTES, {"normalizer": LOWER, "decoder": SPLIT_BYTES, "pre_tokenizer": SPLIT_BYTES}),
+    ],
+    ids=["llama", "no strip", "metaspace", "fuse", "none", "byte level"],
+)
+def test_added_tokens_are_decoded_as_the_library_does(built, vocab, parts):
+    steps = {"llama": SENTENCEPIECE, "no strip": SENTENCEPIECE[:3]}
+    if isinstance(parts.get("decoder"), str):
+        parts = parts | {"decoder": {"type": "Sequence", "decoders": steps[parts["decoder"]]}}
+    spelled = [(name, normalized) for name in ("Hello", "É", "▁a", " b", "Ġc") for normalized in (True, False)]
+    added = [
+        token(len(vocab) + number, f"{name}{normalized}", normalized=normalized, special=False)
+        for number, (name, normalized) in enumerate(spelled)
+    ]
+    model = bpe(vocab, byte_fallback=vocab is PIECES)
+    ours, theirs = built(model, *added, token(len(vocab) + len(added), "<É▁>"), **parts)
+    for text in ("x HelloTrue x", "xHelloFalse", " ÉTrueÉFalse", "x▁aTrue bFalse ĠcTrueĠcFalse"):
+        assert ours.encode(text, "all") == theirs.encode(text).ids
+    for number in range(len(vocab), ours.vocab_size):
+        for ids in ([number], [4, number, 4], [number, number], [number, len(vocab) + len(added)]):
+            stream = StreamDecoder(ours)
+            expected = theirs.decode(ids, skip_special_tokens=False)
+            assert ours.decode(ids) == "".join(map(stream.push, ids)) + stream.finish() == expected, ids
 
 
 def test_a_decoder_that_looks_ahead_is_refused_by_its_name(built):

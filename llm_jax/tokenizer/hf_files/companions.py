@@ -21,15 +21,33 @@ ADDED_TOKENS = "added_tokens.json"
 GENERATION_CONFIG = "generation_config.json"
 MODEL_CONFIG = "config.json"
 NAMES = (TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, GENERATION_CONFIG, MODEL_CONFIG)
-ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 MORE_SPECIAL = ("additional_special_tokens", "extra_special_tokens")
 END_OF_TEXT = "<|endoftext|>"
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # of an added token
+# Other names of BERT's class in transformers.
+BERT_CLASSES = {
+    f"{name}Tokenizer"
+    for name in (
+        *("Bert", "DistilBert", "Electra", "MobileBert", "ConvBert", "SqueezeBert", "LayoutLM", "Lxmert"),
+        *("RetriBert", "DPRQuestionEncoder", "DPRContextEncoder"),
+    )
+}
+BERT_NAMES = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", "sep", "pad", "cls", "mask")}
+ROBERTA_CLASSES = {f"{name}Tokenizer" for name in ("Roberta", "Bart", "Longformer", "LED", "Mvp")}
+ROBERTA_NAMES = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>"} | {
+    f"{role}_token": f"<{role}>" for role in ("unk", "pad", "mask")
+}
 # What the classes of transformers name where their files leave a name out; "Fast" at the end of a name changes nothing.
 CLASS_DEFAULTS = {
     "GPT2Tokenizer": dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
     "Qwen2Tokenizer": dict.fromkeys(("eos_token", "unk_token", "pad_token"), END_OF_TEXT),
     "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    "CodeGenTokenizer": dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
+    **dict.fromkeys(ROBERTA_CLASSES, ROBERTA_NAMES),
+    **dict.fromkeys(BERT_CLASSES, BERT_NAMES),
 }
+CLASS_OF_MODEL = {"gpt2": "GPT2Tokenizer", "bert": "BertTokenizer", "roberta": "RobertaTokenizer"}
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -67,14 +85,26 @@ class Companions:
 
     def special_names(self, with_defaults: bool = True) -> set[str]:
         """Every token that some file says is special, and those that are so by the class's default."""
-        found = self._named()
-        names = {self.named_token(role) for role in ROLES if with_defaults or role in found}
-        for key in MORE_SPECIAL:
-            more = found.get(key) or []
-            values = more.values() if isinstance(more, dict) else more if isinstance(more, list) else []
-            names |= {_content(value, key, self.folder) for value in values}
+        names: set[str | None] = {token["content"] for token in self.named_tokens()}
+        names |= {self.named_token(role) for role in ROLES if with_defaults}
         names |= {token["content"] for token in self.decoder().values() if token.get("special")}
         return {name for name in names if name}
+
+    def named_tokens(self) -> list[dict[str, Any]]:
+        """The special tokens that these files name by a role, in the order in which transformers numbers new ones."""
+        found = self._named()
+        more = [role for role, value in found.items() if role.endswith("_token") and isinstance(value, str)]
+        values = [(role, found[role]) for role in dict.fromkeys([*ROLES, *more]) if found.get(role)]
+        for key in MORE_SPECIAL:
+            listed = found.get(key) or []
+            listed = list(listed.values()) if isinstance(listed, dict) else listed
+            values += [(key, value) for value in listed] if isinstance(listed, list) else []
+        tokens: dict[str, dict[str, Any]] = {}
+        for role, value in values:
+            flags = {flag: bool(value.get(flag)) for flag in FLAGS} if isinstance(value, dict) else {}
+            if name := _content(value, role, self.folder):
+                tokens.setdefault(name, {"content": name, "special": True} | flags)
+        return list(tokens.values())
 
     def decoder(self) -> dict[int, dict[str, Any]]:
         """Added tokens by id, as a `tokenizer.json` lists them: `added_tokens_decoder`, else added_tokens.json."""
@@ -99,12 +129,16 @@ class Companions:
         return self.tokenizer_config | from_map
 
     @property
+    def named_class(self) -> str:
+        """The class in transformers that a file names, without "Fast"; empty where none does."""
+        name = self.tokenizer_config.get("tokenizer_class") or self.config.get("tokenizer_class")
+        return str(name or CLASS_OF_MODEL.get(str(self.config.get("model_type")), "")).removesuffix("Fast")
+
+    @property
     def tokenizer_class(self) -> str:
-        """The class in transformers, without "Fast". Where none is named: GPT-2's, unless the model is another one."""
-        name = self.tokenizer_config.get("tokenizer_class")
-        if name is None:
-            return "GPT2Tokenizer" if self.config.get("model_type", "gpt2") == "gpt2" else ""
-        return str(name).removesuffix("Fast")
+        """`named_class`; where none is named GPT-2's, unless the model is another one."""
+        is_gpt2 = self.config.get("model_type", "gpt2") == "gpt2"
+        return self.named_class or ("GPT2Tokenizer" if is_gpt2 else "")
 
 
 def _content(value: Any, role: str, folder: Path | None) -> str | None:

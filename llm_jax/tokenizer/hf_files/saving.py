@@ -8,13 +8,10 @@ from llm_jax.files.json_files import write_json
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.bpe.merge import merges_from_ranks
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files import post_processor
 from llm_jax.tokenizer.hf_files.companions import GENERATION_CONFIG, TOKENIZER_CONFIG
+from llm_jax.tokenizer.hf_files.post_processor import NEUTRAL_CLASS
 from llm_jax.tokenizer.hf_files.tokenizer_json import TOKENIZER_JSON, to_characters
-
-NEUTRAL_CLASS: dict[str, Any] = {
-    "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the model
-    "clean_up_tokenization_spaces": False,
-}
 
 
 def document(model: dict, pre_tokenizer: dict, decoder: dict, special_tokens: Mapping[str, int]) -> dict:
@@ -71,12 +68,16 @@ def write(
     """Writes both files, each under a temporary name first.
 
     tokenizer_config.json names one special token for each role. Several ends, and ordinary tokens as borders, go into
-    a generation_config.json, as ids.
+    a generation_config.json, as ids. A prefix is written as the post-processor, which transformers and vLLM apply, and
+    as `add_bos_token`, by which this format is told from others that have one.
     """
     named = role_fields(borders, special_tokens)
     config = NEUTRAL_CLASS | {role: token for role, token in named.items() if token is not None}
     if borders.prefix:
         config["add_bos_token"] = True
+        token_of = {number: token for token, number in content["model"]["vocab"].items()}
+        prefix = [(token_of[number], number) for number in borders.prefix]
+        content = content | {"post_processor": post_processor.template(prefix)}
     if model_max_length is not None:
         config["model_max_length"] = model_max_length
     files = {TOKENIZER_JSON: content, TOKENIZER_CONFIG: config}

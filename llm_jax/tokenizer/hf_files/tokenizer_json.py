@@ -14,6 +14,7 @@ from typing import Any
 from llm_jax.files.json_files import parse_json
 from llm_jax.tokenizer.bpe.merge import merges_from_ranks
 from llm_jax.tokenizer.bpe.patterns import GPT2_PATTERN
+from llm_jax.tokenizer.hf_files import post_processor
 from llm_jax.tokenizer.hf_files.companions import Companions
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -90,7 +91,7 @@ def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[byte
             raise ValueError(f"the id of token {token!r} is {number!r}; expected a whole number")
     if model.get("dropout"):
         raise ValueError(f"model.dropout is {model['dropout']!r}, which draws the ids at random: set it to null")
-    refuse_changes_to_text(content)
+    refuse_changes_to_text(content, files)
     special_tokens = read_special_tokens(content, files)
     merges = model.get("merges")
     made = {"".join(_pair(entry)) for entry in merges} if isinstance(merges, list) else set()
@@ -116,21 +117,24 @@ def parse_bpe(content: dict, files: Companions | None = None) -> tuple[dict[byte
     return ranks, pattern, special_tokens
 
 
-def refuse_changes_to_text(content: dict) -> None:
-    """Raises OtherKind for a normalizer or a post-processor that would change which ids a text gets."""
+def refuse_changes_to_text(content: dict, files: Companions) -> None:
+    """Raises OtherKind for a normalizer or a post-processor that would change which ids a text gets.
+
+    The prefix that we write ourselves is read by `borders`.
+    """
     if content.get("normalizer") is not None:
         raise OtherKind(f"it has a normalizer ({_kind(content['normalizer'])}); only texts as they are are supported")
-    post_processor = content.get("post_processor") or {"type": "ByteLevel"}
+    part = content.get("post_processor") or {"type": "ByteLevel"}
     # transformers writes a template that adds nothing where there was no post-processor.
-    adds = _kind(post_processor) != "TemplateProcessing" or post_processor.get("special_tokens")
-    if adds and _kind(post_processor) != "ByteLevel":
-        raise OtherKind(f"it has a post-processor ({_kind(post_processor)}), which adds tokens to every text")
+    adds = _kind(part) != post_processor.TEMPLATE or part.get("special_tokens")
+    if adds and _kind(part) != "ByteLevel" and not post_processor.is_ours(content, files):
+        raise OtherKind(f"it has a post-processor ({_kind(part)}), which adds tokens to every text")
 
 
 def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     """The added tokens of the file and of those beside it, each with an id and a content. Raises ValueError for others.
 
-    A token that a file beside it names as special is special.
+    A token that a file beside it names as special is special; one that no vocabulary has gets the next id.
     """
     added = content.get("added_tokens") or []
     named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
@@ -140,7 +144,22 @@ def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     for token in tokens:
         if type(token.get("id")) is not int or not isinstance(token.get("content"), str):
             raise ValueError(f"an added token needs an id and a content; found {token}")
+    ids = ids_of(content["model"]["vocab"]) | {token["content"]: token["id"] for token in tokens}
+    new = [token for token in files.named_tokens() if token["content"] not in ids]
+    tokens += [{"id": number, **token} for number, token in enumerate(new, 1 + max(_numbers(ids), default=-1))]
     return [{**token, "special": bool(token.get("special") or token["content"] in named)} for token in tokens]
+
+
+def ids_of(vocab: dict | list) -> dict[str, Any]:
+    """Token → id; Unigram's list holds them in order."""
+    if isinstance(vocab, dict):
+        return dict(vocab)
+    pairs = [entry for entry in vocab if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)]
+    return {piece: number for number, (piece, _) in enumerate(pairs)}
+
+
+def _numbers(ids: dict[str, Any]) -> list[int]:
+    return [number for number in ids.values() if type(number) is int]  # others are refused elsewhere
 
 
 def read_special_tokens(content: dict, files: Companions) -> dict[str, int]:
@@ -172,7 +191,11 @@ def _check_merges(merges: Any, ranks: Mapping[bytes, int]) -> None:
             raise OtherKind(f"merge {entry!r} makes token {rank} after token {last}: its ids are not in merge order")
         pairs.add((left, right))
         last = rank
-    if missing := [pair for pair in merges_from_ranks(ranks) if pair not in pairs]:
+    try:
+        expected = merges_from_ranks(ranks)
+    except ValueError as error:  # a token that no text gives, as some vocabularies keep in reserve
+        raise OtherKind(str(error)) from None
+    if missing := [pair for pair in expected if pair not in pairs]:
         raise OtherKind(f"{len(missing)} tokens have no merge that makes them, first {missing[0]}")
 
 

@@ -13,14 +13,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llm_jax.tokenizer.hf_files.companions import Companions
-from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters, read_added_tokens
+from llm_jax.tokenizer.hf_files.companions import FLAGS, Companions
+from llm_jax.tokenizer.hf_files.tokenizer_json import byte_characters, ids_of, read_added_tokens
 from llm_jax.tokenizer.hugging_face.pieces import kinds_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Core
 
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 PARTS = ("normalizer", "pre_tokenizer", "decoder", "model")
 LOOK_AHEAD = {"BPEDecoder", "CTC"}  # decoders of tokens whose text depends on the token behind
 HIDDEN = secrets.token_hex(16)  # begins names that no text spells
@@ -116,11 +115,12 @@ def _added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     an id, they are put into the vocabulary, in which each has its own.
     """
     vocab = content["model"]["vocab"]
-    ids = dict(vocab) if isinstance(vocab, dict) else {pair[0]: n for n, pair in enumerate(vocab) if _is_pair(pair)}
+    ids = ids_of(vocab)
     added = read_added_tokens(content, files)
     known = {token["content"] for token in added}
-    named = sorted(files.special_names(with_defaults=False) & ids.keys() - known, key=lambda token: ids[token])
-    added += [{"id": ids[token], "content": token, "special": True} for token in named]
+    flags = {token["content"]: token for token in files.named_tokens()}
+    named = sorted(files.special_names(bool(files.named_class)) & ids.keys() - known, key=lambda token: ids[token])
+    added += [{"id": ids[token], "content": token, "special": True} | flags.get(token, {}) for token in named]
     for token in added:
         if ids.get(token["content"], token["id"]) != token["id"]:
             raise ValueError(
@@ -137,10 +137,6 @@ def _flags(token: Mapping[str, Any]) -> dict[str, bool]:
     """In older files an added token may lack flags; one that is not special is then matched in normalized text."""
     flags = {flag: bool(token.get(flag, flag == "normalized" and not token["special"])) for flag in FLAGS}
     return flags | {"special": token["special"]}
-
-
-def _is_pair(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)
 
 
 def _hide(parts: dict[str, Any], tokens: AbstractSet[str]) -> AbstractSet[str]:

@@ -3,8 +3,8 @@
 The library decodes texts, not tokens, and writes U+FFFD for a part of a character. Two kinds of tokens hold bytes:
 those of byte-level BPE, spelled in GPT-2's byte characters, and SentencePiece's byte fallback, spelled `<0xE2>`. The
 others are text: what the library's decoder makes of them behind another token, and at the beginning of a text, where
-SentencePiece's and WordPiece's decoders leave out a space. Added tokens are written as they are, but behind a space
-where the decoder puts one before every token.
+SentencePiece's and WordPiece's decoders leave out a space. Added tokens go through the decoder too, and those that are
+matched in normalized text are written in their normalized form.
 """
 
 import re
@@ -27,9 +27,6 @@ class Pieces:
         self._core = core
         kinds = kinds_of(decoder)
         self._is_byte_level, self._has_fallback = "ByteLevel" in kinds, "ByteFallback" in kinds
-        divides = not kinds or "WordPiece" in kinds  # puts a space before each token, added ones too
-        added = {} if divides else core.get_added_tokens_decoder()
-        self._as_written = {number: token.content.encode() for number, token in added.items()}
         self._behind: dict[int, bytes] = {}
         self._anchor = self._find_anchor()
 
@@ -42,7 +39,7 @@ class Pieces:
     def first(self, number: int) -> bytes | None:
         """None for an id that has no token."""
         piece = self.behind(number)
-        if piece is None or number in self._as_written or self._is_byte_level or (len(piece) == 1 and piece[0] >= 0x80):
+        if piece is None or self._is_byte_level or (len(piece) == 1 and piece[0] >= 0x80):
             return piece
         return self._decoded(number).encode()
 
@@ -53,8 +50,6 @@ class Pieces:
     def _compute(self, number: int) -> bytes | None:
         if number < 0 or number >= 1 << 32 or (token := self._core.id_to_token(number)) is None:
             return None
-        if number in self._as_written:
-            return self._as_written[number]
         if self._is_byte_level:
             try:
                 return to_bytes(token)

@@ -10,6 +10,8 @@ from operator import index
 from typing import Any
 
 from llm_jax.tokenizer.borders import Borders
+from llm_jax.tokenizer.hf_files import bert_class
+from llm_jax.tokenizer.hf_files.bert_class import GOES_ON, LONGEST_WORD
 from llm_jax.tokenizer.hf_files.companions import Companions
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
@@ -17,8 +19,6 @@ from llm_jax.tokenizer.protocol import check_text
 from llm_jax.tokenizer.wordpiece.words import split_words
 
 PAD, UNKNOWN, CLASS, SEPARATOR, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-GOES_ON = "##"
-LONGEST_WORD = 100  # characters; a longer word is [UNK]
 
 
 class WordPieceVocabulary:
@@ -80,26 +80,12 @@ class WordPieceVocabulary:
     def content(self) -> dict[str, Any]:
         """The content of a `tokenizer.json`."""
         special = [(piece, self._id_of[piece]) for piece in SPECIAL if piece in self._id_of]
+        settings = bert_class.as_bert(Companions(tokenizer_config={"do_lower_case": self.lowercase}))
         return {
             "version": "1.0",
             "added_tokens": [{"id": number, "content": piece, "special": True} for piece, number in special],
-            "normalizer": {
-                "type": "BertNormalizer",
-                "clean_text": True,
-                "handle_chinese_chars": True,
-                "strip_accents": None,
-                "lowercase": self.lowercase,
-            },
-            "pre_tokenizer": {"type": "BertPreTokenizer"},
             "post_processor": None,
-            "decoder": {"type": "WordPiece", "prefix": GOES_ON, "cleanup": False},
-            "model": {
-                "type": "WordPiece",
-                "unk_token": UNKNOWN,
-                "continuing_subword_prefix": GOES_ON,
-                "max_input_chars_per_word": LONGEST_WORD,
-                "vocab": self._id_of,
-            },
+            **bert_class.parts(self._id_of, settings, cleanup=False),
         }
 
     def tokenizer(self) -> HuggingFaceTokenizer:
