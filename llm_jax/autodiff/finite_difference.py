@@ -26,8 +26,11 @@ def numerical_grad(f: Callable[[Any], Any], x: Any, step: float = 1e-5) -> Any:
     leaves, structure = pytree.tree_flatten(x)
     points = [np.array(leaf, dtype=np.float64) for leaf in leaves]
 
+    def is_array(leaf: Any) -> bool:
+        return isinstance(leaf, np.ndarray) or np.ndim(leaf) > 0
+
     def evaluate() -> float:
-        arguments = [p.copy() if np.ndim(leaf) else float(p) for p, leaf in zip(points, leaves, strict=True)]
+        arguments = [p.copy() if is_array(leaf) else float(p) for p, leaf in zip(points, leaves, strict=True)]
         return float(f(pytree.tree_unflatten(structure, arguments)))
 
     gradients = [np.zeros_like(point) for point in points]
@@ -41,5 +44,5 @@ def numerical_grad(f: Callable[[Any], Any], x: Any, step: float = 1e-5) -> Any:
             point[i] = centre
             gradient[i] = (above - below) / (2 * step)
     return pytree.tree_unflatten(
-        structure, [g if np.ndim(leaf) else float(g) for g, leaf in zip(gradients, leaves, strict=True)]
+        structure, [g if is_array(leaf) else float(g) for g, leaf in zip(gradients, leaves, strict=True)]
     )

@@ -55,7 +55,8 @@ class Scalar(Node):
     def __mul__(self, other):
         if isinstance(other, Scalar):
             return Scalar(self.value * other.value, "multiply", (self, other), (other.value, self.value))
-        return Scalar(self.value * _number(other, "multiply"), "multiply", (self,), (other,))
+        factor = _number(other, "multiply")
+        return Scalar(self.value * factor, "multiply", (self,), (factor,))
 
     def __truediv__(self, other):
         """a/b: ∂/∂a = 1/b, ∂/∂b = −a/b²."""
@@ -152,8 +153,10 @@ def weighted_sum(
 
 
 def _number(operand: Any, operation: str) -> float:
-    if isinstance(operand, (int, float, Real)):  # int and float first: asking for Real is slow
-        return operand  # pyright: ignore[reportReturnType]
+    if type(operand) in (int, float):  # these first: asking for Real is slow
+        return operand
+    if isinstance(operand, Real):
+        return float(operand)  # a float32 or float16 of NumPy would lower the precision of everything behind it
     shape = getattr(operand, "shape", None)
     kind = f"an array of shape {shape}" if shape else type(operand).__name__
     raise TypeError(f"{operation}: a Scalar (shape ()) takes numbers and Scalars; got {kind}: use Tensor for arrays")

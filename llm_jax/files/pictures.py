@@ -2,7 +2,8 @@
 
 Pillow decodes. Before it does, the format is read from the file's first bytes and the size from its header, so that a
 small file that unpacks to gigabytes is refused unread. Grey, 16-bit, CMYK and palette pictures become RGB; transparent
-ones are laid on white, as vLLM does; a photograph is turned as its EXIF data say. An animation is refused.
+ones are laid on white, as vLLM does; a photograph is turned as its EXIF data say. Of a photograph with several pictures
+in one JPEG (MPO) the first is read. An animation is refused.
 """
 
 import io
@@ -32,7 +33,7 @@ def read(content: bytes, name: str = "the picture") -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _refuse_large(picture.size, name)
-            if getattr(picture, "is_animated", False):
+            if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a photograph, its first picture
                 raise ValueError(f"{name} is an animation: send one of its pictures")
             picture.load()
             return np.asarray(_as_rgb(ImageOps.exif_transpose(picture), name))
@@ -69,6 +70,7 @@ def _as_rgb(picture: "Image.Image", name: str) -> "Image.Image":
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError(f"{name} has more than 16 bits for a pixel: send one of 8")
+        values = np.where(values == picture.info.get("transparency", -1), 65535, values)  # on white
         return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if picture.mode in ALPHA or "transparency" in picture.info:
         opaque = picture.convert("RGBA")

@@ -36,7 +36,10 @@ def prices(path: Path | None = None) -> Mapping[str, Price]:
         return _parse(text, FILE_NAME)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of prices")
-    return _parse(path.read_text(encoding="utf8"), str(path))
+    try:
+        return _parse(path.read_text(encoding="utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 (byte {error.start:,}): save it as UTF-8") from None
 
 
 def _parse(text: str, name: str) -> Mapping[str, Price]:
@@ -58,6 +61,6 @@ def _price(where: str, key: str, entry: Any, known: set[str]) -> Price:
             raise ValueError(f"{where}: {field} must be dollars an hour, above 0; got {entry[field]!r}")
     if entry["low"] > entry["high"]:
         raise ValueError(f"{where}: low is above high: {entry['low']} and {entry['high']}")
-    if not (isinstance(entry["date"], str) and re.fullmatch(r"\d{4}-\d{2}", entry["date"])):
+    if not (isinstance(entry["date"], str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", entry["date"])):
         raise ValueError(f"{where}: date must be YYYY-MM; got {entry['date']!r}")
     return Price(float(entry["low"]), float(entry["high"]), entry["date"])

@@ -6,7 +6,6 @@ from typing import Any
 from llm_jax.config import DecoderConfig
 from llm_jax.files.json_files import read_json
 from llm_jax.hf import families
-from llm_jax.hf.families import fields as read_fields
 from llm_jax.tokenizer import Borders
 from llm_jax.tokenizer.hf_files.saving import generation_fields
 
@@ -51,8 +50,6 @@ def architecture(directory: Path) -> str:
 
 
 def _family(path: Path, fields: dict[str, Any]) -> families.Family:
-    if "auto_map" in fields:
-        raise ValueError(f"{path}: auto_map asks to run code from the directory; this is refused: remove the field")
     model_type = fields.get("model_type")
     family = families.FAMILIES.get(model_type) if isinstance(model_type, str) else None
     default = [family.architecture] if family else None
@@ -64,5 +61,13 @@ def _family(path: Path, fields: dict[str, Any]) -> families.Family:
             f"{path}: model_type {model_type!r}, architectures {architectures}; expected "
             + " or ".join(f"{one.model_type!r} ({one.architecture})" for one in families.FAMILIES.values())
         )
-    read_fields.refuse_others(path, fields, {"quantization_config": (None,)})
+    if "auto_map" in fields:
+        raise ValueError(f"{path}: auto_map asks to run code from the directory; this is refused: remove the field")
+    for name in ("quantization_config", "compression_config"):  # compression_config: of older compressed-tensors
+        if (found := fields.get(name)) is not None:
+            method = found.get("quant_method", found.get("format")) if isinstance(found, dict) else found
+            raise ValueError(
+                f"{path}: {name} says that the weights are quantized ({method}); this code reads float32, bfloat16 and "
+                "float16: take the model that is not quantized"
+            )
     return family

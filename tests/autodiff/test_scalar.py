@@ -229,3 +229,13 @@ def test_numpy_numbers_are_numbers():
 def test_mistakes_are_named(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong(Scalar(2.0))
+
+
+@pytest.mark.parametrize("narrow", [np.float16, np.float32])
+def test_a_narrow_number_of_numpy_does_not_lower_the_precision(narrow):
+    three, x = narrow(3), Scalar(0.1)
+    for found, expected in ((x * three, 0.1 * 3), (x / three, 0.1 / 3), (three - x, 2.9), (x**three, 0.1**3)):
+        assert type(found.value) is float
+        assert found.value == expected
+        assert all(type(slope) is float for slope in found.jacobians)
+    assert (Scalar(70_000.0) + narrow(1)).value == 70_001

@@ -322,3 +322,21 @@ def test_recorded_values_refuse_to_be_written():
     y = row(1, 2) * 2
     with pytest.raises(ValueError, match="read-only"):
         y.value[0] = 5.0
+
+
+def test_an_empty_list_picks_nothing():
+    np.testing.assert_array_equal(grad(lambda x: (x[[]] ** 2).sum() + x[0])(np.ones(3)), [1, 0, 0])
+
+
+def test_a_mask_is_refused_and_not_lost():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for function, argument in ((lambda x: (x * x).sum(), masked), (lambda x: (x * masked).sum(), np.ones(2))):
+        with pytest.raises(TypeError, match=r"a Tensor has no mask, .*: fill the array first, with \.filled\(\)"):
+            grad(function)(argument)
+
+
+def test_a_difference_quotient_keeps_arrays_without_axes():
+    found = numerical_grad(lambda x: x[None].sum() ** 2, np.array(2.0))
+    assert isinstance(found, np.ndarray)
+    assert found == pytest.approx(4)
+    assert isinstance(numerical_grad(lambda x: x**2, 2.0), float)

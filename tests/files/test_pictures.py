@@ -81,6 +81,13 @@ def test_a_photograph_is_turned_as_its_camera_was():
     assert pictures.read(encoded(picture, exif=exif)).shape == (8, 4, 3)
 
 
+def test_of_a_photograph_with_several_pictures_the_first_is_read():
+    """Telephones write a portrait and its depth, or its light, into one JPEG."""
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in ((200, 10, 60), (0, 0, 0)))
+    content = encoded(first, "MPO", save_all=True, append_images=[second])
+    np.testing.assert_allclose(pictures.read(content)[8, 8], (200, 10, 60), atol=4)
+
+
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
 def test_an_animation_is_refused(form):
     frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (10, 120, 250)]

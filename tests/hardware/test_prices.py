@@ -14,8 +14,11 @@ def test_the_prices_shipped_are_of_accelerators_in_the_catalogue():
 
 def test_a_users_file_replaces_them(tmp_path):
     path = tmp_path / "prices.toml"
-    path.write_text('["H200"]\nlow = 2\nhigh = 3.5\ndate = "2026-11"\n')
+    path.write_text('\ufeff["H200"]\nlow = 2\nhigh = 3.5\ndate = "2026-11"\n')  # with an editor's mark
     assert prices(path) == {"H200": Price(2.0, 3.5, "2026-11")}
+    path.write_text("[H200]\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"prices.toml is not text in UTF-8 .*: save it as UTF-8"):
+        prices(path)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +30,7 @@ def test_a_users_file_replaces_them(tmp_path):
         ('[H200]\nlow = nan\nhigh = 1\ndate = "2026-11"\n', "H200: low must be dollars an hour, above 0; got nan"),
         ('[H200]\nlow = 3\nhigh = 1\ndate = "2026-11"\n', "H200: low is above high: 3 and 1"),
         ('[H200]\nlow = 1\nhigh = 1\ndate = "autumn"\n', "H200: date must be YYYY-MM; got 'autumn'"),
+        ('[H200]\nlow = 1\nhigh = 1\ndate = "2026-13"\n', "H200: date must be YYYY-MM; got '2026-13'"),
         ("H200 = 3\n", "H200: expected low, high and date; got 3"),
         ("low = \n", "not TOML"),
     ],

@@ -180,7 +180,16 @@ def test_half_precision_files_in_shards_are_read_and_can_be_kept(dtype, tmp_path
         ({"head_dim": 5}, "even head width"),
         ({"intermediate_size": None}, "intermediate_size is None"),
         ({"attention_bias": "yes"}, "attention_bias is 'yes'"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
+        ({"quantization_config": {"quant_method": "gptq"}}, r"quantization_config .* are quantized \(gptq\); .*: take"),
+        ({"compression_config": {"format": "float-quantized"}}, r"compression_config .*\(float-quantized\)"),
+        ({"model_type": "deepseek_v3", "auto_map": {"AutoModel": "x.Y"}}, "model_type 'deepseek_v3'"),
+        (
+            {
+                "rope_scaling": {**LLAMA3, "original_max_position_embeddings": 16},
+                "original_max_position_embeddings": 32,
+            },
+            "original_max_position_embeddings is 32 and, in rope_scaling, 16; .*: remove the wrong one",
+        ),
         ({"architectures": ["LlamaForSequenceClassification"]}, "expected 'gpt2'"),
         ({"model_type": "gemma"}, "model_type 'gemma'.*'llama' .LlamaForCausalLM."),
     ],

@@ -44,7 +44,7 @@ def main(options: Options) -> int:
         console.print("none of them does it: more devices, more days, or --execution.remat would help")
         return 1
     nodes, per_node = max(1, first.devices // 8), min(first.devices, 8)
-    steps = round(options.tokens / config.batch_tokens)
+    steps = max(1, round(options.tokens / config.batch_tokens))
     mesh = f" --fsdp {first.fsdp}" if first.fsdp > 1 else ""
     console.print(
         f"to start it there: python -m train submit pretrain {options.preset} --nodes {nodes} --gpus-per-node "

@@ -27,6 +27,7 @@ def leaf(value: Any) -> Any:
     """
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.float64(value)
+    _refuse_mask(value, "Tensor")
     array = np.array(value)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(
@@ -44,6 +45,7 @@ def constant(value: Any, operation: str) -> Any:
     """
     if isinstance(value, float | int):
         return value
+    _refuse_mask(value, operation)
     array = value if isinstance(value, np.generic) else np.array(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{operation}: a Tensor cannot be combined with {type(value).__name__}")
@@ -52,8 +54,15 @@ def constant(value: Any, operation: str) -> Any:
     return freeze(array)
 
 
+def _refuse_mask(value: Any, operation: str) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{operation}: a Tensor has no mask, so it would be lost: fill the array first, with .filled()")
+
+
 def index(key: Any) -> Any:
     """A copy of an index expression, the part between square brackets."""
     if isinstance(key, tuple):
         return tuple(map(index, key))
+    if isinstance(key, list) and not key:
+        return np.array(key, np.intp)  # NumPy would make floats of nothing
     return np.array(key) if isinstance(key, np.ndarray | list) else key

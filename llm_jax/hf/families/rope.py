@@ -69,7 +69,13 @@ def _scaling(path: Path, name: str, kind: Any, found: Mapping[str, Any], fields:
         raise ValueError(f"{path}: {name} is of type {kind!r}; this code computes default, {', '.join(KINDS)}")
     longest = fields["max_position_embeddings"]
     original = read_fields.whole_or_none(path, found, "original_max_position_embeddings")
-    original = original or read_fields.whole_or_none(path, fields, "original_max_position_embeddings")
+    outside = read_fields.whole_or_none(path, fields, "original_max_position_embeddings")
+    if kind != "linear" and original and outside and original != outside:
+        raise ValueError(
+            f"{path}: original_max_position_embeddings is {outside} and, in {name}, {original}; which one counts "
+            "depends on the edition of transformers: remove the wrong one"
+        )
+    original = original or outside
     if original is None and kind == "llama3":
         raise ValueError(f"{path}: {name} lacks original_max_position_embeddings, which llama3 needs")
     original = original or longest

@@ -121,8 +121,8 @@ def table(rows: Sequence[Sequence[Any]], source: str, name: str) -> np.ndarray:
 
 
 def of_lengths(texts: Mapping[int, str] | list[str]) -> tuple[list[int], list[int]]:
-    """Characters and bytes of answers, without the space before them (as the harness counts), at least 1."""
-    bare = [text.strip() for text in (texts.values() if isinstance(texts, Mapping) else texts)]
+    """Characters and bytes of answers, without the one space before them (as the harness counts), at least 1."""
+    bare = [text.removeprefix(" ") for text in (texts.values() if isinstance(texts, Mapping) else texts)]
     return [max(1, len(text)) for text in bare], [max(1, len(text.encode())) for text in bare]
 
 
