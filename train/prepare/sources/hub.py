@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train.prepare.slices import BadRow, Slice, listing, refusing
+from train.prepare.sources.arrow import naming_damage, text_of, values_of
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -61,15 +62,30 @@ class HubDataset:
     def rows(self, piece: Slice) -> Iterator[str | BadRow]:
         part = self._stream.shard(num_shards=self._stream.num_shards, index=piece.start)
         arrow: Any = part.with_format("arrow")
-        texts = (text for table in arrow.iter(batch_size=1024) for text in table.column(self.column).to_pylist())
-        for row, text in enumerate(texts):
-            if isinstance(text, str):
-                yield text
-            else:
-                yield BadRow(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
+        first, tables = 0, iter(arrow.iter(batch_size=1024))
+        while True:
+            with naming_damage(self._piece(piece), "data"):
+                values = [] if (table := next(tables, None)) is None else values_of(table.column(self.column))
+            if table is None:
+                return
+            for row, value in enumerate(values, first):
+                yield self._text(value, piece, row)
+            first += len(values)
+
+    def _text(self, value: Any, piece: Slice, row: int) -> str | BadRow:
+        try:
+            text = text_of(value, self.column)
+        except ValueError as error:
+            return BadRow(f"{self.place(piece, row)}: {error}")
+        if isinstance(text, str):
+            return text
+        return BadRow(f"{self.place(piece, row)}: {self.column!r} is {text!r}; expected a string")
 
     def place(self, piece: Slice, index: int) -> str:
-        return f"hf:{self.name}, piece {piece.start} of {self._stream.num_shards}, row {index:,}"
+        return f"{self._piece(piece)}, row {index:,}"
+
+    def _piece(self, piece: Slice) -> str:
+        return f"hf:{self.name}, piece {piece.start} of {self._stream.num_shards}"
 
 
 def hub_dataset(name: str, config: str | None, split: str, column: str, revision: str | None) -> HubDataset:

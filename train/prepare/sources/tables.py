@@ -7,16 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_jax.files.content import UTF8, Form
 from llm_jax.files.json_files import parse_json
 from train.prepare.slices import BadRow, Slice, cut, decode, listing, read_at, refusing, size_of
-from train.prepare.sources.arrow import BATCH_ROWS, check_column, text_of
+from train.prepare.sources.arrow import check_column, text_of, values_of
 from train.prepare.sources.json_array import text_of_row
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
+from train.prepare.sources.parquet import ParquetTable
 
 LINE_END = re.compile(rb"\n")
 
@@ -94,20 +92,15 @@ class Parquet:
 
     def slices(self) -> Iterator[Slice]:
         for path in self.paths:
-            yield from self._slices_of(path, open_parquet(path))
-
-    def _slices_of(self, path: Path, file: "ParquetFile") -> Iterator[Slice]:
-        check_column(path, file.schema_arrow, self.column)
-        row = 0
-        for i in range(file.metadata.num_row_groups):
-            meta = file.metadata.row_group(i)
-            columns = [meta.column(leaf) for leaf in range(meta.num_columns)]
-            size = sum(leaf.total_uncompressed_size for leaf in columns if leaf.path_in_schema == self.column)
-            pieces = min(-(-size // self.slice_bytes), CUTS_PER_ROW_GROUP, meta.num_rows)
-            for k in range(pieces):
-                start, stop = (row + meta.num_rows * edge // pieces for edge in (k, k + 1))
-                yield Slice(str(path), start, stop, max(size // pieces, 1))
-            row += meta.num_rows
+            table = ParquetTable(path)
+            check_column(path, table.schema, self.column)
+            row = 0
+            for n_rows, size in table.groups(self.column):
+                pieces = min(max(-(-size // self.slice_bytes), 1), CUTS_PER_ROW_GROUP, n_rows)
+                for k in range(pieces):
+                    start, stop = (row + n_rows * edge // pieces for edge in (k, k + 1))
+                    yield Slice(str(path), start, stop, max(size // pieces, 1))
+                row += n_rows
 
     def read(self, piece: Slice) -> Iterator[str]:
         return refusing(self.rows(piece))
@@ -120,33 +113,21 @@ class Parquet:
                 yield BadRow(f"{piece.path}: row {row:,}: {error}")
 
     def _rows(self, piece: Slice) -> Iterator[tuple[int, Any]]:
-        file = open_parquet(Path(piece.path))
+        table = ParquetTable(Path(piece.path))
         row = 0
-        for i in range(file.metadata.num_row_groups):
-            n_rows = file.metadata.row_group(i).num_rows
+        for number, (n_rows, _) in enumerate(table.groups(self.column)):
             if row < piece.stop and row + n_rows > piece.start:
-                yield from self._rows_of_group(file, i, row, piece)
+                yield from self._rows_of_group(table, number, row, piece)
             row += n_rows
 
-    def _rows_of_group(self, file: "ParquetFile", i: int, row: int, piece: Slice) -> Iterator[tuple[int, Any]]:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[i], columns=[self.column]):
+    def _rows_of_group(self, table: ParquetTable, number: int, row: int, piece: Slice) -> Iterator[tuple[int, Any]]:
+        for batch in table.batches(number, [self.column]):
             first, last = max(piece.start - row, 0), min(piece.stop - row, len(batch))
             if first < last:
-                yield from enumerate(batch.column(0).slice(first, last - first).to_pylist(), row + first)
+                yield from enumerate(values_of(batch.column(0).slice(first, last - first)), row + first)
             row += len(batch)
             if row >= piece.stop:
                 return
 
     def place(self, piece: Slice, index: int) -> str:
         return f"{piece.path}, row {piece.start + index:,}"
-
-
-def open_parquet(path: Path) -> "ParquetFile":
-    """Raises ValueError that names a file that is not readable."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path}: not a readable parquet file ({error}); expected one. Copy it again.") from None

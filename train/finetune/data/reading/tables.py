@@ -13,14 +13,14 @@ from llm_jax.files.content import Content, Form
 from llm_jax.files.json_files import parse_json
 from train.finetune.data.reading.files import files_of
 from train.prepare.slices import BadRow, decode
-from train.prepare.sources.arrow import BATCH_ROWS, arrow_batches
+from train.prepare.sources.arrow import arrow_batches, refuse_namesakes, rows_of
 from train.prepare.sources.delimited import csv_rows, raw_lines
 from train.prepare.sources.json_array import array_values
 from train.prepare.sources.matches import warn_left_out
-from train.prepare.sources.tables import open_parquet
+from train.prepare.sources.parquet import ParquetTable
 
 if TYPE_CHECKING:
-    from pyarrow import Schema
+    from pyarrow import RecordBatch, Schema
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +84,10 @@ class Tables:
         if kind == "json array":
             return _of_array(path, content.form)
         if kind == "arrow":
-            batches: Any = arrow_batches(path)
-        else:
-            batches = open_parquet(path).iter_batches(batch_size=BATCH_ROWS)
-        rows = (row for batch in batches for row in _with_names(batch.to_pylist(), _classes_of(batch.schema)))
-        return ((f"{path}, row {number:,}", row) for number, row in enumerate(rows))
+            return _of_batches(path, arrow_batches(path, lambda schema: refuse_namesakes(path, schema.names)))
+        table = ParquetTable(path)
+        refuse_namesakes(path, table.schema.names)
+        return _of_batches(path, table.all_batches())
 
     def _of_csv(self, path: Path, content: Content) -> Iterator[tuple[str, Row]]:
         names: Sequence[str] = self.header
@@ -135,6 +134,19 @@ class Tables:
         classes = {name: one.names for name, one in rows.features.items() if isinstance(one, ClassLabel)}
         for number, row in enumerate(_with_names(rows, classes)):
             yield f"hf:{name}, row {number:,}", row
+
+
+def _of_batches(path: Path, batches: "Iterable[RecordBatch]") -> Iterator[tuple[str, Row]]:
+    first = 0
+    for batch in batches:
+        classes = _classes_of(batch.schema)
+        for number, row in enumerate(rows_of(batch), first):
+            place = f"{path}, row {number:,}"
+            if isinstance(row, UnicodeDecodeError):
+                yield place, BadRow(f"{place}: holds bytes that are not UTF-8 ({row.reason}); expected text")
+            else:
+                yield place, next(_with_names([row], classes))
+        first += len(batch)
 
 
 def _classes_of(schema: "Schema") -> Classes:
