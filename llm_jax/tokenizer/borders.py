@@ -10,7 +10,7 @@
             beginning, if tokenizer_config.json has add_bos_token: as in transformers 5
 
 Where the files of a GPT-2 leave a name out, the defaults of its classes in transformers apply: `<|endoftext|>` and id
-50256. An id that the vocabulary does not have is ignored, because no text can contain it, and so is a default name.
+50256. An id or a default name that the vocabulary does not have is ignored, because no text can contain it.
 """
 
 from collections.abc import Callable, Sequence

@@ -198,6 +198,17 @@ def test_what_we_wrote_before_the_post_processor_is_read_as_it_was(tmp_path):
     assert (again.fingerprint, again.borders) == (ours.fingerprint, ours.borders)
 
 
+def test_a_foreign_tokenizer_that_we_wrote_before_is_read_as_it_was(put, pair):
+    """Without `truncation`, which the library always writes."""
+    content = tokenizer_json(pair, normalizer={"type": "NFC"})
+    config = {"tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>", "add_bos_token": True, "legacy": False}
+    put(tokenizer__json=content, tokenizer_config__json=config | ROLES)
+    assert load(put()).borders.prefix == ()
+    del content["truncation"], content["padding"]
+    put(tokenizer__json=content)
+    assert load(put()).borders.prefix == (0,)
+
+
 def test_a_foreign_tokenizer_with_another_beginning_is_written_so_that_transformers_begins_with_it(put, pair, tmp_path):
     put(tokenizer__json=tokenizer_json(pair, normalizer={"type": "NFC"}))
     put(tokenizer_config__json={"tokenizer_class": "PreTrainedTokenizerFast"} | ROLES)

@@ -183,6 +183,8 @@ def test_a_token_that_a_file_beside_names_is_special(built, tmp_path):
     assert ours.encode("a<e>") == theirs.encode("a<e>", split_special_tokens=True) == [0]  # no unknown token
     assert (ours.borders.end, ours.borders.pad, ours.borders.prefix) == (1, 3, ())
     assert ours.vocab_size == len(theirs)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 4}))
+    assert load(tmp_path).special_tokens == {"<e>": 1, "<pad>": 3}  # the model has no more
 
 
 BYTES = {character: number for number, character in enumerate(byte_characters())}

@@ -76,6 +76,12 @@ class Companions:
         yield folder / GENERATION_CONFIG, self.generation_config
         yield folder / MODEL_CONFIG, self.config
 
+    def is_id_of_the_model(self, number: int) -> bool:
+        """Whether the model has an embedding of this id, as far as config.json says how many there are."""
+        text = self.config.get("text_config")
+        n_known = (text if isinstance(text, dict) else self.config).get("vocab_size")
+        return type(n_known) is not int or number < n_known
+
     def named_token(self, role: str) -> str | None:
         """The token of a role such as `eos_token`. Raises ValueError for a value that is no token."""
         found = self._named()

@@ -134,7 +134,8 @@ def refuse_changes_to_text(content: dict, files: Companions) -> None:
 def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
     """The added tokens of the file and of those beside it, each with an id and a content. Raises ValueError for others.
 
-    A token that a file beside it names as special is special; one that no vocabulary has gets the next id.
+    A token that a file beside it names as special is special; one that no vocabulary has gets the next id,
+    as in transformers, but none that the model does not have.
     """
     added = content.get("added_tokens") or []
     named, listed = files.special_names(with_defaults=False), added if isinstance(added, list) else [added]
@@ -146,7 +147,8 @@ def read_added_tokens(content: dict, files: Companions) -> list[dict[str, Any]]:
             raise ValueError(f"an added token needs an id and a content; found {token}")
     ids = ids_of(content["model"]["vocab"]) | {token["content"]: token["id"] for token in tokens}
     new = [token for token in files.named_tokens() if token["content"] not in ids]
-    tokens += [{"id": number, **token} for number, token in enumerate(new, 1 + max(_numbers(ids), default=-1))]
+    numbered = enumerate(new, 1 + max(_numbers(ids), default=-1))
+    tokens += [{"id": number, **token} for number, token in numbered if files.is_id_of_the_model(number)]
     return [{**token, "special": bool(token.get("special") or token["content"] in named)} for token in tokens]
 
 
