@@ -37,6 +37,7 @@ LEAST = 2.0**-126  # the least normal float32
 def content(model: SentencePieceModel, scheme: str = SENTENCEPIECE) -> dict[str, Any]:
     """The content of a `tokenizer.json`. `scheme`: where a space is put before a text, as `normalizer` names it."""
     user_defined = _user_defined(model)
+    strips = scheme != NO_PREFIX if model.dummy_prefix else model.removes_spaces  # a space before a decoded text
     scheme = scheme if model.dummy_prefix else NO_PREFIX
     special = [(n, piece.text) for n, piece in enumerate(model.pieces) if piece.kind in (UNKNOWN, CONTROL)]
     return {
@@ -45,7 +46,7 @@ def content(model: SentencePieceModel, scheme: str = SENTENCEPIECE) -> dict[str,
         "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, scheme == SENTENCEPIECE)},
         "pre_tokenizer": _pre_tokenizer(model, user_defined, scheme),
         "post_processor": None,
-        "decoder": {"type": "Sequence", "decoders": _decoders(model, scheme != NO_PREFIX)},
+        "decoder": {"type": "Sequence", "decoders": _decoders(model, strips)},
         "model": _unigram(model) if model.algorithm == UNIGRAM else _bpe(model, bool(user_defined)),
     }
 
@@ -127,9 +128,9 @@ def _isolated(pattern: str) -> dict[str, Any]:
     return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
 
 
-def _decoders(model: SentencePieceModel, has_prefix: bool) -> list[dict[str, Any]]:
+def _decoders(model: SentencePieceModel, strips: bool) -> list[dict[str, Any]]:
     fallback = [{"type": "ByteFallback"}] if model.byte_fallback else []
-    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if has_prefix else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if strips else []
     return [_replace({"String": SPACE}, " "), *fallback, {"type": "Fuse"}, *strip]
 
 

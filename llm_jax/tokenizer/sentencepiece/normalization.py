@@ -38,6 +38,6 @@ class Normalization:
         return text.rstrip(SPACE) if self.removes_spaces else text
 
     def undo(self, text: str) -> str:
-        """The text of joined pieces: ▁ is a space, and the one put before the text goes."""
+        """The text of joined pieces: ▁ is a space, and one before the text goes, unless it may be the text's own."""
         text = text.replace(SPACE, " ")
-        return text.removeprefix(" ") if self.adds_prefix else text
+        return text.removeprefix(" ") if self.adds_prefix or self.removes_spaces else text
