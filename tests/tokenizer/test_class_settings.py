@@ -120,6 +120,13 @@ def test_a_pair_has_the_special_tokens_that_its_class_names(put, pair, name, set
     assert ours.borders.prefix == tuple(begins)
 
 
+@pytest.mark.parametrize("model", ["gpt2", "opt", "qwen2", "qwen3", "roberta", "bart"])
+def test_a_pair_without_a_class_is_of_the_model_s_class(put, pair, model):
+    vocab, merges = pair
+    put(vocab__json=vocab, merges__txt="\n".join(merges), config__json={"model_type": model})
+    agree(put(), PAIR_TEXT)
+
+
 def test_a_pair_of_a_class_with_other_rules_is_refused_by_name(put, pair):
     vocab, merges = pair
     put(vocab__json=vocab, merges__txt="\n".join(merges), tokenizer_config__json={"tokenizer_class": "CLIPTokenizer"})

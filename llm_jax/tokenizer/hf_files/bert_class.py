@@ -1,8 +1,10 @@
 """What BERT's class in transformers makes of a WordPiece vocabulary and the settings in tokenizer_config.json.
 
-do_lower_case            true where nothing is said
-strip_accents            as do_lower_case, where nothing is said
-tokenize_chinese_chars   true where nothing is said
+    do_lower_case            true where nothing is said
+    strip_accents            as do_lower_case, where nothing is said
+    tokenize_chinese_chars   true where nothing is said: each Chinese character is a word of its own
+
+do_basic_tokenize and never_split, which old files hold, change nothing there, nor here.
 """
 
 from dataclasses import replace
@@ -20,13 +22,12 @@ def as_bert(files: Companions) -> Companions:
 
     Raises ValueError where they name a class that reads the vocabulary in another way.
     """
-    names = files.named_class, str(files.config.get("tokenizer_class") or "").removesuffix("Fast")
-    if other := [name for name in names if name not in BERT_CLASSES | NEUTRAL]:
-        raise ValueError(f"tokenizer_class is {other[0]!r}; of a vocab.txt only BERT's WordPiece is read here")
+    if (name := files.named_class) not in BERT_CLASSES | NEUTRAL:
+        raise ValueError(f"tokenizer_class is {name!r}; of a vocab.txt only BERT's WordPiece is read here")
     for field, known in (("word_tokenizer_type", "basic"), ("subword_tokenizer_type", "wordpiece")):
         if (value := files.tokenizer_config.get(field, known)) != known:
             raise ValueError(f"{field} is {value!r}, which is not computed here; of a vocab.txt only {known!r} is")
-    named = {} if files.named_class in BERT_CLASSES else {"tokenizer_class": "BertTokenizer"}
+    named = {} if name in BERT_CLASSES else {"tokenizer_class": "BertTokenizer"}
     return replace(files, tokenizer_config=files.tokenizer_config | named)
 
 

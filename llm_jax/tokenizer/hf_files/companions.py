@@ -47,7 +47,14 @@ CLASS_DEFAULTS = {
     **dict.fromkeys(ROBERTA_CLASSES, ROBERTA_NAMES),
     **dict.fromkeys(BERT_CLASSES, BERT_NAMES),
 }
-CLASS_OF_MODEL = {"gpt2": "GPT2Tokenizer", "bert": "BertTokenizer", "roberta": "RobertaTokenizer"}
+# By the model_type of config.json, where no file names a class.
+CLASS_OF_MODEL = {
+    **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "codegen", "opt", "phi", "starcoder2"), "GPT2Tokenizer"),
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "qwen3_next"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("roberta", "bart", "longformer"), "RobertaTokenizer"),
+    **dict.fromkeys(("bert", "distilbert", "electra", "mobilebert", "convbert", "layoutlm"), "BertTokenizer"),
+    "clip": "CLIPTokenizer",
+}
 
 
 def read_object(path: Path) -> dict[str, Any]:

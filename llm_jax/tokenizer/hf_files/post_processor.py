@@ -1,7 +1,7 @@
 """The post-processor of a `tokenizer.json`, as far as it puts tokens before a text.
 
 It alone decides in transformers 5: `add_bos_token` in tokenizer_config.json counts only where there is no
-tokenizer.json. Before November 2026 our own files said it there alone, and are still read so.
+tokenizer.json. Older files of ours, which say it only there, are still read so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,5 +57,6 @@ def config_decides(content: Mapping[str, Any], files: Companions) -> bool:
 
 def _is_our_config(files: Companions) -> bool:
     config = files.tokenizer_config
-    has_ours = NEUTRAL_CLASS.items() <= config.items() if config.keys() <= _OUR_FIELDS else False
-    return has_ours and config.get("add_bos_token") is True
+    if config.keys() - _OUR_FIELDS or config.get("add_bos_token") is not True:
+        return False
+    return all(config.get(field) == value for field, value in NEUTRAL_CLASS.items())
