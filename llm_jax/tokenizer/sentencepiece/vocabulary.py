@@ -5,6 +5,7 @@ run of such characters is one <unk>. `tokenizer()` gives the same vocabulary beh
 `tokenizers` library computes the ids.
 """
 
+import json
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,8 @@ from typing import ClassVar, Self
 
 from llm_jax.tokenizer.borders import Borders
 from llm_jax.tokenizer.hf_files.carried import SENTENCEPIECE
-from llm_jax.tokenizer.hf_files.companions import Companions
+from llm_jax.tokenizer.hf_files.companions import TOKENIZER_CONFIG, Companions
+from llm_jax.tokenizer.hf_files.post_processor import NEUTRAL_CLASS
 from llm_jax.tokenizer.hf_files.soundness import refuse_size
 from llm_jax.tokenizer.hugging_face.definition import define
 from llm_jax.tokenizer.hugging_face.tokenizer import HuggingFaceTokenizer
@@ -156,12 +158,21 @@ class SentencePieceVocabulary(ABC):
         return self._model
 
     def tokenizer(self) -> HuggingFaceTokenizer:
-        """The same ids behind the `Tokenizer` protocol; saved, it is a tokenizer.json and a tokenizer.model."""
+        """The same ids behind the `Tokenizer` protocol; saved, it is a tokenizer.json and a tokenizer.model.
+
+        tokenizer_config.json names <unk>, <s> and </s>: transformers asks it alone for them.
+        """
         model = self.model()
-        content, files = as_tokenizer_json.content(model), {SENTENCEPIECE[0]: model.to_bytes()}
+        ids = {"bos_token": model.begin, "eos_token": model.end, "unk_token": model.unknown, "pad_token": model.pad}
+        named = {role: model.pieces[number].text for role, number in ids.items() if number is not None}
+        config = json.dumps(NEUTRAL_CLASS | named, indent=1).encode()
+        content, files = (
+            as_tokenizer_json.content(model),
+            {SENTENCEPIECE[0]: model.to_bytes(), TOKENIZER_CONFIG: config},
+        )
         begin, end = self._model.begin, self._model.end
         borders = Borders(begin, end, () if end is None else (end,), self._model.pad)
-        return HuggingFaceTokenizer(define(content, Companions()), files, borders=borders)
+        return HuggingFaceTokenizer(define(as_tokenizer_json.content(model), Companions()), files, borders=borders)
 
 
 def room_for_pieces(vocab_size: int, byte_fallback: bool, corpus: Corpus) -> int:

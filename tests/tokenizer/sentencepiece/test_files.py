@@ -82,6 +82,8 @@ def test_transformers_reads_the_folder_with_the_same_ids(text, cases, tmp_path):
         ours = train([text], 500)
         ours.tokenizer().save(tmp_path / algorithm)
         theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / algorithm)
+        assert (theirs.unk_token, theirs.bos_token, theirs.eos_token) == ("<unk>", "<s>", "</s>")
+        assert theirs("a").input_ids == theirs.encode("a", add_special_tokens=False)
         for case in cases:
             if SPELLS.search(case):  # it reads special tokens in a text
                 continue
