@@ -43,7 +43,7 @@ def content(model: SentencePieceModel, scheme: str = SENTENCEPIECE) -> dict[str,
     return {
         "version": "1.0",
         "added_tokens": [{"id": n, "content": text, "normalized": False, "special": True} for n, text in special],
-        "normalizer": {"type": "Sequence", "normalizers": _normalizers(model, scheme == SENTENCEPIECE)},
+        "normalizer": normalizer(model, scheme),
         "pre_tokenizer": _pre_tokenizer(model, user_defined, scheme),
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": _decoders(model, strips)},
@@ -86,7 +86,7 @@ def _with_bonus(model: SentencePieceModel) -> SentencePieceModel:
     return replace(model, pieces=tuple(pieces))
 
 
-def _normalizers(model: SentencePieceModel, prepends: bool) -> list[dict[str, Any]]:
+def normalizer(model: SentencePieceModel, scheme: str) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     if nfkc_table.is_in(model):
         steps.append({"type": "NFKC"})
@@ -99,9 +99,9 @@ def _normalizers(model: SentencePieceModel, prepends: bool) -> list[dict[str, An
         steps.append(_replace({"String": " "}, SPACE))
     if model.escapes_spaces and model.removes_spaces:  # at the end of a text also those that are ▁ in it
         steps.append(_replace({"Regex": rf"{SPACE}+\z"}, ""))
-    if prepends:
+    if scheme == SENTENCEPIECE and model.dummy_prefix:
         steps.append({"type": "Prepend", "prepend": space})
-    return steps
+    return {"type": "Sequence", "normalizers": steps}
 
 
 def _replace(pattern: dict[str, str], text: str) -> dict[str, Any]:

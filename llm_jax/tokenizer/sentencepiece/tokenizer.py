@@ -167,8 +167,8 @@ def of_saved(
         model, scheme = model_file.parse(raw), scheme_of(files)
     except ValueError:  # it is not read where there is a tokenizer.json
         return None
-    if not is_needed(model):
-        return None
+    if not is_needed(model) or content.get("normalizer") != as_tokenizer_json.normalizer(model, scheme):
+        return None  # found out before the merges are, which takes seconds
     ours = as_tokenizer_json.content(model, scheme)
     if any(ours[name] != content.get(name) for name in PARTS):
         return None

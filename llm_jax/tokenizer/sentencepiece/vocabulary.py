@@ -166,10 +166,7 @@ class SentencePieceVocabulary(ABC):
         ids = {"bos_token": model.begin, "eos_token": model.end, "unk_token": model.unknown, "pad_token": model.pad}
         named = {role: model.pieces[number].text for role, number in ids.items() if number is not None}
         config = json.dumps(NEUTRAL_CLASS | named, indent=1).encode()
-        content, files = (
-            as_tokenizer_json.content(model),
-            {SENTENCEPIECE[0]: model.to_bytes(), TOKENIZER_CONFIG: config},
-        )
+        files = {SENTENCEPIECE[0]: model.to_bytes(), TOKENIZER_CONFIG: config}
         begin, end = self._model.begin, self._model.end
         borders = Borders(begin, end, () if end is None else (end,), self._model.pad)
         return HuggingFaceTokenizer(define(as_tokenizer_json.content(model), Companions()), files, borders=borders)
