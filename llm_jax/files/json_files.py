@@ -137,10 +137,24 @@ def _other_kind(value: Any, kind: type) -> str:
 
 def _value(raw: bytes | str, unique: bool = False) -> Any:
     """Raises ValueError that says what is wrong, and where in the text."""
+    text, hook = _text(raw), _unique if unique else None
     try:
-        return json.loads(_text(raw), object_pairs_hook=_unique if unique else None)
+        try:
+            return json.loads(text, object_pairs_hook=hook)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # of an integer; only now, because a function of our own makes parsing slower
+            return json.loads(text, object_pairs_hook=hook, parse_int=integer)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def integer(digits: str) -> int | float:
+    """An integer of JSON; infinity for one of more digits than Python converts (4,300), which is valid JSON too."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

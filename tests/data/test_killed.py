@@ -127,8 +127,11 @@ def test_sigkill_at_random_instants_again_and_again(options, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers in Linux's /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("presses", "said"), [(1, "interrupted\n"), (2, "interrupted twice: ended at once\n")])
-def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback(json_lines, tmp_path, presses, said):
+def test_ctrl_c_and_sigterm_for_the_parent_alone_while_it_starts_workers_leave_no_traceback(
+    json_lines, tmp_path, number, presses, said
+):
     """The first worker is stopped before it has read what to do, so the press arrives in the midst of the writing."""
     alphabet = [chr(number) for number in range(30_000)]
     CharacterTokenizer(alphabet).save(tmp_path / "large")  # more than a pipe holds
@@ -147,12 +150,36 @@ def test_ctrl_c_for_the_parent_alone_while_it_starts_workers_leaves_no_traceback
     assert worker is not None, process.communicate()
     os.kill(worker, signal.SIGSTOP)
     for _ in range(presses):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         time.sleep(0.2)
     with contextlib.suppress(ProcessLookupError):  # the second press ends it
         os.kill(worker, signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, said)
+
+
+def test_sigterm_says_what_is_kept_and_the_same_command_goes_on(options, tmp_path):
+    expected = files_of(prepare(options("whole")).folder)
+    asked = options("ended")
+    program = """
+import os, signal, sys
+from llm_jax.command_line.front_door import run
+from train.__main__ import COMMANDS
+from train.prepare import tokenise
+make = tokenise.Work.make_part
+def ending(work, number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return make(work, number)
+tokenise.Work.make_part = ending
+sys.exit(run("", "", COMMANDS, sys.argv[1:]))
+"""
+    flags = ["prepare", "--source", *asked.source, "--out", str(asked.out), "--tokenizer", "train:280"]
+    flags += ["--shard-tokens", "2500", "--processes", "1", "--unit-megabytes", "0.002"]
+    done = subprocess.run([sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert "the parts that are tokenized are kept: the same command continues from there" in done.stdout
+    assert files_of(prepare(asked).folder) == expected
 
 
 def children_of(pid: int) -> list[int]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from train.finetune.data.reading.tables import Tables
 from train.prepare.slices import Source
 from train.prepare.sources import matches
 from train.prepare.sources.choose import open_source
@@ -156,6 +157,7 @@ def test_running_text_in_gzip_gives_the_pieces_of_plain_text(tmp_path):
         ("x.json", b'[{"text": "a"}, {"text": "b"', "x.json, element 1: not valid JSON"),
         ("x.json", b'[{"text": "a"}] [1]', "something follows the end of its array"),
         ("x.csv", b"id,body\n1,a\n", r"x\.csv: no column 'text'; there are body, id\. Choose one with --text-column"),
+        ("x.csv", b"text,id,text\n1,a,b\n", r"x\.csv: 2 columns are called 'text'; rename all but one"),
         ("x.csv", b"id,text\n1,a\n2,b,c\n", r"x\.csv:3: 3 fields; expected 2"),
         ("x.csv", b'id,text\n1,"a\n', r"x\.csv:\d: not a row of CSV"),
         ("x.csv", b"id,text\n1,caf\xe9\n", r"x\.csv: byte 0xe9 at offset 13 is not UTF-8"),
@@ -280,3 +282,32 @@ def test_a_separator_goes_with_plain_text_alone(tmp_path):
         source_of(tmp_path / "x.txt", separator="")
     with pytest.raises(ValueError, match=r"--document-separator: lone surrogate U\+DCE9 at position 3"):
         source_of(tmp_path / "x.txt", separator="caf\udce9")  # of a command line that is not UTF-8
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "array without a name"])
+def test_an_integer_of_any_length_beside_the_text_is_read(tmp_path, form):
+    rows = [{"id": 1, "text": "a"}, {"id": "DIGITS", "text": "b"}, {"id": [{"n": "DIGITS"}], "text": "c"}]
+    lines = json.dumps(rows) if form.startswith("array") else "".join(json.dumps(row) + "\n" for row in rows[::-1])
+    path = tmp_path / ("x" if form.endswith("name") else "x.json")
+    path.write_text(lines.replace('"DIGITS"', "-" + "7" * 5000))
+    texts = ["a", "b", "c"]
+    assert read_all(source_of(path)) == (texts if form.startswith("array") else texts[::-1])
+    assert [row["text"] for _, row in Tables((str(path),)).rows() if isinstance(row, dict)] == sorted(
+        texts, reverse=form == "lines"
+    )
+
+
+@pytest.mark.parametrize("flag", ["config", "revision"])
+def test_what_is_for_datasets_of_the_hub_is_refused_for_files(tmp_path, flag):
+    (tmp_path / "x.txt").write_text("text")
+    for name in (tmp_path / "x.txt", "stdlib"):
+        with pytest.raises(ValueError, match=rf"--{flag} x is for hf: datasets; .* is none: leave the option out"):
+            source_of(name, text_column="text", slice_bytes=40, **{flag: "x"})
+
+
+@pytest.mark.parametrize("column", ["0", "body"])
+def test_a_column_of_plain_text_is_refused(tmp_path, column):
+    (tmp_path / "x.txt").write_text("text\nand more")
+    for name, separator in ((tmp_path / "x.txt", None), (tmp_path / "x.txt", "#"), ("stdlib", None)):
+        with pytest.raises(ValueError, match=rf"--text-column {column}: .* is plain text, which has no columns"):
+            source_of(name, text_column=column, separator=separator)

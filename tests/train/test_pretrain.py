@@ -14,6 +14,7 @@ from llm_jax.checkpoint import load_run
 from llm_jax.command_line import run as front_door
 from train.__main__ import COMMANDS
 from train.pretrain import build
+from train.pretrain.config import TrainConfig
 from train.record.metrics import KEYS, read
 
 SMALL = (
@@ -107,7 +108,7 @@ def test_resuming_what_was_never_begun_is_refused(text, tmp_path, capsys):
         (["--fsdp", "16"], "needs 16 devices, but JAX sees 8"),
         (["--batch-tokens", "100"], "batch_tokens must be a multiple of context_length; got 100 and 16"),
         (["--batch-tokens", "64"], "8 devices (data × fsdp) must divide the batch of 4 sequences"),
-        (["--micro-batch", "3"], "micro_batch must divide each device's 2 sequences; got 3"),
+        (["--micro-batch", "3"], "micro_batch must divide the batch of 16 sequences; got 3: try 2"),
         (["--run", "../elsewhere"], "a run's name is made of letters"),
         (["--steps", "0"], "steps must be at least 1"),
         (["--data", "nowhere"], "nowhere: no such folder"),
@@ -134,6 +135,31 @@ def copy(finished, tmp_path) -> Path:
 
 def resume(folder: Path, *flags: str | Path) -> int:
     return call("pretrain", "shakespeare-char", "--runs", folder.parent, "--run", folder.name, "--resume", *flags)
+
+
+def test_a_micro_batch_that_fits_no_devices_is_refused_before_the_text_is_tokenized(
+    text, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("train.pretrain.build.open_inputs", None)
+    status = call("pretrain", "shakespeare-char", "--data", text, "--runs", tmp_path, *SMALL, "--micro-batch", "3")
+    assert status == 2
+    assert "micro_batch must divide the batch of 16 sequences; got 3: try 2" in capsys.readouterr().err
+    for micro_batch in range(1, 20):
+        config = TrainConfig(batch_tokens=16 * 1024, micro_batch=micro_batch)
+        fits = any(_fits(config, devices) for devices in (1, 2, 4, 8, 16))
+        assert (_refusal(config.check_micro_batch) is None) == fits
+
+
+def _fits(config: TrainConfig, devices: int) -> bool:
+    return _refusal(lambda: config.micro_batches(devices)) is None
+
+
+def _refusal(check) -> str | None:
+    try:
+        check()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def test_a_resume_without_flags_goes_on_with_the_runs_own_settings_bit_equal(copy, capsys):

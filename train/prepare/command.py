@@ -4,6 +4,11 @@ After an interrupt or a crash, the same command continues and ends with the same
 the shards and the tokenizer, and makes them again if something is missing or damaged.
 """
 
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from train.prepare.config import PrepareConfig
@@ -16,6 +21,20 @@ if TYPE_CHECKING:
 Options = PrepareConfig
 
 
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Until the block ends, SIGTERM acts as Ctrl-C does; where Ctrl-C is ignored (`nohup`), it ends the process."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(options: Options) -> int:
     from rich.console import Console
 
@@ -23,9 +42,11 @@ def main(options: Options) -> int:
 
     console = Console()
     if options.task is not None:
-        prepare_share(options, console)
+        with interrupted_by_sigterm():
+            prepare_share(options, console)
         return 0
-    manifest = prepare(options, console)
+    with interrupted_by_sigterm():
+        manifest = prepare(options, console)
     console.print(_table(manifest))
     if manifest.dtype == "uint32":
         console.print(f"shards of uint32: the vocabulary has {manifest.tokenizer.vocab_size:,} ids", highlight=False)

@@ -44,6 +44,7 @@ def pretrain(where: RunOptions, config: TrainConfig) -> int:
     folder = folder_of(where.runs, where.run)
 
     def begin() -> Task[tuple[Manifest, Tokenizer | None]]:
+        config.check_micro_batch()
         settled = run_folder.decide_resume(where, folder)
         if settled.reference:
             plots.read_curve(settled.reference)  # a mistake in it is reported now, not when it is drawn

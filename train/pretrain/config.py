@@ -101,6 +101,15 @@ class TrainConfig:
                 f"loss_chunks must divide context_length; got {chunks} and {length}: try loss_chunks={fitting}"
             )
 
+    def check_micro_batch(self) -> None:
+        """Raises ValueError for a micro-batch that fits no number of devices, before the data is prepared."""
+        if self.micro_batch and self.batch_size % self.micro_batch:
+            fitting = max(n for n in range(1, self.micro_batch) if self.batch_size % n == 0)
+            raise ValueError(
+                f"micro_batch must divide the batch of {self.batch_size} sequences; got {self.micro_batch}: try "
+                f"{fitting}"
+            )
+
     @property
     def batch_size(self) -> int:
         """Sequences per step, over all devices and micro-batches."""

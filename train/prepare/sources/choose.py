@@ -21,6 +21,7 @@ from train.prepare.sources.text import RunningText, TextFiles, standard_library
 
 # All of FineWeb is 15 trillion tokens. Its name without --config means the sample.
 DEFAULT_CONFIGS = {"HuggingFaceFW/fineweb": "sample-10BT", "HuggingFaceFW/fineweb-edu": "sample-10BT"}
+COLUMN = "text"  # the default of --text-column
 
 
 def open_source(
@@ -62,7 +63,11 @@ def open_source(
         raise ValueError(
             f"--document-separator is for plain text; {special[0]} holds documents already: leave the option out"
         )
+    for flag, value in (("--config", config), ("--revision", revision)):
+        if value is not None and not given[0].startswith("hf:"):
+            raise ValueError(f"{flag} {value} is for hf: datasets; {given[0]} is none: leave the option out")
     if given[0] == "stdlib":
+        _refuse_column(text_column, "stdlib")
         return standard_library()
     if special:
         name = given[0].removeprefix("hf:")
@@ -84,6 +89,8 @@ def _files(given: Sequence[str], column: str, val_fraction: float, slice_bytes: 
         raise ValueError(
             f"--document-separator is for plain text; {first} is {kind}, whose rows are documents: leave the option out"
         )
+    if kind == "text":
+        _refuse_column(column, first)
     if separator is not None:
         return DividedText(paths, tuple(given), separator, slice_bytes, forms)
     if kind == "parquet":
@@ -95,6 +102,14 @@ def _files(given: Sequence[str], column: str, val_fraction: float, slice_bytes: 
     if others:
         return TextFiles(paths, tuple(given), forms)
     return RunningText(first, val_fraction, slice_bytes, forms[first])
+
+
+def _refuse_column(column: str, name: str | Path) -> None:
+    if column != COLUMN:
+        raise ValueError(
+            f"--text-column {column}: {name} is plain text, which has no columns: leave the option out. In a table "
+            "without a header, columns are counted from 1"
+        )
 
 
 def _kinds(given: Sequence[str], column: str) -> tuple[dict[Path, str], dict[Path, Form]]:

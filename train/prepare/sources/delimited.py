@@ -9,7 +9,7 @@ from typing import Literal
 
 from llm_jax.files.content import Form
 from train.prepare.slices import BadRow, not_utf8, read_at
-from train.prepare.sources.arrow import no_column
+from train.prepare.sources.arrow import no_column, refuse_namesakes
 from train.prepare.sources.kinds import LONGEST_NAME, delimiter_of
 
 BLOCK_BYTES = 1 << 20
@@ -107,6 +107,7 @@ def _quoting(path: Path, form: Form, first: str, delimiter: str) -> Literal[0, 3
 
 def _place_of(path: Path, names: list[str], column: str) -> int:
     stripped = [name.strip() for name in names]
+    refuse_namesakes(path, [name for name in stripped if name == column])
     if column in stripped:
         return stripped.index(column)
     if column.isascii() and column.isdigit():

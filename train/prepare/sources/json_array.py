@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_jax.files.content import Form
+from llm_jax.files.json_files import integer
 from train.prepare.slices import BadRow, not_utf8, read_at
 from train.prepare.sources.arrow import no_column
 
@@ -84,7 +85,7 @@ class _Scanner:
 
     def __init__(self, blocks: Iterator[str]):
         self._blocks, self._buffer, self._at = blocks, "", 0
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(parse_int=integer)
         self._value_start = 0
 
     @property

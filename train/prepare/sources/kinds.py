@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from llm_jax.files.content import Content, recognise
+from llm_jax.files.json_files import integer
 
 JSON_NAMES = {".json", ".jsonl", ".ndjson", ".jsonlines", ".geojson"}
 LINES_NAMES = {".jsonl", ".ndjson", ".jsonlines"}
@@ -21,7 +22,7 @@ LONGEST_NAME = 64  # characters of a column's name
 
 BINARY_NAMES = {".parquet", ".arrow", ".feather"}
 
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_int=integer)
 
 
 class NotReadError(ValueError):
@@ -96,7 +97,7 @@ def _json_kind(start: str, lines_by_name: bool, json_by_name: bool, column: str)
 
 def _object(line: str) -> dict | None:
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and value else None
