@@ -35,6 +35,7 @@ MODELS = {
 SPACES = ("\n", "\r\n", "\t", " ", "  ", "   ", "▁", "▁▁", "\x00", "\u3000", "\u200b")
 LETTERS = (*"abcxe0①½ﬁ字😀ำ한ﾊ\u0301ﾞ", "ab", "the", "12", "foo", "TOK", "tok", "ÀÉ", "e\u0301", "e\u0301\u0323", "𝐀")
 PARTS = (*SPACES, *LETTERS, "<tok>", "</s>", "<s>", "<unk>", "<0x41>")
+SAID = ({}, {"legacy": True}, {"add_prefix_space": False})
 LANGUAGES = ("eng_Latn", "vie_Latn", "jpn_Jpan", "tam_Taml", "mya_Mymr", "kor_Hang", "arb_Arab")
 
 
@@ -148,8 +149,13 @@ def test_a_normalized_text_cannot_spell_an_allowed_token(pair):
     assert ours.encode("＜/s＞</s>", "all").count(end) == 1
 
 
-def test_added_tokens_of_files_beside_the_model_cut_a_text_by_their_flags(lines, tmp_path):
-    raw = trained(lines, model_type="bpe", byte_fallback=True)
+@pytest.mark.parametrize("removes_spaces", [True, False])
+@pytest.mark.parametrize("said", [{}, {"legacy": False}, *({"tokenizer_class": "LlamaTokenizer"} | s for s in SAID)])
+def test_added_tokens_cut_a_text_and_spaces_come_before_its_parts_as_in_the_library(
+    said, removes_spaces, lines, tmp_path
+):
+    """In texts that the character map does not change, the library is right."""
+    raw = trained(lines, model_type="bpe", byte_fallback=True, remove_extra_whitespaces=removes_spaces)
     size = sentencepiece.SentencePieceProcessor(model_proto=raw).get_piece_size()
     (tmp_path / "tokenizer.model").write_bytes(raw)
     flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
@@ -158,10 +164,17 @@ def test_added_tokens_of_files_beside_the_model_cut_a_text_by_their_flags(lines,
         size + 1: {"content": "<|right|>", **flags, "rstrip": True, "special": False},
         size + 2: {"content": "word", **flags, "single_word": True, "special": False},
     }
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added} | said))
     ours = load(tmp_path)
-    for text in ("a<|plain|> b", "a <|right|> \n b", "<|right|>", "a word words sword word", "", "word"):
-        assert ours.encode(text) == ours._all.encode(text, add_special_tokens=False).ids
+    generator = random.Random(0)
+    parts = ("a", "b c", " ", "  ", "▁", "word", " word ", "<|plain|>", "<|right|>", "</s>", "<s>", "é")
+    for text in ("", *parts, *("".join(generator.choices(parts, k=generator.randrange(2, 7))) for _ in range(300))):
+        if removes_spaces and text[:1] in (" ", "▁"):  # then the library puts no space before a first text
+            text = f"a{text}"
+        found = ours._all.encode(text, add_special_tokens=False)
+        assert ours.encode(text, "all") == found.ids, text
+        ids, spans = ours.encode_with_offsets(text, "all")
+        assert (ids, len(spans)) == (found.ids, len(found.offsets)), text
     with pytest.raises(ValueError, match="has 3 tokens beside its SentencePiece model"):
         ours.with_special_tokens(["<|more|>"])
 
