@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from train.finetune.data.reading.tables import Tables
 from train.prepare.config import PrepareConfig
@@ -97,16 +98,23 @@ def test_a_file_that_is_cut_short_is_named(kind, tmp_path):
             read_all(path)
 
 
-def test_a_damaged_row_group_of_several_files_is_named(tmp_path, small_tokenizer):
+def test_a_damaged_row_group_of_several_files_is_named(tmp_path, small_tokenizer, capsys):
     for name in ("m1", "m2", "m3"):
         (tmp_path / f"{name}.parquet").write_bytes(written("parquet snappy"))
     path = tmp_path / "m2.parquet"
     path.write_bytes(path.read_bytes()[:60] + b"\xff" + path.read_bytes()[61:])
     options = PrepareConfig(
-        source=(f"{tmp_path}/m?.parquet",), out=tmp_path / "out", tokenizer=str(small_tokenizer), processes=1
+        source=(f"{tmp_path}/m?.parquet",),
+        out=tmp_path / "out",
+        tokenizer=str(small_tokenizer),
+        processes=1,
+        unit_megabytes=0.0005,
     )
     with pytest.raises(ValueError, match=r"/m2\.parquet, row group 0: not a readable parquet file: .*; copy it again"):
-        prepare(options)
+        prepare(options, Console(width=500))
+    assert "the parts that are tokenized are kept: the same command continues from there" in capsys.readouterr().out
+    path.write_bytes(written("parquet snappy"))
+    assert prepare(options).splits["train"].documents == 81
 
 
 def test_a_footer_that_lists_fewer_batches_is_refused(tmp_path):

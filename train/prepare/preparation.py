@@ -195,7 +195,12 @@ def _run(options: PrepareConfig, request: Request, console: Console) -> Manifest
     work = Work(plan, request.source, tokenizer, options.skip_bad_rows)
     with ThreadPoolExecutor(1) as thread, Progress(console, "tokenizing") as progress:
         saved = thread.submit(tokenizer.save, plan.tokenizer_folder)  # writing GPT-2's merges takes a second
-        make_parts(work, range(len(plan.units)), processes, progress)
+        try:
+            make_parts(work, range(len(plan.units)), processes, progress)
+        except ValueError:  # a row or a file that cannot be read
+            if any(plan.part(number).exists() for number in range(len(plan.units))):
+                console.print(f"{plan.folder}: {KEPT}", markup=False, soft_wrap=True)
+            raise
         saved.result()
     findings(plan, range(len(plan.units))).warn(request.source)
     with console.status("writing shards"):
