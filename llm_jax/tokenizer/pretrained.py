@@ -149,7 +149,7 @@ def _parse(content: dict, files: Companions, path: Path) -> FromFile:
         tokenizer = _of_library(content, files, path)
     foreign = isinstance(tokenizer, HuggingFaceTokenizer)
     prefix = tokenizer.definition.prefix if foreign else post_processor.prefix_of(content)
-    if not prefix and (vocab_merges.is_one_of_a_pair(path) or post_processor.config_decides(content, files)):
+    if (not prefix and vocab_merges.is_one_of_a_pair(path)) or post_processor.config_decides(content, files):
         prefix = None
     tokenizer.borders = borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size, prefix)
     tokenizer.chat = chat_templates.read(files)

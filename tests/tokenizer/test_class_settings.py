@@ -216,6 +216,21 @@ def test_a_foreign_tokenizer_that_we_wrote_before_is_read_as_it_was(put, pair):
     assert load(put()).borders.prefix == (0,)
 
 
+@pytest.mark.parametrize("begin", [(), (("<s>", 0),)], ids=["none", "template"])
+def test_a_foreign_tokenizer_that_we_saved_with_other_borders_is_read_as_it_was(put, pair, begin, tmp_path):
+    put(tokenizer__json=tokenizer_json(pair, normalizer={"type": "NFC"}, post_processor=template(begin)))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None, "add_bos_token": not begin}
+    put(tokenizer_config__json=config | ROLES)
+    assert load(put()).borders.prefix == tuple(number for _, number in begin)
+    put(generation_config__json={"bos_token_id": 0, "eos_token_id": 2})
+    ours = load(put())
+    assert ours.borders.prefix == (() if begin else (0,))
+    ours.save(tmp_path / "saved")  # now so that transformers reads it too
+    assert load(tmp_path / "saved").borders == ours.borders
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "saved").encode("the dog")
+    assert theirs == [*ours.borders.prefix, *ours.encode("the dog")]
+
+
 def test_a_foreign_tokenizer_with_another_beginning_is_written_so_that_transformers_begins_with_it(put, pair, tmp_path):
     put(tokenizer__json=tokenizer_json(pair, normalizer={"type": "NFC"}))
     put(tokenizer_config__json={"tokenizer_class": "PreTrainedTokenizerFast"} | ROLES)

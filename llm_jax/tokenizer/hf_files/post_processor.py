@@ -5,11 +5,13 @@ tokenizer.json. Older files of ours, which say it only there, are still read so.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from llm_jax.tokenizer.hf_files.companions import ROLES, Companions
+from llm_jax.tokenizer.hf_files.companions import GENERATION_CONFIG, ROLES, Companions
 
 TEMPLATE = "TemplateProcessing"
+BORDERS = ("bos_token", "eos_token", "pad_token")
 NEUTRAL_CLASS: dict[str, Any] = {
     "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the model
     "clean_up_tokenization_spaces": False,
@@ -47,12 +49,20 @@ def prefix_of(content: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def config_decides(content: Mapping[str, Any], files: Companions) -> bool:
-    """Whether they are files that we wrote when `add_bos_token` alone said that a text gets a beginning.
+    """Whether they are files that we wrote when `add_bos_token` decided. transformers wrote none like these."""
+    adds = files.tokenizer_config.get("add_bos_token")
+    if not isinstance(adds, bool):
+        return False
+    is_beginning = adds and content.get("post_processor") is None
+    return (is_beginning and (_is_our_config(files) or "truncation" not in content)) or _has_our_borders(files)
 
-    transformers, which gives such a text none, never wrote files like these.
-    """
-    adds = files.tokenizer_config.get("add_bos_token") is True and content.get("post_processor") is None
-    return adds and (_is_our_config(files) or "truncation" not in content)
+
+def _has_our_borders(files: Companions) -> bool:
+    """Whether a foreign tokenizer was saved with borders of ours: plain names, and ids that stand alone in a file."""
+    path, config = (files.folder or Path()) / GENERATION_CONFIG, files.tokenizer_config
+    named = all(role in config and isinstance(config[role], str | None) for role in BORDERS)
+    ids = {f"{role}_id" for role in BORDERS}
+    return named and not files.special_tokens_map and path.is_file() and files.generation_config.keys() <= ids
 
 
 def _is_our_config(files: Companions) -> bool:

@@ -39,12 +39,26 @@ def save(tokenizer: Tokenizer, definition: Definition, directory: Path) -> None:
         write_json(directory / GENERATION_CONFIG, generation_fields(tokenizer.borders))
     if not _says(directory, tokenizer):
         _write_borders(directory, tokenizer)
+    if not _says_prefix(directory, tokenizer):
+        _drop_older_prefix(directory)
 
 
 def _says(directory: Path, tokenizer: Tokenizer) -> bool:
     """Whether the files in the folder name the tokenizer's borders."""
     files, wanted = Companions.read(directory), tokenizer.borders
     return borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size, wanted.prefix) == wanted
+
+
+def _says_prefix(directory: Path, tokenizer: Tokenizer) -> bool:
+    """Whether `add_bos_token`, where the files look like older ones of ours, says the same as the post-processor."""
+    files, wanted = Companions.read(directory), tokenizer.borders.prefix
+    decides = post_processor.config_decides(read_object(directory / TOKENIZER_JSON), files)
+    return not decides or borders.read(files, tokenizer.token_to_id, tokenizer.vocab_size).prefix == wanted
+
+
+def _drop_older_prefix(directory: Path) -> None:
+    config = read_object(directory / TOKENIZER_CONFIG)
+    write_json(directory / TOKENIZER_CONFIG, {name: config[name] for name in config if name != "add_bos_token"})
 
 
 def _write_prefix(directory: Path, tokenizer: Tokenizer) -> None:
