@@ -22,13 +22,16 @@ class Passage(NamedTuple):
 
 
 def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name inside the folder, path) of every file, sorted; without hidden ones and links that lead outside."""
+    """(name inside the folder, path) of every file, sorted, without hidden ones and links.
+
+    The file of a link is in the folder too, or lies outside.
+    """
     root = folder.resolve()
     for place, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            if not name.startswith(".") and path.is_file() and path.resolve().is_relative_to(root):
+            if not name.startswith(".") and path.is_file() and not path.is_symlink():
                 yield path.relative_to(root).as_posix(), path
 
 

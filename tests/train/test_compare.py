@@ -131,7 +131,7 @@ def test_a_published_curve_counts_steps_in_tokens(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("b", "message"),
     [
-        ("nothing", "no run 'nothing': neither nothing/metrics.jsonl nor"),
+        ("nothing", "no run 'nothing': there is no nothing/metrics.jsonl or"),
         ("empty", "has no training loss yet"),
         ("late", "no tokens in common"),
         ("short", "too few steps in common"),

@@ -97,7 +97,7 @@ def _refuse_incomplete(options: Options, config: FinetuneConfig) -> None:
 def refuse_missing(options: Options) -> None:
     """Raises FileNotFoundError for a data file or a BASE that is not on this machine; names on the hub pass."""
     for name in options.config.data.files + options.config.data.val_files:
-        if not name.startswith("hf:") and not glob.glob(name, recursive=True):
+        if not name.startswith("hf:") and not glob.has_magic(name) and not Path(name).exists():
             raise FileNotFoundError(f"--data {name}: no such file or folder")
     base = options.base
     if (

@@ -60,10 +60,12 @@ def main(options: Options) -> int:
 
 def _folder(run: str, runs: Path) -> Path:
     """A run's folder, given by its path or by its name. Raises FileNotFoundError that names both places."""
-    for folder in (Path(run), runs / run):
+    folders = dict.fromkeys((Path(run), runs / run))  # one where the path is absolute
+    for folder in folders:
         if (folder / METRICS).is_file():
             return folder
-    raise FileNotFoundError(f"no run {run!r}: neither {Path(run) / METRICS} nor {runs / run / METRICS} exists")
+    places = " or ".join(str(folder / METRICS) for folder in folders)
+    raise FileNotFoundError(f"no run {run!r}: there is no {places}")
 
 
 def _run(folder: Path) -> "Curve":
