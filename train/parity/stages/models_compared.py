@@ -103,7 +103,8 @@ def loaded(name_or_path: str, execution: Execution) -> ModelsCompared:
     theirs = transformers.AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32, **PLAIN, **dropout)
     # With a padding token in its config, a Llama's embedding gives that token no gradient, wherever it stands; many
     # models name the end of a turn as padding, which is a token like any other.
-    theirs.get_input_embeddings().padding_idx = None
+    embedding: Any = theirs.get_input_embeddings()
+    embedding.padding_idx = None
     return ModelsCompared(Ours(model.config, decoder.make_plan(execution), model.params), theirs.eval())
 
 
