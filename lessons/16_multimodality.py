@@ -54,7 +54,7 @@ def picture(row):
 figure, axes = plt.subplots(1, 5, figsize=(11, 2.8), layout="constrained")
 for row, place in enumerate(axes):
     place.imshow(picture(row), interpolation="nearest")
-    question, answer = world.questions[test.question_B[row]], world.answers[test.answer_B[row]]
+    question, answer = world.questions[test.question_BM[row, row]], world.answers[test.answer_BM[row, row]]
     place.set_title(f"{question}\n{answer}", fontsize=7)
     place.set_axis_off()
 
@@ -237,7 +237,7 @@ predicted("colour", prediction, right["colour"])
 prediction = None  # colour, shuffled pictures
 
 # %%
-other = measure.shuffled(world, test)
+other = measure.shuffled(test)
 wrong = measure.by_kind(world, test, measure.ask(answer, model, other)[0])
 predicted("colour, shuffled pictures", prediction, wrong["colour"])
 for kind in right:
@@ -251,13 +251,17 @@ for kind in right:
 # Where does the answer come from? Attention, followed back through the layers (Abnar & Zuidema 2020):
 
 # %%
-rows = np.flatnonzero(world.kind_B(np.asarray(test.question_B)) == "colour")[:4]
-share = looking.followed(way, model, jax.tree.map(lambda x: np.asarray(x)[rows], test))
+colour = list(right).index("colour")  # every picture is asked one question of each kind, in this order
+sample = jax.tree.map(lambda x: np.asarray(x)[:4], test)
+asked = sample._replace(
+    question_BM=sample.question_BM[:, colour : colour + 1], answer_BM=sample.answer_BM[:, colour : colour + 1]
+)
+share = looking.followed(way, model, asked)
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained")
-for place, row, patch in zip(axes, rows, share, strict=True):
+for row, (place, patch) in enumerate(zip(axes, share, strict=True)):
     bright = np.kron(patch.reshape(4, 4) / patch.max(), np.ones((8, 8)))
     place.imshow(picture(row) * (0.2 + 0.8 * bright[..., None]), interpolation="nearest")
-    place.set_title(world.questions[test.question_B[row]], fontsize=7)
+    place.set_title(world.questions[asked.question_BM[row, 0]], fontsize=7)
     place.set_axis_off()
 
 # %% [markdown]

@@ -18,7 +18,7 @@ class VisionRunConfig:
     """Runs of each way, with seeds 0, 1, …; the tables show the mean and its 95 % interval."""
     petaflops: float = 0.008
     """Compute of each way and seed, in 10¹⁵ operations: training of every part, the pretrained ones included."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Pictures per step."""
     rate: float = 2e-3
     """Largest learning rate."""

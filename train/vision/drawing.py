@@ -39,33 +39,40 @@ def losses(out: Path, record: Record) -> None:
 def attention(out: Path, way: Any, params: Any, test: Sample) -> None:
     """Pictures, each with a question, and the share of every patch in the answer's position."""
     world: World = way.task.world
-    chosen = _one_of_each_kind(world, test)
-    sample = jax.tree.map(lambda x: np.asarray(x)[chosen], test)
+    row_B, number_B = _one_of_each_kind(world, test)
+    sample = jax.tree.map(lambda x: np.asarray(x)[row_B], test)
+    question_B, answer_B = (x[np.arange(len(row_B)), number_B] for x in (sample.question_BM, sample.answer_BM))
+    sample = sample._replace(question_BM=question_B[:, None], answer_BM=answer_B[:, None])
     share_BP = looking.followed(way, params, sample)
     side = round(share_BP.shape[1] ** 0.5)
-    figure, axes = plots.pyplot().subplots(2, len(chosen), figsize=(1.9 * len(chosen), 4.2), layout="constrained")
+    figure, axes = plots.pyplot().subplots(2, len(row_B), figsize=(1.9 * len(row_B), 4.2), layout="constrained")
     for column, (above, below) in enumerate(zip(*axes, strict=True)):
         picture = np.asarray(sample.pixels_BYXC[column])
         share = share_BP[column].reshape(side, side)
         above.imshow(picture, interpolation="nearest")
-        question = world.questions[int(sample.question_B[column])]
+        question = world.questions[int(question_B[column])]
         above.set_title(_broken(question), fontsize=8)
         large = np.kron(share / max(share.max(), 1e-9), np.ones([picture.shape[0] // side] * 2))
         below.imshow(picture * (0.15 + 0.85 * large[..., None]), interpolation="nearest")
-        below.set_title(f"answer: {world.answers[int(sample.answer_B[column])]}", fontsize=8)
+        below.set_title(f"answer: {world.answers[int(answer_B[column])]}", fontsize=8)
         for one in (above, below):
             one.set_axis_off()
     figure.suptitle("brightness: the share of a patch in the answer (attention rollout)", fontsize=9)
     plots.save(figure, out)
 
 
-def _one_of_each_kind(world: World, test: Sample) -> list[int]:
-    """Rows of the test, kinds in turn, each from another picture."""
-    kind_B = world.kind_B(np.asarray(test.question_B))
-    kinds = list(dict.fromkeys(world.kinds))
-    rows = [np.flatnonzero(kind_B == kind) for kind in kinds]
-    found = [int(of_kind[(turn * 7 + 3) % len(of_kind)]) for turn in range(SHOWN) for of_kind in rows if len(of_kind)]
-    return found[:SHOWN]
+def _one_of_each_kind(world: World, test: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the test and a question of each, kinds in turn, each from another picture."""
+    kind_BM = world.kind(test.question_BM)
+    places = [np.argwhere(kind_BM == kind) for kind in dict.fromkeys(world.kinds)]
+    found = [
+        of_kind[(turn * 7 + 3 + k) % len(of_kind)]
+        for turn in range(SHOWN)
+        for k, of_kind in enumerate(places)
+        if len(of_kind)
+    ]
+    row_B, number_B = np.array(found[:SHOWN]).T
+    return row_B, number_B
 
 
 def _broken(text: str, width: int = 18) -> str:
@@ -80,8 +87,7 @@ def _broken(text: str, width: int = 18) -> str:
 def drawn(out: Path, way: Any, params: Any, test: Sample, seed: int) -> dict[str, Any]:
     """Draws the words of test pictures. Above the true picture, then what its codes show, then the drawing."""
     world: World = way.task.world
-    rows = np.arange(0, SHOWN * world.per_picture, world.per_picture)
-    labels, true = np.asarray(test.labels_BK)[rows], np.asarray(test.pixels_BYXC)[rows]
+    labels, true = np.asarray(test.labels_BK)[:SHOWN], np.asarray(test.pixels_BYXC)[:SHOWN]
     codes = np.asarray(way.encode(params.codes_KI, true))
     shown = way.paint(params.codes_KI, codes)
     made = way.draw(params, labels, seed)

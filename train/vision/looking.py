@@ -19,7 +19,7 @@ from train.vision.data.world import Sample
 
 
 def followed(way: Any, params: Any, sample: Sample) -> np.ndarray:
-    """The share of each patch (B, P) in the positions from which the answers are read; `way` is `Embedded`."""
+    """The share of each patch (B, P) in the positions from which the first answers are read; `way` is `Embedded`."""
     plan, config = way.task.plan, way.config
 
     def look(params: Any, sample: Sample) -> Float[Array, "B P"]:
@@ -30,11 +30,11 @@ def followed(way: Any, params: Any, sample: Sample) -> np.ndarray:
             return plan.kernels.causal_attend(q_BTNH, k_BTKH, v_BTKH)
 
         watched = plan._replace(kernels=plan.kernels._replace(causal_attend=attend))
-        row = way.rows_of(sample)
+        row = way.rows_of(sample._replace(question_BM=sample.question_BM[:, :1], answer_BM=sample.answer_BM[:, :1]))
         pixels = normalised(sample.pixels_BYXC, config.vision)
         forward.forward(params, row.tokens_BT[:, :-1], pixels, config, watched)
         rolled_BTS = _rollout(recorded)
-        answer_BS = jnp.take_along_axis(rolled_BTS, (row.first_B - 1)[:, None, None], axis=1)[:, 0]
+        answer_BS = jnp.take_along_axis(rolled_BTS, (row.first_BM - 1)[:, :1, None], axis=1)[:, 0]
         return answer_BS[:, : config.vision.n_patches]
 
     return np.asarray(jax.jit(look)(params, sample))

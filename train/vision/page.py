@@ -26,22 +26,22 @@ def mistakes(kept: dict[str, Any], test: Sample) -> Record:
     counts = {}
     for name, trained in kept.items():
         way = trained.way
-        right_B, token_B = measure.ask(jax.jit(way.answer), trained.params, test)
-        wrong = np.flatnonzero(~right_B)
-        counts[name] = {"wrong": len(wrong), "asked": len(right_B)}
-        chosen = np.random.default_rng(0).permutation(wrong)[:MOST]
-        named = _named(trained, test, chosen)
-        for row, words in zip(np.sort(chosen).tolist(), named, strict=True):
+        right_BM, token_BM = measure.ask(jax.jit(way.answer), trained.params, test)
+        wrong = np.argwhere(~right_BM)
+        counts[name] = {"wrong": len(wrong), "asked": right_BM.size}
+        chosen = wrong[np.sort(np.random.default_rng(0).permutation(len(wrong))[:MOST])]
+        named = _named(trained, test, chosen[:, 0])
+        for (row, number), words in zip(chosen.tolist(), named, strict=True):
             picture = pictures.setdefault(png(np.asarray(test.pixels_BYXC[row])), len(pictures))
-            question = int(test.question_B[row])
+            question, token = int(test.question_BM[row, number]), int(token_BM[row, number])
             found.append(
                 {
                     "way": name,
                     "kind": world.kinds[question],
                     "question": world.questions[question],
-                    "right": world.answers[int(test.answer_B[row])],
-                    "answer": way.task.words.tokenizer.decode([int(token_B[row])]).strip()
-                    if token_B[row] < way.task.words.vocab_size
+                    "right": world.answers[int(test.answer_BM[row, number])],
+                    "answer": way.task.words.tokenizer.decode([token]).strip()
+                    if token < way.task.words.vocab_size
                     else "(a patch)",
                     "seen": said(world, np.asarray(test.labels_BK[row])),
                     "named": words,
@@ -63,7 +63,7 @@ def _named(trained: Any, test: Sample, rows: np.ndarray) -> list[list[str] | Non
     seeing = getattr(trained.way, "seeing", None)
     if trained.way.name != "pipeline" or seeing is None or not len(rows):
         return [None] * len(rows)
-    names = np.asarray(jax.jit(seeing.names)(trained.params.namer, np.asarray(test.pixels_BYXC)[np.sort(rows)]))
+    names = np.asarray(jax.jit(seeing.names)(trained.params.namer, np.asarray(test.pixels_BYXC)[rows]))
     return [said(trained.way.task.world, labels) for labels in names]
 
 

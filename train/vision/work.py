@@ -65,7 +65,7 @@ def work(
         "chances": dict(world.chances),
         "tests": {
             name: {
-                "questions": len(test.question_B),
+                "questions": test.question_BM.size,
                 "controls": measure.controls(world, test),
                 "ways": {},
             }
@@ -120,11 +120,11 @@ class _Answers:
     def add(self, params: Any) -> None:
         for test, sample in self._world.tests.items():
             asked = {name: (answer, sample) for name, answer in self._compiled.items()}
-            other = measure.shuffled(self._world, sample)
+            other = measure.shuffled(sample)
             asked[f"{self._way.name}, shuffled"] = (self._compiled[self._way.name], other)
             for name, (answer, asked_about) in asked.items():
-                right_B, _ = measure.ask(answer, params, asked_about)
-                of_kind = measure.by_kind(self._world, sample, right_B)
+                right_BM, _ = measure.ask(answer, params, asked_about)
+                of_kind = measure.by_kind(self._world, sample, right_BM)
                 self._runs.setdefault(test, {}).setdefault(name, []).append(of_kind)
 
     def write(self, record: Record) -> None:

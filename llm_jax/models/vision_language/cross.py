@@ -67,11 +67,15 @@ def forward(
     vectors_BPE: Float[Array, "B P E"],
     config: DecoderConfig,
     plan: Plan,
+    branches_BT: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T D"]:
-    """The decoder's hidden states, with a layer of cross-attention before each block."""
+    """The decoder's hidden states, with a layer of cross-attention before each block.
+
+    `branches_BT` keeps apart several texts about one picture (`llm_jax.layers.packing`).
+    """
     before = {"embedding": 0} | {f"block {number}, after MLP": number for number in range(1, config.n_layers)}
 
     def watch(place: str, x_BTD: Array) -> Array:
         return look(layers[before[place]], x_BTD, vectors_BPE, config, plan) if place in before else x_BTD
 
-    return decoder.forward(text, tokens_BT, config, plan, watch=watch)[0]
+    return decoder.forward(text, tokens_BT, config, plan, watch=watch, branches_BT=branches_BT)[0]

@@ -58,11 +58,17 @@ def forward(
     pixels_BYXC: Float[Array, "B Y X C"],
     config: VisionLanguageConfig,
     plan: Plan,
+    branches_BT: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T D"]:
-    """The decoder's hidden states, for rows with one picture each. Pixels are normalised."""
+    """The decoder's hidden states, for rows with one picture each. Pixels are normalised.
+
+    `branches_BT` keeps apart several texts about that picture (`llm_jax.layers.packing`).
+    """
     vectors_BPD = see(params, pixels_BYXC, config, plan)
     embedded_BTD = embed(params.text, tokens_BT, vectors_BPD, config.image_token)
-    return decoder.forward(params.text, tokens_BT, config.text, plan, embedded_BTD=embedded_BTD)[0]
+    return decoder.forward(
+        params.text, tokens_BT, config.text, plan, branches_BT=branches_BT, embedded_BTD=embedded_BTD
+    )[0]
 
 
 def logits(

@@ -41,7 +41,7 @@ def test_the_published_figures_of_the_set():
     pytest.importorskip("easy_vqa")
     world = easy_vqa.world(0)
     test = world.tests["test"]
-    assert len(test.question_B) == 9673
+    assert len(test.question_BM) == 9673
     assert world.prior_QA.sum() == 38_575
     assert 0.66938 < measure.controls(world, test)["blind"]["all"] < 0.67002
     assert len(world.answers) == 13
@@ -51,11 +51,31 @@ def test_the_published_figures_of_the_set():
     assert not any((picture * 255).round().astype(np.uint8).tobytes() in known for picture in held_out[::97])
     assert (np.asarray(test.labels_BK) >= 0).mean() > 0.9
     # Where a question asks for the shape, the answer is what the questions said of the picture.
-    for row in range(0, len(test.question_B), 50):
-        answer = world.answers[test.answer_B[row]]
+    for row in range(0, len(test.question_BM), 50):
+        answer = world.answers[test.answer_BM[row, 0]]
         if answer in easy_vqa.SHAPES:
             assert easy_vqa.SHAPES[test.labels_BK[row, 1]] == answer
     words.words_of(world)
+
+
+@pytest.mark.long
+def test_every_question_of_a_training_picture_is_about_it():
+    """A drawn picture's questions are `ASKED` different ones of its own, and its words are not denied by an answer."""
+    pytest.importorskip("easy_vqa")
+    world = easy_vqa.world(1)
+    store = jax.tree.map(np.asarray, world.store)
+    assert store.many_I.sum() == len(store.picture_R)
+    assert (store.picture_R[store.first_I] == np.arange(len(store.first_I))).all()
+    drawn = jax.jit(lambda store: world.draw(store, jax.random.key(0), 0, 500))(world.store)
+    question_BM, answer_BM, labels_BK = (np.asarray(x) for x in (drawn.question_BM, drawn.answer_BM, drawn.labels_BK))
+    asked_of = {
+        (tuple(labels.tolist()), int(q), int(a))
+        for labels, q, a in zip(store.labels_IK[store.picture_R], store.question_R, store.answer_R, strict=True)
+    }
+    for labels, questions, answers in zip(labels_BK, question_BM, answer_BM, strict=True):
+        assert len(set(questions.tolist())) >= 2
+        for pair in zip(questions.tolist(), answers.tolist(), strict=True):
+            assert (tuple(labels.tolist()), *pair) in asked_of
 
 
 def test_a_training_picture_is_mirrored_or_moved_a_little_and_nothing_else():

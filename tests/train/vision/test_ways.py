@@ -12,6 +12,7 @@ from llm_jax.command_line import run as front_door
 from llm_jax.config import llama
 from llm_jax.hf import llava
 from llm_jax.models import decoder
+from llm_jax.models.vision_language import cross
 from llm_jax.models.vision_language.parameters import VisionLanguage, init_projector, init_tower
 from train.__main__ import COMMANDS
 from train.first_principles.digits import data as digits
@@ -19,9 +20,12 @@ from train.vision import flops, looking, page
 from train.vision.config import VisionRunConfig
 from train.vision.data import composites, words
 from train.vision.fusion import base
+from train.vision.fusion.cross import Cross
+from train.vision.fusion.cross import Parameters as CrossParameters
 from train.vision.fusion.early import PICTURE_WEIGHT, Early
 from train.vision.fusion.embedded import SHARES, Embedded
 from train.vision.fusion.pipeline import Pipeline
+from train.vision.fusion.seeing import by_part
 from train.vision.training import CHUNK, Stage
 
 SMALL = VisionRunConfig(seeds=1, width=32, layers=2, batch_size=8, codes=16, code_patch=8, test_pictures=4)
@@ -55,11 +59,70 @@ def early(task):
 def test_the_loss_is_on_the_answer_alone(task, sample, embedded):
     way, _ = embedded
     row = way.rows_of(sample)
-    assert (row.weights_BT.sum(axis=1) == 2).all()  # the answer and the end
-    for number, first in enumerate(np.asarray(row.first_B)):
-        assert row.weights_BT[number, :first].sum() == 0
-        text = task.words.tokenizer.decode([int(row.tokens_BT[number, first])]).strip()
-        assert text == task.world.answers[int(sample.answer_B[number])]
+    tokens, weights, branches = (np.asarray(x) for x in (row.tokens_BT, row.weights_BT, row.branches_BT))
+    assert (weights[branches == 0] == 0).all()
+    for b, firsts in enumerate(np.asarray(row.first_BM)):
+        for m, first in enumerate(firsts):
+            np.testing.assert_array_equal(np.flatnonzero(weights[b] * (branches[b] == m + 1)), [first, first + 1])
+            said = task.words.tokenizer.decode(tokens[b, first : first + 2].tolist())
+            assert said == f" {task.world.answers[int(sample.answer_BM[b, m])]}<|endoftext|>"
+
+
+@pytest.mark.parametrize("name", ["pipeline", "early", "embedded", "cross"])
+def test_a_question_among_others_is_answered_as_if_it_were_asked_alone(task, sample, embedded, early, name):
+    """Hidden states at every token of the answer, whatever else is asked about the picture."""
+    way, params = embedded
+    text, tower = params.text, params.tower
+
+    def hidden(sample):
+        if name == "embedded":
+            row = way.rows_of(sample)
+            return row, way.hidden(params, sample, row)
+        if name == "early":
+            other, codes = early
+            row = other._asked(codes, sample)
+            return row, other.hidden(decoder.init(jax.random.key(0), other.config), row)
+        if name == "cross":
+            other = Cross(task)
+            layers = cross.init(jax.random.key(1), other.config, 32)
+            opened = tuple(dataclasses.replace(layer, gate=jnp.float32(1)) for layer in layers)
+            row = other.rows_of(sample)
+            return row, other.hidden(CrossParameters(tower, opened, text), sample, row)
+        row = base.rows(task.words, way.reading.caption(sample.labels_BK), sample)
+        return row, way.reading.hidden(text, row)
+
+    def at_answers(sample):
+        row, hidden_BTD = hidden(sample)
+        places = row.first_BM[..., None] - 1 + jnp.arange(2)
+        return np.asarray(hidden_BTD[jnp.arange(len(places))[:, None, None], places])
+
+    together = at_answers(sample)
+    for m in range(task.world.n_asked):
+        alone = sample._replace(question_BM=sample.question_BM[:, m : m + 1], answer_BM=sample.answer_BM[:, m : m + 1])
+        np.testing.assert_allclose(at_answers(alone)[:, 0], together[:, m], atol=2e-5)
+
+
+def test_each_patch_names_the_part_that_it_lies_in(task):
+    """With weights that let a patch's vector say where it is, the loss asks patch and part to agree."""
+    side = 4
+    place_P = jnp.arange(side * side)[None, :, None]
+    parts = np.asarray(by_part(place_P, 4))[0, :, :, 0]
+    np.testing.assert_array_equal(parts, [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]])
+    np.testing.assert_array_equal(np.asarray(by_part(place_P, 1))[0, 0, :, 0], np.arange(16))
+
+
+def test_names_are_likeliest_over_a_parts_patches_and_unknown_ones_have_no_loss(task, sample):
+    seeing = Pipeline(task).seeing
+    params = seeing.init(jax.random.key(0))
+    log_p = np.asarray(seeing.log_p(params, sample.pixels_BYXC))
+    assert log_p.shape == (4, 4, 4, 2, 10)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1, rtol=1e-5)
+    assert (log_p[..., 0, 5:] == -np.inf).all()  # there are five colours
+    names = np.asarray(seeing.names(params, sample.pixels_BYXC))
+    np.testing.assert_array_equal(names, log_p.sum(axis=2).argmax(axis=-1).reshape(4, 8))
+    half = sample._replace(labels_BK=sample.labels_BK.at[:, 2:].set(-1))
+    wanted = -np.mean([log_p[b, 0, :, k, half.labels_BK[b, k]] for b in range(4) for k in range(2)])
+    np.testing.assert_allclose(seeing._loss(params, None, half, jax.random.key(0)), wanted, rtol=1e-5)
 
 
 def test_there_is_one_placeholder_for_each_patch(sample, embedded):
@@ -74,7 +137,7 @@ def test_a_pipelines_decoder_sees_no_picture(task, sample):
     answer = jax.jit(way.reading.answer)
     black = sample._replace(pixels_BYXC=0 * sample.pixels_BYXC)
     one, other = (answer(params, given, given.labels_BK) for given in (sample, black))
-    np.testing.assert_array_equal(one.token_B, other.token_B)
+    np.testing.assert_array_equal(one.token_BM, other.token_BM)
 
 
 def test_the_caption_names_colour_and_digit_of_each_place(task, sample):
@@ -94,11 +157,16 @@ def test_a_right_answer_is_what_greedy_decoding_writes(task):
     # The hidden states are the wished tokens' rows of the head: so the logits choose these.
     head = jnp.pad(10 * jnp.eye(6, 32), ((0, 122), (0, 0)))
     params = dataclasses.replace(params, head=head)
-    row = base.Rows(jnp.array([[0, 1, 2, 3], [0, 1, 2, 3]]), jnp.array([[0.0, 0, 1, 1]] * 2), jnp.array([2, 2]))
-    hidden = head[jnp.array([[5, 2, 3], [1, 2, 4]])]
+    row = base.Rows(
+        jnp.array([[0, 1, 2, 3, 1, 4, 3]] * 2),
+        jnp.array([[0.0, 0, 1, 1, 0, 1, 1]] * 2),
+        jnp.array([[0, 1, 1, 1, 2, 2, 2]] * 2),
+        jnp.array([[2, 5]] * 2),
+    )
+    hidden = head[jnp.array([[5, 2, 3, 0, 4, 3], [1, 2, 4, 0, 4, 3]])]
     found = base.answered(params, hidden, row, row.weights_BT, config, task.plan)
-    assert found.is_right_B.tolist() == [True, False]
-    assert found.token_B.tolist() == [2, 2]
+    assert found.is_right_BM.tolist() == [[True, True], [False, True]]
+    assert found.token_BM.tolist() == [[2, 4], [2, 4]]
 
 
 def test_a_code_is_the_nearest_patch_and_painting_shows_it(early):
@@ -124,7 +192,7 @@ def test_early_fusion_has_its_loss_on_pictures_too(early, sample):
     assert ((tokens >= way.first_code) & (tokens < way.config.vocab_size)).all()
     drawn = way._to_draw(codes, sample)
     assert drawn.tokens_BT.shape == asked.tokens_BT.shape
-    assert (np.asarray(drawn.weights_BT) > 0).sum() == len(sample.question_B) * way.n_codes
+    assert (np.asarray(drawn.weights_BT) > 0).sum() == len(sample.question_BM) * way.n_codes
 
 
 def test_attention_shares_of_a_row_come_from_the_picture_and_the_words(embedded, sample):

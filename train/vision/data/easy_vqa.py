@@ -25,24 +25,31 @@ KINDS = {"yes": "yes or no", "no": "yes or no"} | dict.fromkeys(SHAPES, "shape")
 CHANCES = {"shape": 1 / 3, "colour": 1 / 8, "yes or no": 1 / 2}
 SIDE = 32
 MOVE = 4  # pixels
+ASKED = 4  # questions of a training picture; most have nine or ten
 NEEDS = "easy-vqa is not installed: `uv sync --extra vision`, or `pip install 'llm-jax[vision]'`"
 
 
 class Store(NamedTuple):
-    """Pictures, and questions that point at them: arrays of NumPy or of JAX."""
+    """Pictures, and the questions of each, one picture after the other: arrays of NumPy or of JAX."""
 
     pixels_IYXC: Any  # bytes
     labels_IK: Any
     picture_R: Any
     question_R: Any
     answer_R: Any
+    first_I: Any  # the first question of each picture
+    many_I: Any  # how many it has
 
 
 def draw(store: Store, key: Array, first: int | Array, n: int) -> Sample:
-    """Questions at random, each with its picture, mirrored or moved; example i of a key is the same in every batch."""
+    """Questions at random, each with its picture, mirrored or moved, and with the `ASKED` − 1 that follow it.
+
+    Example i of a key is the same in every batch. A picture that has fewer questions is asked some of them again.
+    """
     keys_B3 = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(key, index), 3))(first + jnp.arange(n))
     row_B = jax.vmap(lambda of_row: jax.random.randint(of_row, (), 0, len(store.picture_R)))(keys_B3[:, 0])
-    sample = rows(store, row_B)
+    first_B1, many_B1 = (of_I[store.picture_R[row_B]][:, None] for of_I in (store.first_I, store.many_I))
+    sample = rows(store, first_B1 + (row_B[:, None] - first_B1 + jnp.arange(ASKED)) % many_B1)
     return sample._replace(pixels_BYXC=jax.vmap(_varied)(sample.pixels_BYXC, keys_B3[:, 1], keys_B3[:, 2]))
 
 
@@ -54,11 +61,11 @@ def _varied(pixels_YXC: Array, of_mirror: Array, of_move: Array) -> Array:
     return jax.lax.dynamic_slice(around, (y, x, 0), pixels_YXC.shape)
 
 
-def rows(store: Store, row_B: Any) -> Sample:
-    """The questions of these numbers."""
-    picture_B = store.picture_R[row_B]
+def rows(store: Store, row_BM: Any) -> Sample:
+    """The questions of these numbers, those of a line about one picture."""
+    picture_B = store.picture_R[row_BM[:, 0]]
     pixels = store.pixels_IYXC[picture_B].astype(np.float32) / 255
-    return Sample(pixels, store.labels_IK[picture_B], store.question_R[row_B], store.answer_R[row_B])
+    return Sample(pixels, store.labels_IK[picture_B], store.question_R[row_BM], store.answer_R[row_BM])
 
 
 def world(n_test: int) -> World:
@@ -89,14 +96,14 @@ def world(n_test: int) -> World:
         image_size=SIDE,
         store=jax.tree.map(jnp.asarray, store),
         draw=draw,
-        tests={"test": rows(held_out, kept)},
-        per_picture=1,
+        tests={"test": rows(held_out, kept[:, None])},
+        n_asked=ASKED,
         prior_QA=prior_QA,
     )
 
 
 def _store(texts, replies, pictures, paths, questions: tuple[str, ...], answers: tuple[str, ...]) -> Store:
-    order = np.argsort(np.asarray(pictures), kind="stable")
+    order, many = np.argsort(np.asarray(pictures), kind="stable"), np.bincount(pictures, minlength=len(paths))
     labels = np.full((len(paths), 2), -1, np.int32)
     for text, reply, picture in zip(texts, replies, pictures, strict=True):
         for place, word in _said(text, reply):
@@ -107,6 +114,8 @@ def _store(texts, replies, pictures, paths, questions: tuple[str, ...], answers:
         np.asarray(pictures, np.int32)[order],
         np.array([questions.index(text) for text in texts], np.int32)[order],
         np.array([answers.index(reply) for reply in replies], np.int32)[order],
+        (np.cumsum(many) - many).astype(np.int32),
+        many.astype(np.int32),
     )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 
 from llm_jax.shapes import Array, Float, Int
 
+WORDS = 2  # of a part of a picture: its colour, and what it is
+
 
 class Sample(NamedTuple):
-    """Pictures, each with one question."""
+    """Pictures, each with M questions."""
 
     pixels_BYXC: Float[Array, "B Y X C"]  # from 0 to 1
     labels_BK: Int[Array, "B K"]  # what is seen at each place: the number of a word; −1: nobody knows
-    question_B: Int[Array, "B"]
-    answer_B: Int[Array, "B"]
+    question_BM: Int[Array, "B M"]
+    answer_BM: Int[Array, "B M"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,19 @@ class World:
     image_size: int
     store: Any  # arrays that `draw` reads
     draw: Callable[[Any, Array, Any, int], Sample]
-    tests: Mapping[str, Sample]  # by name; a picture stands in `per_picture` rows, one after the other
-    per_picture: int
+    tests: Mapping[str, Sample]  # by name
+    n_asked: int  # questions of a training picture
     prior_QA: np.ndarray  # how often each answer is right in training
 
-    def blind_B(self, question_B: np.ndarray) -> np.ndarray:
-        """The answer that is right most often in training: the best that can be said without looking."""
-        return self.prior_QA.argmax(axis=1)[question_B]
+    @property
+    def n_parts(self) -> int:
+        """Parts of a picture that are named by themselves: as many as words, divided by `WORDS`."""
+        return len(self.places) // WORDS
 
-    def kind_B(self, question_B: np.ndarray) -> np.ndarray:
+    def blind(self, questions: Any) -> np.ndarray:
+        """The answer that is right most often in training: the best that can be said without looking."""
+        return self.prior_QA.argmax(axis=1)[np.asarray(questions)]
+
+    def kind(self, questions: Any) -> np.ndarray:
         """The kind of each question."""
-        return np.array(self.kinds)[question_B]
+        return np.array(self.kinds)[np.asarray(questions)]

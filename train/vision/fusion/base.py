@@ -1,8 +1,9 @@
 """What every way has in common: it is trained, it is asked, and its loss is on the answers.
 
-A row is what is seen (the prefix) and then a row of `data.words`. Whether an answer is right is read from one forward
-pass over the row with the right answer: greedy decoding writes exactly that answer if and only if every one of its
-tokens has the largest logit after those before it.
+A row is what is seen (the prefix), and then M rows of `data.words`: questions that each follow the prefix and know
+nothing of one another. So a picture is seen once for all of them, and each is answered as if it had been asked alone.
+Whether an answer is right is read from one forward pass over the row with the right answer: greedy decoding writes
+exactly that answer if and only if every one of its tokens has the largest logit after those before it.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,11 @@ class Task:
     config: VisionRunConfig
 
     @property
+    def asked_length(self) -> int:
+        """Tokens of all questions about a training picture."""
+        return self.world.n_asked * self.words.length
+
+    @property
     def plan(self) -> Plan:
         return decoder.make_plan(Execution(dtype="float32"))
 
@@ -40,14 +46,15 @@ class Rows(NamedTuple):
 
     tokens_BT: Int[Array, "B T"]
     weights_BT: Float[Array, "B T"]
-    first_B: Int[Array, "B"]  # where the answer begins
+    branches_BT: Int[Array, "B T"]  # 0: the prefix; k: question k with its answer (`llm_jax.layers.packing`)
+    first_BM: Int[Array, "B M"]  # where the answers begin
 
 
 class Answered(NamedTuple):
     """What a model said."""
 
-    is_right_B: Bool[Array, "B"]
-    token_B: Int[Array, "B"]  # the first token of its answer
+    is_right_BM: Bool[Array, "B M"]
+    token_BM: Int[Array, "B M"]  # the first token of its answer
 
 
 class Way(Protocol):
@@ -69,11 +76,16 @@ class Way(Protocol):
         ...
 
 
-def rows(words: Words, prefix_BP: Int[Array, "B P"], question_B: Array, answer_B: Array) -> Rows:
-    """The prefix, then question and answer; no loss on the prefix."""
-    tokens_BT = jnp.concatenate([prefix_BP, jnp.asarray(words.rows_QAT)[question_B, answer_B]], axis=1)
-    weights_BT = jnp.pad(jnp.asarray(words.weights_QAT)[question_B, answer_B], ((0, 0), (prefix_BP.shape[1], 0)))
-    return Rows(tokens_BT, weights_BT, prefix_BP.shape[1] + jnp.asarray(words.first_Q)[question_B])
+def rows(words: Words, prefix_BP: Int[Array, "B P"], sample: Sample) -> Rows:
+    """The prefix, then questions with their answers; no loss on the prefix."""
+    (batch, seen), n_asked = prefix_BP.shape, sample.question_BM.shape[1]
+    asked = sample.question_BM, sample.answer_BM
+    tokens_BT = jnp.concatenate([prefix_BP, jnp.asarray(words.rows_QAT)[asked].reshape(batch, -1)], axis=1)
+    weights_BT = jnp.pad(jnp.asarray(words.weights_QAT)[asked].reshape(batch, -1), ((0, 0), (seen, 0)))
+    branches_T = jnp.pad(jnp.repeat(1 + jnp.arange(n_asked), words.length), (seen, 0))
+    begins_M = seen + words.length * jnp.arange(n_asked)
+    first_BM = begins_M + jnp.asarray(words.first_Q)[sample.question_BM]
+    return Rows(tokens_BT, weights_BT, jnp.broadcast_to(branches_T, tokens_BT.shape), first_BM)
 
 
 def mean_loss(
@@ -96,9 +108,11 @@ def answered(
 ) -> Answered:
     """Compares the most likely token of every position with the row's next one, where `is_answer_BT`."""
     best_BT = decoder.logits(params, hidden_BTD, config, plan).argmax(axis=-1)
-    is_right_BT = (best_BT == rows.tokens_BT[:, 1:]) | (is_answer_BT[:, 1:] == 0)
-    token_B = jnp.take_along_axis(best_BT, rows.first_B[:, None] - 1, axis=1)[:, 0]
-    return Answered(is_right_BT.all(axis=1), token_B)
+    is_wrong_BT = (best_BT != rows.tokens_BT[:, 1:]) & (is_answer_BT[:, 1:] != 0)
+    numbers_M1 = 1 + jnp.arange(rows.first_BM.shape[1])[:, None]
+    is_wrong_BMT = is_wrong_BT[:, None] & (rows.branches_BT[:, None, 1:] == numbers_M1)
+    token_BM = jnp.take_along_axis(best_BT, rows.first_BM - 1, axis=1)
+    return Answered(~is_wrong_BMT.any(axis=-1), token_BM)
 
 
 def fresh_decoder(seed: int, config: DecoderConfig) -> decoder.Decoder:

@@ -19,12 +19,12 @@ from llm_jax.models.vision_language.parameters import Tower, count, init_tower
 from llm_jax.models.vision_language.tower import normalised, tower
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 from train.vision import flops
-from train.vision.data.world import Sample
+from train.vision.data.world import WORDS, Sample
 from train.vision.fusion.base import Task, fresh
+from train.vision.fusion.seeing import by_part
 from train.vision.fusion.pipeline import run_stage
 from train.vision.training import Progress, Stage
 
-WORDS = 2  # of a place: its colour, and what it is
 FIRST_SCALE = 10.0  # of the cosines
 
 
@@ -45,7 +45,7 @@ class Contrastive:
         self.vision = config.tower(task.world.image_size)
         self.config = config.decoder(task.words.vocab_size, WORDS)
         places = [len(place) for place in task.world.places[:WORDS]]
-        self.n_parts = len(task.world.places) // WORDS
+        self.n_parts = task.world.n_parts
         self.pairs_PK = np.stack(np.meshgrid(*map(np.arange, places), indexing="ij"), axis=-1).reshape(-1, WORDS)
         one = flops.tower(self.vision, self.vision.n_layers) + self.n_parts * flops.decoder(self.config, WORDS, 0)
         self.stage = Stage("pictures find their words", self._loss, flops.TRAINED * one, config.rate)
@@ -72,9 +72,7 @@ class Contrastive:
     def see(self, params: Parameters, pixels_BYXC: Array) -> Float[Array, "B parts D"]:
         """One vector for each part of each picture: the mean of its patches."""
         x_BSD = tower(params.tower, normalised(pixels_BYXC, self.vision), self.vision, self.task.plan)[:, 1:]
-        batch, side, cut = len(x_BSD), round(self.vision.n_patches**0.5), round(self.n_parts**0.5)
-        squares = x_BSD.reshape(batch, cut, side // cut, cut, side // cut, -1).mean(axis=(2, 4))
-        return linear(params.seen, squares.reshape(batch, self.n_parts, -1))
+        return linear(params.seen, by_part(x_BSD, self.n_parts).mean(axis=2))
 
     def say(self, params: Parameters, pairs_PK: Int[Array, "P K"]) -> Float[Array, "P D"]:
         """One vector for each pair of words: the last word's state."""

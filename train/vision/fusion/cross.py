@@ -36,9 +36,8 @@ class Cross:
         self.task = task
         self.seeing, self.reading = Seeing(task), Reading(task)
         self.config, self.vision = self.reading.config, self.seeing.config
-        self.depth = self.vision.n_layers - 1  # as embedded fusion: the layer before the last
-        before = flops.tower(self.vision, self.depth)
-        behind, between = flops.decoder(self.config, task.words.length), self._cost()
+        before = flops.tower(self.vision, self.vision.n_layers)
+        behind, between = flops.decoder(self.config, task.asked_length), self._cost()
         rate = task.config.rate
         first = flops.FROZEN * before + flops.TRAINED * between + flops.PASSED * behind
         self.layers_stage = Stage("cross-attention between two frozen parts", self._layers_loss, first, rate)
@@ -46,7 +45,7 @@ class Cross:
         self.all_stage = Stage("tower, cross-attention and decoder", self._loss, every, rate)
 
     def _cost(self) -> int:
-        length, seen, width = self.task.words.length, self.vision.n_patches, self.task.config.width
+        length, seen, width = self.task.asked_length, self.vision.n_patches, self.task.config.width
         products = flops.linear(2 * length, width, width) + flops.linear(2 * seen, width, width)
         return self.config.n_layers * (products + 4 * length * seen * width)
 
@@ -63,14 +62,16 @@ class Cross:
         return params, [seen, read, first, last]
 
     def rows_of(self, sample: Sample) -> Rows:
-        nothing_B0 = jnp.zeros((len(sample.question_B), 0), jnp.int32)
-        return rows(self.task.words, nothing_B0, sample.question_B, sample.answer_B)
+        return rows(self.task.words, jnp.zeros((len(sample.question_BM), 0), jnp.int32), sample)
 
     def hidden(self, params: Parameters, sample: Sample, row: Rows) -> Float[Array, "B T D"]:
         pixels_BYXC = normalised(sample.pixels_BYXC, self.vision)
-        vectors_BPD = tower(params.tower, pixels_BYXC, self.vision, self.task.plan, self.depth)[:, 1:]
+        vectors_BPD = tower(params.tower, pixels_BYXC, self.vision, self.task.plan)[:, 1:]
         tokens_BT = row.tokens_BT[:, :-1]
-        return cross.forward(params.text, params.layers, tokens_BT, vectors_BPD, self.config, self.task.plan)
+        branches_BT = row.branches_BT[:, :-1]
+        return cross.forward(
+            params.text, params.layers, tokens_BT, vectors_BPD, self.config, self.task.plan, branches_BT
+        )
 
     def answer(self, params: Parameters, sample: Sample) -> Answered:
         row = self.rows_of(sample)

@@ -50,7 +50,7 @@ class Early:
         self.per_side = side // config.code_patch
         self.n_codes = self.per_side**2
         self.first_code = task.words.vocab_size
-        self.length = 1 + self.n_codes + max(task.words.length, len(task.world.places))
+        self.length = 1 + self.n_codes + max(task.asked_length, len(task.world.places))
         self.config: DecoderConfig = config.decoder(self.first_code + config.codes, self.length)
         cost = flops.TRAINED * flops.decoder(self.config, self.length)
         self.stage = Stage("decoder over words and patches", self._loss, cost, config.rate)
@@ -106,7 +106,8 @@ class Early:
         return self.paint(np.asarray(params.codes_KI), np.array(drawn))
 
     def hidden(self, params: decoder.Decoder, row: Rows) -> Float[Array, "B T D"]:
-        return decoder.forward(params, row.tokens_BT[:, :-1], self.config, self.task.plan)[0]
+        tokens_BT, branches_BT = row.tokens_BT[:, :-1], row.branches_BT[:, :-1]
+        return decoder.forward(params, tokens_BT, self.config, self.task.plan, branches_BT=branches_BT)[0]
 
     def answer(self, params: Parameters, sample: Sample) -> Answered:
         row = self._asked(params.codes_KI, sample)
@@ -115,19 +116,19 @@ class Early:
 
     def _asked(self, codes_KI: Array, sample: Sample) -> Rows:
         """Picture, question, answer."""
-        row = rows(self.task.words, self._picture(codes_KI, sample), sample.question_B, sample.answer_B)
+        row = rows(self.task.words, self._picture(codes_KI, sample), sample)
         return self._padded(row, slice(1, 1 + self.n_codes))
 
     def _to_draw(self, codes_KI: Array, sample: Sample) -> Rows:
         """Words, picture."""
         caption_BK, picture_BP = self.reading.caption(sample.labels_BK), self._picture(codes_KI, sample)
         tokens_BT = jnp.concatenate([caption_BK, picture_BP], axis=1)
-        row = Rows(tokens_BT, jnp.zeros(tokens_BT.shape), jnp.zeros(len(tokens_BT), jnp.int32))
+        row = Rows(tokens_BT, jnp.zeros(tokens_BT.shape), jnp.zeros_like(tokens_BT), sample.question_BM * 0)
         first = caption_BK.shape[1] + 1
         return self._padded(row, slice(first, first + self.n_codes))
 
     def _picture(self, codes_KI: Array, sample: Sample) -> Int[Array, "B P"]:
-        begin_B1 = jnp.full((len(sample.question_B), 1), self.task.words.image_token, jnp.int32)
+        begin_B1 = jnp.full((len(sample.question_BM), 1), self.task.words.image_token, jnp.int32)
         return jnp.concatenate([begin_B1, self.encode(codes_KI, sample.pixels_BYXC)], axis=1)
 
     def _padded(self, row: Rows, picture: slice) -> Rows:
@@ -135,11 +136,11 @@ class Early:
         more = ((0, 0), (0, self.length - row.tokens_BT.shape[1]))
         tokens_BT = jnp.pad(row.tokens_BT, more, constant_values=self.task.words.end)
         weights_BT = jnp.pad(row.weights_BT, more).at[:, picture].set(PICTURE_WEIGHT)
-        return Rows(tokens_BT, weights_BT, row.first_B)
+        return Rows(tokens_BT, weights_BT, jnp.pad(row.branches_BT, more, mode="edge"), row.first_BM)
 
     def _loss(self, params: decoder.Decoder, codes_KI: Array, sample: Sample, key: Array) -> Array:
         del key
-        n_drawn = len(sample.question_B) // DRAWN
+        n_drawn = len(sample.question_BM) // DRAWN
         drawn, asked = (
             jax.tree.map(lambda x, part=part: x[part], sample) for part in (slice(n_drawn), slice(n_drawn, None))
         )

@@ -3,7 +3,8 @@
 Four stages, whose compute adds up to what the other ways get. Tower and decoder are pretrained apart, as a pipeline's
 are: the tower names what it sees, the decoder answers from words. Then the projector is trained alone, between the two
 frozen parts, so that its first, random vectors do not spoil them; then all three together. The vectors are those of
-the tower's layer before the last, for the last serves the names.
+the tower's last layer, for every patch of it has learnt to say what is there (`seeing`). LLaVA takes the layer before,
+because the last layer of CLIP's tower serves its class token.
 """
 
 from typing import Any
@@ -33,9 +34,11 @@ class Embedded:
         self.task = task
         self.seeing = Seeing(task)
         n_patches = self.seeing.config.n_patches
-        self.length = n_patches + task.words.length
+        self.length = n_patches + task.asked_length
         self.reading = Reading(task, self.length)
-        self.config = VisionLanguageConfig(self.seeing.config, self.reading.config, task.words.image_token)
+        self.config = VisionLanguageConfig(
+            self.seeing.config, self.reading.config, task.words.image_token, feature_layer=-1
+        )
         depth = self.config.feature_depth
         before = flops.tower(self.seeing.config, depth)
         between = flops.linear(n_patches, task.config.width, 2 * task.config.width)
@@ -62,13 +65,13 @@ class Embedded:
         return params, [seen, read, first, last]
 
     def rows_of(self, sample: Sample) -> Rows:
-        shape = (len(sample.question_B), self.config.vision.n_patches)
-        prefix_BP = jnp.full(shape, self.config.image_token, jnp.int32)
-        return rows(self.task.words, prefix_BP, sample.question_B, sample.answer_B)
+        shape = (len(sample.question_BM), self.config.vision.n_patches)
+        return rows(self.task.words, jnp.full(shape, self.config.image_token, jnp.int32), sample)
 
     def hidden(self, params: VisionLanguage, sample: Sample, row: Rows) -> Float[Array, "B T D"]:
         pixels_BYXC = normalised(sample.pixels_BYXC, self.config.vision)
-        return seeing_decoder.forward(params, row.tokens_BT[:, :-1], pixels_BYXC, self.config, self.task.plan)
+        tokens_BT, branches_BT = row.tokens_BT[:, :-1], row.branches_BT[:, :-1]
+        return seeing_decoder.forward(params, tokens_BT, pixels_BYXC, self.config, self.task.plan, branches_BT)
 
     def answer(self, params: VisionLanguage, sample: Sample) -> Answered:
         row = self.rows_of(sample)
