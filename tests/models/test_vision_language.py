@@ -133,7 +133,7 @@ def test_a_feature_layer_that_is_not_there_is_refused(layer):
 
 @pytest.fixture(scope="module")
 def crossing(params):
-    layers = cross.init(jax.random.key(3), SMALL.text, 12)
+    layers = cross.init(jax.random.key(3), SMALL.text, 5, 12)
     vectors = jnp.asarray(np.random.default_rng(1).normal(size=(1, 5, 12)), jnp.float32)
     return params.text, layers, vectors
 

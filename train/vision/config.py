@@ -16,11 +16,11 @@ class VisionRunConfig:
 
     seeds: int = 3
     """Runs of each way, with seeds 0, 1, …; the tables show the mean and its 95 % interval."""
-    petaflops: float = 0.008
+    petaflops: float = 0.016
     """Compute of each way and seed, in 10¹⁵ operations: training of every part, the pretrained ones included."""
     batch_size: int = 16
     """Pictures per step."""
-    rate: float = 2e-3
+    rate: float = 1e-3
     """Largest learning rate."""
     width: int = 96
     """Width of the tower and of the decoder; a multiple of 32, the width of a head."""

@@ -2,7 +2,9 @@
 
 The picture takes no positions. Before each block of the decoder stands a further layer, x + tanh(α)·attention(norm(x),
 vectors), whose queries are the text's and whose keys and values are the patches'. α is 0 at first, so the decoder
-begins as it was. Left out: Flamingo's resampler, which makes many patches few, and its gated MLP.
+begins as it was. The patches' vectors are normalised, and positions are added to them: a vector says what is there,
+and, where the tower did not need it, not which patch it is. Left out: Flamingo's resampler, which makes many patches
+few, and its gated MLP.
 """
 
 import jax
@@ -17,31 +19,32 @@ from llm_jax.layers.projections import Attention, Projections
 from llm_jax.models import decoder
 from llm_jax.shapes import Array, Float, Int, Key, pytree
 
-STD = 0.02
-
 
 @pytree
 class Gated:
     """One layer; `gate` is α."""
 
     norm: RMSNorm
+    norm_seen: RMSNorm
+    position_PE: Float[Array, "P E"]  # of the patches
     attention: Attention
     gate: Float[Array, ""]
 
 
-def init(key: Key[Array, ""], config: DecoderConfig, seen: int) -> tuple[Gated, ...]:
+def init(key: Key[Array, ""], config: DecoderConfig, n_patches: int, seen: int) -> tuple[Gated, ...]:
     """One layer for each block; `seen` is the width of the patches' vectors."""
 
     def one(key: Key[Array, ""]) -> Gated:
-        q, k, v, out = jax.random.split(key, 4)
-        width, heads = (config.d_model,), (config.n_heads, config.d_head)
+        q, k, v, out, positions = jax.random.split(key, 5)
+        width, heads, deviation = (config.d_model,), (config.n_heads, config.d_head), config.d_model**-0.5
         projections = Projections(
-            init_linear(q, width, heads, STD, has_bias=False),
+            init_linear(q, width, heads, deviation, has_bias=False),
             init_linear(k, (seen,), heads, seen**-0.5, has_bias=False),
             init_linear(v, (seen,), heads, seen**-0.5, has_bias=False),
         )
-        attention = Attention(qkv=projections, out=init_linear(out, heads, width, STD, has_bias=False))
-        return Gated(init_rms_norm(config.d_model), attention, jnp.zeros(()))
+        attention = Attention(qkv=projections, out=init_linear(out, heads, width, deviation, has_bias=False))
+        position_PE = jax.random.normal(positions, (n_patches, seen))
+        return Gated(init_rms_norm(config.d_model), init_rms_norm(seen), position_PE, attention, jnp.zeros(()))
 
     return tuple(map(one, jax.random.split(key, config.n_layers)))
 
@@ -54,7 +57,8 @@ def look(
     assert isinstance(projections, Projections)
     normal_BTD = plan.kernels.rms_norm(layer.norm, x_BTD, config.norm_epsilon)
     q_BTNH = linear(projections.q, normal_BTD)
-    k_BPNH, v_BPNH = linear(projections.k, vectors_BPE), linear(projections.v, vectors_BPE)
+    seen_BPE = plan.kernels.rms_norm(layer.norm_seen, vectors_BPE, config.norm_epsilon) + layer.position_PE
+    k_BPNH, v_BPNH = linear(projections.k, seen_BPE), linear(projections.v, seen_BPE)
     everything = jnp.ones((1, x_BTD.shape[1], vectors_BPE.shape[1]), bool)
     mixed_BTD = linear(layer.attention.out, attend(q_BTNH, k_BPNH, v_BPNH, everything), n_inputs=2)
     return x_BTD + jnp.tanh(layer.gate) * mixed_BTD

@@ -13,8 +13,6 @@ from llm_jax.models import decoder
 from llm_jax.models.vision_language.config import VisionConfig, VisionLanguageConfig
 from llm_jax.shapes import Array, Float, Key, pytree
 
-STD = 0.02
-
 
 @pytree
 class Block:
@@ -50,15 +48,18 @@ class VisionLanguage:
 
 
 def init_tower(key: Key[Array, ""], config: VisionConfig) -> Tower:
-    """Fresh float32 parameters: normal(0, 0.02), residual projections 0.02/√(2L), zero biases, unit gains."""
+    """Fresh float32 parameters: normal(0, 1/√D), residual projections 1/√(2LD), zero biases, unit gains.
+
+    CLIP's own code begins so. GPT-2's 0.02 leaves a narrow tower looking at nothing in particular for long.
+    """
     patch, of_class, positions, *blocks = jax.random.split(key, 3 + config.n_layers)
-    width = config.d_model
+    width, std = config.d_model, config.d_model**-0.5
     # As wide as its inputs ask: pixels have unit variance, and so have then the patches' vectors.
-    std = config.patch_pixels**-0.5
+    patch_std = config.patch_pixels**-0.5
     return Tower(
-        patch=init_linear(patch, (config.patch_pixels,), (width,), std, has_bias=False),
-        class_embedding=STD * jax.random.normal(of_class, (width,)),
-        position_embedding=STD * jax.random.normal(positions, (1 + config.n_patches, width)),
+        patch=init_linear(patch, (config.patch_pixels,), (width,), patch_std, has_bias=False),
+        class_embedding=std * jax.random.normal(of_class, (width,)),
+        position_embedding=std * jax.random.normal(positions, (1 + config.n_patches, width)),
         norm_before=init_norm(width),
         blocks=tuple(_init_block(one, config) for one in blocks),
         norm_after=init_norm(width),
@@ -68,15 +69,16 @@ def init_tower(key: Key[Array, ""], config: VisionConfig) -> Tower:
 def _init_block(key: Key[Array, ""], config: VisionConfig) -> Block:
     q, k, v, out, hidden = jax.random.split(key, 5)
     width, heads = (config.d_model,), (config.n_heads, config.d_head)
-    residual_std = STD / math.sqrt(2 * config.n_layers)
+    std = config.d_model**-0.5
+    residual_std = std / math.sqrt(2 * config.n_layers)
     return Block(
         norm_1=init_norm(config.d_model),
         attention=Attention(
-            qkv=Projections(*(init_linear(one, width, heads, STD) for one in (q, k, v))),
+            qkv=Projections(*(init_linear(one, width, heads, std) for one in (q, k, v))),
             out=init_linear(out, heads, width, residual_std),
         ),
         norm_2=init_norm(config.d_model),
-        mlp=init_mlp(hidden, config.d_model, config.mlp_width, STD, residual_std),
+        mlp=init_mlp(hidden, config.d_model, config.mlp_width, std, residual_std),
     )
 
 

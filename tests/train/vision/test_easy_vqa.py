@@ -1,6 +1,7 @@
 """The package easy-vqa: its own division, what can be had without looking, and what its questions say of a picture."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,8 +81,8 @@ def test_every_question_of_a_training_picture_is_about_it():
 
 def test_a_training_picture_is_mirrored_or_moved_a_little_and_nothing_else():
     """A single bright pixel shows where everything went, over many keys: all moves and both sides occur."""
-    picture = np.full((32, 32, 3), 0.25, np.float32)
-    picture[12, 9] = (1.0, 0.5, 0.75)
+    picture = jnp.full((32, 32, 3), 0.25)
+    picture = picture.at[12, 9].set(jnp.array([1.0, 0.5, 0.75]))
     keys = jax.random.split(jax.random.key(0), (2000, 2))
     varied = np.asarray(jax.vmap(easy_vqa._varied, (None, 0, 0))(picture, keys[:, 0], keys[:, 1]))
     is_bright = (varied == picture[12, 9]).all(axis=-1)

@@ -84,7 +84,7 @@ def test_a_question_among_others_is_answered_as_if_it_were_asked_alone(task, sam
             return row, other.hidden(decoder.init(jax.random.key(0), other.config), row)
         if name == "cross":
             other = Cross(task)
-            layers = cross.init(jax.random.key(1), other.config, 32)
+            layers = cross.init(jax.random.key(1), other.config, 16, 32)
             opened = tuple(dataclasses.replace(layer, gate=jnp.float32(1)) for layer in layers)
             row = other.rows_of(sample)
             return row, other.hidden(CrossParameters(tower, opened, text), sample, row)

@@ -21,8 +21,8 @@ from llm_jax.shapes import Array, Float, Int, Key, pytree
 from train.vision import flops
 from train.vision.data.world import WORDS, Sample
 from train.vision.fusion.base import Task, fresh
-from train.vision.fusion.seeing import by_part
 from train.vision.fusion.pipeline import run_stage
+from train.vision.fusion.seeing import by_part
 from train.vision.training import Progress, Stage
 
 FIRST_SCALE = 10.0  # of the cosines

@@ -55,7 +55,9 @@ class Cross:
         common = (self.task.world, config.batch_size, seed, progress)
         namer, seen = run_stage(self.seeing.stage, fresh(self.seeing.init, seed, 0), None, budget["seeing"], *common)
         text, read = run_stage(self.reading.stage, fresh_decoder(seed, self.config), None, budget["reading"], *common)
-        fixed = Parameters(namer.tower, fresh(cross.init, seed, 2, self.config, self.vision.d_model), text)
+        fixed = Parameters(
+            namer.tower, fresh(cross.init, seed, 2, self.config, self.vision.n_patches, self.vision.d_model), text
+        )
         layers, first = run_stage(self.layers_stage, fixed.layers, fixed, budget["projector"], *common)
         rest = config.budget - sum(budget.values())
         params, last = run_stage(self.all_stage, Parameters(namer.tower, layers, text), None, rest, *common)
