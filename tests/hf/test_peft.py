@@ -131,8 +131,24 @@ def test_a_planted_fault_is_seen_beside_peft(fault, tmp_path, monkeypatch):
         {"r": 4, "lora_alpha": 6, "target_modules": ["v_proj", "gate_proj"], "layers_to_transform": [1]},
         {"r": 4, "lora_alpha": 6, "target_modules": r".*\.1\..*_proj"},
         {"r": 4, "lora_alpha": 6, "target_modules": "all-linear", "exclude_modules": ["gate_proj"]},
+        {"r": 4, "lora_alpha": 6, "target_modules": "all-linear", "exclude_modules": r".*\.0\..*_proj"},
+        {
+            "r": 4,
+            "lora_alpha": 6,
+            "target_modules": ["q_proj", "up_proj"],
+            "rank_pattern": {"^model.layers.1.mlp.up_proj": 6, r"layers\.0\.self_attn\.q_proj$": 2},
+        },
     ],
-    ids=["all-linear", "rslora", "patterns", "layers", "expression", "excluded"],
+    ids=[
+        "all-linear",
+        "rslora",
+        "patterns",
+        "layers",
+        "expression",
+        "excluded",
+        "excluded by expression",
+        "whole names",
+    ],
 )
 def test_peft_s_own_adapter_computes_here_what_it_computes_there(settings, tmp_path):
     params = opinionated(LLAMA, 4)
@@ -148,6 +164,12 @@ def test_peft_s_own_adapter_computes_here_what_it_computes_there(settings, tmp_p
     found = our_logits(lora.attach(params, loaded.adapters, LLAMA, loaded.lora), LLAMA)
     assert np.abs(found - our_logits(params, LLAMA)).max() > 0.05
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_fields_that_say_nothing_are_as_if_they_were_not_there(tmp_path):
+    folder = written(tmp_path / "adapter", LLAMA)
+    with_fields(folder, use_rslora=None, lora_dropout=None, exclude_modules=None, rank_pattern=None, use_dora=None)
+    assert ours.load(folder, LLAMA).lora == ours.load(written(tmp_path / "other", LLAMA), LLAMA).lora
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

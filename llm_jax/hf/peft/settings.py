@@ -1,7 +1,9 @@
 """`adapter_config.json` of PEFT ↔ LoraConfig. A setting that this code does not compute is refused by name.
 
 PEFT's patterns (`rank_pattern`, `alpha_pattern`) are regular expressions. An unknown expression may run without end, so
-only plain names of modules are read, with PEFT's meaning: the module itself, or any whose name ends with it.
+only plain names of modules are read, with PEFT's meaning: the module itself, or any whose name ends with it; after ^
+the module itself alone. Which modules have adapters is known from the tensors, so `target_modules` and
+`exclude_modules` may be expressions.
 """
 
 import math
@@ -15,7 +17,7 @@ from llm_jax.files.json_files import read_json
 from llm_jax.hf.families import fields as read_fields
 
 FILE_NAME = "adapter_config.json"
-NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+NAME = re.compile(r"\^?[A-Za-z0-9_]+(\\?\.[A-Za-z0-9_]+)*\$?")
 # Values at which a field changes nothing, where these are not null, false and empty alone.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "bias": ("none",),
@@ -43,7 +45,7 @@ class Settings:
     dropout: float
     rslora: bool
     base: str | None  # path or name of the base, as it was where the adapter was trained
-    targets: tuple[str, ...] | None  # names of modules; None: an expression, or not said
+    targets: tuple[str, ...] | None  # names of modules; None: an expression, one of what is excluded, or not said
     excluded: tuple[str, ...] = ()
     layers: frozenset[int] | None = None  # None: all
     ranks: dict[str, int] = field(default_factory=dict)  # by name of module, the first that fits
@@ -66,8 +68,8 @@ class Settings:
 
 
 def is_named(module: str, name: str) -> bool:
-    """Whether `name` means the module in PEFT: it is the module's, or its end from a point on."""
-    return module == name or module.endswith(f".{name}")
+    """Whether `name` means the module in PEFT: it is the module's, or, without ^, its end from a point on."""
+    return module == name.removeprefix("^") or module.endswith(f".{name}")
 
 
 def write(lora: LoraConfig, modules: list[str], base: str, is_conv_1d: bool) -> dict[str, Any]:
@@ -123,15 +125,16 @@ def read(path: Path) -> Settings:
     if "r" not in fields or "lora_alpha" not in fields:
         raise ValueError(f"{path}: r and lora_alpha must be there: download or export the adapter again")
     rank = _rank(path, "r", fields["r"])
-    base = fields.get("base_model_name_or_path")
+    base, excluded = fields.get("base_model_name_or_path"), fields.get("exclude_modules")
+    is_said_by_name = not isinstance(excluded, str)
     return Settings(
         rank=rank,
         alpha=read_fields.number(path, fields, "lora_alpha", None),
-        dropout=_dropout(path, fields.get("lora_dropout", 0.0)),
-        rslora=read_fields.switch(path, fields, "use_rslora", False),
+        dropout=_dropout(path, fields.get("lora_dropout") or 0.0),
+        rslora=fields.get("use_rslora") is not None and read_fields.switch(path, fields, "use_rslora", False),
         base=base if isinstance(base, str) and base else None,
-        targets=_names(path, fields, "target_modules"),
-        excluded=_names(path, fields, "exclude_modules") or (),
+        targets=_names(path, fields, "target_modules") if is_said_by_name else None,
+        excluded=(_names(path, fields, "exclude_modules") or ()) if is_said_by_name else (),
         layers=_layers(path, fields.get("layers_to_transform")),
         ranks={name: _rank(path, name, value) for name, value in _pattern(path, fields, "rank_pattern").items()},
         alphas={
@@ -158,7 +161,7 @@ def _names(path: Path, fields: dict[str, Any], name: str) -> tuple[str, ...] | N
     value = fields.get(name)
     if value == ALL_LINEAR:
         return (ALL_LINEAR,)
-    if value is None or (isinstance(value, str) and name == "target_modules"):
+    if value is None or isinstance(value, str):
         return None
     if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
         raise ValueError(f"{path}: {name} is {value!r:.80}; expected a list of names of modules")
@@ -181,4 +184,4 @@ def _pattern(path: Path, fields: dict[str, Any], name: str) -> dict[str, Any]:
     for key in found:
         if not NAME.fullmatch(key):
             raise ValueError(f"{path}: {name} has the expression {key!r:.80}; only plain names of modules are read")
-    return found
+    return {key.replace("\\.", ".").removesuffix("$"): value for key, value in found.items()}
