@@ -8,6 +8,7 @@ reference/       DPO: log-probabilities under the starting parameters
 metrics.jsonl    one line for each step; tensorboard/ and loss.png show the same numbers
 samples.txt      text that the model generated during training
 confusion.png    of a classifier: which classes it takes for which
+rewards.png      of preferences: how far chosen and rejected answers move apart
 summary.json     the results, for runs that finish in one command
 model/           of `train vision`: the model that sees, in Hugging Face's format
 hf/              the export to Hugging Face format; adapter/: that of LoRA's adapters alone, in PEFT's
@@ -29,6 +30,7 @@ TENSORBOARD = "tensorboard"
 LOSS_PLOT = "loss.png"
 SAMPLES = "samples.txt"
 CONFUSION = "confusion.png"
+REWARDS = "rewards.png"
 REFERENCE = "reference"
 SUMMARY = "summary.json"
 VISION_MODEL = "model"

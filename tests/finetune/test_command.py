@@ -133,6 +133,7 @@ def test_preferences_start_at_ln_2_with_rewards_of_0(preferred):
     assert lines[-1]["val_reward_margin"] > 0.05
     assert lines[-1]["val_loss"] < math.log(2)
     assert lines[-1]["val_reward_accuracy"] > 0.9
+    assert (preferred / "rewards.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.long

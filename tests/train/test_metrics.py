@@ -7,7 +7,7 @@ import pytest
 
 from llm_jax.runs import METRICS
 from train.record.metrics import Metrics, mend, read
-from train.record.plots import _smooth
+from train.record.plots import smooth
 from train.record.progress import ago, describe
 
 
@@ -73,12 +73,12 @@ def test_a_loss_that_is_not_finite_is_null_and_can_be_shown(tmp_path):
 
 def test_a_skipped_step_leaves_the_smoothed_curve_as_it_is_elsewhere():
     losses = np.linspace(5, 3, 200)
-    smoothed = _smooth(losses)
+    smoothed = smooth(losses)
     losses[100] = np.nan
-    with_a_gap = _smooth(losses)
+    with_a_gap = smooth(losses)
     np.testing.assert_allclose(with_a_gap, smoothed, atol=0.01)
     np.testing.assert_array_equal(with_a_gap[:95], smoothed[:95])
-    assert np.isnan(_smooth(np.full(3, np.nan))).all()
+    assert np.isnan(smooth(np.full(3, np.nan))).all()
 
 
 def test_lines_are_plain_json_in_a_fixed_order(tmp_path):

@@ -19,6 +19,7 @@ from train.finetune.config import FinetuneConfig, FinetuneOptions
 from train.finetune.data.show import show
 from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_base, open_inputs
 from train.finetune.measure.evaluate import Evaluator
+from train.finetune.measure.rewards import draw_rewards
 from train.finetune.measure.sampling import Sampler
 from train.finetune.record import Record
 from train.finetune.reference import References, key, log_probabilities, open_reference
@@ -76,7 +77,7 @@ def _build(
         record.save(folder, now, inputs.tokenizer)
     if job.is_first:
         mend_and_say(folder, start.steps_on_record)
-    references = _references(folder, setup, programs, now) if setup.task == "dpo" else {}
+    references = _references(folder, setup, programs, now, start.state) if setup.task == "dpo" else {}
     programs.initialise.release()
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
@@ -135,6 +136,7 @@ def _run(
         progress=bar,
         stop=stop,
         unit=setup.objective.unit,
+        draw_more=draw_rewards if setup.task == "dpo" else None,
         clock=Clock(start.seconds),
         tokens=start.tokens,
         unfinished=start.unfinished,
@@ -158,7 +160,7 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, opened: hf.Ope
     return Record(config, inputs.model, setup.task, setup.labels, base, identity)
 
 
-def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> References:
+def _references(folder: Path, setup: Setup, programs: Compiled, now: Record, state: TrainState) -> References:
     """The log-probabilities of every pair under the parameters with which the run began, resumed or not."""
     mesh, data = setup.job.mesh, setup.inputs.data
     splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
@@ -166,9 +168,10 @@ def _references(folder: Path, setup: Setup, programs: Compiled, now: Record) -> 
     name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
 
     def compute() -> References:
-        start = programs.initialise(jax.random.key(setup.config.seed))
+        has_begun = int(state.step) > 0
+        params = programs.initialise.params(jax.random.key(setup.config.seed)) if has_begun else state.params
         once = {split: (batches.once(steps), data.count(split)) for split, (batches, steps) in there.items()}
-        args = (start.params, programs.base, setup.trainable, setup.plan)
+        args = (params, programs.base, setup.trainable, setup.plan)
         return log_probabilities(*args, once, sharding.named(mesh, ""))
 
     needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}

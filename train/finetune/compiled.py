@@ -144,11 +144,16 @@ class Initialise:
         trainable, optimizer = setup.trainable, setup.optimizer
         self._base: decoder.Decoder | None = base
         self._jitted = jax.jit(lambda key, base: init_state(key, base, trainable, optimizer), out_shardings=places)
+        self._params = jax.jit(trainable.init, out_shardings=places.params)
 
     def __call__(self, key: jax.Array) -> Any:
         state = jax.block_until_ready(self._jitted(key, self._base))
         backend.release_memory()  # that of its compilation
         return state
+
+    def params(self, key: jax.Array) -> Any:
+        """Its trained parameters alone."""
+        return self._params(key, self._base)
 
     def release(self) -> None:
         """Releases the base where the state has replaced it; call this when the state exists."""

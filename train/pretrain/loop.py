@@ -72,6 +72,7 @@ class Run:
     peak_flops: float | None = None
     tokens_of: Callable[[int], int] | None = None  # of a step, counted from 0; None: always the config's batch
     unit: str = "nats per token"  # of the loss
+    draw_more: Callable[[Path, list[dict[str, Any]]], None] | None = None  # pictures beside that of the loss
     clock: Clock = field(default_factory=Clock)
     tokens: int = 0  # since the run began, whatever its batch was
     unfinished: dict[str, Any] | None = None  # numbers of the first step, whose evaluation a stop request prevented
@@ -217,8 +218,10 @@ def _save(
 
 
 def draw(run: Run) -> None:
-    """Draws loss.png from what is on record."""
+    """Draws loss.png from what is on record, and what else the run has drawn."""
     assert run.metrics
     run.metrics.flush()
-    reference = (run.reference, _tokens_of(run, 0)) if run.reference else None
-    plots.draw_loss(run.folder / LOSS_PLOT, list(read(run.folder)), run.folder.name, reference, unit=run.unit)
+    reference, lines = (run.reference, _tokens_of(run, 0)) if run.reference else None, list(read(run.folder))
+    plots.draw_loss(run.folder / LOSS_PLOT, lines, run.folder.name, reference, unit=run.unit)
+    if run.draw_more:
+        run.draw_more(run.folder, lines)

@@ -65,7 +65,7 @@ def draw_loss(
     if trained:
         tokens, losses = np.array(trained, float).T
         axes.plot(tokens, losses, color=TRAIN, lw=0.6, alpha=0.6)
-        axes.plot(tokens, _smooth(losses), color=TRAIN, lw=1.8, label="training (smoothed)")
+        axes.plot(tokens, smooth(losses), color=TRAIN, lw=1.8, label="training (smoothed)")
     measured = [(line[x], line["val_loss"]) for line in lines if line.get("val_loss") is not None and x in line]
     if measured:
         tokens, losses = np.array(measured, float).T
@@ -97,7 +97,7 @@ def save(figure: Any, out: Path) -> None:
     pyplot().close(figure)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Mean over a centred window of a twenty-fifth of the run. Centred, so that it does not lag behind the curve.
 
     Only finite values count; NaN where a window has none.
