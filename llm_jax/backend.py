@@ -83,5 +83,33 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+class KeptMemory:
+    """Holds the freed memory that `keep_memory` keeps to a bound.
+
+    Scratch memory of one size is used again in every step. Of several sizes it is not: small arrays that live on come
+    to lie between them, and the process grows (10 GiB where a step needs 3.5; docs/benchmarks.md). Releasing costs the
+    next step the clearing of its pages, so it is done only after growth.
+    """
+
+    def __init__(self) -> None:
+        self._least = -1  # bytes of the process when it was smallest since the last release; −1: not yet
+
+    def hold(self, growth: int) -> None:
+        """Gives freed memory back if the process has grown by more than `growth` bytes since it last did so."""
+        now = resident()
+        if self._least < 0 or now > self._least + growth:
+            release_memory()
+            now = self._least = resident()
+        self._least = min(self._least, now)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def _has_nvidia_gpu() -> bool:
     return Path("/dev/nvidiactl").exists()

@@ -93,3 +93,34 @@ def test_a_step_fetches_no_memory_from_the_system():
     }
     assert faults["plain"] >= 3 * 64 / 2  # pages of 2 MB at most, else the test shows nothing
     assert faults["keeping"] < min(faults["plain"], 1000)  # at most 4 MB in small pages, of the 192 that passed through
+
+
+def test_freed_memory_is_given_back_after_growth_and_not_before(monkeypatch):
+    """A process of 100 bytes that lives on, with what is freed and kept; every release leaves the 100."""
+    size, released = [100], []
+
+    def release() -> None:
+        released.append(size[0])
+        size[0] = 100
+
+    monkeypatch.setattr(backend, "resident", lambda: size[0])
+    monkeypatch.setattr(backend, "release_memory", release)
+    kept = backend.KeptMemory()
+    kept.hold(50)
+    for grown in (120, 150, 151, 149, 150, 400):
+        size[0] = grown
+        kept.hold(50)
+    assert released == [100, 151, 400]
+    size[0] = 60  # something that lived on is gone
+    kept.hold(50)
+    size[0] = 111
+    kept.hold(50)
+    assert released == [100, 151, 400, 111]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not say")
+def test_what_is_resident_is_what_the_system_counts():
+    before = backend.resident()
+    held = bytearray(64 * 2**20)
+    held[:: 2**10] = b"x" * (64 * 2**10)
+    assert 0.9 < (backend.resident() - before) / 2**26 < 1.3

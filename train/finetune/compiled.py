@@ -134,7 +134,7 @@ def compile_all(setup: Setup, params: decoder.Decoder) -> Compiled:
     if setup.job.is_first:
         print(f"compiled the step in {time.monotonic() - started:.1f} s{true_memory(compiled)}", flush=True)
     sums = jax.jit(make_sums(trainable, setup.objective, setup.plan), out_shardings=everywhere)
-    return Compiled(step, initialise, OfEveryLength(sums), base)
+    return Compiled(step, initialise, OfEveryLength(sums, setup.plan.platform), base)
 
 
 class Initialise:
@@ -177,13 +177,10 @@ class StepOfEveryLength:
             donate_argnums=0,
             compiler_options=backend.step_options(setup.plan.platform),
         )
-        self._programs, self._base, self._state = OfEveryLength(jitted), base, state
-        self._is_on_cpu = setup.plan.platform == "cpu"
+        self._programs, self._base, self._state = OfEveryLength(jitted, setup.plan.platform), base, state
 
     def __call__(self, state: Any, batch: Batch, lr: np.float32) -> Any:
-        if self._is_on_cpu:  # a step that waits for the one before holds its scratch memory already
-            jax.block_until_ready(state)
-        return self.of(batch)(state, self._base, batch, lr)
+        return self._programs(state, self._base, batch, lr)
 
     def of(self, batch: Batch) -> Any:
         """The program for batches of this shape."""

@@ -1,29 +1,42 @@
 """Programs for batches of a few lengths: each is compiled when its length first occurs, and leaves no memory behind.
 
 A compiler holds hundreds of megabytes while it works, and JAX keeps what it has traced: 100 MB for 30 blocks. Both are
-given back after each program, for a run has three kinds of them (step, evaluation, reference) in up to ten lengths.
+given back after each program, for a run has three kinds of them (step, evaluation, reference) in up to ten lengths. So
+is scratch memory of many sizes on a CPU, once it has become more than a program needs.
 """
 
 from typing import Any
 
+import jax
+
 from llm_jax import backend
+
+SLACK = 1.25  # growth of the process that is let be, as a multiple of the largest program's scratch memory
 
 
 class OfEveryLength:
     """A jitted function of (…, …, batch, …), compiled once for each shape of the batch."""
 
-    def __init__(self, jitted: Any) -> None:
-        self._jitted = jitted
+    def __init__(self, jitted: Any, platform: str) -> None:
+        self._jitted, self._is_on_cpu = jitted, platform == "cpu"
         self._programs: dict[tuple[int, ...], Any] = {}
+        self._kept, self._scratch = backend.KeptMemory(), 0  # bytes of the largest program's
 
     def __call__(self, *args: Any) -> Any:
-        return self.of(*args)(*args)
+        program = self.of(*args)
+        if not self._is_on_cpu:
+            return program(*args)
+        self._kept.hold(int(SLACK * self._scratch))
+        # XLA frees scratch memory a moment after the results are there. A program that begins at once needs more.
+        return jax.block_until_ready(program(*args))
 
     def of(self, *args: Any) -> Any:
         """The program for arguments like these; shapes are enough."""
         shape = args[2].tokens_BT.shape
         if shape not in self._programs:
-            self._programs[shape] = self._jitted.lower(*args).compile()
+            program = self._programs[shape] = self._jitted.lower(*args).compile()
+            if (needs := program.memory_analysis()) is not None:
+                self._scratch = max(self._scratch, needs.temp_size_in_bytes)
             self._jitted.clear_cache()
             backend.release_memory()
         return self._programs[shape]

@@ -69,7 +69,7 @@ def log_probabilities(
         params = trainable.decoder(trainable.cast(trained, plan), base)
         return answer_log_probabilities(params, batch, trainable.model, plan)
 
-    compiled = OfEveryLength(jax.jit(of_batch, out_shardings=everywhere))
+    compiled = OfEveryLength(jax.jit(of_batch, out_shardings=everywhere), plan.platform)
     found = {}
     for split, (batches, n_pairs) in splits.items():
         table = found[split] = np.full((n_pairs, 2), np.nan, np.float32)
