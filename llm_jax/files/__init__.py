@@ -8,6 +8,6 @@ pictures     a picture that somebody has sent → pixels, in bounded memory
 page/        a result as one HTML page without network
 """
 
-from llm_jax.files.whole import replacing, replacing_folder, replacing_path, write
+from llm_jax.files.whole import exchange, replacing, replacing_folder, replacing_path, write
 
-__all__ = ["replacing", "replacing_folder", "replacing_path", "write"]
+__all__ = ["exchange", "replacing", "replacing_folder", "replacing_path", "write"]

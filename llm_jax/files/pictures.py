@@ -2,8 +2,8 @@
 
 Pillow decodes. Before it does, the format is read from the file's first bytes and the size from its header, so that a
 small file that unpacks to gigabytes is refused unread. Grey, 16-bit, CMYK and palette pictures become RGB; transparent
-ones are laid on white, as vLLM does; a photograph is turned as its EXIF data say. Of a photograph with several pictures
-in one JPEG (MPO) the first is read. An animation is refused.
+ones are laid on white, as vLLM does; a photograph is turned as its EXIF data say, if they can be read. Of a photograph
+with several pictures in one JPEG (MPO) the first is read. An animation is refused.
 """
 
 import io
@@ -24,7 +24,7 @@ PLAIN = ("RGB", "L", "1", "P", "CMYK", "YCbCr")
 
 def read(content: bytes, name: str = "the picture") -> np.ndarray:
     """The pixels (rows, columns, 3), unsigned bytes. Raises ValueError that begins with `name`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if not content:
         raise ValueError(f"{name} is empty")
@@ -36,7 +36,7 @@ def read(content: bytes, name: str = "the picture") -> np.ndarray:
             if getattr(picture, "is_animated", False) and picture.format != "MPO":  # a photograph, its first picture
                 raise ValueError(f"{name} is an animation: send one of its pictures")
             picture.load()
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(picture), name))
+            return np.asarray(_as_rgb(_upright(picture), name))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(f"{name} has more than {MOST_PIXELS:,} pixels: send a smaller one") from None
     except UnidentifiedImageError:
@@ -61,6 +61,16 @@ def _refuse_large(size: tuple[int, int], name: str) -> None:
         raise ValueError(
             f"{name} has {size[0]:,} × {size[1]:,} pixels; the most is {MOST_PIXELS:,} together: send a smaller one"
         )
+
+
+def _upright(picture: "Image.Image") -> "Image.Image":
+    """Turned as the EXIF data say. Where they are damaged the picture stays as it is: its pixels are all there."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # of damaged data Pillow raises whatever it stumbles over
+        return picture
 
 
 def _as_rgb(picture: "Image.Image", name: str) -> "Image.Image":

@@ -61,23 +61,24 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     At every instant the old or the new folder is complete. If the block raises, the new one is removed.
     """
-    # Names of runs, exports and checkpoints never begin with a dot. Host and process id distinguish two writers.
-    mine = f"{socket.gethostname()}.{os.getpid()}"
-    scratch = folder.with_name(f".{folder.name}.partial.{mine}")
-    older = folder.with_name(f".{folder.name}.older.{mine}")
+    scratch = _beside(folder, "partial")
     with naming(folder, alias=scratch):
         try:
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir(parents=True)
             yield scratch
-            _exchange(scratch, folder, older)
+            exchange(scratch, folder)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
 
-def _exchange(scratch: Path, folder: Path, older: Path) -> None:
-    """Two renames, because a folder that is not empty cannot be replaced by one."""
+def exchange(scratch: Path, folder: Path) -> None:
+    """Renames `scratch` to `folder`, and removes what was there last.
+
+    Two renames, because a folder that is not empty cannot be replaced by one.
+    """
+    older = _beside(folder, "older")
     if not folder.exists():
         scratch.rename(folder)
         return
@@ -89,6 +90,11 @@ def _exchange(scratch: Path, folder: Path, older: Path) -> None:
         older.rename(folder)
         raise
     shutil.rmtree(older)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    # Names of runs, exports and checkpoints never begin with a dot. Host and process id distinguish two writers.
+    return folder.with_name(f".{folder.name}.{what}.{socket.gethostname()}.{os.getpid()}")
 
 
 def _flush(path: Path) -> None:

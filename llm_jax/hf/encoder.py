@@ -128,7 +128,7 @@ def _from_hf(found: Mapping[str, np.ndarray], config: EncoderConfig) -> Encoder:
 
 def _checked(directory: Path, config: EncoderConfig) -> dict[str, np.ndarray]:
     """The tensors of the table, by their names without prefix, each of the shape that the config says."""
-    read = {name.removeprefix(bert.PREFIX): tensor for name, tensor in tensors.read(directory).items()}
+    read = {bert.named(name): tensor for name, tensor in tensors.read(directory).items()}
     expected = {row.theirs: bert.shape(row, config) for row in bert.rows(config)}
     for name, shape in expected.items():
         if name not in read:

@@ -24,6 +24,7 @@ from llm_jax.models import decoder
 from llm_jax.models.decoder import Decoder
 from llm_jax.runs import CHECKPOINTS, CONFIG, TOKENIZER, is_lora, is_run, read_config, refuse_no_text_model
 from llm_jax.tokenizer import Tokenizer
+from llm_jax.tokenizer.derived import with_chat, with_stops
 
 RANDOM = "random:"
 
@@ -162,6 +163,21 @@ def load_adapter(source: str | Path, config: DecoderConfig, params: Decoder) -> 
     if adapters.base_hash(params) != record["hash"]:
         raise ValueError(f"{path} holds adapters for {record['source']}, and this base has other parameters: take that")
     return _read_adapters(path, config, lora, None)[0], lora
+
+
+def adapter_tokenizer(source: str | Path, base: Tokenizer) -> Tokenizer:
+    """The tokenizer of an adapter's base with what the adapter was trained with: chat template, further stops.
+
+    They are read beside the adapter; where no tokenizer is, the base's are returned. Raises as `tokenizers.load`.
+    """
+    path = Path(source)
+    folder = path / TOKENIZER if is_run(path) else path
+    if not tokenizers.is_there(folder):
+        return base
+    own = tokenizers.load(folder)
+    known = set(base.special_tokens.items())
+    stops = [number for number in own.borders.stops if (own.id_to_token(number), number) in known]
+    return with_chat(with_stops(base, stops), own.chat or base.chat)
 
 
 def _read_record(run: Path) -> tuple[LoraConfig, DecoderConfig, dict[str, Any]]:

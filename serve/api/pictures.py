@@ -1,7 +1,8 @@
 """Pictures in a chat's messages: OpenAI's parts of type `image_url`, as `data:` URLs → squares of the model's size.
 
 Nothing is fetched: a server that loads addresses from requests can be sent to any address inside its network. A request
-has at most `MOST` pictures; each is decoded within bounds (`llm_jax.files.pictures`).
+has at most `MOST` pictures; each is decoded within bounds (`llm_jax.files.pictures`). Its content decides what it is,
+not the type that the URL declares.
 """
 
 import base64
@@ -13,7 +14,9 @@ import numpy as np
 from llm_jax.files import pictures
 
 MOST = 8  # pictures of a request
-DATA = re.compile(r"data:image/[\w.+-]+(?:;[\w.+=-]+)*;base64,", re.IGNORECASE)
+HEAD = 1_000  # most characters of a `data:` URL before its content
+DATA = re.compile(r'\s*data:(?:[^",]|"[^"]*")*;\s*base64\s*,', re.IGNORECASE)  # RFC 2397; parameters may be quoted
+BLANKS = dict.fromkeys(map(ord, " \t\r\n"))  # base64 may come in lines
 
 
 class Pictures:
@@ -31,16 +34,19 @@ class Pictures:
 
 
 def content_of(url: str, where: str) -> bytes:
-    """The bytes in a `data:` URL. Raises ValueError for any other address."""
-    if not (found := DATA.match(url)):
-        scheme = url.split(":", 1)[0][:20]
+    """The bytes in a `data:` URL. Raises ValueError for another address or encoding, and for too many bytes."""
+    scheme = url[:HEAD].lstrip().split(":", 1)[0]
+    if scheme.lower() != "data":
         raise ValueError(
             f"{where}: pictures are read from data: URLs alone, such as data:image/png;base64,…, and none is fetched; "
-            f"got one that begins with {scheme!r}"
+            f"got one that begins with {scheme[:20]!r}"
         )
-    if len(url) > found.end() + pictures.MOST_BYTES * 4 // 3 + 4:
+    if not (found := DATA.match(url[:HEAD])):
+        raise ValueError(f"{where} is not encoded in base64: send it as data:image/png;base64,…")
+    encoded = url[found.end() :].translate(BLANKS)
+    if len(encoded) > pictures.MOST_BYTES * 4 // 3 + 4:
         raise ValueError(f"{where} has more than {pictures.MOST_BYTES:,} bytes, the most: send a smaller picture")
     try:
-        return base64.b64decode(url[found.end() :], validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise ValueError(f"{where} is not encoded in base64: encode the picture's file again") from None

@@ -81,6 +81,15 @@ def test_a_photograph_is_turned_as_its_camera_was():
     assert pictures.read(encoded(picture, exif=exif)).shape == (8, 4, 3)
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbagegarbage", b"Exif\0\0II*", b"\xff" * 40])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_damaged_exif_data_leave_a_picture_as_it_is(form, exif):
+    picture = Image.new("RGB", (8, 4), (200, 10, 60))
+    found = pictures.read(encoded(picture, form, exif=exif))
+    assert found.shape == (4, 8, 3)
+    np.testing.assert_allclose(found[2, 4], (200, 10, 60), atol=4)
+
+
 def test_of_a_photograph_with_several_pictures_the_first_is_read():
     """Telephones write a portrait and its depth, or its light, into one JPEG."""
     first, second = (Image.new("RGB", (16, 16), colour) for colour in ((200, 10, 60), (0, 0, 0)))

@@ -66,6 +66,17 @@ def test_states_and_logits_equal_those_of_transformers(tokenizer, tmp_path, plan
         np.testing.assert_allclose(logits[is_token], found.logits.numpy()[is_token], atol=1e-5)
 
 
+def test_tensorflows_names_of_norms_are_read_as_transformers_reads_them(tokenizer, tmp_path):
+    model = made(tokenizer, True)
+    encoder.save(model, tmp_path / "out")
+    path = tmp_path / "out/model.safetensors"
+    older = {name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+             for name, tensor in load_file(path).items()}  # fmt: skip
+    assert sum(name.endswith((".gamma", ".beta")) for name in older) == 2 * (1 + 2 * 2 + 1)
+    save_file(older, path, metadata={"format": "pt"})
+    jax.tree.map(np.testing.assert_array_equal, encoder.load(tmp_path / "out").params, model.params)
+
+
 def test_a_vector_depends_on_its_text_alone(folder):
     """Not on the batch, the order, or the padding."""
     embedder = Embedder(encoder.load(folder))

@@ -25,6 +25,7 @@ from train.vision.leaving import TEMPLATE
 
 QUESTION = "which digit is top left?"
 SIDE = 16
+FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 def model(**changes) -> llava.Seeing:
@@ -51,13 +52,19 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def theirs(written):
+    from transformers import LlavaProcessor
+
+    return loaded_by_transformers(written[1]), LlavaProcessor.from_pretrained(written[1], backend="pil")
+
+
+def loaded_by_transformers(directory):
     import torch
-    from transformers import LlavaForConditionalGeneration, LlavaProcessor
+    from transformers import LlavaForConditionalGeneration
 
     torch.set_num_threads(1)
-    loaded, info = LlavaForConditionalGeneration.from_pretrained(written[1], output_loading_info=True)
+    loaded, info = LlavaForConditionalGeneration.from_pretrained(directory, output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
-    return loaded.eval(), LlavaProcessor.from_pretrained(written[1], backend="pil")
+    return loaded.eval()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,24 @@ def ours(seeing: llava.Seeing, tokens, pixels) -> np.ndarray:
     padded[:, : tokens.shape[1]] = tokens
     found = logits_of(seeing.params, jnp.asarray(padded), jnp.asarray(pixels), seeing.config)
     return np.asarray(found)[:, : tokens.shape[1]]
+
+
+def test_the_towers_last_layer_is_transformers_last_layer(written, asked, tmp_path):
+    """`train vision` takes the last layer, LLaVA the one before it: other vectors, and each as in transformers."""
+    import torch
+
+    before, (picture, inputs) = written[0], asked
+    last = dataclasses.replace(before.config, feature_layer=-1)
+    seeing = dataclasses.replace(before, config=last)
+    llava.export(seeing, tmp_path / "last")
+    pixels, tokens = (
+        normalised(jnp.asarray(picture[None] / 255, jnp.float32), seeing.config.vision),
+        inputs["input_ids"],
+    )
+    with torch.no_grad():
+        expected = loaded_by_transformers(tmp_path / "last")(**inputs).logits.numpy()
+    np.testing.assert_allclose(ours(seeing, tokens.numpy(), pixels), expected, atol=1e-4)
+    assert np.abs(ours(before, tokens.numpy(), pixels) - expected).max() > 0.01
 
 
 def test_transformers_gives_the_same_logits_and_answer(written, theirs, asked):
@@ -159,6 +184,10 @@ def test_a_gpt2_is_refused_with_the_reason(tmp_path):
         ("processor_config.json", ("image_processor", "do_normalize"), False, "do_normalize is False"),
         ("processor_config.json", ("image_processor", "size"), {"shortest_edge": 16}, "size is"),
         ("processor_config.json", ("image_processor", "resample"), 2, "resample is 2"),
+        ("processor_config.json", ("image_processor", "do_pad"), True, "do_pad is True"),
+        ("processor_config.json", ("image_processor", "size"), None, "size is {'shortest_edge': 224}"),
+        ("processor_config.json", ("image_processor", "rescale_factor"), 1.0, "rescale_factor is 1.0"),
+        ("processor_config.json", ("image_processor", "image_processor_type"), "ViTImageProcessor", "type is 'ViT"),
     ],
 )
 def test_a_setting_that_is_not_computed_is_refused_by_name(written, tmp_path, file, path, value, said):
@@ -170,6 +199,53 @@ def test_a_setting_that_is_not_computed_is_refused_by_name(written, tmp_path, fi
     place[path[-1]] = value
     (copy / file).write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=said):
+        llava.load(copy)
+
+
+def as_transformers_4(source, folder, **changes):
+    """A copy with what happens to pictures in preprocessor_config.json alone, and with changes there (None: absent)."""
+    copy = _copied(source, folder)
+    outer, inner = (json.loads((copy / name).read_text()) for name in FILES)
+    del outer["image_processor"]
+    (copy / FILES[0]).write_text(json.dumps(outer))
+    inner = {name: value for name, value in (inner | changes).items() if value is not None}
+    (copy / FILES[1]).write_text(json.dumps(inner))
+    return copy
+
+
+def test_pictures_are_normalised_as_transformers_4_wrote_it(written, tmp_path):
+    """Both files are there then, and the first says nothing of pictures."""
+    from transformers import LlavaProcessor
+
+    noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+    copy = as_transformers_4(written[1], tmp_path, image_mean=[0.5, 0.4, 0.3], image_std=[0.25, 0.5, 0.1])
+    theirs = LlavaProcessor.from_pretrained(copy, backend="pil").image_processor(noise, return_tensors="np")
+    ours = normalised(jnp.asarray(noise[None] / 255, jnp.float32), llava.load(copy).config.vision)
+    np.testing.assert_allclose(theirs["pixel_values"][0].transpose(1, 2, 0), ours[0], atol=1e-5)
+    (copy / FILES[0]).unlink()
+    assert llava.load(copy).config.vision.mean == (0.5, 0.4, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": {"shortest_edge": SIDE}}, "size is {'shortest_edge': 16}"),
+        ({"do_center_crop": None, "crop_size": None}, "do_center_crop is true .* crop_size {'height': 224"),
+        (
+            {"do_center_crop": True, "crop_size": {"height": 8, "width": 8}},
+            "do_center_crop is true .* crop_size {'height': 8",
+        ),
+    ],
+)
+def test_what_transformers_4_would_crop_is_refused(written, tmp_path, changes, said):
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json: " + said):
+        llava.load(as_transformers_4(written[1], tmp_path, **changes))
+
+
+def test_a_directory_that_does_not_say_what_happens_to_pictures_is_refused(written, tmp_path):
+    copy = as_transformers_4(written[1], tmp_path)
+    (copy / FILES[1]).unlink()
+    with pytest.raises(FileNotFoundError, match="nothing says what happens to a picture"):
         llava.load(copy)
 
 

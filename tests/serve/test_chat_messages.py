@@ -188,7 +188,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
         ({"messages": []}, "messages must be a list of at least one message"),
         (
             {"messages": [{"role": "user", "content": [IMAGE]}]},
-            r"messages\[0\].content\[0\] is a part of type 'image_url'",
+            r"messages\[0\].content\[0\] is a part of type 'image_url': this model reads parts of type 'text' alone",
         ),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "tool calls are not computed here"),
         ({"top_logprobs": 3}, "top_logprobs is 3, and logprobs is false"),

@@ -39,7 +39,7 @@ def directory(tmp_path_factory):
     words = train_bpe([QUESTION] * 3, 290, special_tokens=("<|endoftext|>", "<image>"))
     text = llama(vocab_size=words.vocab_size, context_length=64, d_model=32, n_heads=1, n_layers=1, tied_head=False)
     tower = VisionConfig(image_size=SIDE, patch_size=8, d_model=32, n_heads=1, n_layers=2, mlp_width=48)
-    config = VisionLanguageConfig(tower, text, words.special_tokens["<image>"])
+    config = VisionLanguageConfig(tower, text, words.special_tokens["<image>"], feature_layer=-1)  # as `train vision`
     fresh = init(jax.random.key(0), config)
     params = VisionLanguage(fresh.tower, fresh.projector, opinionated(text, 6))
     out = tmp_path_factory.mktemp("seeing") / "tiny"
@@ -159,7 +159,13 @@ def test_two_pictures_stand_where_they_are_written(ask, model):
     [
         ([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}}, text()], "data: URLs alone"),
         ([{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, text()], "data: URLs alone"),
-        ([{"type": "image_url", "image_url": {"url": "data:text/html;base64,aGk="}}, text()], "data: URLs alone"),
+        ([{"type": "image_url", "image_url": {"url": "data:text/html;base64,aGk="}}, text()], "is none of PNG"),
+        (
+            [{"type": "image_url", "image_url": {"url": "data:image/svg+xml;utf8,<svg/>"}}, text()],
+            "not encoded in base64",
+        ),
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64"}}, text()], "not encoded in base64"),
+        ([{"type": "image", "image": "a.png"}, text()], "type 'image': .* reads parts of types 'text' and 'image_url'"),
         ([{"type": "image_url", "image_url": {"url": "data:image/png;base64,%%%"}}, text()], "not encoded in base64"),
         ([{"type": "image_url", "image_url": {}}, text()], "image_url must be an object with a url"),
         ([{"type": "image_url"}, text()], "image_url must be an object with a url"),
@@ -169,7 +175,10 @@ def test_two_pictures_stand_where_they_are_written(ask, model):
         ([text("<image>")], "1 placeholders for 0 pictures"),
         ([part(picture(0, 4))] * 9, "may have 8 pictures"),
         ([part(picture(0, 4))] * 8 + [text("a" * 60)], "64"),
-        ([{"type": "input_audio"}, part(picture())], "type 'input_audio'"),
+        (
+            [{"type": "input_audio"}, part(picture())],
+            "type 'input_audio': .* reads parts of types 'text' and 'image_url'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -193,6 +202,34 @@ def test_a_model_that_reads_no_pictures_refuses_them():
         checked([{"role": "user", "content": [part(picture(0, 4)), text()]}])
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "data:image/png;base64,",
+        "DATA:IMAGE/PNG;BASE64,",
+        "data:;base64,",
+        "data:application/octet-stream;base64,",
+        "data:image/png; base64,",
+        'data:image/png;name="a b.png";base64,',
+        'data:image/png;name="a,b;base64,.png";base64,',
+        "data:image/png;charset=utf-8;base64,\n",
+    ],
+)
+def test_the_content_of_a_url_decides_and_not_what_it_declares(head):
+    content = bytes(range(256)) * 3
+    assert pictures.content_of(head + base64.b64encode(content).decode(), "here") == content
+    assert pictures.content_of(head + base64.encodebytes(content).decode(), "here") == content
+
+
+def test_the_largest_picture_may_come_in_lines():
+    from llm_jax.files.pictures import MOST_BYTES
+
+    largest = "data:;base64," + base64.encodebytes(bytes(MOST_BYTES)).decode()
+    assert len(pictures.content_of(largest, "here")) == MOST_BYTES
+    with pytest.raises(ValueError, match="the most"):
+        pictures.content_of(largest.rstrip("\n=") + "A" * 9, "here")
+
+
 def test_a_picture_that_is_too_long_is_refused_before_it_is_decoded():
     with pytest.raises(ValueError, match="the most"):
         pictures.content_of("data:image/png;base64," + "A" * (5 << 20), "here")
@@ -210,6 +247,16 @@ def test_a_run_that_sees_is_served_and_exported_by_its_folder(directory, tmp_pat
     assert front_door("serve", "", COMMANDS, ["export", str(run)]) == 0
     assert "LLaVA" in capsys.readouterr().out
     assert llava.load(run / "hf").config == llava.load(directory).config
+
+
+@pytest.mark.parametrize("command", [["export"], ["api", "--port", "0"]])
+def test_a_run_that_left_no_model_names_the_fusion_that_leaves_one(command, tmp_path, capsys):
+    from llm_jax.command_line import run as front_door
+    from serve.__main__ import COMMANDS
+
+    (tmp_path / "summary.json").write_text('{"command": "vision"}')
+    assert front_door("serve", "", COMMANDS, [command[0], str(tmp_path), *command[1:]]) == 2
+    assert "without a model: of all ways only `--fusion embedded` leaves one" in capsys.readouterr().err
 
 
 @pytest.mark.vllm

@@ -2,7 +2,8 @@
 
 The tokenizer (WordPiece) is learnt from the same text. A window is 64 tokens of running text between [CLS] and [SEP].
 Measured is how often the masked token is the likeliest, on windows of text that was not trained on, beside the share
-of the commonest token among them: what guessing gives.
+of the commonest token among them: what guessing gives. There every chosen token is hidden: one that is shown as it is,
+as training shows a tenth of them, could be copied.
 """
 
 import dataclasses
@@ -151,6 +152,12 @@ def masked(tokens_BT: Any, key: Any, tokens: Tokens, vocab_size: int) -> Masked:
     return mask_tokens(key, tokens_BT, tokens_BT >= tokens.ordinary, tokens.mask, (tokens.ordinary, vocab_size))
 
 
+def hidden(windows_WT: np.ndarray, tokens: Tokens, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows to be measured on: [MASK] at every chosen token, and which these are. The same for the same windows."""
+    is_chosen_WT = np.asarray(masked(windows_WT, jax.random.key(0), tokens, vocab_size).weights_BT) == 1
+    return np.where(is_chosen_WT, tokens.mask, windows_WT), is_chosen_WT
+
+
 def logits_of(params: Encoder, inputs_BT: Any, config: EncoderConfig, plan: Plan, pad: int, noise: Any = None) -> Any:
     """The logits of every position."""
     hidden_BTD = forward(params, inputs_BT, inputs_BT != pad, config, plan, noise=noise)
@@ -182,9 +189,8 @@ def _follow(
 ) -> tuple[Any, float, float]:
     """Trains, says and records how it goes. Returns the parameters, their accuracy, and that of guessing."""
     plan, began, accuracy = make_plan(Execution(dtype="float32")), time.monotonic(), 0.0
-    held = masked(windows.dev_WT, jax.random.key(0), tokens, config.vocab_size)
-    is_chosen = np.asarray(held.weights_BT) == 1
-    right = windows.dev_WT[is_chosen]
+    held_WT, is_chosen_WT = hidden(windows.dev_WT, tokens, config.vocab_size)
+    right = windows.dev_WT[is_chosen_WT]
     guess = float(np.bincount(right).max() / len(right))
     predict = jax.jit(lambda params, inputs: logits_of(params, inputs, config, plan, tokens.pad).argmax(axis=-1))
     rows = row_batches(windows.train_WT, recipe.batch, options.seed)
@@ -195,8 +201,8 @@ def _follow(
     with metrics.Metrics(folder) as record:
         for now, measured in course:
             params, seconds = now, time.monotonic() - began
-            found = np.concatenate([np.asarray(predict(now, part)) for part in _parts(held.inputs_BT)])
-            accuracy = float((found[: len(is_chosen)][is_chosen] == right).mean())
+            found = np.concatenate([np.asarray(predict(now, part)) for part in _parts(held_WT)])
+            accuracy = float((found[: len(held_WT)][is_chosen_WT] == right).mean())
             seen = measured.step * recipe.batch * WINDOW
             record.write(
                 {
@@ -229,10 +235,10 @@ def row_batches(rows_WT: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarr
         waiting = waiting[batch:]
 
 
-def _parts(inputs_BT: Any, rows: int = 64) -> Iterator[Any]:
+def _parts(inputs_BT: np.ndarray, rows: int = 64) -> Iterator[np.ndarray]:
     """Parts of equal shape; the last one repeats its first row."""
     for start in range(0, len(inputs_BT), rows):
-        part = np.asarray(inputs_BT[start : start + rows])
+        part = inputs_BT[start : start + rows]
         yield np.concatenate([part, np.repeat(part[:1], rows - len(part), axis=0)])
 
 

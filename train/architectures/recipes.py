@@ -1,6 +1,7 @@
 """Sizes and schedules of each task, and what the command line changes in them."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,9 +73,12 @@ QUICK = {"d_model": 32, "n_layers": 1, "steps": 6, "batch": 16, "warmup": 2, "me
 
 
 def recipe_of(options: ArchitecturesConfig) -> Recipe:
-    """The task's recipe with the options that were given."""
+    """The task's recipe with the options that were given; the warm-up takes at most a third of the steps."""
     recipe = RECIPES[options.task]
     if options.quick:
         recipe = dataclasses.replace(recipe, **QUICK)
     given = {name: getattr(options, name) for name in ("d_model", "n_layers", "steps", "batch", "dropout", "norm")}
-    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    warmup = max(1, min(recipe.warmup, recipe.steps // 3))
+    factor = recipe.factor * math.sqrt(warmup / recipe.warmup)  # Noam's peak is as 1/√warm-up; the recipe's stays
+    return dataclasses.replace(recipe, warmup=warmup, factor=factor)

@@ -49,6 +49,11 @@ class VisionRunConfig:
                 raise ValueError(f"{name} must be a number above 0; got {getattr(self, name)}")
 
     @property
+    def all_seeds(self) -> range:
+        """The seeds of the runs."""
+        return range(self.seed, self.seed + self.seeds)
+
+    @property
     def budget(self) -> float:
         """Operations of each way and seed."""
         return self.petaflops * 1e15

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 def losses(out: Path, record: Record) -> None:
     """The loss of every stage of the first seed."""
-    figure, axes = plots.pyplot().subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = plots.pyplot().subplots(figsize=(8, 6), layout="constrained")
     for name, way in record["ways"].items():
         first, styles = 0, ("-", "--", ":", "-.")
         for number, (stage, values) in enumerate(zip(way["stages"], way["losses"][0], strict=True)):
@@ -32,7 +32,7 @@ def losses(out: Path, record: Record) -> None:
     axes.set(xlabel="step of the way", ylabel="loss (nats per word)", yscale="log", title="losses, first seed")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     plots.save(figure, out)
 
 
@@ -87,13 +87,16 @@ def _broken(text: str, width: int = 18) -> str:
 def drawn(out: Path, way: Any, params: Any, test: Sample, seed: int) -> dict[str, Any]:
     """Draws the words of test pictures. Above the true picture, then what its codes show, then the drawing."""
     world: World = way.task.world
-    labels, true = np.asarray(test.labels_BK)[:SHOWN], np.asarray(test.pixels_BYXC)[:SHOWN]
+    chosen = _first_rows(np.asarray(test.pixels_BYXC))[:SHOWN]
+    labels, true = np.asarray(test.labels_BK)[chosen], np.asarray(test.pixels_BYXC)[chosen]
     codes = np.asarray(way.encode(params.codes_KI, true))
     shown = way.paint(params.codes_KI, codes)
     made = way.draw(params, labels, seed)
-    figure, axes = plots.pyplot().subplots(3, SHOWN, figsize=(1.5 * SHOWN, 5.4), layout="constrained")
+    figure, axes = plots.pyplot().subplots(
+        3, len(chosen), figsize=(1.5 * len(chosen), 5.4), layout="constrained", squeeze=False
+    )
     for line, (title, pictures) in enumerate((("picture", true), ("its codes", shown), ("drawn from the words", made))):
-        for column in range(SHOWN):
+        for column in range(len(chosen)):
             place = axes[line, column]
             place.imshow(np.clip(pictures[column], 0, 1), interpolation="nearest")
             place.set_xticks([])
@@ -103,6 +106,14 @@ def drawn(out: Path, way: Any, params: Any, test: Sample, seed: int) -> dict[str
         axes[line, 0].set_ylabel(title, fontsize=8)
     plots.save(figure, out)
     return {"squared_error_of_codes": float(np.mean((shown - true) ** 2))}
+
+
+def _first_rows(pixels_BYXC: np.ndarray) -> list[int]:
+    """The first row of each picture: a test may have a row for every question about it."""
+    first: dict[bytes, int] = {}
+    for row, picture in enumerate(pixels_BYXC):
+        first.setdefault(picture.tobytes(), row)
+    return list(first.values())
 
 
 def said(world: World, labels_K: Sequence[int] | np.ndarray) -> list[str]:

@@ -43,7 +43,7 @@ def _accuracy(name: str, test: Record, seeds: int) -> Table:
 
 def _names(found: Record) -> Table:
     """Contrastive training: words found by comparing."""
-    title = "contrastive: places in % whose words are the nearest of all pairs (word 1: colour)"
+    title = "contrastive: words found, in % (1: colour)"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("", *found["chance"]):
         table.add_column(column, justify="right" if column else "left")

@@ -87,7 +87,7 @@ def _one_way(way: Any, record: Record, progress: Progress) -> Trained:
     config = way.task.config
     measured = _Names(way) if way.name == "contrastive" else _Answers(way)
     stages, first, begun = [], None, time.perf_counter()
-    for seed in range(config.seed, config.seed + config.seeds):
+    for seed in config.all_seeds:
 
         def said(stage: str, step: int, steps: int, loss: float, seed: int = seed) -> None:
             progress(f"{way.name}, seed {seed}: {stage}", step, steps, loss)

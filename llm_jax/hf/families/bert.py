@@ -17,6 +17,7 @@ MODEL_TYPE = "bert"
 ARCHITECTURE, WITH_HEAD = "BertModel", "BertForMaskedLM"
 KNOWN = (ARCHITECTURE, WITH_HEAD, "BertForPreTraining")
 PREFIX = "bert."  # of all names but the head's, in files of a class with a head
+OLDER = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # TensorFlow's, in older files
 IGNORED = ("pooler.", "cls.seq_relationship.", "cls.predictions.decoder.", "embeddings.position_ids")
 
 MODEL = (
@@ -91,6 +92,15 @@ def shape(row: Row, config: EncoderConfig) -> tuple[int, ...]:
 def saved(name: str, config: EncoderConfig) -> str:
     """A tensor's name as the class saves it: with a head, all but the head have the prefix."""
     return PREFIX + name if config.has_masked_head and not name.startswith("cls.") else name
+
+
+def named(name: str) -> str:
+    """The table's name of a tensor in a file, which may have a prefix or TensorFlow's name of a norm's parameter."""
+    name = name.removeprefix(PREFIX)
+    for older, newer in OLDER.items():
+        if name.endswith(older):
+            return name.removesuffix(older) + newer
+    return name
 
 
 def read(path: Path, fields: Mapping[str, Any]) -> EncoderConfig:

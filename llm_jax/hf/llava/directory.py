@@ -20,7 +20,7 @@ from llm_jax.models import decoder
 from llm_jax.models.vision_language import forward
 from llm_jax.models.vision_language.config import VisionLanguageConfig
 from llm_jax.models.vision_language.parameters import VisionLanguage
-from llm_jax.runs import VISION_MODEL
+from llm_jax.runs import SUMMARY, VISION_MODEL
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files import companions
 from llm_jax.tokenizer.hf_files.saving import generation_fields
@@ -58,8 +58,18 @@ def is_there(directory: Path) -> bool:
 
 
 def folder_of(source: Path) -> Path | None:
-    """The directory of a LLaVA: `source` itself, or the model of a run of `train vision`. None if there is none."""
-    return next((folder for folder in (source, source / VISION_MODEL) if is_there(folder)), None)
+    """The directory of a LLaVA: `source` itself, or the model of a run of `train vision`. None if there is none.
+
+    Raises:
+        ValueError: a run of `train vision` that left no model.
+    """
+    found = next((folder for folder in (source, source / VISION_MODEL) if is_there(folder)), None)
+    is_model = found or (source / settings.CONFIG).is_file()
+    if not is_model and (source / SUMMARY).is_file() and read_json(source / SUMMARY).get("command") == "vision":
+        raise ValueError(
+            f"{source} is a run of `train vision` without a model: of all ways only `--fusion embedded` leaves one"
+        )
+    return found
 
 
 def load(directory: Path) -> Seeing:

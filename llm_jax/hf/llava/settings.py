@@ -32,6 +32,11 @@ DEFAULTS = {  # CLIPVisionConfig's, which files leave out
     "intermediate_size": 3072,
 }  # fmt: skip
 QUICK_GELU = "quick_gelu"
+INSIDE = "image_processor"  # the part of PROCESSOR that transformers 5 writes; transformers 4 writes PREPROCESSOR
+PICTURE_DEFAULTS = {  # CLIPImageProcessor's and LlavaImageProcessor's, which files may leave out or have as null
+    "size": {"shortest_edge": 224}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224},
+}  # fmt: skip
+PICTURE_TYPES = tuple(f"{name}ImageProcessor{of}" for name in ("CLIP", "Llava") for of in ("", "Fast", "Pil"))
 
 
 def written(config: VisionLanguageConfig, borders: Borders) -> dict[str, Any]:
@@ -161,18 +166,34 @@ def _vision(path: Path, fields: Mapping[str, Any], directory: Path) -> VisionCon
 
 def _normalisation(directory: Path, side: int) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation; refuses a processor that does something else than `image_processor`."""
-    path = next((directory / name for name in (PROCESSOR, PREPROCESSOR) if (directory / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"{directory} has no {PROCESSOR}: nothing says what happens to a picture")
-    fields = read_json(path, "download or export it again")
-    fields = fields.get("image_processor", fields)
+    path, found = _picture_fields(directory)
+    fields = PICTURE_DEFAULTS | {name: value for name, value in found.items() if value is not None}
     square = {"height": side, "width": side}
     does = dict.fromkeys(("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"), (True,))
-    read_fields.refuse_others(path, fields, does | {"size": (square,), "resample": (BICUBIC,)})
-    crops_to_less = fields.get("do_center_crop", False) and fields.get("crop_size") != square
-    if crops_to_less or abs(fields.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
-        raise ValueError(f"{path}: pictures are cropped or rescaled in a way that this code does not compute")
+    does |= {"image_processor_type": PICTURE_TYPES, "size": (square,), "resample": (BICUBIC,), "do_pad": (False,)}
+    read_fields.refuse_others(path, fields, does)
+    if read_fields.switch(path, fields, "do_center_crop", True) and fields["crop_size"] != square:
+        raise ValueError(
+            f"{path}: do_center_crop is true (transformers' default) with crop_size {fields['crop_size']!r}; this code "
+            f"computes {square!r}, or do_center_crop false"
+        )
+    if abs(read_fields.number(path, fields, "rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
+        raise ValueError(f"{path}: rescale_factor is {fields['rescale_factor']!r}; this code computes 1/255")
     return _three(path, fields, "image_mean", CLIP_MEAN), _three(path, fields, "image_std", CLIP_STD)
+
+
+def _picture_fields(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """What happens to a picture, and the file that says so: as transformers looks for it."""
+    for name in (PROCESSOR, PREPROCESSOR):
+        path = directory / name
+        fields = read_json(path, "download or export it again") if path.is_file() else {}
+        fields = fields.get(INSIDE) if name == PROCESSOR else fields or None
+        if isinstance(fields, dict):
+            return path, fields
+    raise FileNotFoundError(
+        f"{directory} has neither a {PROCESSOR} with {INSIDE!r} nor a {PREPROCESSOR}: nothing says what happens to a "
+        "picture; download or export it again"
+    )
 
 
 def _three(path: Path, fields: Mapping[str, Any], name: str, default: tuple[float, ...]) -> tuple[float, float, float]:

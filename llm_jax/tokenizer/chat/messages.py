@@ -43,12 +43,12 @@ def _content(content: Any, where: str, picture: Callable[[str, str], None] | Non
     """A text; or parts of text and pictures, where there are any."""
     is_picture = [isinstance(part, dict) and part.get("type") in PICTURES for part in _parts(content)]
     if picture is None or not any(is_picture):
-        return _text(content, where)
+        return _text(content, where, sees=picture is not None)
     parts = []
     for place, (part, is_one) in enumerate(zip(content, is_picture, strict=True)):
         if is_one:
             picture(_url(part, f"{where}[{place}]"), f"{where}[{place}]")
-        parts.append({"type": "image"} if is_one else {"type": "text", "text": _part(part, f"{where}[{place}]")})
+        parts.append({"type": "image"} if is_one else {"type": "text", "text": _part(part, f"{where}[{place}]", True)})
     return parts
 
 
@@ -65,21 +65,23 @@ def _url(part: dict[str, Any], where: str) -> str:
     return url
 
 
-def _text(content: Any, where: str) -> str:
+def _text(content: Any, where: str, sees: bool) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         raise ValueError(f"{where} must be a text, or a list of parts of text; got {type(content).__name__}")
-    return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(content))
+    return "\n".join(_part(part, f"{where}[{place}]", sees) for place, part in enumerate(content))
 
 
-def _part(part: Any, where: str) -> str:
+def _part(part: Any, where: str, sees: bool) -> str:
+    """The text of a part. `sees`: whether the model reads pictures, too."""
     if isinstance(part, str):
         return part
     kind = part.get("type") if isinstance(part, dict) else None
     if kind not in TEXT_PARTS:
         what = f"a part of type {kind!r}" if isinstance(kind, str) else "no part of a message"
-        raise ValueError(f"{where} is {what}: this model reads parts of type 'text' alone")
+        read = "types 'text' and 'image_url'" if sees else "type 'text' alone"
+        raise ValueError(f"{where} is {what}: this model reads parts of {read}")
     if not isinstance(part.get("text"), str):
         raise ValueError(f"{where}.text must be a text; got {type(part.get('text')).__name__}")
     return part["text"]

@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from llm_jax import command_line
 from train.__main__ import COMMANDS
-from train.architectures import spam
+from train.architectures import cloze, recipes, spam
+from train.architectures.cloze import Tokens
 from train.architectures.config import ArchitecturesConfig
+from train.optim.optimizer import learning_rate
 
 LABELLED = "".join(
     f"{'spam' if i % 3 == 0 else 'ham'}\tmessage {i} {'win a prize' if i % 3 == 0 else 'see you'}\n" for i in range(60)
@@ -51,6 +54,32 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     assert len(error.strip().splitlines()) == 1
     assert "line 1: expected `word TAB phonemes`" in error
     assert not (tmp_path / "g2p").exists()
+
+
+@pytest.mark.parametrize("task", ["copy", "reversal", "g2p", "cloze"])
+@pytest.mark.parametrize("steps", [1, 60, None])
+def test_however_few_the_steps_the_rate_reaches_its_peak_in_their_first_third(task, steps, tmp_path):
+    own = recipes.RECIPES[task]
+    recipe = recipes.recipe_of(ArchitecturesConfig(task, data=tmp_path if task == "g2p" else None, steps=steps))
+    rates = [
+        learning_rate(recipe.schedule, recipe.optimizer.learning_rate, recipe.steps, step)
+        for step in range(recipe.steps)
+    ]
+    if steps != 1:  # one step has no third
+        assert max(rates) == pytest.approx(own.optimizer.learning_rate)
+        assert rates.index(max(rates)) <= recipe.steps / 3
+    assert recipe.optimizer.learning_rate == pytest.approx(own.optimizer.learning_rate)
+    assert steps is not None or recipe == own
+
+
+def test_every_token_that_is_asked_for_is_hidden():
+    """Training shows a tenth of the chosen ones as they are; a model that copies these has learnt nothing."""
+    windows = np.random.default_rng(0).integers(5, 300, (50, 64))
+    seen, is_chosen = cloze.hidden(windows, Tokens(0, 2, 3, mask=4, ordinary=5), 300)
+    assert (seen[is_chosen] == 4).all()
+    np.testing.assert_array_equal(seen[~is_chosen], windows[~is_chosen])
+    assert 0.13 < is_chosen.mean() < 0.17
+    assert not cloze.hidden(np.full((2, 64), 3), Tokens(0, 2, 3, mask=4, ordinary=5), 300)[1].any()
 
 
 @pytest.mark.long

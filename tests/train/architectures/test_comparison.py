@@ -122,6 +122,13 @@ def test_the_shares_of_positions_with_a_loss_are_those_of_the_batches(data):
             assert share == pytest.approx(arithmetic.share_with_loss(kind, task, FULL))
 
 
+def test_the_encoders_share_counts_the_padding_behind_its_cut_windows():
+    """It computes 64 positions, whatever the window was cut to."""
+    rows = models.masked_rows(jax.numpy.full((4000, FULL.window), SPECIAL + 3), jax.random.key(0), 300)
+    for task in ("continuation", "cloze"):  # one masked model serves both
+        assert rows.weights_BT.mean() == pytest.approx(arithmetic.share_with_loss("encoder", task, FULL), rel=0.02)
+
+
 def test_a_conversation_is_counted_turn_by_turn():
     question, answer = 5, 7
     read = written = 0
@@ -142,6 +149,13 @@ def test_a_conclusion_says_what_cannot_be_told_apart_and_whether_it_was_expected
     )
     assert run.conclusion("cloze", found(0.1, 0.5, 0.9)) == (
         "decoder before encoder–decoder before encoder: expected was encoder before encoder–decoder before decoder"
+    )
+
+
+def test_one_seed_makes_no_difference_clear():
+    found = {kind: {"mean": mean, "half": None} for kind, mean in zip(setting.MODELS, (4.0, 2.6, 2.5), strict=True)}
+    assert run.conclusion("continuation", found) == (
+        "decoder not clearly before encoder–decoder not clearly before encoder (one seed: no interval): as expected"
     )
 
 

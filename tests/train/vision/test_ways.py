@@ -16,13 +16,15 @@ from llm_jax.models.vision_language import cross
 from llm_jax.models.vision_language.parameters import VisionLanguage, init_projector, init_tower
 from train.__main__ import COMMANDS
 from train.first_principles.digits import data as digits
-from train.vision import flops, looking, page
+from train.vision import drawing, flops, looking, page
 from train.vision.config import VisionRunConfig
 from train.vision.data import composites, words
 from train.vision.fusion import base
+from train.vision.fusion.contrastive import Contrastive
 from train.vision.fusion.cross import Cross
 from train.vision.fusion.cross import Parameters as CrossParameters
-from train.vision.fusion.early import PICTURE_WEIGHT, Early
+from train.vision.fusion.early import DRAWN_WEIGHT, SEEN_WEIGHT, Early
+from train.vision.fusion.early import Parameters as EarlyParameters
 from train.vision.fusion.embedded import SHARES, Embedded
 from train.vision.fusion.pipeline import Pipeline
 from train.vision.fusion.seeing import by_part
@@ -187,12 +189,51 @@ def test_early_fusion_has_its_loss_on_pictures_too(early, sample):
     way, codes = early
     asked = way._asked(codes, sample)
     picture = np.asarray(asked.weights_BT)[:, 1 : 1 + way.n_codes]
-    np.testing.assert_allclose(picture, PICTURE_WEIGHT)
+    np.testing.assert_allclose(picture, SEEN_WEIGHT)
     tokens = np.asarray(asked.tokens_BT)[:, 1 : 1 + way.n_codes]
     assert ((tokens >= way.first_code) & (tokens < way.config.vocab_size)).all()
     drawn = way._to_draw(codes, sample)
     assert drawn.tokens_BT.shape == asked.tokens_BT.shape
-    assert (np.asarray(drawn.weights_BT) > 0).sum() == len(sample.question_BM) * way.n_codes
+    weights = np.asarray(drawn.weights_BT)
+    np.testing.assert_allclose(weights[weights > 0], DRAWN_WEIGHT)
+    assert (weights > 0).sum() == len(sample.question_BM) * way.n_codes
+
+
+def test_even_two_pictures_a_step_are_drawn_and_asked_about(early, sample):
+    """A quarter of two rows would be none, and a mean over no row is no loss."""
+    way, codes = early
+    two = jax.tree.map(lambda x: x[:2], sample)
+    params = decoder.init(jax.random.key(0), way.config)
+    gradient = jax.jit(jax.grad(way._loss))(params, codes, two, jax.random.key(0)).head
+    assert np.isfinite(gradient).all()
+    is_code = np.arange(len(gradient)) >= way.first_code
+    assert np.abs(gradient[is_code]).max() > 0
+    assert np.abs(gradient[~is_code]).max() > 0
+
+
+def test_more_codes_than_patches_are_refused_before_anything_is_trained(task):
+    config = dataclasses.replace(SMALL, codes=100_000)
+    with pytest.raises(ValueError, match=r"codes must be at most the number of different patches, \d+; got 100000"):
+        Early(base.Task(task.world, task.words, config))
+
+
+@pytest.mark.parametrize("way", [Pipeline, Embedded, Cross, Contrastive])
+def test_patches_that_do_not_fill_the_parts_are_refused_before_anything_is_trained(task, way):
+    config = dataclasses.replace(SMALL, patch=32)
+    with pytest.raises(ValueError, match="--patch must divide 16 pixels"):
+        way(base.Task(task.world, task.words, config))
+
+
+def test_a_drawing_shows_each_picture_once_and_as_many_as_there_are(task, sample, early, tmp_path, monkeypatch):
+    """A test of easy-vqa has a row for every question about a picture."""
+    way, codes = early
+    asked = []
+    monkeypatch.setattr(way, "draw", lambda params, labels, seed: asked.append(labels) or np.zeros((3, 32, 32, 3)))
+    repeated = jax.tree.map(lambda x: np.asarray(x)[[0, 0, 1, 1, 1, 2, 0]], sample)
+    params = EarlyParameters(decoder.init(jax.random.key(0), way.config), codes)
+    drawing.drawn(tmp_path / "drawings.png", way, params, repeated, 0)
+    np.testing.assert_array_equal(asked[0], np.asarray(sample.labels_BK)[:3])
+    assert (tmp_path / "drawings.png").stat().st_size > 1000
 
 
 def test_attention_shares_of_a_row_come_from_the_picture_and_the_words(embedded, sample):
@@ -246,6 +287,7 @@ def test_a_picture_on_the_page_is_its_pixels():
         (["--petaflops", "-1"], "petaflops must be a number above 0"),
         (["--seeds", "0"], "seeds must be at least 1"),
         (["--patch", "5"], "patch_size must divide image_size"),
+        (["--patch", "32"], "--patch must divide 16 pixels, the side of each of the 2 × 2 parts"),
         (["--code-patch", "5"], "code_patch must divide"),
         (["--codes", "100000"], "codes must be at most"),
         (["--data", "nowhere"], "no folder nowhere"),
@@ -263,7 +305,20 @@ def test_wrong_flags_are_refused_and_leave_nothing(flags, said, tmp_path, capsys
 
 @pytest.mark.long
 def test_a_small_run_learns_and_leaves_everything(tmp_path, capsys):
-    flags = ["--width", "32", "--layers", "2", "--seeds", "2", "--petaflops", "1e-4", "--test-pictures", "20"]
+    flags = [
+        "--width",
+        "32",
+        "--layers",
+        "2",
+        "--seeds",
+        "2",
+        "--petaflops",
+        "1e-4",
+        "--test-pictures",
+        "20",
+        "--rate",
+        "3e-3",
+    ]
     assert front_door("train", "", COMMANDS, ["vision", "--runs", str(tmp_path), *flags]) == 0
     out = capsys.readouterr().out
     run = tmp_path / "vision"

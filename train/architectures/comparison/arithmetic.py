@@ -1,7 +1,8 @@
 """The arithmetic that decided history, whatever a task's figures say: losses per position, and a cache over turns.
 
-**Share of positions with a loss.** A decoder learns from every token it reads. A masked model learns from 15 %, an
-encoder–decoder or a prefix model from the target alone.
+**Share of positions with a loss.** A decoder learns from every token it reads. A masked model learns from 15 % (here
+from 11 % of what it computes, for a quarter of its rows is padding), an encoder–decoder or a prefix model from the
+target alone.
 
 **A conversation.** In turn i a user writes u tokens and the model answers with a. A causal decoder's states of earlier
 tokens never change, so with a cache it computes each token once. In an encoder every state depends on every token: as
@@ -34,11 +35,14 @@ def conversation(turns: int, question: int, answer: int) -> Conversation:
 
 
 def share_with_loss(kind: ModelKind, task: TaskKind, setting: Setting) -> float:
-    """The share of the positions in a training row that have a loss; of pairs, of the longest ones."""
+    """The share of the positions in a training row, padding too, that have a loss; of pairs, of the longest ones."""
     target = {"continuation": setting.window - setting.prefix, "cloze": setting.holes, "transduction": setting.n_new}
     source = {"continuation": setting.prefix, "cloze": setting.window, "transduction": setting.longest}
     if kind == "encoder":
-        return MASKED if task != "transduction" else target[task] / (source[task] + 1 + target[task])
+        if task == "transduction":
+            return target[task] / (source[task] + 1 + target[task])
+        mean_length = (setting.window // 2 + setting.window) / 2  # `models.masked_rows` cuts windows and pads them
+        return MASKED * mean_length / setting.window
     if kind == "decoder":
         return 1.0 if task == "continuation" else target[task] / (source[task] + target[task])
     return target[task] / (source[task] + target[task])

@@ -129,16 +129,19 @@ def lengths_of(batch: Any) -> tuple[int, int, int]:
 
 
 def conclusion(task: TaskKind, found: dict[ModelKind, dict[str, Any]]) -> str:
-    """The order that came out, where two neighbours cannot be told apart, and whether it was the expected one."""
+    """The order that came out, where two neighbours cannot be told apart, and whether it was the expected one.
+
+    Without intervals (one seed) no two can be told apart.
+    """
     sign = 1 if LOWER_IS_BETTER[task] else -1
     order = sorted(found, key=lambda kind: sign * found[kind]["mean"])
-    parts = [order[0]]
+    parts, has_intervals = [order[0]], all(row["half"] is not None for row in found.values())
     for better, worse in pairwise(order):
-        halves = [found[kind]["half"] or 0.0 for kind in (better, worse)]
-        is_clear = abs(found[better]["mean"] - found[worse]["mean"]) > sum(halves)
+        gap = abs(found[better]["mean"] - found[worse]["mean"])
+        is_clear = has_intervals and gap > found[better]["half"] + found[worse]["half"]
         parts.append(f"{'before' if is_clear else 'not clearly before'} {worse}")
     said = "as expected" if tuple(order) == EXPECTED[task] else f"expected was {' before '.join(EXPECTED[task])}"
-    return f"{' '.join(parts)}: {said}"
+    return f"{' '.join(parts)}{'' if has_intervals else ' (one seed: no interval)'}: {said}"
 
 
 def table(results: Results) -> str:

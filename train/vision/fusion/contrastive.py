@@ -22,7 +22,7 @@ from train.vision import flops
 from train.vision.data.world import WORDS, Sample
 from train.vision.fusion.base import Task, fresh
 from train.vision.fusion.pipeline import run_stage
-from train.vision.fusion.seeing import by_part
+from train.vision.fusion.seeing import by_part, tower_of
 from train.vision.training import Progress, Stage
 
 FIRST_SCALE = 10.0  # of the cosines
@@ -42,7 +42,7 @@ class Contrastive:
 
     def __init__(self, task: Task):
         self.task, config = task, task.config
-        self.vision = config.tower(task.world.image_size)
+        self.vision = tower_of(task)
         self.config = config.decoder(task.words.vocab_size, WORDS)
         places = [len(place) for place in task.world.places[:WORDS]]
         self.n_parts = task.world.n_parts

@@ -1,8 +1,8 @@
 """Early fusion (Chameleon, 2024): a picture is a row of small patches, each the nearest of K, and these are tokens.
 
 One vocabulary, one embedding, one softmax for words and patches. The loss is on the picture's tokens too, so the model
-can draw: a quarter of the rows are words, then the picture of them. The K patches are found by k-means on training
-pictures. What the nearest patch does not show is lost.
+can draw: a quarter of the rows (at least one) are words, then the picture of them. The K patches are found by k-means
+on training pictures. What the nearest patch does not show is lost.
 """
 
 import warnings
@@ -27,7 +27,7 @@ from train.vision.fusion.pipeline import run_stage
 from train.vision.fusion.reading import Reading
 from train.vision.training import Progress, Stage
 
-PICTURE_WEIGHT = 0.05  # of a picture's token in the loss; a word of the answer has 1
+SEEN_WEIGHT, DRAWN_WEIGHT = 0.05, 0.25  # of a picture's token in the loss; a word of the answer has 1
 DRAWN = 4  # one row in so many is to be drawn
 FIT_PICTURES = 500  # whose patches k-means sees
 ROUNDS = 20  # of k-means
@@ -55,6 +55,8 @@ class Early:
         cost = flops.TRAINED * flops.decoder(self.config, self.length)
         self.stage = Stage("decoder over words and patches", self._loss, cost, config.rate)
         self.reading = Reading(task)
+        for seed in config.all_seeds:
+            self._different_patches(seed)  # too few are an error before anything is trained
 
     def train(self, seed: int, progress: Progress) -> tuple[Parameters, list[dict[str, Any]]]:
         codes_KI = self.fit_codes(seed)
@@ -66,6 +68,15 @@ class Early:
 
     def fit_codes(self, seed: int) -> Float[Array, "K I"]:
         """k-means of the patches of training pictures; patches that occur twice count once."""
+        distinct = self._different_patches(seed)
+        first = np.random.default_rng(seed).choice(distinct, self.task.config.codes, replace=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a code without patches stays where it is
+            found, _ = kmeans2(distinct, first, ROUNDS, minit="matrix")
+        return jnp.asarray(found, jnp.float32)
+
+    def _different_patches(self, seed: int) -> np.ndarray:
+        """Patches of training pictures, each once. Raises ValueError if they are fewer than the codes."""
         world, size = self.task.world, self.task.config.code_patch
         key = jax.random.key(seed)
         drawn = jax.jit(lambda store: patches(world.draw(store, key, 0, FIT_PICTURES).pixels_BYXC, size))(world.store)
@@ -74,11 +85,7 @@ class Early:
             raise ValueError(
                 f"codes must be at most the number of different patches, {len(distinct)}; got {self.task.config.codes}"
             )
-        first = np.random.default_rng(seed).choice(distinct, self.task.config.codes, replace=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a code without patches stays where it is
-            found, _ = kmeans2(distinct, first, ROUNDS, minit="matrix")
-        return jnp.asarray(found, jnp.float32)
+        return distinct
 
     def encode(self, codes_KI: Float[Array, "K I"], pixels_BYXC: Array) -> Int[Array, "B P"]:
         """The token of each patch: that of the nearest code."""
@@ -117,7 +124,7 @@ class Early:
     def _asked(self, codes_KI: Array, sample: Sample) -> Rows:
         """Picture, question, answer."""
         row = rows(self.task.words, self._picture(codes_KI, sample), sample)
-        return self._padded(row, slice(1, 1 + self.n_codes))
+        return self._padded(row, slice(1, 1 + self.n_codes), SEEN_WEIGHT)
 
     def _to_draw(self, codes_KI: Array, sample: Sample) -> Rows:
         """Words, picture."""
@@ -125,22 +132,22 @@ class Early:
         tokens_BT = jnp.concatenate([caption_BK, picture_BP], axis=1)
         row = Rows(tokens_BT, jnp.zeros(tokens_BT.shape), jnp.zeros_like(tokens_BT), sample.question_BM * 0)
         first = caption_BK.shape[1] + 1
-        return self._padded(row, slice(first, first + self.n_codes))
+        return self._padded(row, slice(first, first + self.n_codes), DRAWN_WEIGHT)
 
     def _picture(self, codes_KI: Array, sample: Sample) -> Int[Array, "B P"]:
         begin_B1 = jnp.full((len(sample.question_BM), 1), self.task.words.image_token, jnp.int32)
         return jnp.concatenate([begin_B1, self.encode(codes_KI, sample.pixels_BYXC)], axis=1)
 
-    def _padded(self, row: Rows, picture: slice) -> Rows:
+    def _padded(self, row: Rows, picture: slice, weight: float) -> Rows:
         """All rows of one length, with the picture's part in the loss."""
         more = ((0, 0), (0, self.length - row.tokens_BT.shape[1]))
         tokens_BT = jnp.pad(row.tokens_BT, more, constant_values=self.task.words.end)
-        weights_BT = jnp.pad(row.weights_BT, more).at[:, picture].set(PICTURE_WEIGHT)
+        weights_BT = jnp.pad(row.weights_BT, more).at[:, picture].set(weight)
         return Rows(tokens_BT, weights_BT, jnp.pad(row.branches_BT, more, mode="edge"), row.first_BM)
 
     def _loss(self, params: decoder.Decoder, codes_KI: Array, sample: Sample, key: Array) -> Array:
         del key
-        n_drawn = len(sample.question_BM) // DRAWN
+        n_drawn = max(1, len(sample.question_BM) // DRAWN)
         drawn, asked = (
             jax.tree.map(lambda x, part=part: x[part], sample) for part in (slice(n_drawn), slice(n_drawn, None))
         )

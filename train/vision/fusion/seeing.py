@@ -31,7 +31,7 @@ class Seeing:
 
     def __init__(self, task: Task):
         self.task = task
-        self.config: VisionConfig = task.config.tower(task.world.image_size)
+        self.config: VisionConfig = tower_of(task)
         self._sizes_W = jnp.array([len(place) for place in task.world.places[:WORDS]])
         self._shape = (WORDS, task.words.words_KW.shape[1])
         head = flops.linear(self.config.n_patches, self.config.d_model, self._shape[0] * self._shape[1])
@@ -64,6 +64,17 @@ class Seeing:
         is_known_BpPK = labels_BpPK >= 0
         loss_BpPK = -jnp.take_along_axis(log_p_BpPKW, jnp.maximum(labels_BpPK, 0)[..., None], axis=-1)[..., 0]
         return jnp.where(is_known_BpPK, loss_BpPK, 0).sum() / jnp.maximum(is_known_BpPK.sum(), 1)
+
+
+def tower_of(task: Task) -> VisionConfig:
+    """The task's tower. Raises ValueError where its patches do not fill the parts of a picture."""
+    config, cut = task.config.tower(task.world.image_size), round(task.world.n_parts**0.5)
+    if config.image_size // config.patch_size % cut:
+        raise ValueError(
+            f"--patch must divide {config.image_size // cut} pixels, the side of each of the {cut} × {cut} parts of a "
+            f"picture that are named; got {config.patch_size}"
+        )
+    return config
 
 
 def by_part(x_BPD: Float[Array, "B P D"], n_parts: int) -> Float[Array, "B parts P D"]:
