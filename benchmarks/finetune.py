@@ -132,8 +132,9 @@ def ours(options: argparse.Namespace, task: str) -> dict[str, Any]:
     references = None
     if task == "dpo":
         args = (state.params, programs.base, setup.trainable, setup.plan)
-        once = {"train": (Batches(setup.batches, job.mesh).once(), setup.inputs.data.count("train"))}
-        references = log_probabilities(*args, once, sharding.named(job.mesh, ""))["train"]
+        references = np.full((inputs.data.count("train"), 2), np.nan, np.float32)
+        once, known = {"train": Batches(setup.batches, job.mesh).once()}, {"train": references}
+        log_probabilities(*args, once, known, sharding.named(job.mesh, ""), lambda: False)
     programs.initialise.release()
     load = Batches(setup.batches, job.mesh, references)
     hosts = [load.on_host(step)[0] for step in range(options.steps)]

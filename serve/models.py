@@ -44,6 +44,7 @@ class Model:
     folder: Path | None  # of its tokenizer's files, where they are on this machine
     weights: Weights = "auto"  # the number format in which it is to be decoded
     sight: Sight | None = None  # of a model that sees
+    tokenizers: "tuple[Tokenizer, ...]" = ()  # of several adapters: each with its own chat template and stops
 
 
 def load_model(
@@ -59,7 +60,7 @@ def load_model(
         source: folder of a run, Hugging Face directory, or owner/name on the hub.
         step: of a run: the checkpoint's step; None: the newest intact one.
         whole: keeps the whole vocabulary, for comparisons with programs that keep it.
-        adapter: a LoRA run or PEFT's directory, merged into the weights.
+        adapter: a LoRA run or PEFT's directory, merged into the weights. Its chat template and stops count.
         weights: number format for decoding. For bf16 and int8 the matrices of a Hugging Face directory stay in the
             format of the file until then, unless an adapter is merged into them, which takes float32.
 
@@ -72,7 +73,8 @@ def load_model(
 
         found, lora = hf.load_adapter(adapter, model.config, model.params)
         params = adapters.merge(model.params, found, model.config, lora)
-        model = replace(model, params=params, name=f"{model.name} + {Path(adapter).name}")
+        tokenizer = hf.adapter_tokenizer(adapter, model.tokenizer)
+        model = replace(model, params=params, tokenizer=tokenizer, name=f"{model.name} + {Path(adapter).name}")
     return model if whole else _trimmed_to_tokenizer(model)
 
 
@@ -86,7 +88,9 @@ def load_with_adapters(source: str, step: int | None, folders: Sequence[Path], w
         from llm_jax import adapters, hf
 
         several = [hf.load_adapter(folder, model.config, model.params) for folder in folders]
-        model = replace(model, params=adapters.attach_together(model.params, several, model.config))
+        tokenizers = tuple(hf.adapter_tokenizer(folder, model.tokenizer) for folder in folders)
+        params = adapters.attach_together(model.params, several, model.config)
+        model = replace(model, params=params, tokenizers=tokenizers)
     return _trimmed_to_tokenizer(model)
 
 

@@ -1,11 +1,13 @@
 """Fine-tuning in tests: a base of a few thousand parameters, files of a few examples, the command, its last state."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
+from finetuning_data import chatting
 from small_models import bytes_tokenizer, opinionated
 
 from llm_jax import hf
@@ -13,6 +15,7 @@ from llm_jax.checkpoint import Checkpoints
 from llm_jax.command_line import run as front_door
 from llm_jax.config import llama
 from llm_jax.models import decoder
+from llm_jax.tokenizer import Borders, with_borders
 from train.commands import COMMANDS
 from train.finetune import record
 from train.finetune.step import init_state
@@ -36,6 +39,16 @@ def base(tmp_path_factory) -> Path:
     """A Hugging Face directory."""
     out = tmp_path_factory.mktemp("base") / "tiny"
     hf.export(opinionated(MODEL, 4.0), MODEL, bytes_tokenizer(), out, "a tiny model\n")
+    return out
+
+
+@pytest.fixture(scope="session")
+def chatting_base(tmp_path_factory) -> Path:
+    """A base as Qwen ships it: it has ChatML's tokens, no template, and ends a text with another token."""
+    out = tmp_path_factory.mktemp("base") / "chatting"
+    tokenizer = with_borders(chatting(None), Borders(begin=256, end=256, stops=(256,), pad=256))
+    model = dataclasses.replace(MODEL, vocab_size=tokenizer.vocab_size)
+    hf.export(opinionated(model, 4.0), model, tokenizer, out, "a tiny model\n")
     return out
 
 

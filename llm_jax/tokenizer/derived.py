@@ -78,6 +78,12 @@ def with_borders(tokenizer: Tokenizer, borders: Borders) -> Tokenizer:
     return changed
 
 
+def with_stops(tokenizer: Tokenizer, stops: Iterable[int]) -> Tokenizer:
+    """The same tokenizer, at whose ids `stops` a continuation ends as well."""
+    borders = tokenizer.borders
+    return with_borders(tokenizer, replace(borders, stops=tuple(dict.fromkeys((*borders.stops, *stops)))))
+
+
 def with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
     """The same tokenizer with `template` as its chat template: its ids, and so its fingerprint, are the same."""
     if tokenizer.chat is not None:
@@ -86,6 +92,11 @@ def with_template(tokenizer: Tokenizer, template: str) -> Tokenizer:
         borders = {"bos_token": tokenizer.borders.begin, "eos_token": tokenizer.borders.end}
         spelled = {role: tokenizer.id_to_token(number) for role, number in borders.items() if number is not None}
         chat = ChatTemplates({DEFAULT: template}, {role: token for role, token in spelled.items() if token})
+    return with_chat(tokenizer, chat)
+
+
+def with_chat(tokenizer: Tokenizer, chat: ChatTemplates | None) -> Tokenizer:
+    """The same tokenizer with other chat templates, or none."""
     changed: Any = copy.copy(tokenizer)
     changed.chat = chat
     return changed

@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ class Served:
     name: str
     context: int  # tokens, prompt and answer
     folder: Path | None  # where clients on this machine find the tokenizer's files
-    adapters: tuple[str, ...] = ()  # names of the engine's adapters, in its order
+    adapters: Mapping[str, Tokenizer] = field(default_factory=dict)  # of the engine, in its order, by their names
     sight: "VisionLanguageConfig | None" = None  # of a model that sees
     created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
 
@@ -116,11 +116,11 @@ class Running:
     def __init__(self, served: Served, asked: Asked):
         """Hands the sequences to the engine. Raises Full or Closing."""
         self._served, self._asked = served, asked
-        name = (served.name, *served.adapters)[asked.adapter]
+        name, tokenizer = ((served.name, served.tokenizer), *served.adapters.items())[asked.adapter]
         self._head = chat.head(name, asked.stream) if asked.is_chat else completions.Head(name)
         loop, self._events = asyncio.get_running_loop(), asyncio.Queue[tuple[int, Event]]()
         self._prompts = [prompt for prompt in asked.prompts for _ in range(asked.n)]
-        ends = frozenset(served.tokenizer.borders.stops)
+        ends = frozenset(tokenizer.borders.stops)
         stop_tokens = asked.stop_tokens | (frozenset() if asked.ignore_eos else ends)
         # No end is chosen before `min_tokens`, even where ends are ignored later.
         adjustment = replace(asked.adjustment, ends=asked.stop_tokens | ends)
@@ -147,7 +147,7 @@ class Running:
             )
             for index, prompt in enumerate(self._prompts)
         ]
-        self._choices = [Choice(served.tokenizer, asked, prompt) for prompt in self._prompts]
+        self._choices = [Choice(tokenizer, asked, prompt) for prompt in self._prompts]
         served.engine.submit(self._requests)
 
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:

@@ -6,14 +6,14 @@ template reads, such as `enable_thinking`. A model that sees reads pictures, too
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llm_jax.decode.prompts import begun
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.chat import NO_TEMPLATE, checked, encode
-from serve.api.completions import Asked, Head, check_lengths, max_tokens, of_model, shared
+from serve.api.completions import NO_ADAPTERS, Asked, Head, check_lengths, max_tokens, of_model, shared
 from serve.api.decoding.batch import MOST_TOP
 from serve.api.fields import IGNORED, NEUTRAL, Fields
 from serve.api.pictures import Pictures
@@ -42,14 +42,16 @@ def read(
     model: str,
     context: int,
     most: int,
-    adapters: Sequence[str] = (),
+    adapters: Mapping[str, Tokenizer] = NO_ADAPTERS,
     sight: "VisionLanguageConfig | None" = None,
 ) -> Asked:
     """Raises Unknown for another model, ValueError that names the field for everything else.
 
-    `most`: sequences. `sight`: of a model that sees; without it pictures are refused.
+    `most`: sequences. `adapters`: the tokenizer of each. `sight`: of a model that sees; without it pictures are
+    refused.
     """
     fields, adapter = of_model(body, model, adapters)
+    tokenizer = (tokenizer, *adapters.values())[adapter]
     if tokenizer.chat is None:
         raise ValueError(NO_TEMPLATE)
     variables = fields.take("chat_template_kwargs", dict, {})

@@ -41,7 +41,8 @@ def main(options: Options) -> int:
     socket = listening.bound(door.host, door.port)
     engine = start_engine(model, options, context, consumes=True)
     sight = model.sight.config if model.sight else None
-    served = Served(engine, model.tokenizer, name, context, model.folder, tuple(adapters), sight)
+    tokenizers = dict(zip(adapters, model.tokenizers, strict=True))
+    served = Served(engine, model.tokenizer, name, context, model.folder, tokenizers, sight)
     app = application(served, secret, door.max_requests, door.callers)
     server = uvicorn.Server(
         uvicorn.Config(

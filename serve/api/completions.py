@@ -8,7 +8,7 @@ field, names and meanings are vLLM's: `top_k`, `min_tokens`, `ignore_eos`, `skip
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from serve.api.fields import IGNORED, NEUTRAL, NEUTRAL_IN_STREAMS, Fields, as_fl
 
 MOST_STOPS = 16
 LARGEST_BIAS = 100.0
+NO_ADAPTERS: Mapping[str, Tokenizer] = {}
 ANY = 10**9  # tokens; the context is a smaller bound
 
 
@@ -53,10 +54,19 @@ class Unknown(Exception):
 
 
 def read(
-    body: dict[str, Any], tokenizer: Tokenizer, model: str, context: int, most: int, adapters: Sequence[str] = ()
+    body: dict[str, Any],
+    tokenizer: Tokenizer,
+    model: str,
+    context: int,
+    most: int,
+    adapters: Mapping[str, Tokenizer] = NO_ADAPTERS,
 ) -> Asked:
-    """Raises Unknown for another model, ValueError that names the field for everything else. `most`: sequences."""
+    """Raises Unknown for another model, ValueError that names the field for everything else.
+
+    `most`: sequences. `adapters`: the tokenizer of each.
+    """
     fields, adapter = of_model(body, model, adapters)
+    tokenizer = (tokenizer, *adapters.values())[adapter]
     adds_begin = fields.take("add_special_tokens", bool, True)
     prompts = _prompts(fields.take("prompt", (str, list), ""), tokenizer, adds_begin)
     echo, n_top = fields.take("echo", bool, False), fields.between("logprobs", 0, MOST_TOP, None)
@@ -69,7 +79,7 @@ def read(
     return replace(asked, n_top=n_top, echo=echo, adapter=adapter)
 
 
-def of_model(body: dict[str, Any], model: str, adapters: Sequence[str] = ()) -> tuple[Fields, int]:
+def of_model(body: dict[str, Any], model: str, adapters: Iterable[str] = ()) -> tuple[Fields, int]:
     """The fields of a request, and the number of the adapter that it names, from 1; 0 for the base.
 
     Raises Unknown if it names another model.

@@ -5,14 +5,17 @@ it loads it. The families below have LoRA in vLLM; GPT-2 has not, and vLLM would
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_jax import hf
+from llm_jax import hf, tokenizer
 from llm_jax.config import DecoderConfig
 from llm_jax.hf import peft
 from llm_jax.runs import ADAPTER, is_run
 from serve import adapters
+
+logger = logging.getLogger(__name__)
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM allocates room for
 WITH_LORA = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -50,12 +53,32 @@ def checked(given: tuple[str, ...], model: Path, config: DecoderConfig, architec
         if params is None and (folder / peft.BASE).is_file():  # it names its base by a hash
             params = hf.load(model, keeps_format=True).params
         ranks[adapter] = peft.load(folder, config, params).lora.rank
+        _warn_of_tokenizer(adapter, folder, model)
     largest = max(ranks, key=lambda adapter: ranks[adapter])
     if ranks[largest] > RANKS[-1]:
         raise ValueError(
             f"adapter {largest!r} has rank {ranks[largest]}; vLLM serves up to {RANKS[-1]}: merge it into the model"
         )
     return Served(folders, next(rank for rank in RANKS if rank >= ranks[largest]))
+
+
+def _warn_of_tokenizer(adapter: str, folder: Path, model: Path) -> None:
+    """vLLM writes every prompt by the base's template, and ends every answer at the base's stops."""
+    base = tokenizer.load(model)
+    own = hf.adapter_tokenizer(folder, base)
+    if own.chat and (base.chat is None or own.chat.default != base.chat.default):
+        logger.warning(
+            "adapter %r was trained with another chat template, and vLLM writes by the base's; give it for all with "
+            "`-- --chat-template FILE`, or use `python -m serve api`, where each adapter has its own",
+            adapter,
+        )
+    if further := [own.id_to_token(number) for number in own.borders.stops if number not in base.borders.stops]:
+        logger.warning(
+            "adapter %r ends its answers with %s, at which vLLM does not stop for this base: name it in `stop` of each "
+            "request",
+            adapter,
+            " ".join(map(str, further)),
+        )
 
 
 def arguments_of(served: Served | None) -> list[str]:

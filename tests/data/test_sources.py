@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_jax.tokenizer.bpe import patterns
+from train.prepare.config import PrepareConfig
 from train.prepare.slices import Slice, Source, group
 from train.prepare.sources.choose import open_source
 from train.prepare.sources.tables import JsonLines, Parquet
@@ -244,4 +245,6 @@ def test_fineweb_alone_means_its_sample(monkeypatch):
         "text_column": "text",
     }
     assert source_of("hf:HuggingFaceFW/fineweb", config="CC-MAIN-2024-10").describe()["config"] == "CC-MAIN-2024-10"
+    given = "hf:HuggingFaceFW/fineweb:CC-MAIN-2024-10"
+    assert source_of(given).describe()["config"] == PrepareConfig(source=(given,)).name.removeprefix("fineweb-")
     assert source_of("hf:roneneldan/TinyStories", revision="def").describe()["revision"] == "def"

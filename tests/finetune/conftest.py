@@ -1,5 +1,5 @@
 """A tiny base and files of examples."""
 
-from finetuning import base, files
+from finetuning import base, chatting_base, files
 
-__all__ = ["base", "files"]
+__all__ = ["base", "chatting_base", "files"]

@@ -16,6 +16,7 @@ import pytest
 from finetuning import SHORT, call, last_state
 
 from llm_jax import hf
+from llm_jax import tokenizer as tokenizers
 from llm_jax.adapters.base import base_hash
 from llm_jax.checkpoint import load_run
 from serve.models import load_model
@@ -186,6 +187,10 @@ def test_another_base_is_refused_by_name(adapted, base, tmp_path, capsys):
         (["--lora.targets", "lm_head"], "LoRA target 'lm_head' is an embedding or the head"),
         (["--lora", "--optimizer", "muon"], "optimizer=muon is for whole matrices"),
         (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--val-data", "pyproject.toml"], "--val-fraction is about the share of --data that validates"),
+        (["--header", "text", "label"], "--header text label: no CSV or TSV table is read"),
+        (["--beta", "0.3"], "are for task sft (beta 0.1 → 0.3): leave them out"),
+        (["--sft-weight", "1"], "are for task sft (sft_weight 0.0 → 1.0): leave them out"),
         (["--run", "a/b"], "a run's name is made of letters"),
     ],
 )
@@ -206,11 +211,54 @@ def test_what_is_missing_is_named(base, files, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_a_change_that_is_refused_leaves_the_data_of_the_run(whole, files, tmp_path, capsys):
+    """The run goes on as it was; a change that is accepted replaces the data."""
+    copy = without_last(whole, tmp_path)
+    again = ("--runs", tmp_path, "--run", copy.name, "--resume")
+    before = {path.name: path.read_bytes() for path in (copy / "data").iterdir()}
+    assert call(*again, "--data", files["dpo"], "--allow-changes") == 2
+    assert "was begun with task=sft; got task=dpo" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (copy / "data").iterdir()} == before
+    assert call(*again, "--steps", "5") == 0
+    other = tmp_path / "other.jsonl"
+    other.write_text(files["sft"].read_text().replace("+", "-"))
+    assert call(*again, "--steps", "6", "--data", other, "--allow-changes") == 0
+    manifest = json.loads((copy / "data/manifest.json").read_text())
+    assert manifest["inputs"]["data"][0]["name"] == "other.jsonl"
+    assert not list(copy.glob("data-*"))
+    assert call(*again, "--steps", "7") == 0
+
+
+def test_a_resume_finds_a_base_that_was_given_relative_to_another_folder(base, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(base.parent)
+    run = begin("sft", Path(base.name), files, tmp_path, "--steps", "1")
+    monkeypatch.chdir(tmp_path)
+    assert call("--runs", tmp_path, "--run", "sft", "--resume", "--steps", "2") == 0
+    record = json.loads((run / "config.json").read_text())
+    assert (record["base"]["source"], record["base"]["folder"]) == (base.name, str(base))
+
+
 def test_a_run_of_pretraining_is_not_gone_on_with(base, files, tmp_path, capsys):
     (tmp_path / "old").mkdir()
     (tmp_path / "old/config.json").write_text('{"format": 1}')
     assert call(base, "--data", files["sft"], "--runs", tmp_path, "--run", "old", "--resume") == 2
     assert "is a run of `python -m train pretrain`" in capsys.readouterr().err
+
+
+def test_the_token_that_ends_a_trained_turn_stops_servers_of_the_run_and_of_its_exports(chatting_base, files, tmp_path):
+    """The base's tokenizer ends a text with another token."""
+    run = begin("sft", chatting_base, files, tmp_path, "--template", "chatml", "--lora", "--steps", "1")
+    hf.export_adapter(run, tmp_path / "adapter")
+    hf.export_run(run, tmp_path / "merged")
+    for folder in (run / "tokenizer", tmp_path / "adapter", tmp_path / "merged"):
+        borders = tokenizers.load(folder).borders
+        assert (borders.end, borders.stops) == (256, (256, 258))
+    assert json.loads((tmp_path / "merged/generation_config.json").read_text())["eos_token_id"] == [256, 258]
+    manifest = run / "data/manifest.json"
+    content = json.loads(manifest.read_text())
+    assert content.pop("ends") == [258]
+    manifest.write_text(json.dumps(content))  # as older runs have it
+    assert call("--runs", tmp_path, "--run", "sft", "--resume", "--steps", "2") == 0
 
 
 def test_show_prints_examples_and_begins_nothing(base, files, tmp_path, monkeypatch, capsys):

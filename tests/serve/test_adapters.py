@@ -24,6 +24,8 @@ from llm_jax.decode import loop
 from llm_jax.decode.options import Sampling
 from llm_jax.files.json_files import write_json
 from llm_jax.hf import peft
+from llm_jax.tokenizer import load as load_tokenizer
+from llm_jax.tokenizer.derived import with_stops, with_template
 from serve.__main__ import COMMANDS
 from serve.adapters import named
 from serve.api.application import Served, application
@@ -34,9 +36,13 @@ from serve.vllm.config import VllmConfig
 from serve.vllm.environment import Environment
 from serve.vllm.serving import server_of
 
-SIZES = {"vocab_size": 257, "context_length": 64, "d_model": 32, "n_heads": 1, "n_layers": 1}
+SIZES = {"vocab_size": 258, "context_length": 64, "d_model": 32, "n_heads": 1, "n_layers": 1}
 LLAMA = llama(**SIZES, mlp_width=48)
 SETTINGS = {"one": LoraConfig(rank=4, alpha=12.0), "two": LoraConfig(rank=9, alpha=9.0, targets=("q_proj", "up_proj"))}
+TOKENIZER = bytes_tokenizer().with_special_tokens(["<|turn|>"])
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}: "
+# The first adapter was trained with a chat template and another end of its turns. The base has neither.
+TOKENIZERS = {"one": with_stops(with_template(TOKENIZER, TEMPLATE), [257]), "two": TOKENIZER}
 KEY = "a-key-of-this-test"
 PROMPT = "the quick"
 
@@ -57,10 +63,10 @@ def params():
 def folder(params, tmp_path_factory) -> Path:
     """A base, two adapters in PEFT's format, and the first as a run of LoRA."""
     folder = tmp_path_factory.mktemp("adapters")
-    hf.export(params, LLAMA, bytes_tokenizer(), folder / "base", "card")
+    hf.export(params, LLAMA, TOKENIZER, folder / "base", "card")
     for name, settings in SETTINGS.items():
         hashed = base_hash(params)
-        peft.export(adapter_of(name), settings, LLAMA, "base", hashed, bytes_tokenizer(), folder / name)
+        peft.export(adapter_of(name), settings, LLAMA, "base", hashed, TOKENIZERS[name], folder / name)
     run = folder / "run"
     run.mkdir()
     base = {"source": str(folder / "base"), "folder": str(folder / "base"), "step": None, "hash": base_hash(params)}
@@ -69,7 +75,7 @@ def folder(params, tmp_path_factory) -> Path:
         run / "config.json",
         record | {"model": dataclasses.asdict(LLAMA), "lora": dataclasses.asdict(SETTINGS["one"])},
     )
-    bytes_tokenizer().save(run / "tokenizer")
+    TOKENIZERS["one"].save(run / "tokenizer")
     checkpoints = Checkpoints(run / "checkpoints")
     checkpoints.save(7, {"params": adapter_of("one"), "step": jnp.int32(7)}, {}, wait=True)
     checkpoints.close()
@@ -82,7 +88,7 @@ def merged(params, name: str):
 
 def written(params, plan, sampling: Sampling) -> dict[str, str]:
     """The decoder's continuation of the prompt, 16 tokens, by the base and with each adapter."""
-    tokenizer = bytes_tokenizer()
+    tokenizer = TOKENIZER
     found = {}
     for name, one in {"base": params, **{name: merged(params, name) for name in SETTINGS}}.items():
         ids = loop.generate(one, [tokenizer.encode(PROMPT)], LLAMA, plan, sampling, 16, (256,))[0]
@@ -103,7 +109,8 @@ def ask(folder, plan):
     model = load_with_adapters(str(folder / "base"), None, [folder / "one", folder / "two"])
     engine = Engine(loop.prepare(model.params, plan, 4), model.config, plan, rows=4, columns=64, max_waiting=128)
     engine.start()
-    app = application(Served(engine, model.tokenizer, "base", 64, folder / "base", ("one", "two")), KEY, 64)
+    tokenizers = dict(zip(("one", "two"), model.tokenizers, strict=True))
+    app = application(Served(engine, model.tokenizer, "base", 64, folder / "base", tokenizers), KEY, 64)
 
     def ask(*requests: tuple[str, dict | None]) -> list[tuple[int, dict]]:
         async def send():
@@ -153,6 +160,37 @@ def test_the_models_are_listed_and_another_name_is_not_there(ask):
     assert ask(("/v1/models/two", None))[0][1]["id"] == "two"
 
 
+def test_each_adapter_has_the_chat_template_and_the_stops_that_it_was_trained_with(ask):
+    """A bias makes the first adapter end its turn at once; to the base and to the other that token is one of many."""
+    chat = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 4, "temperature": 0}
+    bias = {"logit_bias": {"257": 100}}
+    answers = ask(
+        *(("/v1/chat/completions", chat | bias | {"model": name}) for name in ("one", "two", "base")),
+        *(("/v1/completions", bias | {"prompt": PROMPT, "max_tokens": 4, "model": name}) for name in ("one", "two")),
+    )
+    assert [status for status, _ in answers] == [200, 400, 400, 200, 200]
+    assert answers[0][1]["usage"]["prompt_tokens"] == len(TOKENIZER.encode(f"{PROMPT}: "))
+    assert "this model has no chat template" in answers[1][1]["error"]["message"]
+    reasons = [answers[place][1]["choices"][0]["finish_reason"] for place in (0, 3, 4)]
+    assert reasons == ["stop", "stop", "length"]
+
+
+@pytest.mark.parametrize("source", ["one", "run"])
+def test_a_merged_adapter_brings_its_chat_template_and_its_stops(source, folder):
+    base = load_model(str(folder / "base")).tokenizer
+    found = load_model(str(folder / "base"), adapter=folder / source).tokenizer
+    assert (base.chat, base.borders.stops) == (None, (256,))
+    assert (found.chat.default, found.borders.stops) == (TEMPLATE, (256, 257))
+    assert replace(found.borders, stops=()) == replace(base.borders, stops=())
+
+
+def test_an_adapter_without_tokenizer_files_leaves_the_base_s(folder, tmp_path):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes((folder / "one" / name).read_bytes())
+    base = load_tokenizer(folder / "base")
+    assert hf.adapter_tokenizer(tmp_path, base) is base
+
+
 @pytest.mark.parametrize("source", ["one", "run"])
 def test_generate_writes_with_an_adapter_merged(source, folder, texts, capsys):
     flags = ["--prompt", PROMPT, "--temperature", "2", "--seed", "3", "--max-new-tokens", "16", "--no-stream"]
@@ -178,11 +216,11 @@ def test_a_run_of_lora_is_exported_for_peft_or_merged(folder, params, tmp_path, 
 
 @pytest.mark.parametrize("source", ["one", "run"])
 def test_an_adapter_of_another_base_is_refused(source, folder, tmp_path, capsys):
-    hf.export(opinionated(LLAMA, 5), LLAMA, bytes_tokenizer(), tmp_path / "other", "card")
+    hf.export(opinionated(LLAMA, 5), LLAMA, TOKENIZER, tmp_path / "other", "card")
     with pytest.raises(ValueError, match=r"another base|other parameters"):
         load_model(str(tmp_path / "other"), adapter=folder / source)
     narrow = replace(LLAMA, mlp_width=40)
-    hf.export(opinionated(narrow, 5), narrow, bytes_tokenizer(), tmp_path / "narrow", "card")
+    hf.export(opinionated(narrow, 5), narrow, TOKENIZER, tmp_path / "narrow", "card")
     with pytest.raises(ValueError, match=r"take the base|other parameters"):
         load_model(str(tmp_path / "narrow"), adapter=folder / source)
 
@@ -249,14 +287,23 @@ def test_vllm_gets_every_adapter_and_room_for_the_largest_rank(names, rank, fold
     assert flags[start + 1 :] == expected
 
 
+def test_vllm_has_one_template_for_all_which_is_said(folder, flags_of_vllm, caplog):
+    flags_of_vllm(folder / "base", f"two={folder / 'two'}")
+    assert not caplog.records
+    flags_of_vllm(folder / "base", f"one={folder / 'one'}")
+    said = " ".join(caplog.messages)
+    assert "adapter 'one' was trained with another chat template" in said
+    assert "ends its answers with <|turn|>" in said
+
+
 def test_vllm_gets_no_adapter_that_it_cannot_serve(folder, flags_of_vllm, tmp_path):
     gpt2 = DecoderConfig(**SIZES)
-    hf.export(opinionated(gpt2, 1), gpt2, bytes_tokenizer(), tmp_path / "gpt2", "card")
+    hf.export(opinionated(gpt2, 1), gpt2, TOKENIZER, tmp_path / "gpt2", "card")
     with pytest.raises(ValueError, match="vLLM has no LoRA for GPT2LMHeadModel: merge the adapter"):
         flags_of_vllm(tmp_path / "gpt2", f"one={folder / 'one'}")
     with pytest.raises(ValueError, match=r"run is a run: `python -m serve export .*run`, then --adapter x="):
         flags_of_vllm(folder / "base", f"x={folder / 'run'}")
-    hf.export(opinionated(LLAMA, 5), LLAMA, bytes_tokenizer(), tmp_path / "other", "card")
+    hf.export(opinionated(LLAMA, 5), LLAMA, TOKENIZER, tmp_path / "other", "card")
     with pytest.raises(ValueError, match="holds an adapter for another base"):
         flags_of_vllm(tmp_path / "other", f"one={folder / 'one'}")
     with pytest.raises(ValueError, match="--max-lora-rank is set here by --adapter"):

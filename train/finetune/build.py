@@ -10,12 +10,13 @@ import jax
 from llm_jax import hf, sharding
 from llm_jax.adapters import base_hash
 from llm_jax.checkpoint import Checkpoints
-from llm_jax.runs import CHECKPOINTS, folder_of
+from llm_jax.runs import CHECKPOINTS, CONFIG, folder_of
 from train.cluster import devices
 from train.cluster.signals import StopRequest
 from train.finetune import record
 from train.finetune.compiled import Compiled, Setup, compile_all
 from train.finetune.config import FinetuneConfig, FinetuneOptions
+from train.finetune.data.prepare import adopt
 from train.finetune.data.show import show
 from train.finetune.inputs import DATA, Batches, Inputs, Loader, folder_of_base, open_base, open_inputs
 from train.finetune.measure.evaluate import Evaluator
@@ -55,11 +56,13 @@ def _build(
     setup = Setup.of(config, inputs, job)
     config = setup.config
     base = open_base(inputs.source, folder)
-    now = _record(config, inputs, setup, base)
+    now = _record(config, inputs, setup, base, folder)
     changes = run_folder.UNCHANGED
     if where.resume:
         changes = record.refuse_another_run(folder, now, where.allow_changes)
         refuse_fewer_steps(folder, config.steps)
+    else:
+        record.refuse_without_effect(setup.task, config)
     if job.is_first:
         setup.print_estimate(where.run)
         show(inputs.data, inputs.tokenizer, 1)
@@ -74,10 +77,13 @@ def _build(
     stack.enter_context(contextlib.closing(checkpoints))
     start = begin_or_resume(where.resume, checkpoints, programs.initialise, config.seed, job, changes)
     if job.is_first and where.resume:
+        adopt(inputs.data, folder / DATA)
         record.save(folder, now, inputs.tokenizer)
     if job.is_first:
         mend_and_say(folder, start.steps_on_record)
-    references = _references(folder, setup, programs, now, start.state) if setup.task == "dpo" else {}
+    references = _references(folder, setup, programs, now, start.state, stop) if setup.task == "dpo" else {}
+    if references is None:
+        return None, None
     programs.initialise.release()
     metrics = stack.enter_context(Metrics(folder, start.steps_on_record)) if job.is_first else None
     bar = stack.enter_context(StepProgress(int(start.state.step), config.steps, keep.log_every, shown=job.is_first))
@@ -104,7 +110,9 @@ def _run(
 ) -> loop.Run:
     config, job, inputs = setup.config, setup.job, setup.inputs
     load = Loader(Batches(setup.batches, job.mesh, references.get("train")))
-    held_out = Batches(setup.held_out, job.mesh, references.get("val")) if setup.held_out else None
+    held_out = None
+    if setup.held_out:
+        held_out = Batches(setup.held_out, job.mesh, references.get("val"), setup.micro_batches)
     sampler = Sampler(
         setup.prompts(),
         config.cadence.sample_tokens,
@@ -143,9 +151,12 @@ def _run(
     )
 
 
-def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, opened: hf.Opened) -> Record:
+def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, opened: hf.Opened, folder: Path) -> Record:
+    source = inputs.source
+    if (folder / CONFIG).exists() and source == record.base_of(was := record.read(folder)):
+        source = was.base["source"]  # as it was given
     base = {
-        "source": inputs.source,
+        "source": source,
         "folder": folder_of_base(inputs.source),
         "step": opened.step,
         "hash": base_hash(opened.params),
@@ -160,19 +171,28 @@ def _record(config: FinetuneConfig, inputs: Inputs, setup: Setup, opened: hf.Ope
     return Record(config, inputs.model, setup.task, setup.labels, base, identity)
 
 
-def _references(folder: Path, setup: Setup, programs: Compiled, now: Record, state: TrainState) -> References:
-    """The log-probabilities of every pair under the parameters with which the run began, resumed or not."""
-    mesh, data = setup.job.mesh, setup.inputs.data
+def _references(
+    folder: Path, setup: Setup, programs: Compiled, now: Record, state: TrainState, stop: StopRequest
+) -> References | None:
+    """The log-probabilities of every pair under the parameters with which the run began, resumed or not.
+
+    None when asked to stop on the way: the next start computes what is missing.
+    """
+    mesh = setup.job.mesh
     splits = {"train": (setup.batches, setup.config.steps), "val": (setup.held_out, None)}
-    there = {split: (Batches(batches, mesh), steps) for split, (batches, steps) in splits.items() if batches}
+    there = {
+        split: (Batches(batches, mesh, micro_batches=setup.micro_batches), steps)
+        for split, (batches, steps) in splits.items()
+        if batches
+    }
     name = key(now.base["hash"], now.identity.data, str(setup.plan.dtype))
 
-    def compute() -> References:
+    def compute(known: References) -> bool:
         has_begun = int(state.step) > 0
         params = programs.initialise.params(jax.random.key(setup.config.seed)) if has_begun else state.params
-        once = {split: (batches.once(steps), data.count(split)) for split, (batches, steps) in there.items()}
+        once = {split: batches.once(steps) for split, (batches, steps) in there.items()}
         args = (params, programs.base, setup.trainable, setup.plan)
-        return log_probabilities(*args, once, sharding.named(mesh, ""))
+        return log_probabilities(*args, once, known, sharding.named(mesh, ""), stop.agreed)
 
     needed = {split: batches.seen(steps) for split, (batches, steps) in there.items()}
     return open_reference(folder, name, needed, compute, setup.job.is_first)

@@ -22,7 +22,7 @@ from train.finetune.config import LORA_RATE, FinetuneConfig, FinetuneOptions
 
 EXIT_INTERRUPTED = EXIT_SAVED  # also before there is anything to save
 SWITCH = "--lora"
-LENGTHS = ("--epochs", "--steps")
+OF_SHARE = ("--val-fraction", "--data-seed")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ def parse(arguments: list[str]) -> Options:
     if "--epochs" in names and "--steps" not in names:
         config = dataclasses.replace(config, steps=0)
     _refuse_incomplete(options, config)
+    if config.data.val_files and (given := [name for name in OF_SHARE if name in names]):
+        raise ValueError(
+            f"{given[0]} is about the share of --data that validates, and --val-data is given: leave it out"
+        )
     return dataclasses.replace(options, config=config)
 
 
@@ -79,7 +83,7 @@ def _as_begun(default: Options, arguments: list[str]) -> Options:
     from train.finetune import record
 
     was = record.read(folder)
-    return Options(was.base["source"], default.where, was.config, was.config.lora or default.lora)
+    return Options(record.base_of(was), default.where, was.config, was.config.lora or default.lora)
 
 
 def _refuse_incomplete(options: Options, config: FinetuneConfig) -> None:

@@ -77,6 +77,11 @@ class Setup:
         return tuple(self.inputs.data.labels) if self.task == "classify" else None
 
     @property
+    def micro_batches(self) -> int:
+        """Parts in which a batch is computed."""
+        return self.config.micro_batches(self.job.batch_devices)
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest row that a step reads."""
         return max(length for _, length in self.batches.shapes())
@@ -96,8 +101,7 @@ class Setup:
     def print_estimate(self, name: str) -> None:
         """The table of sizes, before anything is allocated."""
         config, mesh, data = self.config, dict(self.job.mesh.shape), self.inputs.data
-        devices = self.job.batch_devices
-        rows = self.objective.groups * config.batch_size // devices // config.micro_batches(devices)
+        rows = self.objective.groups * config.batch_size // self.job.batch_devices // self.micro_batches
         held_out = f"{data.count('val'):,} held out" if self.held_out else "none held out"
         padding = f"{self.batches.padding():.0%} padding in {len(self.batches.shapes())} lengths"
         what = " · ".join(
@@ -169,8 +173,7 @@ class StepOfEveryLength:
 
     def __init__(self, setup: Setup, base: decoder.Decoder | None, places: Any, state: Any) -> None:
         everywhere = sharding.named(setup.job.mesh, "")
-        micro_batches = setup.config.micro_batches(setup.job.batch_devices)
-        args = (setup.trainable, setup.objective, setup.plan, setup.optimizer, micro_batches)
+        args = (setup.trainable, setup.objective, setup.plan, setup.optimizer, setup.micro_batches)
         jitted = jax.jit(
             make_train_step(*args),
             out_shardings=(places, everywhere),

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from llm_jax import hf, sharding
 from llm_jax.config import DecoderConfig
 from llm_jax.runs import CONFIG
 from llm_jax.tokenizer import Tokenizer
-from llm_jax.tokenizer.derived import with_template
+from llm_jax.tokenizer.derived import with_stops, with_template
 from train.finetune import record
 from train.finetune.config import FinetuneConfig
 from train.finetune.data.batches import Batch as TokenBatch
@@ -33,7 +34,7 @@ class Inputs(NamedTuple):
     source: str
     model: DecoderConfig
     data: Prepared
-    tokenizer: Tokenizer  # the base's, with the chat template that the examples are written by
+    tokenizer: Tokenizer  # the base's, with the chat template and the ends of turns that the examples are written by
 
 
 def open_base(source: str, run: Path | None = None) -> hf.Opened:
@@ -61,7 +62,8 @@ def open_inputs(
 
     JAX is not used: the first process does this before it joins the others.
 
-    Examples that were prepared otherwise are replaced, unless `run` has begun with them; then only by `allow_changes`.
+    Examples that were prepared otherwise are replaced, unless `run` has begun with them. With `allow_changes` others
+    are then prepared beside them: `adopt` replaces them once the run has accepted the change.
 
     Raises what `hf.describe` and `prepare` raise for models and files that cannot be used.
     """
@@ -69,7 +71,7 @@ def open_inputs(
     has_begun = run is not None and (run / CONFIG).exists()
     is_kept = has_begun and not allow_changes
     try:
-        changed = "refuse" if is_kept else "replace"
+        changed = "refuse" if is_kept else "beside" if has_begun else "replace"
         data = prepare(config.data, base.tokenizer, folder, base.config.context_length, changed)
     except ValueError as error:
         if not (is_kept and str(error).startswith(f"{folder}: ")):
@@ -78,7 +80,7 @@ def open_inputs(
         raise ValueError(f"{error}. {cure}") from error
     template = data.chat_template
     tokenizer = with_template(base.tokenizer, template) if template else base.tokenizer
-    return Inputs(source, base.config, data, tokenizer)
+    return Inputs(source, base.config, data, with_stops(tokenizer, data.ends))
 
 
 def prompt_of(data: Prepared, split: str, number: int) -> list[int]:
@@ -108,9 +110,14 @@ class Batches:
         batches: FinetuneBatches,
         mesh: jax.sharding.Mesh,
         references: np.ndarray | None = None,
+        micro_batches: int = 1,
     ) -> None:
-        """`references`: of pairs, as `reference.log_probabilities` gives them."""
+        """`references`: of pairs, as `reference.log_probabilities` gives them.
+
+        `micro_batches`: parts in which `once` gives a batch, so that no more rows are computed at once than in a step.
+        """
         self._batches, self._mesh, self._references = batches, mesh, references
+        self._micro_batches, self._groups = micro_batches, 2 if batches.prepared.kind == "preferences" else 1
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step, spread over the devices (and hosts) of the mesh."""
@@ -142,11 +149,22 @@ class Batches:
         return jax.tree.map(one, batch)
 
     def once(self, steps: int | None = None) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Every example once, or those of the first `steps` steps if these are fewer: (example of each row, batch)."""
+        """Every example once, or those of the first `steps` steps if these are fewer: (example of each row, batch).
+
+        The batches are micro-batches, cut as `step.cut` does; one without an example is left out.
+        """
         epoch = self._batches.batches_per_epoch
         for step in range(min(epoch, steps) if steps else epoch):
             batch, index_B = self.on_host(step)
-            yield index_B, self.place(batch)
+            for number in range(self._micro_batches):
+                part = partial(self._part, number=number)
+                if (part(index_B) >= 0).any():
+                    yield part(index_B), self.place(jax.tree.map(part, batch))
+
+    def _part(self, rows: np.ndarray, number: int) -> np.ndarray:
+        """Of each group every row whose number is `number` modulo the micro-batches."""
+        groups = rows.reshape(self._groups, -1, *rows.shape[1:])
+        return groups[:, number :: self._micro_batches].reshape(-1, *rows.shape[1:])
 
     def seen(self, steps: int | None = None) -> np.ndarray:
         """Which examples `once` gives: bool [examples]."""

@@ -12,7 +12,7 @@ from llm_jax.files.json_files import write_json
 from llm_jax.runs import CONFIG, FORMAT, TOKENIZER, read_config
 from llm_jax.tokenizer import Tokenizer
 from llm_jax.tokenizer.hf_files import chat_templates
-from train.finetune.config import FinetuneConfig, from_json, to_dict
+from train.finetune.config import FinetuneConfig, ObjectiveConfig, from_json, to_dict
 from train.pretrain.run_folder import Changes, Identity, differences
 
 COMMAND = "finetune"
@@ -72,6 +72,22 @@ def read(run: Path) -> Record:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
+
+
+def base_of(was: Record) -> str:
+    """Where a run's base is opened again: where it was, else as it was given."""
+    folder = was.base["folder"]
+    return folder if folder and Path(folder).is_dir() else was.base["source"]
+
+
+def refuse_without_effect(task: str, config: FinetuneConfig) -> None:
+    """Raises ValueError for a setting of another task's loss."""
+    given = differences(dataclasses.asdict(ObjectiveConfig()), dataclasses.asdict(config.objective))
+    if given and task != "dpo":
+        raise ValueError(
+            f"--preference, --beta and --sft-weight are for preferences, and these examples are for task {task} "
+            f"({'; '.join(given)}): leave them out"
+        )
 
 
 def refuse_another_run(run: Path, now: Record, allow_changes: bool) -> Changes:

@@ -79,7 +79,8 @@ class PrepareConfig:
         """The end of the source's name without suffix or wildcards: stdlib, fineweb-sample-10BT, tinyshakespeare."""
         first = self.source[0] if self.source else ""
         if first.startswith("hf:"):
-            return "-".join([first.rstrip("/").rsplit("/", 1)[-1].removeprefix("hf:"), *filter(None, [self.config])])
+            name, _, chosen = first.removeprefix("hf:").partition(":")
+            return "-".join([name.rstrip("/").rsplit("/", 1)[-1], *filter(None, [self.config or chosen])])
         plain = [part for part in Path(first).with_suffix("").parts if not set(part) & set("*?[/.")]
         return plain[-1] if plain else "text"
 

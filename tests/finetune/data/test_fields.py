@@ -215,7 +215,7 @@ def test_labels_have_the_names_that_datasets_knows(how, tmp_path, monkeypatch):
     elif how == "folder":
         made.save_to_disk(path)
     else:
-        monkeypatch.setattr("datasets.load_dataset", lambda name, split: made)
+        monkeypatch.setattr("datasets.load_dataset", lambda name, config, split: made)
         path = "hf:made"
     assert [one.label for one in read(path, columns=("label=class",))] == ["neg", "pos"]
 
@@ -226,3 +226,61 @@ def test_a_row_that_datasets_marks_as_unlabelled_is_no_class(tmp_path):
     with pytest.raises(ValueError, match=r"row 1: 'label' is None; .* left out by --skip-bad-rows N"):
         read(path, columns=("label=class",))
     assert [one.label for one in read(path, columns=("label=class",), skip_bad_rows=1)] == ["neg", "pos"]
+
+
+MESSAGE = {"role": "user", "content": "a"}
+PRINTED = (str([MESSAGE]), f"[{MESSAGE} {MESSAGE}]", str([{"from": "gpt", "value": "it's"}]))
+
+
+@pytest.mark.parametrize("text", PRINTED)
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"prompt": "a"}, "completion"),
+        ({"completion": "a"}, "prompt"),
+        ({"prompt": "a", "rejected": "b"}, "chosen"),
+        ({"prompt": "a", "chosen": "b"}, "rejected"),
+        ({}, "messages"),
+        ({}, "conversations"),
+    ],
+)
+def test_messages_as_python_prints_them_are_refused_and_not_learned(row, name, text, file_of):
+    path = file_of(as_csv([row | {name: text}]), "data.csv")
+    with pytest.raises(
+        ValueError, match=rf"data.csv:2: '{name}' holds messages .*: save the rows as JSON lines or parq"
+    ):
+        read(path)
+
+
+def test_an_answer_that_only_speaks_of_messages_is_learned(file_of):
+    answers = ["[{'role'}]", '[{"role": "user"}]', "So: " + PRINTED[0], "[1, {'role': 'user'}]"]
+    found = read(file_of([{"prompt": "a", "completion": answer} for answer in answers]))
+    assert [one.messages[-1]["content"] for one in found] == answers
+
+
+@pytest.mark.parametrize("answer", [{"from": "gpt", "value": "b"}, {"role": "assistant", "content": "b"}])
+def test_pairs_of_llama_factory_are_read(answer, file_of, caplog):
+    """Its conversations end with what the two answers, one message each, reply to."""
+    other = {key: "c" if value == "b" else value for key, value in answer.items()}
+    row = {"conversations": [{"from": "human", "value": "a"}], "chosen": answer, "rejected": other}
+    (pair,) = read(file_of([row]))
+    assert [[turn["content"] for turn in one.messages] for one in (pair.chosen, pair.rejected)] == [
+        ["a", "b"], ["a", "c"]
+    ]  # fmt: skip
+    assert not caplog.records
+
+
+def test_messages_beside_pairs_that_hold_an_answer_are_no_prompt(file_of):
+    talk = [MESSAGE, {"role": "assistant", "content": "b"}]
+    row = {"chosen": talk, "rejected": [MESSAGE, {"role": "assistant", "content": "c"}], "messages": talk}
+    (pair,) = read(file_of([row]))
+    assert [turn["content"] for turn in pair.rejected.messages] == ["a", "c"]
+
+
+def test_prompts_of_a_pair_are_equal_whatever_else_their_messages_hold(file_of):
+    row = {
+        "chosen": [MESSAGE | {"id": 1}, {"role": "assistant", "content": "b", "score": 2}],
+        "rejected": [MESSAGE | {"id": 2}, {"role": "assistant", "content": "c", "score": 1}],
+    }
+    (pair,) = read(file_of([row]))
+    assert (pair.chosen.trained, pair.rejected.trained) == ({1}, {1})

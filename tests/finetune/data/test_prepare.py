@@ -175,7 +175,10 @@ def test_an_example_without_a_target_is_dropped_and_counted_or_refused(length, f
     ) as refused:
         prepare(DataConfig(files=(path,), max_length=length, strict=True), plain, folder / "strict", 64)
     assert "\n" not in str(refused.value)
-    with pytest.raises(ValueError, match="no example is left of 1 rows; 1 had no target within 20 tokens"):
+    none = (
+        r"no example is left of 1 rows; 1 had no target within 20 tokens, such as .*long.jsonl:1 with 61 tokens: raise"
+    )
+    with pytest.raises(ValueError, match=none):
         prepare(DataConfig(files=(file_of([LONG], "long.jsonl"),), max_length=20), plain, folder / "none", 64)
 
 
@@ -189,6 +192,27 @@ def test_a_pair_of_which_one_answer_is_lost_is_dropped_as_a_whole(file_of, folde
     assert data.lengths("train").tolist() == [len(pair.chosen.ids)]
 
 
+def test_a_pair_that_truncation_makes_equal_is_dropped_and_counted_or_refused(file_of, folder, plain):
+    rows = [
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+        {"prompt": "a", "chosen": "b", "rejected": "b"},
+        {"prompt": "a", "chosen": "b" * 30 + "c", "rejected": "b" * 30 + "d"},
+    ]
+    config = DataConfig(files=(file_of(rows),), val_fraction=0, max_length=20)
+    data = prepare(config, plain, folder, 64)
+    assert (data.count("train"), data.counts["dropped"], data.counts["equal_pairs"]) == (2, 1, 1)
+    with pytest.raises(ValueError, match=r"data\.jsonl:3: nothing to train on is left of its 33 tokens within 20"):
+        prepare(replace(config, strict=True), plain, folder / "strict", 64)
+
+
+def test_rows_that_cannot_be_used_are_named_where_no_other_is_left(file_of, folder, plain):
+    config = DataConfig(files=(file_of([{"prompt": "a", "completion": ""}]),), skip_bad_rows=1)
+    with pytest.raises(
+        ValueError, match=r"no example is left of 0 rows; 1 could not be used, such as .*data.jsonl:1: "
+    ):
+        prepare(config, plain, folder, 64)
+
+
 def test_the_context_bounds_the_length(config, folder, plain):
     with pytest.raises(ValueError, match="--max-length 65 exceeds the model's context of 64 tokens"):
         prepare(replace(config, max_length=65), plain, folder, 64)
@@ -200,6 +224,12 @@ def test_validation_may_have_files_of_its_own(config, folder, plain, file_of):
     assert (data.count("train"), data.count("val")) == (40, 2)
     assert data.counts["shared_with_val"] == 1
     assert prepare(replace(config, val_fraction=0.0), plain, folder / "none", 64).count("val") == 0
+
+
+def test_what_validation_shares_with_training_is_said(config, folder, plain, caplog):
+    data = prepare(replace(config, val_files=config.files), plain, folder, 64)
+    assert "40 of --val-data that --data holds too" in data.said()
+    assert "--val-data: --data holds all of its 40 examples too" in caplog.text
 
 
 def test_equal_examples_are_never_divided():
@@ -232,7 +262,7 @@ def test_labels_are_the_same_in_training_and_validation(file_of, folder, plain):
             text = plain.decode(data.example(split, number).ids.tolist())
             assert data.labels[data.example(split, number).label] == "ab"[int(text[1:]) % 2]
     val = file_of([{"text": "t", "label": "c"}], "val.jsonl")
-    with pytest.raises(ValueError, match="label 'c' is among the examples for validation and not for training"):
+    with pytest.raises(ValueError, match=r"label 'c' is among .*not for training; --data has no example of it"):
         prepare(DataConfig(files=(file_of(rows),), val_files=(val,)), plain, folder / "c", 64)
     with pytest.raises(ValueError, match="every label is 'a'; a classifier needs at least two classes"):
         prepare(DataConfig(files=(file_of([{"text": "t", "label": "a"}]),)), plain, folder / "one", 64)

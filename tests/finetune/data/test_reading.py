@@ -354,6 +354,66 @@ def test_what_datasets_saved_is_read(tmp_path, file_of):
         rows_of(files=(str(tmp_path / "two"),), dataset_split="val")
 
 
+@pytest.mark.parametrize("content", ["[]", "[ \n]\n"])
+def test_an_empty_array_has_no_rows(content, file_of):
+    with pytest.raises(ValueError, match=r"--data .*data.json: no rows; expected at least one example"):
+        rows_of(files=(file_of(content, "data.json"),))
+
+
+def validation_of(folder, **settings):
+    """The places of the rows for validation, relative to the folder."""
+    found = tables(DataConfig(val_files=(str(folder),), **settings), for_validation=True).rows()
+    return [place.removeprefix(f"{folder}/") for place, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "test", "validation"), "validation"),
+        (("train", "test", "dev"), "dev"),
+        (("test", "train"), "test"),
+    ],
+)
+def test_validation_never_reads_the_training_split_unasked(names, expected, tmp_path, file_of, monkeypatch):
+    from datasets import Dataset, DatasetDict
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for name in names:
+        file_of([{"prompt": "a", "completion": name}], f"files/{name}-0.jsonl")
+    rows = {name: Dataset.from_list([{"prompt": "a", "completion": name}]) for name in names}
+    DatasetDict(rows).save_to_disk(tmp_path / "saved")
+    assert validation_of(tmp_path / "files") == [f"{expected}-0.jsonl:1"]
+    assert validation_of(tmp_path / "files", val_split="train") == ["train-0.jsonl:1"]
+    assert validation_of(tmp_path / "saved")[0].startswith(f"{expected}/")
+    assert validation_of(tmp_path / "saved", val_split="train")[0].startswith("train/")
+    hub = tables(DataConfig(val_files=(f"hf:{tmp_path / 'files'}",)), for_validation=True).rows()
+    assert next(hub)[1]["completion"] == expected
+
+
+def test_validation_without_a_split_for_it_is_refused_with_the_splits_that_there_are(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    DatasetDict({"train": Dataset.from_list([{"prompt": "a", "completion": "b"}])}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(
+        ValueError, match=r"--val-data .*: no split 'validation'; there are train\. Choose one with --val-split"
+    ):
+        validation_of(tmp_path / "saved")
+
+
+def test_a_dataset_with_several_configurations_is_read_by_one_of_them(file_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for name in ("one", "two"):
+        file_of([{"prompt": "a", "completion": name}], f"hub/{name}.jsonl")
+    listed = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("one", "two"))
+    folder = file_of(f"---\nconfigs:\n{listed}---\n", "hub/README.md").rsplit("/", 1)[0]
+    assert [row["completion"] for _, row in tables(DataConfig(files=(f"hf:{folder}:two",))).rows()] == ["two"]
+    with pytest.raises(
+        ValueError, match=r"\['one', 'two'\]. Check the name \(of several .* hf:NAME:CONFIG\)"
+    ) as refused:
+        rows_of(files=(f"hf:{folder}",))
+    assert "\n" not in str(refused.value)
+
+
 def test_a_dataset_is_read_by_its_name(file_of, monkeypatch, tmp_path):
     """A local folder stands for the hub."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -373,6 +433,7 @@ def test_a_dataset_is_read_by_its_name(file_of, monkeypatch, tmp_path):
         ({"fill": ("=x",)}, "--fill =x: expected NAME=VALUE"),
         ({"template": "nonsense"}, "--template nonsense: expected one of auto"),
         ({"val_fraction": 1.0}, "--val-fraction must be at least 0 and below 1"),
+        ({"files": ("a",), "val_split": "test"}, "--val-split test is a split of --val-data, which is not given"),
         ({"max_length": 1}, "--max-length must be at least 2"),
     ],
 )

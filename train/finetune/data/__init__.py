@@ -6,6 +6,7 @@ reading/    files → rows → conversations, pairs or labelled texts
 templates/  conversation → parts of text → ids, and which of them are trained
 making      records → examples, cut to length and counted
 divide      which examples are for validation
+decided_by  what decides the examples, and what differs
 prepared    `Prepared`: the examples on disk, opened and checked
 prepare     `prepare`: all of it once, into a folder
 batches/    `FinetuneBatches`: the batch of a step; `Batch`, `LabelBatch`

@@ -14,7 +14,8 @@ TEMPLATES = ("auto", "model", "chatml", "alpaca", "llama3", "plain")
 class DataConfig:
     files: Annotated[tuple[str, ...], tyro.conf.arg(name="data")] = ()
     """Files, globs or folders (JSON, JSON lines, CSV, TSV, parquet, Arrow, also compressed; told by their contents), a
-    folder that `datasets` saved, or hf:NAME (a dataset on the Hugging Face hub)."""
+    folder that `datasets` saved, or hf:NAME (a dataset on the Hugging Face hub; hf:NAME:CONFIG where it has several
+    configurations)."""
 
     val_files: Annotated[tuple[str, ...], tyro.conf.arg(name="val-data")] = ()
     """The same, for validation. Default: a share of --data (--val-fraction)."""
@@ -60,9 +61,15 @@ class DataConfig:
     dataset_split: str = "train"
     """Split to read of hf:NAME, or of a folder with several."""
 
+    val_split: str | None = None
+    """The same of --val-data. Default: the first that is there of validation, valid, val, dev, eval and test; never the
+    training split."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise ValueError(f"--val-fraction must be at least 0 and below 1; got {self.val_fraction}")
+        if self.val_split is not None and not self.val_files:
+            raise ValueError(f"--val-split {self.val_split} is a split of --val-data, which is not given")
         if self.max_length is not None and self.max_length < 2:
             raise ValueError(
                 f"--max-length must be at least 2 tokens, one to read and one to write; got {self.max_length}"

@@ -31,6 +31,8 @@ class Maker:
         self._labels: dict[str, int] = {}  # numbered as they come
         self.template: Template | None = None
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
+        self.first_dropped = ""  # its place and its tokens
+        self._tokens = 0  # of the row at hand, before it is cut
 
     @property
     def kind(self) -> Kind:
@@ -47,6 +49,7 @@ class Maker:
             self.counts["read"] += 1
             self._on_row(1)
             self._prepare_for(record)
+            self._tokens = 0
             try:
                 made = self._of(record)
             except ValueError as error:
@@ -56,16 +59,22 @@ class Maker:
                 yield row, made
             elif self._config.strict:
                 raise ValueError(
-                    f"{place}: nothing to train on is left of it within {self._max_length:,} tokens; raise "
-                    "--max-length, shorten the prompt, or leave out --strict to drop such rows"
+                    f"{place}: nothing to train on is left of its {self._tokens:,} tokens within {self._max_length:,}; "
+                    "raise --max-length, shorten the prompt, or leave out --strict to drop such rows"
                 )
             else:
                 self.counts["dropped"] += 1
+                self.first_dropped = self.first_dropped or f"{place} with {self._tokens:,} tokens"
 
     def end(self) -> None:
         """After the last row. Raises ValueError for a --fill that filled nothing."""
         self._reader.end()
         self.counts["skipped"] = len(self._reader.skipped)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end an answer: what a model trained on these examples stops with."""
+        return tuple(sorted(self._encoder.ends)) if self._encoder else ()
 
     @property
     def skipped(self) -> list[str]:
@@ -93,7 +102,7 @@ class Maker:
             self._encoder = Encoder(self.template, self._tokenizer)
 
     def _of(self, record: Record) -> Made | None:
-        """The record as ids; None where truncation leaves no target."""
+        """The record as ids; None where truncation leaves no target, or two answers that are equal."""
         if isinstance(record, LabelledText):
             return self._labelled(record)
         if isinstance(record, Answers):
@@ -104,8 +113,11 @@ class Maker:
     def _pair(self, record: Answers) -> Pair | None:
         whole = [self._encode(answer) for answer in (record.chosen, record.rejected)]
         chosen, rejected = (self._cut(one) for one in whole)
-        self.counts["equal_pairs"] += int(np.array_equal(whole[0].ids, whole[1].ids))
-        return None if chosen is None or rejected is None else Pair(chosen, rejected)
+        are_equal = np.array_equal(whole[0].ids, whole[1].ids)
+        self.counts["equal_pairs"] += int(are_equal)
+        if chosen is None or rejected is None or (np.array_equal(chosen.ids, rejected.ids) and not are_equal):
+            return None
+        return Pair(chosen, rejected)
 
     def _labelled(self, record: LabelledText) -> Labelled:
         ids = [*self._tokenizer.borders.prefix, *self._tokenizer.encode(record.text)]
@@ -122,6 +134,7 @@ class Maker:
         return example
 
     def _cut(self, example: Example) -> Example | None:
+        self._tokens = max(self._tokens, len(example.ids))
         self.counts["truncated"] += int(len(example.ids) > self._max_length)
         cut = Example(example.ids[: self._max_length], example.trained[: self._max_length])
         return cut if cut.has_target else None

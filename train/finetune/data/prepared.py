@@ -30,9 +30,12 @@ SPLITS = ("train", "val")
 
 SAID = {  # by the names of `Prepared.counts`
     "skipped": "rows skipped",
-    "dropped": "dropped, for truncation left no target",
+    "dropped": "dropped, for truncation left no target or no difference between two answers",
     "truncated": "cut at the longest length",
+    "unanswered": "messages behind a last answer left out",
     "equal_pairs": "pairs of equal answers, which teach nothing",
+    "duplicates": "that --data holds more than once",
+    "shared_with_val": "of --val-data that --data holds too",
 }
 
 
@@ -77,7 +80,7 @@ class Arrays:
 class Prepared:
     """A folder of prepared examples.
 
-    `counts` says what happened to the rows: `read`; `skipped` (unusable); `dropped` (truncation left no target);
+    `counts` says what happened to the rows: `read`; `skipped` (unusable); `dropped` (truncation left nothing to learn);
     `truncated` (sequences that were cut); `unanswered` (messages left out behind the last answer); `equal_pairs`;
     `duplicates` (examples that --data holds again); `shared_with_val` (examples of --val-data that --data holds too).
     """
@@ -92,6 +95,7 @@ class Prepared:
     counts: Mapping[str, int]
     splits: Mapping[str, Counts]
     inputs: Mapping[str, Any]  # what decides all of this
+    ends: tuple[int, ...] = ()  # ids that end an answer; older manifests do not name them
     _arrays: dict[str, Arrays] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -156,7 +160,8 @@ def open_prepared(folder: Path) -> Prepared:
             name: content[name]
             for name in ("kind", "tokenizer", "template", "max_length", "pad_id", "counts", "inputs")
         }
-        prepared = Prepared(folder=folder, labels=tuple(content["labels"]), splits=splits, **fields)
+        labels, ends = tuple(content["labels"]), tuple(content.get("ends", ()))
+        prepared = Prepared(folder=folder, labels=labels, splits=splits, ends=ends, **fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: a field is missing or no longer what it was ({error}); it was edited: {AGAIN}"
@@ -189,6 +194,7 @@ def manifest_of(prepared: Prepared) -> dict[str, Any]:
         "template": dict(prepared.template) if prepared.template else None,
         "max_length": prepared.max_length,
         "pad_id": prepared.pad_id,
+        "ends": list(prepared.ends),
         "labels": list(prepared.labels),
         "counts": dict(prepared.counts),
         "splits": {name: asdict(counts) for name, counts in prepared.splits.items()},

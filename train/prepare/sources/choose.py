@@ -70,8 +70,13 @@ def open_source(
         _refuse_column(text_column, "stdlib")
         return standard_library()
     if special:
-        name = given[0].removeprefix("hf:")
-        return hub_dataset(name, config or DEFAULT_CONFIGS.get(name), dataset_split, text_column, revision)
+        name, _, chosen = given[0].removeprefix("hf:").partition(":")
+        if chosen and config not in (None, chosen):
+            raise ValueError(
+                f"--config {config} is another configuration than that of {given[0]}: leave one of them out"
+            )
+        config = config or chosen or DEFAULT_CONFIGS.get(name)
+        return hub_dataset(name, config, dataset_split, text_column, revision)
     return _files(given, text_column, val_fraction, slice_bytes, separator)
 
 

@@ -92,6 +92,8 @@ def _json_kind(start: str, lines_by_name: bool, json_by_name: bool, column: str)
         return "json lines"
     if row is None and not end and first[:1] == "{" and (json_by_name or f'"{column}"' in first):
         return "json lines"  # the first line is longer than the part that was read
+    if json_by_name and start[:1] == "[" and start[1:].strip() == "]":
+        return "json array"  # of no elements
     return "object" if json_by_name and start else ""
 
 

@@ -6,6 +6,7 @@ answer may be JSON itself.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ TEXTS_OR_MESSAGES = ("prompt", "completion", "chosen", "rejected")
 TOOLS = ("tools", "functions")
 OTHER_LISTS = ("history", *TOOLS)
 FORMS = (("role", "content"), ("from", "value"))  # of a message
+_PYTHON = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:")
 
 
 def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +46,21 @@ def parsed(value: Any) -> Any:
         return value
 
 
+def refuse_python(text: str, name: str) -> None:
+    """Raises ValueError for messages as Python or NumPy prints them: they would be learned as that text."""
+    if _PYTHON.match(text) and parsed(text) is text:
+        raise ValueError(
+            f"{name!r} holds messages as Python prints them, which is no JSON (`to_csv` writes lists so): save the "
+            "rows as JSON lines or parquet"
+        )
+
+
 def _value(name: str, value: Any) -> Any:
     if name in (*CHATS, *OTHER_LISTS):
         return parsed(value)
-    if name in TEXTS_OR_MESSAGES and _are_messages(found := parsed(value)):
-        return found
+    if name in TEXTS_OR_MESSAGES:
+        found = [value] if _is_message(value) else parsed(value)
+        return found if _are_messages(found) else value
     return value
 
 

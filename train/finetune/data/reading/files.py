@@ -13,8 +13,10 @@ from llm_jax.files.content import Content
 from train.prepare.sources.kinds import NotReadError, recognised
 from train.prepare.sources.matches import matches, warn_left_out
 
+VALIDATION = "--val-data"
 DATASET_DICT = "dataset_dict.json"  # what `DatasetDict.save_to_disk` writes
 OF_SAVED = {"dataset_info.json", "state.json", DATASET_DICT}
+FOR_VALIDATION = ("validation", "valid", "val", "dev", "eval", "test")  # the first that is there
 SPLITS = {"training": "train", "testing": "test", "valid": "validation", "val": "validation", "dev": "validation"}
 _SPLIT = re.compile(
     r"(?:^|[-_.])(train|training|test|testing|validation|valid|val|dev|eval)(?=[-_.0-9]|$)", re.IGNORECASE
@@ -22,14 +24,14 @@ _SPLIT = re.compile(
 
 
 def files_of(
-    given: str, flag: str, split: str, columns: Sequence[str], has_header: bool
+    given: str, flag: str, split: str | None, columns: Sequence[str], has_header: bool
 ) -> dict[Path, tuple[str, Content]]:
     """Kind and content of every file that `given` means, in order.
 
     Args:
         given: a file, a glob or a folder.
         flag: what the user gave it with, for messages.
-        split: which one is read of a folder with several.
+        split: which one is read of a folder with several; None: one for validation.
         columns: names of columns, by which text is told from a table.
         has_header: whether the names of the columns are given.
 
@@ -39,8 +41,10 @@ def files_of(
     """
     folder = Path(given)
     if (folder / DATASET_DICT).is_file():
-        if not (folder / split).is_dir():
-            raise _no_split(flag, folder, split, [path.name for path in folder.iterdir() if path.is_dir()])
+        there = [path.name for path in folder.iterdir() if path.is_dir()]
+        split = split or for_validation(there, flag, folder)
+        if split not in there:
+            raise _no_split(flag, folder, split, there)
         given = str(folder / split)
     paths, named = matches([given], flag)
     if Path(given).is_dir():
@@ -60,12 +64,21 @@ def files_of(
     return kept
 
 
-def _of_split(folder: Path, paths: list[Path], flag: str, split: str) -> list[Path]:
+def for_validation(there: Sequence[str], flag: str, where: str | Path) -> str:
+    """The split that is read for validation where none is named. Raises ValueError where there is none."""
+    for name in FOR_VALIDATION:
+        if name in there:
+            return name
+    raise _no_split(flag, where, FOR_VALIDATION[0], there)
+
+
+def _of_split(folder: Path, paths: list[Path], flag: str, split: str | None) -> list[Path]:
     """The files of one split, where the names in a folder tell splits apart."""
     split_of = {path: _split_of(path.relative_to(folder)) for path in paths}
     there = set(split_of.values()) - {None}
     if len(there) < 2:
         return paths
+    split = split or for_validation([one for one in there if one], flag, folder)
     wanted = SPLITS.get(split, split)
     kept = [path for path in paths if split_of[path] == wanted]
     if not kept:
@@ -74,9 +87,14 @@ def _of_split(folder: Path, paths: list[Path], flag: str, split: str) -> list[Pa
     return kept
 
 
-def _no_split(flag: str, folder: Path, split: str, there: list[str]) -> ValueError:
+def _no_split(flag: str, where: str | Path, split: str, there: Sequence[str]) -> ValueError:
     names = ", ".join(sorted(there))
-    return ValueError(f"{flag} {folder}: no split {split!r}; there are {names}. Choose one with --dataset-split")
+    return ValueError(f"{flag} {where}: no split {split!r}; there are {names}. Choose one with {chooser(flag)}")
+
+
+def chooser(flag: str) -> str:
+    """The flag that names the split of what `flag` names."""
+    return "--val-split" if flag == VALIDATION else "--dataset-split"
 
 
 def _split_of(path: Path) -> str | None:

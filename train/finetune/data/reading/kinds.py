@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from train.finetune.data.config import Kind
-from train.finetune.data.reading.fields import TOOLS, is_empty
+from train.finetune.data.reading.fields import CHATS, TOOLS, is_empty
 
 NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {  # any of each
     "preferences": (("chosen",), ("rejected",)),
@@ -24,7 +24,7 @@ NEEDED: dict[Kind, tuple[tuple[str, ...], ...]] = {  # any of each
 }
 OF_PROMPT = ("input", "system", "history")
 OPTIONAL: dict[Kind, tuple[str, ...]] = {
-    "preferences": ("prompt", "instruction", *OF_PROMPT, *TOOLS),
+    "preferences": ("prompt", "instruction", *CHATS, *OF_PROMPT, *TOOLS),
     "chats": ("system", *TOOLS),
     "completions": (*OF_PROMPT, *TOOLS),
     "instructions": (*OF_PROMPT, *TOOLS),
@@ -90,14 +90,23 @@ def check_columns(row: Mapping[str, Any], kind: Kind, columns: Mapping[str, str]
 
 
 def prompt_column(row: Mapping[str, Any], kind: Kind) -> str:
-    """The one that is read where a row of preferences has a prompt and an instruction."""
-    if kind == "preferences" and is_empty(row.get("prompt")) and not is_empty(row.get("instruction")):
-        return "instruction"
+    """The one that is read: of preferences the first that is filled in of prompt, instruction and messages that ask."""
+    if kind == "preferences" and is_empty(row.get("prompt")):
+        if not is_empty(row.get("instruction")):
+            return "instruction"
+        if _ask(row.get(name := chat_column(row))):
+            return name
     return "instruction" if kind == "instructions" else "prompt"
 
 
 def chat_column(row: Mapping[str, Any]) -> str:
     return "messages" if not is_empty(row.get("messages")) or "conversations" not in row else "conversations"
+
+
+def _ask(messages: Any) -> bool:
+    """Whether messages end with the user's, as LLaMA-Factory writes what `chosen` and `rejected` answer."""
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    return isinstance(last, dict) and (last.get("role") or last.get("from")) in ("user", "human")
 
 
 def verdict(row: Mapping[str, Any]) -> bool | None:
@@ -116,7 +125,7 @@ def unused(row: Mapping[str, Any], kind: Kind) -> list[str]:
     """
     read = {*(name for names in NEEDED[kind] for name in names), *OPTIONAL[kind]}
     if kind == "preferences":
-        read -= {"prompt", "instruction"} - {prompt_column(row, kind)}
+        read -= {"prompt", "instruction", *CHATS} - {prompt_column(row, kind)}
     if kind == "chats":
         read -= {"messages", "conversations"} - {chat_column(row)}
     if kind != "preferences" and verdict(row) is not None:

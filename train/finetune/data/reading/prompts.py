@@ -28,12 +28,12 @@ class Prompt:
 
 
 def prompt_of(row: Mapping[str, Any], kind: Kind) -> Prompt:
-    """Of `system`, `history`, and `prompt` or `instruction` with `input`. Raises ValueError that names the field."""
+    """Of `system`, `history`, and a prompt or `instruction` with `input`. Raises ValueError that names the field."""
     name = prompt_column(row, kind)
     system, before, more = text_of(row, "system", ""), _history(row), text_of(row, "input", "")
-    if name == "prompt" and isinstance(row.get(name), list):
+    if name != "instruction" and isinstance(row.get(name), list):
         if more.strip():
-            raise ValueError("'input' has no place beside a 'prompt' of messages; write it into one of them")
+            raise ValueError(f"'input' has no place beside a {name!r} of messages; write it into one of them")
         messages = turns(row[name], name)
         own = messages[0]["role"] == "system"
         return Prompt(with_system(system, (*messages[:own], *before, *messages[own:]), name))

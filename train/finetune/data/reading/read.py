@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from train.finetune.data.config import DataConfig, Kind
 from train.finetune.data.reading.fields import values_of
+from train.finetune.data.reading.files import VALIDATION
 from train.finetune.data.reading.fill import Fill
 from train.finetune.data.reading.kinds import NAMES, check_columns, check_renaming, kind_of, renamed
 from train.finetune.data.reading.records import Record, record_of
@@ -11,14 +12,13 @@ from train.finetune.data.reading.tables import Row, Tables
 from train.finetune.data.reading.unread import Unread
 from train.prepare.slices import BadRow
 
-VALIDATION = "--val-data"
-
 
 def tables(config: DataConfig, for_validation: bool = False) -> Tables:
     """What --data, or --val-data, names."""
-    given, flag = (config.val_files, VALIDATION) if for_validation else (config.files, "--data")
     columns = (*config.column_of.values(), *NAMES)
-    return Tables(given, config.header, config.dataset_split, columns, flag)
+    if for_validation:
+        return Tables(config.val_files, config.header, config.val_split, columns, VALIDATION)
+    return Tables(config.files, config.header, config.dataset_split, columns)
 
 
 class Reader:
@@ -32,8 +32,7 @@ class Reader:
     def records(self, source: Tables) -> Iterator[tuple[str, Record]]:
         """(place, record). Raises ValueError for a row that cannot be used, once more than allowed were left out."""
         first = True
-        # Files for validation are read whole: a column that marks their rows as test says what they are for.
-        unread = Unread(source.flag, None if source.flag == VALIDATION else source.split)
+        unread = Unread(source.flag, source.split)
         for place, row in source.rows():
             if not isinstance(row, BadRow):
                 if first:

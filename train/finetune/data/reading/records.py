@@ -132,7 +132,7 @@ def _answers(row: Mapping[str, Any]) -> Answers:
     two = _whole(prompt, row, "chosen"), _whole(prompt, row, "rejected")
     (chosen, rejected), known = (one.messages for one in two), max(one.known for one in two)
     same = 0
-    while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
+    while same < min(len(chosen), len(rejected)) and _said(chosen[same]) == _said(rejected[same]):
         same += 1
     if same in (len(chosen), len(rejected)):  # one holds the other, or both are equal: the last answer is the answer
         same = min(len(chosen), len(rejected)) - 1
@@ -141,6 +141,11 @@ def _answers(row: Mapping[str, Any]) -> Answers:
     if same < max(known, 1):
         raise ValueError("chosen and rejected begin with different prompts; expected two answers to one prompt")
     return Answers(two[0].learned_from(same), two[1].learned_from(same))
+
+
+def _said(message: Turn) -> tuple[str, str]:
+    """Who says what: further keys, such as a score, do not make it another message."""
+    return message["role"], message["content"]
 
 
 def _labelled(row: Mapping[str, Any]) -> LabelledText:

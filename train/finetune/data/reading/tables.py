@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_jax.files.content import Content, Form
 from llm_jax.files.json_files import parse_json
-from train.finetune.data.reading.files import files_of
+from train.finetune.data.reading.files import files_of, for_validation
 from train.prepare.slices import BadRow, decode
 from train.prepare.sources.arrow import arrow_batches, refuse_namesakes, rows_of
 from train.prepare.sources.delimited import csv_rows, raw_lines
@@ -37,7 +38,7 @@ class Tables:
 
     given: tuple[str, ...]
     header: tuple[str, ...] = ()
-    split: str = "train"
+    split: str | None = "train"  # None: one for validation
     columns: tuple[str, ...] = ()  # some that are looked for, by which text is told from a table
     flag: str = "--data"
 
@@ -47,6 +48,10 @@ class Tables:
 
     def datasets(self) -> list[str]:
         return [one.removeprefix(HUB) for one in self._sources if one.startswith(HUB)]
+
+    def has_csv(self) -> bool:
+        """Whether a file is a table of delimited values."""
+        return any(how is not None and how[0] == "csv" for how in self._sources.values())
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """(place, fields) of every row. Raises ValueError that names a file that cannot be read on."""
@@ -63,7 +68,7 @@ class Tables:
     def _sources(self) -> dict[str, tuple[str, Content] | None]:
         """Kind and content of every file, None for a dataset on the hub."""
         if not self.given:
-            raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or {HUB}NAME")
+            raise ValueError(f"{self.flag} names nothing; expected files, globs, folders or {HUB}NAME[:CONFIG]")
         found: dict[str, tuple[str, Content] | None] = {}
         name_of: dict[Path, str] = {}  # a file without links → its first name
         for given in self.given:
@@ -120,20 +125,35 @@ class Tables:
         first = content.head_text.partition("\n")[0]
         return next((name for name in self.columns if name in _NAME_END.split(first)), "")
 
-    def _of_hub(self, name: str) -> Iterator[tuple[str, Row]]:
-        from datasets import ClassLabel, load_dataset
+    def _of_hub(self, given: str) -> Iterator[tuple[str, Row]]:
+        """The rows of NAME, or of NAME:CONFIG."""
+        from datasets import ClassLabel, get_dataset_split_names, load_dataset
 
-        try:
-            rows: Any = load_dataset(name, split=self.split)
-        except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ValueError(
-                f"{self.flag} hf:{name} (split {self.split!r}): {reason}. Check the name and the network, "
-                "or give its files"
-            ) from error
+        name, _, config = given.partition(":")
+        there: Sequence[str] = ()
+        with self._naming(given):
+            if self.split is None:
+                there = get_dataset_split_names(name, config or None)
+        split = self.split or for_validation(there, self.flag, f"{HUB}{given}")
+        with self._naming(given):
+            rows: Any = load_dataset(name, config or None, split=split)
         classes = {name: one.names for name, one in rows.features.items() if isinstance(one, ClassLabel)}
         for number, row in enumerate(_with_names(rows, classes)):
-            yield f"hf:{name}, row {number:,}", row
+            yield f"{HUB}{given}, row {number:,}", row
+
+    @contextmanager
+    def _naming(self, given: str) -> Iterator[None]:
+        """Turns errors of `datasets` into one line with the cure."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            # Behind the first line the library names the configurations, then an example of its own use.
+            reason = " ".join(re.split(r"\n(?!Please pick)", str(error), maxsplit=1)[0].split()).rstrip(".")
+            split = f" (split {self.split!r})" if self.split else ""
+            raise ValueError(
+                f"{self.flag} {HUB}{given}{split}: {reason}. Check the name (of several configurations "
+                f"{HUB}NAME:CONFIG) and the network, or give its files"
+            ) from error
 
 
 def _of_batches(path: Path, batches: "Iterable[RecordBatch]") -> Iterator[tuple[str, Row]]:

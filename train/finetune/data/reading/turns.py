@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_jax.tokenizer.chat import checked
 from llm_jax.tokenizer.chat.messages import CALLS
-from train.finetune.data.reading.fields import is_empty, parsed
+from train.finetune.data.reading.fields import TEXTS_OR_MESSAGES, is_empty, parsed, refuse_python
 
 ROLES = ("system", "developer", "user", "assistant")
 SHAREGPT = {
@@ -43,6 +43,8 @@ Turn = dict[str, Any]
 
 def turns(value: Any, name: str) -> tuple[Turn, ...]:
     """The messages in the field `name`. Raises ValueError that names the message at fault, and the cure."""
+    if isinstance(value, str):
+        refuse_python(value, name)
     if not isinstance(value, list) or not value:
         raise ValueError(f"{name} must be a list of at least one message; got {_shown(value)}")
     messages = [_openai(message, f"{name}[{place}]") for place, message in enumerate(value)]
@@ -72,7 +74,10 @@ def text_of(row: Mapping[str, Any], name: str, default: str | None = None) -> st
         return default
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value in INFINITIES:
         raise ValueError(f"{name!r} is {_shown(value)}; expected a text")
-    return value if isinstance(value, str) else str(value)
+    text = str(value)
+    if name in TEXTS_OR_MESSAGES:
+        refuse_python(text, name)
+    return text
 
 
 def _openai(message: Any, where: str) -> Any:

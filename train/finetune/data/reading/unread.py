@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from train.finetune.data.config import Kind
-from train.finetune.data.reading.files import SPLITS
+from train.finetune.data.reading.files import SPLITS, chooser
 from train.finetune.data.reading.kinds import USUAL_OTHERS, unused
 
 logger = logging.getLogger(__name__)
@@ -44,15 +44,16 @@ class Unread:
         if there and not self._n_read:
             raise ValueError(
                 f"{self._flag}: no row has {self._wanted!r} in its column {COLUMN!r}; there are {there}. Choose one "
-                "with --dataset-split"
+                f"with {chooser(self._flag)}"
             )
         if there:
             logger.warning(
-                "%s: rows whose column %r is not %r are left out: %s; --dataset-split chooses another",
+                "%s: rows whose column %r is not %r are left out: %s; %s chooses another",
                 self._flag,
                 COLUMN,
                 self._wanted,
                 there,
+                chooser(self._flag),
             )
         for name, count in self._columns.items():
             said = f"{self._flag}: column {name!r} is not read of {kind}: filled in {count:,} row(s)"

@@ -25,6 +25,7 @@ class Encoder:
         self._special = frozenset(tokenizer.special_tokens)
         stops = {tokenizer.id_to_token(number) for number in tokenizer.borders.stops}
         self._stops = frozenset(token for token in stops if token in self._special)
+        self.ends: set[int] = set()  # the ids that ended the last answers so far
 
     def __call__(self, conversation: Conversation) -> Example:
         """Raises ValueError where the template cannot write the conversation or show the assistant's words."""
@@ -52,7 +53,7 @@ class Encoder:
             trained += [is_trained] * len(new)
         if not text.ends:
             ids, trained = [*ids, self._end()], [*trained, True]
-        return _example(ids, trained)
+        return self._ended(ids, trained)
 
     def _plain(self, conversation: Conversation) -> Example:
         if not conversation.from_text:
@@ -60,7 +61,13 @@ class Encoder:
         prompt, answer = (one["content"] for one in conversation.messages)
         before = [*self._tokenizer.borders.prefix, *self._tokenizer.encode(prompt)]
         learned = [*_behind(self._tokenizer, answer, "" if prompt else None, frozenset()), self._end()]
-        return _example(before + learned, [False] * len(before) + [True] * len(learned))
+        return self._ended(before + learned, [False] * len(before) + [True] * len(learned))
+
+    def _ended(self, ids: list[int], trained: list[bool]) -> Example:
+        """The example, whose last trained id ends an answer."""
+        example = Example(np.array(ids, np.int32), np.array(trained, bool))
+        self.ends.add(int(example.ids[example.trained][-1]))
+        return example
 
     def _end(self) -> int:
         """The id that ends an answer which its template does not end."""
@@ -131,7 +138,3 @@ def _after_special(tokenizer: Tokenizer, text: str, token: str, allowed: frozens
     if ids == [tokenizer.special_tokens[token], *tokenizer.encode(text[:1])]:
         return tokenizer.encode(text, allowed_special=allowed)
     return _continued(tokenizer, text, allowed)
-
-
-def _example(ids: list[int], trained: list[bool]) -> Example:
-    return Example(np.array(ids, np.int32), np.array(trained, bool))
