@@ -206,7 +206,7 @@ predicted("share of test pictures with a digit that training has seen", predicti
 # trains the projector first, then all; `train vision` does so.)
 
 # %%
-config = VisionRunConfig(width=96, layers=2, batch_size=32, rate=3e-3)
+config = VisionRunConfig(width=96, layers=2, batch_size=16, rate=3e-3)
 way = Embedded(Task(world, words, config))
 start = VisionLanguage(
     tower=fresh(init_tower, 0, 0, way.config.vision),
