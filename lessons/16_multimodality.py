@@ -22,8 +22,8 @@
 # - tell what a model sees from what it guesses, and find test pictures that are no test,
 # - say what each of the three ways loses.
 #
-# The pictures are 2 × 2 handwritten digits, each in one ink, thick or thin. Training a model on them takes half a minute
-# here; `python -m train vision` trains all three ways.
+# The pictures are 2 × 2 handwritten digits, each in one ink, thick or thin. Training a model on them takes half a
+# minute here; `python -m train vision` trains all three ways.
 
 # %%
 import jax
@@ -202,9 +202,9 @@ predicted("share of test pictures with a digit that training has seen", predicti
 #
 # ## A small model that sees
 #
-# Tower, projector and decoder, all from scratch and together, for half a minute: enough for counts and most colours, and
-# for no digit. (LLaVA pretrains tower and decoder, trains the projector first, then all; `train vision` does so, and
-# reads the digits.)
+# Tower, projector and decoder, all from scratch and together, for half a minute: enough for counts and most colours,
+# and for no digit. (LLaVA pretrains tower and decoder, trains the projector first, then all; `train vision` does so,
+# and reads the digits.)
 
 # %%
 config = VisionRunConfig(width=96, layers=2, batch_size=16, rate=1e-3)
