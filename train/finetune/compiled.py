@@ -181,9 +181,13 @@ class StepOfEveryLength:
             compiler_options=backend.step_options(setup.plan.platform),
         )
         self._programs, self._base, self._state = OfEveryLength(jitted, setup.plan.platform), base, state
+        self._is_on_cpu = setup.plan.platform == "cpu"
 
     def __call__(self, state: Any, batch: Batch, lr: np.float32) -> Any:
-        return self._programs(state, self._base, batch, lr)
+        """Begins a step; the loop, which measures its time, waits for it."""
+        if self._is_on_cpu:  # a step that waits for the one before holds its scratch memory already
+            jax.block_until_ready(state)
+        return self._programs.begun(state, self._base, batch, lr)
 
     def of(self, batch: Batch) -> Any:
         """The program for batches of this shape."""

@@ -23,12 +23,16 @@ class OfEveryLength:
         self._kept, self._scratch = backend.KeptMemory(), 0  # bytes of the largest program's
 
     def __call__(self, *args: Any) -> Any:
+        """The results; on a CPU when they are there, for a program that begins before has no scratch memory to use."""
+        results = self.begun(*args)
+        return jax.block_until_ready(results) if self._is_on_cpu else results
+
+    def begun(self, *args: Any) -> Any:
+        """The results, which may still be computed."""
         program = self.of(*args)
-        if not self._is_on_cpu:
-            return program(*args)
-        self._kept.hold(int(SLACK * self._scratch))
-        # XLA frees scratch memory a moment after the results are there. A program that begins at once needs more.
-        return jax.block_until_ready(program(*args))
+        if self._is_on_cpu:
+            self._kept.hold(int(SLACK * self._scratch))
+        return program(*args)
 
     def of(self, *args: Any) -> Any:
         """The program for arguments like these; shapes are enough."""
