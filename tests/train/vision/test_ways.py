@@ -102,6 +102,8 @@ def test_a_question_among_others_is_answered_as_if_it_were_asked_alone(task, sam
     for m in range(task.world.n_asked):
         alone = sample._replace(question_BM=sample.question_BM[:, m : m + 1], answer_BM=sample.answer_BM[:, m : m + 1])
         np.testing.assert_allclose(at_answers(alone)[:, 0], together[:, m], atol=2e-5)
+    other = sample._replace(pixels_BYXC=jnp.roll(sample.pixels_BYXC, 1, 0), labels_BK=jnp.roll(sample.labels_BK, 1, 0))
+    assert (np.abs(at_answers(other) - together).max(axis=(-1, -2)) > 1e-4).all()  # every question sees the picture
 
 
 def test_each_patch_names_the_part_that_it_lies_in(task):
